@@ -1,0 +1,47 @@
+//! The message header's opcodes, response codes and flags (RFC 1035 section 4.1.1, RFC 6895), and EDNS's numbers.
+
+/// Response codes, as they stand in the header's low four bits; BADVERS's upper bits stand in the OPT record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Rcode {
+    /// No error.
+    NoError = 0,
+    /// The query can't be read.
+    FormErr = 1,
+    /// The server failed.
+    ServFail = 2,
+    /// The name does not exist.
+    NxDomain = 3,
+    /// The opcode is not served.
+    NotImp = 4,
+    /// Not ours to answer.
+    Refused = 5,
+    /// A name that should not exist does: a DNAME expands to more than 255 octets (RFC 6672 section 2.2).
+    YxDomain = 6,
+    /// Not authoritative for the zone.
+    NotAuth = 9,
+    /// An EDNS version above 0 (RFC 6891 section 6.1.3).
+    BadVers = 16,
+}
+
+/// The header's length in octets.
+pub const HEADER: usize = 12;
+/// QR in the third octet.
+pub const QR: u8 = 0x80;
+/// AA in the third octet.
+pub const AA: u8 = 0x04;
+/// TC in the third octet.
+pub const TC: u8 = 0x02;
+/// RD in the third octet.
+pub const RD: u8 = 0x01;
+/// CD in the fourth octet.
+pub const CD: u8 = 0x10;
+/// The opcode's bits in the third octet.
+pub const OPCODE: u8 = 0x78;
+/// DO in the upper octet of OPT's flags.
+pub const DO: u8 = 0x80;
+
+/// Class IN.
+pub const CLASS_IN: u16 = 1;
+/// Class ANY, in questions only.
+pub const CLASS_ANY: u16 = 255;

@@ -1,0 +1,16 @@
+//! The protocol's nouns: names, record types, records, the message header, EDNS.
+//!
+//! Everything here is a value or a function of values. Nothing here knows what a zone is.
+
+pub mod header;
+pub mod name;
+pub mod rdata;
+pub mod record;
+pub mod rtype;
+
+pub use name::{Name, NameError};
+pub use record::{RRset, Rdata, Record};
+pub use rtype::Rtype;
+
+/// A point in time: seconds since 1970-01-01T00:00:00Z. The pure rooms are handed one; they never ask for it.
+pub type Timestamp = u64;

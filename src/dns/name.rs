@@ -1,0 +1,414 @@
+//! Domain names: wire form kept with its case, compared and ordered without it (RFC 4034 section 6.1).
+//!
+//! Presentation form follows RFC 1035 section 5.1: `\DDD` is decimal, `\X` is X itself.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
+
+/// The longest name in octets, the root's zero octet included (RFC 1035 section 2.3.4).
+pub const MAX_NAME: usize = 255;
+/// The longest label in octets.
+pub const MAX_LABEL: usize = 63;
+
+/// An absolute domain name: labels in wire form, uncompressed, the root's zero octet at the end.
+#[derive(Clone)]
+pub struct Name(Box<[u8]>);
+
+/// Why a text or a wire form is not a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Two dots in a row, or a leading dot.
+    #[error("empty label: two dots follow each other, or the name begins with one")]
+    EmptyLabel,
+    /// More than 63 octets between two dots.
+    #[error("a label is longer than 63 octets")]
+    LongLabel,
+    /// More than 255 octets in all.
+    #[error("the name is longer than 255 octets")]
+    LongName,
+    /// `\` at the end, `\25`, or `\256` and above.
+    #[error("bad escape: `\\` takes three decimal digits up to 255, or one other character")]
+    BadEscape,
+    /// The text is empty.
+    #[error("empty name: write `@` for the origin or `.` for the root")]
+    Empty,
+    /// The wire form ends within the name, or holds a pointer where none may be.
+    #[error("not an uncompressed name in wire form")]
+    BadWire,
+}
+
+impl Name {
+    /// The root, `.`.
+    pub fn root() -> Name {
+        Name(Box::new([0]))
+    }
+
+    /// Reads presentation form. A name without a final dot is relative and gets `origin` appended; without an
+    /// origin it is taken as absolute. `@` alone is the origin.
+    pub fn parse(text: &str, origin: Option<&Name>) -> Result<Name, NameError> {
+        Name::parse_bytes(text.as_bytes(), origin)
+    }
+
+    /// [`Name::parse`] for text that need not be UTF-8.
+    pub fn parse_bytes(text: &[u8], origin: Option<&Name>) -> Result<Name, NameError> {
+        let root = [0u8];
+        let tail = origin.map_or(&root[..], Name::as_wire);
+        match text {
+            b"" => return Err(NameError::Empty),
+            b"@" => return Ok(Name(tail.into())),
+            b"." => return Ok(Name::root()),
+            _ => {}
+        }
+        let mut wire = Vec::with_capacity(text.len() + tail.len() + 1);
+        let mut label: Vec<u8> = Vec::with_capacity(MAX_LABEL);
+        let mut rest = text;
+        let mut absolute = false;
+        while let Some((&octet, after)) = rest.split_first() {
+            rest = after;
+            match octet {
+                b'.' => {
+                    push_label(&mut wire, &mut label)?;
+                    absolute = rest.is_empty();
+                }
+                b'\\' => label.push(unescape(&mut rest)?),
+                other => label.push(other),
+            }
+        }
+        if !absolute {
+            push_label(&mut wire, &mut label)?;
+        }
+        wire.extend_from_slice(if absolute { &root } else { tail });
+        if wire.len() > MAX_NAME {
+            return Err(NameError::LongName);
+        }
+        Ok(Name(wire.into()))
+    }
+
+    /// Takes the uncompressed name at the head of `wire`; octets after it are not looked at.
+    pub fn from_wire(wire: &[u8]) -> Result<Name, NameError> {
+        let len = wire_len(wire).ok_or(NameError::BadWire)?;
+        Ok(Name(wire[..len].into()))
+    }
+
+    /// The wire form, root octet included.
+    pub fn as_wire(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Labels from the leftmost on, without the root's.
+    pub fn labels(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
+        labels(&self.0)
+    }
+
+    /// How many labels there are, the root's not counted; `*` counts.
+    pub fn label_count(&self) -> usize {
+        let mut count = 0;
+        let mut at = 0;
+        while self.0[at] != 0 {
+            at += 1 + usize::from(self.0[at]);
+            count += 1;
+        }
+        count
+    }
+
+    /// The Labels field of an RRSIG: neither the root's nor a leading `*` counts (RFC 4034 section 3.1.3).
+    pub fn rrsig_labels(&self) -> u8 {
+        (self.label_count() - usize::from(self.is_wildcard())) as u8
+    }
+
+    /// Whether this is `.`.
+    pub fn is_root(&self) -> bool {
+        self.0.len() == 1
+    }
+
+    /// Whether the leftmost label is `*` alone (RFC 4592 section 2.1.1).
+    pub fn is_wildcard(&self) -> bool {
+        self.0.starts_with(b"\x01*")
+    }
+
+    /// The name with its leftmost label off; none above the root.
+    pub fn parent(&self) -> Option<Name> {
+        (!self.is_root()).then(|| Name(self.0[1 + usize::from(self.0[0])..].into()))
+    }
+
+    /// Whether this name is `ancestor` or below it.
+    pub fn is_at_or_below(&self, ancestor: &Name) -> bool {
+        is_at_or_below(&self.0, &ancestor.0)
+    }
+
+    /// Whether this name is below `ancestor` and not `ancestor` itself.
+    pub fn is_below(&self, ancestor: &Name) -> bool {
+        self.0.len() > ancestor.0.len() && self.is_at_or_below(ancestor)
+    }
+
+    /// `label` in front of this name.
+    pub fn prepend(&self, label: &[u8]) -> Result<Name, NameError> {
+        if label.is_empty() {
+            return Err(NameError::EmptyLabel);
+        }
+        if label.len() > MAX_LABEL {
+            return Err(NameError::LongLabel);
+        }
+        if self.0.len() + label.len() + 1 > MAX_NAME {
+            return Err(NameError::LongName);
+        }
+        let mut wire = Vec::with_capacity(self.0.len() + label.len() + 1);
+        wire.push(label.len() as u8);
+        wire.extend_from_slice(label);
+        wire.extend_from_slice(&self.0);
+        Ok(Name(wire.into()))
+    }
+
+    /// The names above this one, nearest first, the root last; this one itself is not among them.
+    pub fn ancestors(&self) -> impl Iterator<Item = Name> {
+        std::iter::successors(self.parent(), Name::parent)
+    }
+
+    /// The name in lower case, as canonical form wants it (RFC 4034 section 6.2).
+    pub fn to_lowercase(&self) -> Name {
+        Name(self.0.to_ascii_lowercase().into())
+    }
+
+    /// Presentation form without the final dot: what people write of a host. The root stays `.`.
+    pub fn to_host(&self) -> String {
+        let text = self.to_string();
+        match text.strip_suffix('.') {
+            Some("") | None => text,
+            Some(host) => host.to_owned(),
+        }
+    }
+}
+
+/// The length of the uncompressed name at the head of `wire`, in octets; none when there is no such name.
+pub fn wire_len(wire: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        match usize::from(*wire.get(at)?) {
+            0 => return (at < MAX_NAME).then_some(at + 1),
+            len @ 1..=MAX_LABEL => at += 1 + len,
+            _ => return None,
+        }
+    }
+}
+
+/// The labels of an uncompressed wire-form name, leftmost first, without the root's.
+pub fn labels(wire: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    let mut starts = [0u8; MAX_NAME / 2 + 1];
+    let mut count = 0;
+    let mut at = 0;
+    while wire[at] != 0 {
+        starts[count] = at as u8;
+        count += 1;
+        at += 1 + usize::from(wire[at]);
+    }
+    (0..count).map(move |index| {
+        let start = usize::from(starts[index]);
+        &wire[start + 1..start + 1 + usize::from(wire[start])]
+    })
+}
+
+/// Whether the wire-form name `name` is `ancestor` or below it, in any case.
+pub fn is_at_or_below(name: &[u8], ancestor: &[u8]) -> bool {
+    let Some(mut skip) = name.len().checked_sub(ancestor.len()) else { return false };
+    let mut tail = name;
+    while skip > 0 {
+        let step = 1 + usize::from(tail[0]);
+        if step > skip {
+            return false;
+        }
+        tail = &tail[step..];
+        skip -= step;
+    }
+    tail.eq_ignore_ascii_case(ancestor)
+}
+
+/// Canonical order of wire-form names (RFC 4034 section 6.1): by label from the right, each as lower-case octets.
+pub fn canonical_cmp(left: &[u8], right: &[u8]) -> Ordering {
+    let mut rights = labels(right).rev();
+    for label in labels(left).rev() {
+        let Some(other) = rights.next() else { return Ordering::Greater };
+        let order = lower(label).cmp(lower(other));
+        if order.is_ne() {
+            return order;
+        }
+    }
+    if rights.next().is_some() { Ordering::Less } else { Ordering::Equal }
+}
+
+fn lower(label: &[u8]) -> impl Iterator<Item = u8> {
+    label.iter().map(u8::to_ascii_lowercase)
+}
+
+fn push_label(wire: &mut Vec<u8>, label: &mut Vec<u8>) -> Result<(), NameError> {
+    match label.len() {
+        0 => Err(NameError::EmptyLabel),
+        1..=MAX_LABEL => {
+            wire.push(label.len() as u8);
+            wire.append(label);
+            Ok(())
+        }
+        _ => Err(NameError::LongLabel),
+    }
+}
+
+/// What stands behind a `\`: three decimal digits, or any other octet as itself. `rest` moves on.
+pub fn unescape(rest: &mut &[u8]) -> Result<u8, NameError> {
+    let text = *rest;
+    let (&first, after) = text.split_first().ok_or(NameError::BadEscape)?;
+    if !first.is_ascii_digit() {
+        *rest = after;
+        return Ok(first);
+    }
+    let digits = text.get(..3).ok_or(NameError::BadEscape)?;
+    let mut value = 0u16;
+    for &digit in digits {
+        if !digit.is_ascii_digit() {
+            return Err(NameError::BadEscape);
+        }
+        value = value * 10 + u16::from(digit - b'0');
+    }
+    *rest = &text[3..];
+    u8::try_from(value).map_err(|_| NameError::BadEscape)
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Name) -> bool {
+        // A length octet is at most 63, below every letter, so folding case over the whole wire form is safe.
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl Eq for Name {}
+
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for octet in &self.0 {
+            state.write_u8(octet.to_ascii_lowercase());
+        }
+    }
+}
+
+impl Ord for Name {
+    fn cmp(&self, other: &Name) -> Ordering {
+        canonical_cmp(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Name) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl FromStr for Name {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Name, NameError> {
+        Name::parse(text, None)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write;
+        if self.is_root() {
+            return f.write_char('.');
+        }
+        for label in self.labels() {
+            for &octet in label {
+                match octet {
+                    b'.' | b'\\' | b'"' | b'(' | b')' | b';' | b'@' | b'$' => write!(f, "\\{}", char::from(octet))?,
+                    b'!'..=b'~' => f.write_char(char::from(octet))?,
+                    _ => write!(f, "\\{octet:03}")?,
+                }
+            }
+            f.write_char('.')?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl serde::Serialize for Name {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Name {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        text.parse().expect(text)
+    }
+
+    #[test]
+    fn canonical_order_is_that_of_rfc_4034_section_6_1() {
+        let ordered = [
+            "example.",
+            "a.example.",
+            "yljkjljk.a.example.",
+            "Z.a.example.",
+            "zABC.a.EXAMPLE.",
+            "z.example.",
+            "\\001.z.example.",
+            "*.z.example.",
+            "\\200.z.example.",
+        ];
+        for pair in ordered.windows(2) {
+            assert!(name(pair[0]) < name(pair[1]), "{} < {}", pair[0], pair[1]);
+        }
+    }
+
+    #[test]
+    fn escapes_are_decimal_and_survive_printing() {
+        assert_eq!(name("a\\046b.").as_wire(), b"\x03a.b\x00");
+        assert_eq!(name("a\\.b.").to_string(), "a\\.b.");
+        assert_eq!(name("\\255\\032.").to_string(), "\\255\\032.");
+        assert_eq!(Name::parse("a\\256.", None), Err(NameError::BadEscape));
+        assert_eq!(Name::parse("a\\25", None), Err(NameError::BadEscape));
+        assert_eq!(Name::parse("a\\", None), Err(NameError::BadEscape));
+    }
+
+    #[test]
+    fn limits_are_63_and_255_octets() {
+        let label = "a".repeat(63);
+        assert!(Name::parse(&label, None).is_ok());
+        assert_eq!(Name::parse(&"a".repeat(64), None), Err(NameError::LongLabel));
+        let long = format!("{label}.{label}.{label}.{}", "b".repeat(61));
+        assert_eq!(name(&long).as_wire().len(), 255);
+        assert_eq!(Name::parse(&format!("{long}c"), None), Err(NameError::LongName));
+    }
+
+    #[test]
+    fn relative_names_get_the_origin_and_at_is_the_origin() {
+        let origin = name("example.org.");
+        assert_eq!(Name::parse("www", Some(&origin)), Ok(name("www.example.org.")));
+        assert_eq!(Name::parse("www.", Some(&origin)), Ok(name("www.")));
+        assert_eq!(Name::parse("@", Some(&origin)), Ok(origin.clone()));
+        assert_eq!(Name::parse("a..b", Some(&origin)), Err(NameError::EmptyLabel));
+        assert_eq!(Name::parse(".a", Some(&origin)), Err(NameError::EmptyLabel));
+    }
+
+    #[test]
+    fn ancestry_goes_by_labels_not_by_octets() {
+        assert!(name("a.Example.org.").is_below(&name("example.ORG.")));
+        assert!(!name("anexample.org.").is_at_or_below(&name("example.org.")));
+        assert!(!name("\\007example.org.").is_below(&name("example.org.")));
+        assert_eq!(name("*.example.org.").rrsig_labels(), 2);
+    }
+}

@@ -1,0 +1,27 @@
+//! danelaw: an authoritative DNS server that signs its zones and keeps TLSA records true to the mail server's certificate.
+//!
+//! # The rooms, and who may name whom
+//!
+//! | room | | names |
+//! |---|---|---|
+//! | [`dns`] | pure | nobody |
+//! | [`zone`], [`dane`], [`keys`] | pure | `dns` |
+//! | [`answer`] | pure | `dns`, `zone` |
+//! | `config` | pure | `dns`, `dane`, `zone`, `keys`: text becomes a checked value, once |
+//! | `observe`, `act`, `serve` | I/O | the pure rooms, never each other |
+//! | `store` | I/O | the pure rooms |
+//! | `keeper` | I/O | all of them: fact, decision, journal, action, publication |
+//! | `plugin` | | the pure rooms |
+//! | `cli` | I/O | all |
+//!
+//! `tests/house` holds these arrows.
+//!
+//! # The laws
+//!
+//! 1. **Safety.** Every TLSA RRset that a resolver may hold in its cache matches the chain that the mail server presents.
+//! 2. **Withdrawal.** A first publication is guarded by every prerequisite; a withdrawal needs a proven loss that outlasts its
+//!    hold time, or the operator's word. What can't be checked changes nothing.
+//! 3. **Pure core.** What to publish, what to answer and what to do next are functions of values. Time is an argument.
+
+pub mod dns;
+pub mod zone;
