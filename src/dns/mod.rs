@@ -2,6 +2,7 @@
 //!
 //! Everything here is a value or a function of values. Nothing here knows what a zone is.
 
+pub mod dnssec;
 pub mod header;
 pub mod name;
 pub mod rdata;

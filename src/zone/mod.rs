@@ -4,6 +4,11 @@
 
 pub mod contents;
 pub mod diagnostic;
+pub mod serial;
+pub mod sign;
+pub mod snapshot;
 
 pub use contents::Contents;
 pub use diagnostic::{Diagnostic, Severity};
+pub use sign::{Draft, Published};
+pub use snapshot::{Snapshot, ZoneSnapshot};

@@ -1,0 +1,417 @@
+//! The walk of RFC 1034 section 4.3.2 with DNSSEC's proofs (RFC 4035 section 3.1), wildcards (RFC 4592) and DNAME (RFC 6672).
+
+use super::message::{Message, Owner, Place, Section};
+use super::query::{LowerName, Query};
+use crate::dns::Rtype;
+use crate::dns::header::Rcode;
+use crate::dns::name::{MAX_NAME, wire_len};
+use crate::zone::snapshot::{Node, QUESTION_POINTER, Set, Snapshot, ZoneSnapshot, apex_pointer};
+
+/// How many CNAMEs and DNAMEs one answer follows.
+const CHAIN_MAX: usize = 12;
+/// A step of the chain proves at most a wildcard expansion; the last one has SOA or NS, DS, and two proofs.
+const AUTHORITY_MAX: usize = CHAIN_MAX + 4;
+
+/// One question's way through the snapshot.
+pub struct Lookup<'a> {
+    snapshot: &'a Snapshot,
+    qtype: Rtype,
+    dnssec_ok: bool,
+    question_len: usize,
+    /// The name that is looked up now: the question's, later a CNAME's target.
+    name: LowerName,
+    /// Where that name stands in the message.
+    owner: u16,
+    /// The CNAME RRsets that were followed: one that comes again closes a loop.
+    followed: [Option<&'a Set>; CHAIN_MAX],
+    authority: [Option<Pending<'a>>; AUTHORITY_MAX],
+    /// The last RRset of the answer or referral, whose targets' addresses go into the additional section.
+    targets: Option<Targets<'a>>,
+}
+
+/// An RRset for the authority section.
+#[derive(Clone, Copy)]
+struct Pending<'a> {
+    place: Place<'a>,
+    set: &'a Set,
+    name: &'a [u8],
+}
+
+struct Targets<'a> {
+    place: Place<'a>,
+    set: &'a Set,
+    at: usize,
+    /// In a referral, the cut: addresses at or below it must fit (RFC 9471 section 3.1).
+    glue: Option<&'a [u8]>,
+}
+
+/// What a step ended with.
+enum Step {
+    Done,
+    /// On to the name whose wire form starts at this offset of the message.
+    Follow(usize),
+}
+
+/// A required RRset did not fit.
+struct Truncated;
+
+impl<'a> Lookup<'a> {
+    /// Prepares to look a question up.
+    pub fn new(snapshot: &'a Snapshot, query: &Query<'_>) -> Lookup<'a> {
+        Lookup {
+            snapshot,
+            qtype: query.qtype,
+            dnssec_ok: query.edns.is_some_and(|edns| edns.dnssec_ok),
+            question_len: query.name.as_wire().len(),
+            name: query.name,
+            owner: QUESTION_POINTER,
+            followed: [None; CHAIN_MAX],
+            authority: [None; AUTHORITY_MAX],
+            targets: None,
+        }
+    }
+
+    /// Looks it up and writes the response.
+    pub fn run(mut self, message: &mut Message<'_>) {
+        let Some(zone) = self.zone_of_name() else {
+            message.rcode(Rcode::Refused);
+            return;
+        };
+        let apex = apex_pointer(self.question_len, zone.origin().as_wire().len());
+        if self.chain(Place { zone, apex }, message).is_err() || self.put_authority(message).is_err() {
+            message.truncated();
+            return;
+        }
+        if self.put_additional(message).is_err() {
+            message.truncated();
+        }
+    }
+
+    /// A DS lives above the cut, so its question goes to the parent's zone where we have it (RFC 4035 section 3.1.4.1).
+    fn zone_of_name(&self) -> Option<&'a ZoneSnapshot> {
+        let name = self.name.as_wire();
+        if self.qtype == Rtype::DS && name[0] != 0 {
+            let above = self.snapshot.zone_of(&name[1 + usize::from(name[0])..]);
+            return above.or_else(|| self.snapshot.zone_of(name));
+        }
+        self.snapshot.zone_of(name)
+    }
+
+    fn chain(&mut self, mut place: Place<'a>, message: &mut Message<'_>) -> Result<(), Truncated> {
+        for _ in 0..CHAIN_MAX {
+            let target = match self.step(place, message)? {
+                Step::Done => return Ok(()),
+                Step::Follow(target) => target,
+            };
+            let (name, len) = expand(message.written(), target);
+            self.name = LowerName::new(&name[..len]);
+            self.owner = 0xc000 | target as u16;
+            let Some(zone) = self.zone_of_name() else { return Ok(()) };
+            if !std::ptr::eq(zone, place.zone) {
+                let Some(at) = suffix_at(message.written(), target, len - zone.origin().as_wire().len()) else {
+                    return Ok(());
+                };
+                place = Place { zone, apex: 0xc000 | at as u16 };
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, place: Place<'a>, message: &mut Message<'_>) -> Result<Step, Truncated> {
+        let zone = place.zone;
+        let name = self.name;
+        let name = name.as_wire();
+        if let Some(node) = zone.find(name) {
+            return match zone.cut(node) {
+                // The parent answers for the DS at a cut itself (RFC 4035 section 3.1.4.1).
+                Some(cut) if !(self.qtype == Rtype::DS && std::ptr::eq(cut, node)) => {
+                    self.refer(place, cut, message);
+                    Ok(Step::Done)
+                }
+                _ => self.answer_at(place, node, None, message),
+            };
+        }
+        let mut closest = 0;
+        let encloser = loop {
+            if name[closest] == 0 {
+                return Ok(Step::Done);
+            }
+            closest += 1 + usize::from(name[closest]);
+            if let Some(node) = zone.find(&name[closest..]) {
+                break node;
+            }
+        };
+        if let Some(cut) = zone.cut(encloser) {
+            self.refer(place, cut, message);
+            return Ok(Step::Done);
+        }
+        if let Some(dname) = zone.set(encloser, Rtype::DNAME) {
+            return self.redirect(place, dname, closest, message);
+        }
+        match zone.wildcard(encloser) {
+            Some(wildcard) => self.answer_at(place, wildcard, Some(name), message),
+            None => {
+                message.authoritative();
+                message.rcode(Rcode::NxDomain);
+                self.deny_with_soa(place);
+                self.deny(place, name);
+                self.deny_wildcard(place, &name[closest..]);
+                Ok(Step::Done)
+            }
+        }
+    }
+
+    /// Answers from a node: the name's own, or the wildcard that `expanded` is made from.
+    fn answer_at(
+        &mut self,
+        place: Place<'a>,
+        node: &'a Node,
+        expanded: Option<&[u8]>,
+        message: &mut Message<'_>,
+    ) -> Result<Step, Truncated> {
+        let zone = place.zone;
+        message.authoritative();
+        let cname = zone.set(node, Rtype::CNAME).filter(|_| !matches!(self.qtype, Rtype::CNAME | Rtype::ANY));
+        if cname.is_some_and(|cname| self.closes_loop(cname)) {
+            return Ok(Step::Done);
+        }
+        let answered = match (self.qtype, cname) {
+            (Rtype::ANY, _) => self.put_any(place, node, message)?,
+            (Rtype::RRSIG, _) => self.put_all_rrsigs(place, node, message)?,
+            (qtype, cname) => match zone.set(node, qtype).or(cname) {
+                Some(set) => {
+                    let at = self.put_answer(place, set, message)?;
+                    if set.rtype == Rtype::CNAME && qtype != Rtype::CNAME {
+                        if let Some(name) = expanded {
+                            self.deny(place, name);
+                        }
+                        return Ok(Step::Follow(at + 12));
+                    }
+                    self.targets = Some(Targets { place, set, at, glue: None });
+                    true
+                }
+                None => false,
+            },
+        };
+        match (answered, expanded) {
+            (true, None) => {}
+            // RFC 4035 section 3.1.3.3: that no closer match exists.
+            (true, Some(name)) => self.deny(place, name),
+            (false, _) => {
+                self.deny_with_soa(place);
+                // The NSEC at the node, or for an empty non-terminal the one before it (RFC 4035 section 3.1.3.1).
+                self.deny(place, zone.name(node));
+                if let Some(name) = expanded {
+                    self.deny(place, name);
+                }
+            }
+        }
+        Ok(Step::Done)
+    }
+
+    fn closes_loop(&mut self, cname: &'a Set) -> bool {
+        for slot in &mut self.followed {
+            match slot {
+                Some(followed) if std::ptr::eq(*followed, cname) => return true,
+                Some(_) => {}
+                None => {
+                    *slot = Some(cname);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn put_answer(&self, place: Place<'a>, set: &Set, message: &mut Message<'_>) -> Result<usize, Truncated> {
+        let at = message.len();
+        match message.put(Section::Answer, place, set, Owner::Pointer(self.owner), self.dnssec_ok) {
+            true => Ok(at),
+            false => Err(Truncated),
+        }
+    }
+
+    /// ANY is answered with one RRset, as RFC 8482 section 4.1 allows: enough to see the name, too little to amplify.
+    fn put_any(&self, place: Place<'a>, node: &Node, message: &mut Message<'_>) -> Result<bool, Truncated> {
+        match place.zone.sets(node).first() {
+            Some(set) => self.put_answer(place, set, message).map(|_| true),
+            None => Ok(false),
+        }
+    }
+
+    fn put_all_rrsigs(&self, place: Place<'a>, node: &Node, message: &mut Message<'_>) -> Result<bool, Truncated> {
+        let mut any = false;
+        for set in place.zone.sets(node).iter().filter(|set| set.rrsig_count > 0) {
+            // At a cut the NS and the glue are the child's and have none.
+            any = true;
+            if !message.put_rrsigs(place, set, self.owner) {
+                return Err(Truncated);
+            }
+        }
+        Ok(any)
+    }
+
+    /// A referral: the cut's NS, its DS or the proof that there is none, and glue. Not authoritative.
+    fn refer(&mut self, place: Place<'a>, cut: &'a Node, message: &Message<'_>) {
+        let zone = place.zone;
+        let Some(ns) = zone.set(cut, Rtype::NS) else { return };
+        self.pend(place, ns, zone.name(cut));
+        if self.dnssec_ok {
+            match zone.set(cut, Rtype::DS) {
+                Some(ds) => self.pend(place, ds, zone.name(cut)),
+                None => self.deny(place, zone.name(cut)),
+            }
+        }
+        self.targets = Some(Targets { place, set: ns, at: message.len(), glue: Some(zone.name(cut)) });
+    }
+
+    /// A DNAME at the closest encloser: itself, and the CNAME that it makes (RFC 6672 section 3.2).
+    fn redirect(
+        &mut self,
+        place: Place<'a>,
+        dname: &'a Set,
+        encloser: usize,
+        message: &mut Message<'_>,
+    ) -> Result<Step, Truncated> {
+        message.authoritative();
+        let dname_owner = suffix_at(message.written(), usize::from(self.owner & 0x3fff), encloser).ok_or(Truncated)?;
+        let records = place.zone.records(dname);
+        let (ttl, suffix) = (u32::from_be_bytes([records[6], records[7], records[8], records[9]]), &records[12..]);
+        let owner = Owner::Pointer(0xc000 | dname_owner as u16);
+        if !message.put(Section::Answer, place, dname, owner, self.dnssec_ok) {
+            return Err(Truncated);
+        }
+        // The labels before the DNAME's owner, in the case they were asked in.
+        let (asked, _) = expand(message.written(), usize::from(self.owner & 0x3fff));
+        if encloser + suffix.len() > MAX_NAME {
+            message.rcode(Rcode::YxDomain);
+            return Ok(Step::Done);
+        }
+        match message.put_cname(self.owner, ttl, &asked[..encloser], suffix) {
+            Some(_) if self.qtype == Rtype::CNAME => Ok(Step::Done),
+            Some(target) => Ok(Step::Follow(target)),
+            None => Err(Truncated),
+        }
+    }
+
+    fn deny_with_soa(&mut self, place: Place<'a>) {
+        self.pend(place, place.zone.negative_soa(), place.zone.origin().as_wire());
+    }
+
+    /// The NSEC that matches or covers a name.
+    fn deny(&mut self, place: Place<'a>, name: &[u8]) {
+        if !self.dnssec_ok {
+            return;
+        }
+        if let Some(node) = place.zone.covering(name)
+            && let Some(nsec) = place.zone.set(node, Rtype::NSEC)
+        {
+            self.pend(place, nsec, place.zone.name(node));
+        }
+    }
+
+    /// The NSEC that covers the wildcard below the closest encloser (RFC 4035 section 3.1.3.2).
+    fn deny_wildcard(&mut self, place: Place<'a>, encloser: &[u8]) {
+        let mut wildcard = [0u8; MAX_NAME + 2];
+        wildcard[..2].copy_from_slice(b"\x01*");
+        wildcard[2..2 + encloser.len()].copy_from_slice(encloser);
+        self.deny(place, &wildcard[..2 + encloser.len()]);
+    }
+
+    fn pend(&mut self, place: Place<'a>, set: &'a Set, name: &'a [u8]) {
+        for slot in &mut self.authority {
+            match slot {
+                Some(pending) if std::ptr::eq(pending.set, set) => return,
+                Some(_) => {}
+                None => {
+                    *slot = Some(Pending { place, set, name });
+                    return;
+                }
+            }
+        }
+    }
+
+    fn put_authority(&mut self, message: &mut Message<'_>) -> Result<(), Truncated> {
+        for pending in self.authority.iter().flatten() {
+            let at = message.len();
+            if !message.put(Section::Authority, pending.place, pending.set, Owner::Name(pending.name), self.dnssec_ok) {
+                return Err(Truncated);
+            }
+            if let Some(targets) = &mut self.targets
+                && std::ptr::eq(targets.set, pending.set)
+            {
+                targets.at = at + pending.name.len() - pending.place.zone.origin().as_wire().len();
+            }
+        }
+        Ok(())
+    }
+
+    /// Addresses of the targets. In a referral those at or below the cut come first, and have to fit.
+    fn put_additional(&self, message: &mut Message<'_>) -> Result<(), Truncated> {
+        let Some(Targets { place, set, at, glue }) = self.targets else { return Ok(()) };
+        let is_glue = |name: &[u8]| glue.is_some_and(|cut| crate::dns::name::is_at_or_below(name, cut));
+        let additional = place.zone.additional(set);
+        for required in [true, false] {
+            for (index, target) in additional.iter().enumerate() {
+                let Some(node) = place.zone.node(target.node) else { continue };
+                if additional[..index].iter().any(|earlier| earlier.node == target.node)
+                    || is_glue(place.zone.name(node)) != required
+                {
+                    continue;
+                }
+                let position = at + usize::from(target.offset);
+                let owner = match position {
+                    0..=0x3fff => Owner::Pointer(0xc000 | position as u16),
+                    _ => Owner::Name(place.zone.name(node)),
+                };
+                for rtype in [Rtype::A, Rtype::AAAA] {
+                    if let Some(addresses) = place.zone.set(node, rtype)
+                        && !message.put(Section::Additional, place, addresses, owner, self.dnssec_ok)
+                    {
+                        return if required { Err(Truncated) } else { Ok(()) };
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The name at an offset of a message that this room wrote, its pointers followed; and its length.
+fn expand(message: &[u8], mut at: usize) -> ([u8; MAX_NAME], usize) {
+    let mut name = [0; MAX_NAME];
+    let mut len = 0;
+    while len < MAX_NAME {
+        match message[at] {
+            pointer @ 0xc0.. => at = usize::from(pointer & 0x3f) << 8 | usize::from(message[at + 1]),
+            0 => break,
+            label => {
+                let step = 1 + usize::from(label);
+                if len + step >= MAX_NAME {
+                    break;
+                }
+                name[len..len + step].copy_from_slice(&message[at..at + step]);
+                len += step;
+                at += step;
+            }
+        }
+    }
+    debug_assert_eq!(wire_len(&name), Some(len + 1));
+    (name, len + 1)
+}
+
+/// Where the name at `at` goes on after its first `skip` octets, pointers followed.
+fn suffix_at(message: &[u8], mut at: usize, mut skip: usize) -> Option<usize> {
+    loop {
+        let octet = *message.get(at)?;
+        if octet >= 0xc0 {
+            at = usize::from(octet & 0x3f) << 8 | usize::from(*message.get(at + 1)?);
+        } else if skip == 0 {
+            return (at <= 0x3fff).then_some(at);
+        } else {
+            let step = 1 + usize::from(octet);
+            skip = skip.checked_sub(step)?;
+            at += step;
+        }
+    }
+}

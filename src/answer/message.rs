@@ -1,0 +1,212 @@
+//! Writes a response: the question copied, then RRsets from the snapshot with their two kinds of pointers patched.
+
+use super::query::Query;
+use crate::dns::header::{AA, CD, DO, HEADER, OPCODE, QR, RD, Rcode, TC};
+use crate::zone::snapshot::{QUESTION_POINTER, Set, ZoneSnapshot};
+
+/// The OPT record of a response, without options.
+const OPT_LEN: usize = 11;
+/// The last offset that a pointer reaches (RFC 1035 section 4.1.4).
+const POINTER_MAX: usize = 0x3fff;
+
+/// A response under construction.
+pub struct Message<'a> {
+    out: &'a mut [u8],
+    len: usize,
+    counts: [u16; 3],
+    /// `Some(DO)` where the query had an OPT record.
+    edns: Option<bool>,
+    extended_rcode: u8,
+}
+
+/// The sections after the question.
+#[derive(Clone, Copy)]
+pub enum Section {
+    /// Answer.
+    Answer = 0,
+    /// Authority.
+    Authority = 1,
+    /// Additional.
+    Additional = 2,
+}
+
+/// Under what name an RRset is written.
+#[derive(Clone, Copy)]
+pub enum Owner<'a> {
+    /// A pointer to a name that stands in the message already.
+    Pointer(u16),
+    /// A name of the zone in wire form: its labels below the apex, and a pointer to the apex.
+    Name(&'a [u8]),
+}
+
+/// A zone, and where in this message its apex can be pointed to.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// The zone.
+    pub zone: &'a ZoneSnapshot,
+    /// The pointer.
+    pub apex: u16,
+}
+
+impl<'a> Message<'a> {
+    /// Copies identifier, opcode, RD, CD and the question. `out` is as long as the response may get, at least a header.
+    pub fn begin(out: &'a mut [u8], query: &Query<'_>) -> Message<'a> {
+        let header = query.header;
+        let len = HEADER + query.question.len();
+        out[..HEADER].fill(0);
+        out[..2].copy_from_slice(&header[..2]);
+        out[2] = QR | header[2] & (OPCODE | RD);
+        // RFC 4035 section 3.1.6: CD is copied, AD is never set by an authoritative server.
+        out[3] = header[3] & CD;
+        out[5] = u8::from(!query.question.is_empty());
+        out[HEADER..len].copy_from_slice(query.question);
+        Message { out, len, counts: [0; 3], edns: query.edns.map(|edns| edns.dnssec_ok), extended_rcode: 0 }
+    }
+
+    /// Sets the response code.
+    pub fn rcode(&mut self, rcode: Rcode) {
+        let code = rcode as u16;
+        self.out[3] = self.out[3] & 0xf0 | (code & 0xf) as u8;
+        self.extended_rcode = (code >> 4) as u8;
+    }
+
+    /// Sets AA.
+    pub fn authoritative(&mut self) {
+        self.out[2] |= AA;
+    }
+
+    /// Sets TC.
+    pub fn truncated(&mut self) {
+        self.out[2] |= TC;
+    }
+
+    /// Where the next record will stand.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The octets written so far.
+    pub fn written(&self) -> &[u8] {
+        &self.out[..self.len]
+    }
+
+    fn room(&self) -> usize {
+        let reserved = if self.edns.is_some() { OPT_LEN } else { 0 };
+        self.out.len().saturating_sub(self.len + reserved)
+    }
+
+    /// Writes a set's records, and its signatures if asked. False, with nothing written, when they do not fit whole.
+    pub fn put(&mut self, section: Section, place: Place<'_>, set: &Set, owner: Owner<'_>, signed: bool) -> bool {
+        let start = self.len;
+        let rrsigs = if signed { place.zone.rrsigs(set) } else { &[] };
+        let Some(records_at) = self.put_records(place, set, owner) else { return false };
+        // All records but the first point to where the first one's owner stands.
+        let pointer = match owner {
+            Owner::Pointer(pointer) => pointer,
+            Owner::Name(_) if records_at == start => place.apex,
+            Owner::Name(_) => 0xc000 | start as u16,
+        };
+        if rrsigs.len() > self.room() {
+            self.len = start;
+            return false;
+        }
+        let rrsigs_at = self.len;
+        self.out[rrsigs_at..rrsigs_at + rrsigs.len()].copy_from_slice(rrsigs);
+        self.len += rrsigs.len();
+        if pointer != QUESTION_POINTER {
+            let first = if records_at == start { records_at } else { self.next_record(records_at) };
+            self.point_owners(first, pointer);
+        }
+        self.counts[section as usize] += set.count + if signed { set.rrsig_count } else { 0 };
+        true
+    }
+
+    /// Writes a set's signatures alone: the answer to a question for RRSIG.
+    pub fn put_rrsigs(&mut self, place: Place<'_>, set: &Set, owner: u16) -> bool {
+        let rrsigs = place.zone.rrsigs(set);
+        if rrsigs.len() > self.room() {
+            return false;
+        }
+        let start = self.len;
+        self.out[start..start + rrsigs.len()].copy_from_slice(rrsigs);
+        self.len += rrsigs.len();
+        self.point_owners(start, owner);
+        self.counts[Section::Answer as usize] += set.rrsig_count;
+        true
+    }
+
+    /// Writes a CNAME at `owner` whose target is `prefix` before the name at `suffix`: what a DNAME makes (RFC 6672 section 3.1).
+    /// Gives the target's offset.
+    pub fn put_cname(&mut self, owner: u16, ttl: u32, prefix: &[u8], suffix: &[u8]) -> Option<usize> {
+        let rdata = prefix.len() + suffix.len();
+        if 12 + rdata > self.room() {
+            return None;
+        }
+        let mut head = [0u8; 12];
+        head[..2].copy_from_slice(&owner.to_be_bytes());
+        head[2..6].copy_from_slice(&[0, 5, 0, 1]);
+        head[6..10].copy_from_slice(&ttl.to_be_bytes());
+        head[10..].copy_from_slice(&(rdata as u16).to_be_bytes());
+        let target = self.len + 12;
+        for bytes in [&head, prefix, suffix] {
+            self.out[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+            self.len += bytes.len();
+        }
+        self.counts[Section::Answer as usize] += 1;
+        Some(target)
+    }
+
+    /// Writes the records with the first one's owner; gives where the first record's owner ends in a pointer: there the stored octets
+    /// begin.
+    fn put_records(&mut self, place: Place<'_>, set: &Set, owner: Owner<'_>) -> Option<usize> {
+        let records = place.zone.records(set);
+        let apex_len = place.zone.origin().as_wire().len();
+        let labels = match owner {
+            Owner::Pointer(_) => &[][..],
+            Owner::Name(name) => &name[..name.len() - apex_len],
+        };
+        if labels.len() + records.len() > self.room() || (!labels.is_empty() && self.len > POINTER_MAX) {
+            return None;
+        }
+        self.out[self.len..self.len + labels.len()].copy_from_slice(labels);
+        let at = self.len + labels.len();
+        self.out[at..at + records.len()].copy_from_slice(records);
+        self.len = at + records.len();
+        if !labels.is_empty() {
+            self.out[at..at + 2].copy_from_slice(&place.apex.to_be_bytes());
+        }
+        for &offset in place.zone.pointers(set) {
+            let pointer = at + usize::from(offset);
+            self.out[pointer..pointer + 2].copy_from_slice(&place.apex.to_be_bytes());
+        }
+        Some(at)
+    }
+
+    fn next_record(&self, at: usize) -> usize {
+        at + 12 + usize::from(u16::from_be_bytes([self.out[at + 10], self.out[at + 11]]))
+    }
+
+    fn point_owners(&mut self, mut at: usize, pointer: u16) {
+        while at < self.len {
+            self.out[at..at + 2].copy_from_slice(&pointer.to_be_bytes());
+            at = self.next_record(at);
+        }
+    }
+
+    /// Writes counts and OPT; gives the response's length.
+    pub fn finish(mut self) -> usize {
+        if let Some(dnssec_ok) = self.edns {
+            let payload = (super::UDP_MAX as u16).to_be_bytes();
+            // RFC 3225 section 3: DO is copied.
+            let flags = if dnssec_ok { DO } else { 0 };
+            let opt = [0, 0, 41, payload[0], payload[1], self.extended_rcode, 0, flags, 0, 0, 0];
+            self.out[self.len..self.len + OPT_LEN].copy_from_slice(&opt);
+            self.len += OPT_LEN;
+            self.counts[Section::Additional as usize] += 1;
+        }
+        for (index, count) in self.counts.iter().enumerate() {
+            self.out[6 + 2 * index..8 + 2 * index].copy_from_slice(&count.to_be_bytes());
+        }
+        self.len
+    }
+}

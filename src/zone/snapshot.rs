@@ -1,0 +1,449 @@
+//! What the server answers from: zones laid out as wire bytes, immutable, found by hash.
+//!
+//! An RRset's records stand ready for an exact match: each begins with a pointer to the question's name, and a compressed name in
+//! its RDATA ends in a pointer to the apex inside the question. Elsewhere those two pointers are all that is patched.
+//! The SOA stands once in a zone and never inside other answers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::serial;
+use super::sign::{Published, SignedSet};
+use crate::dns::header::{CLASS_IN, HEADER};
+use crate::dns::name::{self, canonical_cmp};
+use crate::dns::rtype::Field;
+use crate::dns::{Name, RRset, Rdata, Rtype, rdata};
+
+/// Where a pointer to the question's name points.
+pub const QUESTION_POINTER: u16 = 0xc000 | HEADER as u16;
+
+/// All zones that are served at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    zones: HashMap<Box<[u8]>, Arc<ZoneSnapshot>>,
+}
+
+/// One zone as wire bytes. Its arena holds names, RRsets and signatures; all else are offsets into it.
+#[derive(Debug)]
+pub struct ZoneSnapshot {
+    arena: Vec<u8>,
+    origin: Name,
+    serial: u32,
+    /// In canonical order, empty non-terminals among them; the apex is the first.
+    nodes: Vec<Node>,
+    /// Open addressing by name: a node's index + 1, or 0 for a free place.
+    index: Box<[u32]>,
+    sets: Vec<Set>,
+    pointers: Vec<u16>,
+    additional: Vec<Additional>,
+    /// The nodes that have an NSEC, in canonical order.
+    chain: Vec<u32>,
+    negative_soa: Set,
+}
+
+/// An owner, or an empty non-terminal.
+#[derive(Debug)]
+pub struct Node {
+    name: Range<u32>,
+    sets: Range<u32>,
+    /// The zone cut at or above this name; [`NONE`] for authoritative data.
+    cut: u32,
+    /// The node of `*.<this name>`, if there is one.
+    wildcard: u32,
+}
+
+/// No node.
+pub const NONE: u32 = u32::MAX;
+
+/// An RRset: `count` records, then `rrsig_count` RRSIGs, each record beginning with a two-octet owner pointer.
+#[derive(Clone, Debug)]
+pub struct Set {
+    /// Its type.
+    pub rtype: Rtype,
+    /// How many records.
+    pub count: u16,
+    /// How many signatures.
+    pub rrsig_count: u16,
+    records: Range<u32>,
+    rrsigs: Range<u32>,
+    pointers: Range<u32>,
+    additional: Range<u32>,
+}
+
+/// An address node that an RRset's RDATA names.
+#[derive(Clone, Copy, Debug)]
+pub struct Additional {
+    /// Where in the set's records the name begins.
+    pub offset: u16,
+    /// The node that has the addresses.
+    pub node: u32,
+}
+
+/// A zone that can't be laid out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutError {
+    /// More records than any message can carry.
+    #[error("the {rtype} records at {owner} take more than 64 KiB together; no DNS message can carry them")]
+    LargeRRset {
+        /// Their owner.
+        owner: Name,
+        /// Their type.
+        rtype: Rtype,
+    },
+    /// No SOA.
+    #[error("the zone has no SOA record at its apex")]
+    NoSoa,
+    /// More than the offsets can address.
+    #[error("the zone takes more than 4 GiB")]
+    LargeZone,
+}
+
+impl Snapshot {
+    /// A snapshot of these zones; of two with one apex the later counts.
+    pub fn new(zones: impl IntoIterator<Item = Arc<ZoneSnapshot>>) -> Snapshot {
+        let keyed = zones.into_iter().map(|zone| (zone.origin.to_lowercase().as_wire().into(), zone));
+        Snapshot { zones: keyed.collect() }
+    }
+
+    /// The zone whose apex is nearest above `name`, or `name` itself. `name` is wire form in lower case.
+    pub fn zone_of(&self, name: &[u8]) -> Option<&ZoneSnapshot> {
+        let mut at = 0;
+        loop {
+            if let Some(zone) = self.zones.get(&name[at..]) {
+                return Some(zone);
+            }
+            match name[at] {
+                0 => return None,
+                len => at += 1 + usize::from(len),
+            }
+        }
+    }
+
+    /// The zones, in no order.
+    pub fn zones(&self) -> impl Iterator<Item = &Arc<ZoneSnapshot>> {
+        self.zones.values()
+    }
+}
+
+impl ZoneSnapshot {
+    /// Lays a zone out.
+    pub fn build(zone: &Published) -> Result<ZoneSnapshot, LayoutError> {
+        Layout::new(zone).build(zone)
+    }
+
+    /// The apex.
+    pub fn origin(&self) -> &Name {
+        &self.origin
+    }
+
+    /// The SOA serial.
+    pub fn serial(&self) -> u32 {
+        self.serial
+    }
+
+    /// The node of a name in wire form, any case.
+    pub fn find(&self, wanted: &[u8]) -> Option<&Node> {
+        let mask = self.index.len() - 1;
+        let mut place = hash(wanted) as usize & mask;
+        loop {
+            let node = &self.nodes[(self.index[place] as usize).checked_sub(1)?];
+            if self.name(node).eq_ignore_ascii_case(wanted) {
+                return Some(node);
+            }
+            place = (place + 1) & mask;
+        }
+    }
+
+    /// The node at an index that this snapshot gave; none for [`NONE`].
+    pub fn node(&self, index: u32) -> Option<&Node> {
+        self.nodes.get(index as usize)
+    }
+
+    /// The last node with an NSEC at or before `name` in canonical order: its NSEC covers or matches the name.
+    pub fn covering(&self, name: &[u8]) -> Option<&Node> {
+        let nodes = &self.nodes;
+        let after = self.chain.partition_point(|&index| canonical_cmp(self.name(&nodes[index as usize]), name).is_le());
+        Some(&nodes[self.chain[after.checked_sub(1)?] as usize])
+    }
+
+    /// A node's name in wire form.
+    pub fn name(&self, node: &Node) -> &[u8] {
+        self.bytes(&node.name)
+    }
+
+    /// The zone cut at or above a node.
+    pub fn cut(&self, node: &Node) -> Option<&Node> {
+        self.node(node.cut)
+    }
+
+    /// The wildcard right below a node.
+    pub fn wildcard(&self, node: &Node) -> Option<&Node> {
+        self.node(node.wildcard)
+    }
+
+    /// A node's RRsets, by type.
+    pub fn sets(&self, node: &Node) -> &[Set] {
+        &self.sets[node.sets.start as usize..node.sets.end as usize]
+    }
+
+    /// A node's RRset of a type.
+    pub fn set(&self, node: &Node, rtype: Rtype) -> Option<&Set> {
+        self.sets(node).iter().find(|set| set.rtype == rtype)
+    }
+
+    /// The SOA for negative answers, its TTL lowered to MINIMUM (RFC 2308 section 3).
+    pub fn negative_soa(&self) -> &Set {
+        &self.negative_soa
+    }
+
+    /// A set's records.
+    pub fn records(&self, set: &Set) -> &[u8] {
+        self.bytes(&set.records)
+    }
+
+    /// A set's signatures.
+    pub fn rrsigs(&self, set: &Set) -> &[u8] {
+        self.bytes(&set.rrsigs)
+    }
+
+    /// Where in a set's records pointers to the apex stand.
+    pub fn pointers(&self, set: &Set) -> &[u16] {
+        &self.pointers[set.pointers.start as usize..set.pointers.end as usize]
+    }
+
+    /// The address nodes that a set's RDATA names.
+    pub fn additional(&self, set: &Set) -> &[Additional] {
+        &self.additional[set.additional.start as usize..set.additional.end as usize]
+    }
+
+    fn bytes(&self, range: &Range<u32>) -> &[u8] {
+        &self.arena[range.start as usize..range.end as usize]
+    }
+}
+
+impl Node {
+    /// Whether the node has no records: an empty non-terminal.
+    pub fn is_empty(&self) -> bool {
+        self.sets.is_empty()
+    }
+}
+
+/// Names differ by case only where they are equal: the hash folds it.
+fn hash(wire: &[u8]) -> u64 {
+    const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut state = wire.len() as u64;
+    for chunk in wire.chunks(8) {
+        let mut word = [0u8; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        // Setting bit 5 of every octet folds letters; what else it joins only costs a comparison.
+        state = (state ^ (u64::from_le_bytes(word) | 0x2020_2020_2020_2020)).wrapping_mul(MULTIPLIER);
+        state ^= state >> 29;
+    }
+    state.wrapping_mul(MULTIPLIER) >> 20
+}
+
+/// A snapshot under construction.
+struct Layout {
+    arena: Vec<u8>,
+    origin: Name,
+    nodes: Vec<Node>,
+    sets: Vec<Set>,
+    pointers: Vec<u16>,
+    additional: Vec<Additional>,
+    indices: BTreeMap<Name, u32>,
+}
+
+impl Layout {
+    fn new(zone: &Published) -> Layout {
+        let mut names: BTreeMap<Name, u32> = BTreeMap::new();
+        for owner in zone.nodes.keys() {
+            names.insert(owner.clone(), 0);
+            let between = owner.ancestors().take_while(|above| above.is_below(&zone.origin));
+            for above in between {
+                if names.insert(above, 0).is_some() {
+                    break;
+                }
+            }
+        }
+        for (index, value) in names.values_mut().enumerate() {
+            *value = index as u32;
+        }
+        Layout {
+            arena: Vec::new(),
+            origin: zone.origin.clone(),
+            nodes: Vec::with_capacity(names.len()),
+            sets: Vec::new(),
+            pointers: Vec::new(),
+            additional: Vec::new(),
+            indices: names,
+        }
+    }
+
+    fn build(mut self, zone: &Published) -> Result<ZoneSnapshot, LayoutError> {
+        let indices = std::mem::take(&mut self.indices);
+        let mut chain = Vec::new();
+        let mut cut: Option<(&Name, u32)> = None;
+        for (owner, &index) in &indices {
+            if cut.is_some_and(|(above, _)| !owner.is_below(above)) {
+                cut = None;
+            }
+            let node = zone.nodes.get(owner);
+            if cut.is_none() && *owner != zone.origin && node.is_some_and(|node| node.contains_key(&Rtype::NS)) {
+                cut = Some((owner, index));
+            }
+            let name = self.append(owner.as_wire());
+            let first = self.sets.len() as u32;
+            for (rtype, set) in node.into_iter().flatten() {
+                let set = self.append_set(owner, set, *rtype, &indices)?;
+                self.sets.push(set);
+            }
+            let nsec = cut.is_none_or(|(at, _)| at == owner);
+            if nsec && node.is_some_and(|node| node.contains_key(&Rtype::NSEC)) {
+                chain.push(index);
+            }
+            let wildcard = owner.prepend(b"*").ok().and_then(|name| indices.get(&name)).copied().unwrap_or(NONE);
+            self.nodes.push(Node {
+                name,
+                sets: first..self.sets.len() as u32,
+                cut: cut.map_or(NONE, |(_, index)| index),
+                wildcard,
+            });
+        }
+        let negative_soa = self.append_negative_soa(zone, &indices)?;
+        if u32::try_from(self.arena.len()).is_err() {
+            return Err(LayoutError::LargeZone);
+        }
+        let index = index_of(&self.arena, &self.nodes);
+        let Layout { arena, origin, nodes, sets, pointers, additional, .. } = self;
+        let serial = zone.serial;
+        Ok(ZoneSnapshot { arena, origin, serial, nodes, index, sets, pointers, additional, chain, negative_soa })
+    }
+
+    fn append_negative_soa(&mut self, zone: &Published, indices: &BTreeMap<Name, u32>) -> Result<Set, LayoutError> {
+        let apex = zone.nodes.get(&zone.origin).ok_or(LayoutError::NoSoa)?;
+        let mut soa = apex.get(&Rtype::SOA).ok_or(LayoutError::NoSoa)?.clone();
+        let minimum = soa.rrset.rdatas.first().and_then(|rdata| serial::minimum_of_soa(rdata));
+        soa.rrset.ttl = soa.rrset.ttl.min(minimum.ok_or(LayoutError::NoSoa)?);
+        self.append_set(&zone.origin, &soa, Rtype::SOA, indices)
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Range<u32> {
+        let start = self.arena.len() as u32;
+        self.arena.extend_from_slice(bytes);
+        start..self.arena.len() as u32
+    }
+
+    fn append_set(
+        &mut self,
+        owner: &Name,
+        set: &SignedSet,
+        rtype: Rtype,
+        indices: &BTreeMap<Name, u32>,
+    ) -> Result<Set, LayoutError> {
+        let SignedSet { rrset, rrsigs } = set;
+        let start = self.arena.len();
+        let first_pointer = self.pointers.len() as u32;
+        let first_additional = self.additional.len() as u32;
+        let too_large = || LayoutError::LargeRRset { owner: owner.clone(), rtype };
+        for rdata in &rrset.rdatas {
+            self.append_record(start, owner, rrset, rdata, indices);
+            if self.arena.len() - start > usize::from(u16::MAX) {
+                return Err(too_large());
+            }
+        }
+        let records = start as u32..self.arena.len() as u32;
+        for rrsig in rrsigs {
+            self.append_head(Rtype::RRSIG, rrset.ttl);
+            self.arena.extend_from_slice(&(rrsig.len() as u16).to_be_bytes());
+            self.arena.extend_from_slice(rrsig);
+        }
+        if self.arena.len() - start > usize::from(u16::MAX) {
+            return Err(too_large());
+        }
+        Ok(Set {
+            rtype,
+            count: rrset.rdatas.len() as u16,
+            rrsig_count: rrsigs.len() as u16,
+            rrsigs: records.end..self.arena.len() as u32,
+            records,
+            pointers: first_pointer..self.pointers.len() as u32,
+            additional: first_additional..self.additional.len() as u32,
+        })
+    }
+
+    fn append_head(&mut self, rtype: Rtype, ttl: u32) {
+        self.arena.extend_from_slice(&QUESTION_POINTER.to_be_bytes());
+        self.arena.extend_from_slice(&rtype.0.to_be_bytes());
+        self.arena.extend_from_slice(&CLASS_IN.to_be_bytes());
+        self.arena.extend_from_slice(&ttl.to_be_bytes());
+    }
+
+    fn append_record(
+        &mut self,
+        set_start: usize,
+        owner: &Name,
+        rrset: &RRset,
+        rdata: &Rdata,
+        indices: &BTreeMap<Name, u32>,
+    ) {
+        self.append_head(rrset.rtype, rrset.ttl);
+        let length_at = self.arena.len();
+        self.arena.extend_from_slice(&[0, 0]);
+        let spans = rdata::fields(rrset.rtype, rdata).unwrap_or_default();
+        let mut done = 0;
+        for (field, span) in spans {
+            let Field::Name { compress, .. } = field else { continue };
+            self.arena.extend_from_slice(&rdata[done..span.start]);
+            done = span.end;
+            let wire = &rdata[span];
+            if has_addresses(rrset.rtype)
+                && let Some(node) = Name::from_wire(wire).ok().and_then(|target| indices.get(&target))
+            {
+                let offset = (self.arena.len() - set_start) as u16;
+                self.additional.push(Additional { offset, node: *node });
+            }
+            self.append_name(set_start, owner, wire, compress);
+        }
+        self.arena.extend_from_slice(&rdata[done..]);
+        let length = (self.arena.len() - length_at - 2) as u16;
+        self.arena[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
+    }
+
+    /// Labels below the apex and a pointer to the apex, where the name is in the zone and may be compressed.
+    fn append_name(&mut self, set_start: usize, owner: &Name, wire: &[u8], compress: bool) {
+        let apex = self.origin.as_wire();
+        if !compress || self.origin.is_root() || !name::is_at_or_below(wire, apex) {
+            self.arena.extend_from_slice(wire);
+            return;
+        }
+        let below = wire.len() - apex.len();
+        self.arena.extend_from_slice(&wire[..below]);
+        self.pointers.push((self.arena.len() - set_start) as u16);
+        let pointer = apex_pointer(owner.as_wire().len(), apex.len());
+        self.arena.extend_from_slice(&pointer.to_be_bytes());
+    }
+}
+
+/// The pointer to the apex inside a question whose name has `question_len` octets.
+pub fn apex_pointer(question_len: usize, apex_len: usize) -> u16 {
+    0xc000 | (HEADER + question_len - apex_len) as u16
+}
+
+/// Types whose target's addresses go into the additional section (RFC 1035 section 3.3, RFC 2782, RFC 9460 section 4.2).
+fn has_addresses(rtype: Rtype) -> bool {
+    matches!(rtype, Rtype::NS | Rtype::MX | Rtype::SRV | Rtype::SVCB | Rtype::HTTPS)
+}
+
+fn index_of(arena: &[u8], nodes: &[Node]) -> Box<[u32]> {
+    let mut index = vec![0u32; (nodes.len() * 2).next_power_of_two()].into_boxed_slice();
+    let mask = index.len() - 1;
+    for (number, node) in nodes.iter().enumerate() {
+        let mut place = hash(&arena[node.name.start as usize..node.name.end as usize]) as usize & mask;
+        while index[place] != 0 {
+            place = (place + 1) & mask;
+        }
+        index[place] = number as u32 + 1;
+    }
+    index
+}
