@@ -43,11 +43,7 @@ pub struct Context {
 /// Writes the response to `query` into `out`, which must hold [`MESSAGE_MAX`] octets, and gives its length. None where nothing may
 /// be answered: a response, or less than a header.
 pub fn answer(snapshot: &Snapshot, context: &Context, query: &[u8], out: &mut [u8]) -> Option<usize> {
-    let (query, fault) = match query::parse(query) {
-        Ok(query) => (query, None),
-        Err(None) => return None,
-        Err(Some((query, fault))) => (query, Some(fault)),
-    };
+    let query = query::parse(query)?;
     let limit = match (context.transport, &query.edns) {
         (Transport::Tcp, _) => MESSAGE_MAX,
         // RFC 6891 section 6.2.5: less than 512 is taken as 512.
@@ -55,7 +51,7 @@ pub fn answer(snapshot: &Snapshot, context: &Context, query: &[u8], out: &mut [u
         (Transport::Udp, None) => 512,
     };
     let mut message = Message::begin(out.get_mut(..limit.max(HEADER))?, &query);
-    match fault {
+    match query.fault {
         Some(fault) => message.rcode(fault.rcode()),
         None => Lookup::new(snapshot, &query).run(&mut message),
     }

@@ -16,6 +16,8 @@ pub struct Query<'a> {
     pub qtype: Rtype,
     /// What the OPT record says, if there is one.
     pub edns: Option<Edns>,
+    /// Why it is not looked up; what was read before the fault still stands.
+    pub fault: Option<Fault>,
 }
 
 /// The OPT record of a query (RFC 6891 section 6.1).
@@ -64,55 +66,54 @@ impl LowerName {
     }
 }
 
-type Failure<'a> = Option<(Query<'a>, Fault)>;
-
-/// Reads a query. `Err(None)`: don't answer. `Err(Some(..))`: answer with the fault's response code, and the question where there
-/// is one.
-pub fn parse(packet: &[u8]) -> Result<Query<'_>, Failure<'_>> {
-    let header = packet.get(..HEADER).ok_or(None)?;
+/// Reads a query. None: don't answer, it is a response or less than a header.
+pub fn parse(packet: &[u8]) -> Option<Query<'_>> {
+    let header = packet.get(..HEADER)?;
     if header[2] & QR != 0 {
-        return Err(None);
+        return None;
     }
-    let mut query = Query { header, question: &[], name: LowerName::new(&[0]), qtype: Rtype(0), edns: None };
-    let count = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
-    if header[2] & OPCODE != 0 {
-        return Err(Some((query, Fault::Opcode)));
+    let mut query =
+        Query { header, question: &[], name: LowerName::new(&[0]), qtype: Rtype(0), edns: None, fault: None };
+    query.fault = read(&mut query, packet).err();
+    Some(query)
+}
+
+fn read<'a>(query: &mut Query<'a>, packet: &'a [u8]) -> Result<(), Fault> {
+    let count = |at: usize| u16::from_be_bytes([packet[at], packet[at + 1]]);
+    if packet[2] & OPCODE != 0 {
+        return Err(Fault::Opcode);
     }
     // RFC 9619: a query has one question.
     if count(4) != 1 {
-        return Err(Some((query, Fault::Malformed)));
+        return Err(Fault::Malformed);
     }
-    let Some(after_question) = read_question(&mut query, &packet[HEADER..]) else {
-        return Err(Some((query, Fault::Malformed)));
-    };
-    let class =
-        u16::from_be_bytes([query.question[query.question.len() - 2], query.question[query.question.len() - 1]]);
-    let mut rest = &packet[HEADER + after_question..];
-    // Nothing is an answer in a query; an IXFR has its SOA in the authority section.
+    let class = read_question(query, &packet[HEADER..]).ok_or(Fault::Malformed)?;
+    let mut rest = &packet[HEADER + query.question.len()..];
     let mut version = 0;
+    // Nothing is an answer in a query; an IXFR has its SOA in the authority section.
     let well_formed = count(6) == 0
         && (0..count(8)).all(|_| skip_record(&mut rest).is_some_and(|(rtype, _)| rtype != Rtype::OPT))
-        && read_additional(&mut query, &mut rest, count(10), &mut version).is_some()
+        && read_additional(query, &mut rest, count(10), &mut version).is_some()
         && rest.is_empty();
-    let fault = match query.qtype {
-        _ if !well_formed => Fault::Malformed,
-        _ if version > 0 => Fault::Version,
-        _ if class != CLASS_IN && class != CLASS_ANY => Fault::Class,
-        Rtype::OPT | Rtype(0) => Fault::Malformed,
-        Rtype::AXFR | Rtype::IXFR => Fault::Transfer,
-        _ => return Ok(query),
-    };
-    Err(Some((query, fault)))
+    match query.qtype {
+        _ if !well_formed => Err(Fault::Malformed),
+        _ if version > 0 => Err(Fault::Version),
+        _ if class != CLASS_IN && class != CLASS_ANY => Err(Fault::Class),
+        Rtype::OPT | Rtype(0) => Err(Fault::Malformed),
+        Rtype::AXFR | Rtype::IXFR => Err(Fault::Transfer),
+        _ => Ok(()),
+    }
 }
 
-fn read_question<'a>(query: &mut Query<'a>, body: &'a [u8]) -> Option<usize> {
+/// Gives the question's class.
+fn read_question<'a>(query: &mut Query<'a>, body: &'a [u8]) -> Option<u16> {
     // No pointer may stand in a question: there is nothing before it to point to.
     let len = name::wire_len(body)?;
     let question = body.get(..len + 4)?;
     query.name = LowerName::new(&question[..len]);
     query.qtype = Rtype(u16::from_be_bytes([question[len], question[len + 1]]));
     query.question = question;
-    Some(len + 4)
+    Some(u16::from_be_bytes([question[len + 2], question[len + 3]]))
 }
 
 fn read_additional(query: &mut Query<'_>, rest: &mut &[u8], count: u16, version: &mut u8) -> Option<()> {
