@@ -73,9 +73,10 @@ impl<'a> Lookup<'a> {
 
     /// Looks it up and writes the response.
     pub fn run(mut self, message: &mut Message<'_>) {
-        let Some(zone) = self.zone_of_name() else {
-            message.rcode(Rcode::Refused);
-            return;
+        let zone = match self.zone_of_name() {
+            Some(Some(zone)) => zone,
+            Some(None) => return message.rcode(Rcode::ServFail),
+            None => return message.rcode(Rcode::Refused),
         };
         let apex = apex_pointer(self.question_len, zone.origin().as_wire().len());
         if self.chain(Place { zone, apex }, message).is_err() || self.put_authority(message).is_err() {
@@ -88,7 +89,7 @@ impl<'a> Lookup<'a> {
     }
 
     /// A DS lives above the cut, so its question goes to the parent's zone where we have it (RFC 4035 section 3.1.4.1).
-    fn zone_of_name(&self) -> Option<&'a ZoneSnapshot> {
+    fn zone_of_name(&self) -> Option<Option<&'a ZoneSnapshot>> {
         let name = self.name.as_wire();
         if self.qtype == Rtype::DS && name[0] != 0 {
             let above = self.snapshot.zone_of(&name[1 + usize::from(name[0])..]);
@@ -106,7 +107,7 @@ impl<'a> Lookup<'a> {
             let (name, len) = expand(message.written(), target);
             self.name = LowerName::new(&name[..len]);
             self.owner = 0xc000 | target as u16;
-            let Some(zone) = self.zone_of_name() else { return Ok(()) };
+            let Some(Some(zone)) = self.zone_of_name() else { return Ok(()) };
             if !std::ptr::eq(zone, place.zone) {
                 let Some(at) = suffix_at(message.written(), target, len - zone.origin().as_wire().len()) else {
                     return Ok(());
