@@ -8,6 +8,7 @@ pub mod name;
 pub mod rdata;
 pub mod record;
 pub mod rtype;
+pub mod text;
 
 pub use name::{Name, NameError};
 pub use record::{RRset, Rdata, Record};
