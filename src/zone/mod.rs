@@ -4,6 +4,7 @@
 
 pub mod contents;
 pub mod diagnostic;
+pub mod dump;
 pub mod serial;
 pub mod sign;
 pub mod snapshot;

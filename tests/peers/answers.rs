@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use danelaw::dns::dnssec::Algorithm;
 use danelaw::dns::rtype::TYPES;
 use danelaw::dns::{Name, Rtype};
-use danelaw::zone::{Published, Snapshot, print};
+use danelaw::zone::{Published, Snapshot, dump};
 
 use super::common::wire::{self, Ask, DNSSEC, PLAIN, Response, Rr, TCP};
 use super::common::{EXAMPLES, example, name, server, sign, snapshot};
@@ -38,7 +38,7 @@ fn start_nsd(zones: &[Published], folder: &Path) -> Nsd {
     );
     for zone in zones {
         let file = format!("{}.signed", zone.origin.to_host());
-        std::fs::write(folder.join(&file), print::published(zone)).unwrap();
+        std::fs::write(folder.join(&file), dump::published(zone)).unwrap();
         config += &format!("zone:\n  name: {}\n  zonefile: {file}\n", zone.origin);
     }
     std::fs::write(folder.join("nsd.conf"), config).unwrap();
