@@ -23,5 +23,6 @@
 //!    hold time, or the operator's word. What can't be checked changes nothing.
 //! 3. **Pure core.** What to publish, what to answer and what to do next are functions of values. Time is an argument.
 
+pub mod dane;
 pub mod dns;
 pub mod zone;
