@@ -24,6 +24,7 @@
 //! 3. **Pure core.** What to publish, what to answer and what to do next are functions of values. Time is an argument.
 
 pub mod answer;
+pub mod dane;
 pub mod dns;
 pub mod keys;
 pub mod zone;
