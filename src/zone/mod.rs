@@ -2,8 +2,14 @@
 //!
 //! No file is opened here and no clock read: text, time, includes and the signer are handed in.
 
+mod check;
 pub mod contents;
 pub mod diagnostic;
+pub mod file;
+pub mod print;
+pub mod scan;
+pub mod source;
 
 pub use contents::Contents;
 pub use diagnostic::{Diagnostic, Severity};
+pub use file::{Includes, NoIncludes, Parsed, parse};
