@@ -112,6 +112,8 @@ fn encode(key: u16, text: &[u8]) -> Result<Vec<u8>, String> {
     };
     let mut out = Vec::new();
     match key {
+        // An empty list is refused when the wire form is checked.
+        MANDATORY | ALPN if text.is_empty() => {}
         MANDATORY => {
             let mut keys = Vec::new();
             for item in as_str()?.split(',') {

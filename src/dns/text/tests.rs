@@ -159,7 +159,7 @@ fn mnemonics_are_read_and_numbers_printed() {
     prints("CERT PGP 0 RSASHA256 AQID", "PGP 0 8 AQID");
     prints("DS 1 ECDSAP256SHA256 2 ab cd", "1 13 2 ABCD");
     prints(
-        "RRSIG TYPE65280 ed25519 2 1h 20300101000000 1893456000 1 @ AQID",
+        "RRSIG TYPE65280 ed25519 2 3600 20300101000000 1893456000 1 @ AQID",
         "TYPE65280 15 2 3600 20300101000000 20300101000000 1 example.org. AQID",
     );
     fails("DS 1 FOO 2 ab", 1, "algorithm");
