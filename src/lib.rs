@@ -25,4 +25,6 @@
 
 pub mod dane;
 pub mod dns;
+#[cfg(feature = "server")]
+pub mod observe;
 pub mod zone;
