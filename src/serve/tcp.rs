@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -18,6 +18,9 @@ use super::{Answerer, HEADER, MAX_MESSAGE, Occasionally, Transport, guarded};
 
 /// How long accepting rests after an error of the system: out of descriptors, say.
 const ERROR_REST: Duration = Duration::from_millis(100);
+
+/// What a connection reads ahead, octets: a few pipelined queries.
+const READ_AHEAD: usize = 1024;
 
 /// What TCP clients may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,28 +131,30 @@ impl Server {
     }
 
     async fn converse(&mut self, stream: &mut TcpStream, peer: SocketAddr) -> io::Result<()> {
+        let (reader, mut writer) = stream.split();
+        let mut reader = BufReader::with_capacity(READ_AHEAD, reader);
         loop {
             let first = tokio::select! {
-                first = timeout(self.limits.idle, stream.read_u8()) => first??,
+                first = timeout(self.limits.idle, reader.read_u8()) => first??,
                 _ = self.stop.changed() => return Ok(()),
             };
-            let query = timeout(self.limits.receive, self.receive(stream, first)).await??;
+            let query = timeout(self.limits.receive, receive(&mut reader, first, self.limits.query_size)).await??;
             let Some(response) = respond(&*self.answerer, peer, &query) else { continue };
             drop(query);
-            timeout(self.limits.send, stream.write_all(&response)).await??;
+            timeout(self.limits.send, writer.write_all(&response)).await??;
         }
     }
+}
 
-    async fn receive(&self, stream: &mut TcpStream, first: u8) -> io::Result<Vec<u8>> {
-        let length = usize::from(u16::from_be_bytes([first, stream.read_u8().await?]));
-        if length < HEADER || length > self.limits.query_size {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        // Grows as octets arrive, so that a promise of 64 KiB costs the client 64 KiB, and us no more.
-        let mut query = Vec::with_capacity(length.min(1024));
-        (&mut *stream).take(length as u64).read_to_end(&mut query).await?;
-        if query.len() < length { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(query) }
+async fn receive(reader: &mut (impl AsyncRead + Unpin), first: u8, limit: usize) -> io::Result<Vec<u8>> {
+    let length = usize::from(u16::from_be_bytes([first, reader.read_u8().await?]));
+    if length < HEADER || length > limit {
+        return Err(io::ErrorKind::InvalidData.into());
     }
+    // Grows as octets arrive: who promises 64 KiB and sends none takes none.
+    let mut query = Vec::with_capacity(length.min(READ_AHEAD));
+    reader.take(length as u64).read_to_end(&mut query).await?;
+    if query.len() < length { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(query) }
 }
 
 impl Drop for Place {
