@@ -26,4 +26,5 @@
 pub mod answer;
 pub mod dns;
 pub mod keys;
+pub mod plugin;
 pub mod zone;
