@@ -37,6 +37,7 @@ pub mod keeper;
 pub mod keys;
 #[cfg(feature = "server")]
 pub mod observe;
+pub mod plugin;
 #[cfg(feature = "server")]
 pub mod serve;
 #[cfg(feature = "server")]
