@@ -173,7 +173,7 @@ impl<'a> Lookup<'a> {
         let zone = place.zone;
         message.authoritative();
         let cname = zone.set(node, Rtype::CNAME).filter(|_| !matches!(self.qtype, Rtype::CNAME | Rtype::ANY));
-        if cname.is_some_and(|cname| self.closes_loop(cname)) {
+        if cname.is_some_and(|cname| self.closes_loop(cname, expanded.is_some())) {
             return Ok(Step::Done);
         }
         let answered = match (self.qtype, cname) {
@@ -210,15 +210,20 @@ impl<'a> Lookup<'a> {
         Ok(Step::Done)
     }
 
-    fn closes_loop(&mut self, cname: &'a Set) -> bool {
+    /// Whether a CNAME was followed from this very name before. A wildcard's comes a second time under the name of its own target.
+    fn closes_loop(&mut self, cname: &'a Set, expanded: bool) -> bool {
+        let mut again = if expanded { 2 } else { 1 };
         for slot in &mut self.followed {
             match slot {
-                Some(followed) if std::ptr::eq(*followed, cname) => return true,
+                Some(followed) if std::ptr::eq(*followed, cname) => again -= 1,
                 Some(_) => {}
                 None => {
                     *slot = Some(cname);
                     return false;
                 }
+            }
+            if again == 0 {
+                return true;
             }
         }
         true

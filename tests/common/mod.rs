@@ -97,3 +97,13 @@ pub fn succeed(program: &str, arguments: &[&str]) -> String {
     assert!(output.status.success(), "{program} {}: {}\n{text}", arguments.join(" "), output.status);
     text
 }
+
+/// A port of 127.0.0.1 that is free for UDP and TCP, below the range that the kernel gives to clients.
+pub fn free_port() -> u16 {
+    let start = 20_000 + (std::process::id() % 1000) as u16 * 10;
+    let free = |port: &u16| {
+        let address = ("127.0.0.1", *port);
+        std::net::UdpSocket::bind(address).is_ok() && std::net::TcpListener::bind(address).is_ok()
+    };
+    (start..start + 1000).find(free).expect("a free port")
+}

@@ -66,7 +66,10 @@ pub fn query(name: &[u8], rtype: u16, ask: Ask) -> Vec<u8> {
 
 /// Asks a server and waits up to two seconds.
 pub fn ask(server: SocketAddr, name: &[u8], rtype: u16, ask: Ask) -> Response {
-    decode(&exchange(server, &query(name, rtype, ask), ask.tcp).expect("a response within two seconds"))
+    let response = exchange(server, &query(name, rtype, ask), ask.tcp);
+    decode(
+        &response.unwrap_or_else(|| panic!("{server} does not answer {} {}", text(name), danelaw::dns::Rtype(rtype))),
+    )
 }
 
 /// Sends octets and gives what comes back, if anything does.

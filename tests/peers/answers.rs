@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use danelaw::dns::dnssec::Algorithm;
 use danelaw::dns::rtype::TYPES;
 use danelaw::dns::{Name, Rtype};
-use danelaw::zone::{Published, Snapshot, dump};
+use danelaw::zone::{Published, Snapshot};
 
-use super::common::wire::{self, Ask, DNSSEC, PLAIN, Response, Rr, TCP};
-use super::common::{EXAMPLES, example, name, server, sign, snapshot};
+use super::common::wire::{self, DNSSEC, PLAIN, Response, Rr, TCP};
+use super::common::{EXAMPLES, example, free_port, name, server, sign, snapshot};
 
 struct Nsd {
     child: Child,
@@ -28,17 +28,18 @@ impl Drop for Nsd {
 }
 
 fn start_nsd(zones: &[Published], folder: &Path) -> Nsd {
-    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let folder_text = folder.display();
     let mut config = format!(
         "server:\n  ip-address: 127.0.0.1@{port}\n  username: \"\"\n  chroot: \"\"\n  zonesdir: \"{folder_text}\"\n  \
          database: \"\"\n  pidfile: \"{folder_text}/nsd.pid\"\n  xfrdfile: \"{folder_text}/xfrd\"\n  \
-         zonelistfile: \"{folder_text}/zone.list\"\n  ipv4-edns-size: 1232\n  minimal-responses: no\n  server-count: 1\n\
+         zonelistfile: \"{folder_text}/zone.list\"\n  ipv4-edns-size: 1232\n  minimal-responses: no\n  server-count: 1\n  \
+         rrl-ratelimit: 0\n  rrl-whitelist-ratelimit: 0\n\
          remote-control:\n  control-enable: no\n"
     );
     for zone in zones {
         let file = format!("{}.signed", zone.origin.to_host());
-        std::fs::write(folder.join(&file), dump::published(zone)).unwrap();
+        std::fs::write(folder.join(&file), super::dump_with_generic_hip(zone)).unwrap();
         config += &format!("zone:\n  name: {}\n  zonefile: {file}\n", zone.origin);
     }
     std::fs::write(folder.join("nsd.conf"), config).unwrap();
@@ -78,7 +79,7 @@ fn names(zones: &[Published]) -> BTreeSet<Name> {
 }
 
 /// A difference that an RFC decides for us, or that both allow. What is not listed fails the test.
-fn reconcile(rtype: Rtype, ask: Ask, ours: &mut Response, theirs: &mut Response) {
+fn reconcile(rtype: Rtype, ours: &mut Response, theirs: &mut Response) {
     // NSD adds the apex's NS RRset to the authority section of positive answers, and the addresses of its targets. RFC 1034 section
     // 4.3.2 asks for neither; a minimal response is what RFC 9715 section 3.2 recommends.
     let positive = ours.rcode == 0 && !ours.answer.is_empty() && ours.aa;
@@ -101,7 +102,18 @@ fn reconcile(rtype: Rtype, ask: Ask, ours: &mut Response, theirs: &mut Response)
         }
         return;
     }
-    let _ = (rtype, ask);
+    let has = |rtype: Rtype| ours.answer.iter().any(|record| record.rtype == rtype.0);
+    // RFC 1034 section 3.6.2: a CNAME is followed for every type but its own. NSD makes an exception of NSEC3 and says NODATA.
+    if rtype == Rtype::NSEC3 && has(Rtype::CNAME) && theirs.answer.is_empty() {
+        theirs.answer.clone_from(&ours.answer);
+        theirs.authority.clone_from(&ours.authority);
+        theirs.rcode = ours.rcode;
+    }
+    // RFC 4035 section 3.1.3.2: NXDOMAIN is proven by an NSEC that covers the name and one that covers the wildcard. Behind a DNAME
+    // NSD leaves out the former.
+    if ours.rcode == 3 && has(Rtype::DNAME) && theirs.authority.is_subset(&ours.authority) {
+        theirs.authority.clone_from(&ours.authority);
+    }
     ours.length = 0;
     theirs.length = 0;
 }
@@ -127,7 +139,7 @@ fn answers_equal_nsds_for_every_name_type_and_do_bit() {
                 asked += 1;
                 let mut answer = wire::ask(ours, name.as_wire(), rtype.0, ask);
                 let mut expected = wire::ask(nsd.address, name.as_wire(), rtype.0, ask);
-                reconcile(rtype, ask, &mut answer, &mut expected);
+                reconcile(rtype, &mut answer, &mut expected);
                 if answer != expected {
                     differences.push(format!(
                         "{name} {rtype} DO={} TCP={}\n  danelaw {answer:?}\n  nsd     {expected:?}",
@@ -142,6 +154,6 @@ fn answers_equal_nsds_for_every_name_type_and_do_bit() {
         differences.is_empty(),
         "{} of {asked} answers differ; the first:\n{}",
         differences.len(),
-        differences[..differences.len().min(12)].join("\n")
+        differences[..differences.len().min(6)].join("\n")
     );
 }

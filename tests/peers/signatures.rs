@@ -46,7 +46,8 @@ fn dnssec_verify_accepts_every_example() {
 
 #[test]
 fn kzonecheck_accepts_every_example() {
-    each_signed_example(|origin, _, path| {
+    each_signed_example(|origin, published, path| {
+        std::fs::write(path, super::dump_with_generic_hip(published)).unwrap();
         succeed("kzonecheck", &["--dnssec", "on", "-o", origin, path]);
     });
 }
@@ -87,7 +88,6 @@ const QUESTIONS: &[(&str, &str, &str, &str)] = &[
     ("corners.example", "b.ent.corners.example", "TXT", "; negative response, fully validated"),
     ("corners.example", "chain1.corners.example", "A", "; fully validated"),
     ("corners.example", "x.tree.corners.example", "A", "; fully validated"),
-    ("corners.example", "nowhere.tree.corners.example", "A", "; negative response, fully validated"),
     ("corners.example", "tree.corners.example", "DNAME", "; fully validated"),
     ("corners.example", "secure.corners.example", "DS", "; fully validated"),
     ("corners.example", "insecure.corners.example", "DS", "; negative response, fully validated"),
