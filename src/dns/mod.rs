@@ -3,6 +3,7 @@
 //! Everything here is a value or a function of values. Nothing here knows what a zone is.
 
 pub mod header;
+pub mod mailtext;
 pub mod name;
 pub mod rdata;
 pub mod record;
