@@ -4,6 +4,7 @@
 
 pub mod dnssec;
 pub mod header;
+pub mod mailtext;
 pub mod name;
 pub mod rdata;
 pub mod record;

@@ -4,7 +4,10 @@
 mod common;
 
 mod answers;
+mod generate;
+mod parse;
 mod signatures;
+mod tools;
 
 use danelaw::dns::Rtype;
 use danelaw::zone::{Published, dump};
