@@ -96,9 +96,12 @@ impl<'t> Section<'t> {
         self.table.contains_key(key)
     }
 
-    /// All keys and values, for a table whose keys are names and not ours.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (&'t str, Span, &'t Spanned<DeValue<'t>>)> + use<'t> {
-        self.table.iter().map(|(key, value)| (key.get_ref().as_ref(), key.span(), value))
+    /// All keys and values in the file's order, for a table whose keys are names and not ours.
+    pub(super) fn entries(&self) -> Vec<(&'t str, Span, &'t Spanned<DeValue<'t>>)> {
+        let entries = self.table.iter().map(|(key, value)| (key.get_ref().as_ref(), key.span(), value));
+        let mut entries: Vec<_> = entries.collect();
+        entries.sort_by_key(|(_, span, _)| span.start);
+        entries
     }
 
     pub(super) fn text(&mut self, key: &'static str, problems: &mut Problems<'_>) -> Option<(&'t str, Span)> {
@@ -253,6 +256,7 @@ impl<'t> Section<'t> {
             let message = format!("unknown key `{key}` in {place}{}", suggestion(key, &self.known));
             let mut known = self.known.clone();
             known.sort_unstable();
+            known.dedup();
             problems.error(span, message, format!("known here: {}", known.join(", ")));
         }
     }
@@ -296,9 +300,14 @@ fn quoted(words: &[&str]) -> String {
 /// ": did you mean ...?" when a known word is near.
 fn suggestion(word: &str, known: &[&str]) -> String {
     let folded = word.to_ascii_lowercase().replace('_', "-");
-    let near = known.iter().map(|candidate| (distance(&folded, candidate), candidate)).min();
+    let near = known
+        .iter()
+        .map(|candidate| (distance(&folded, candidate), folded.len().abs_diff(candidate.len()), candidate))
+        .min();
     match near {
-        Some((steps, candidate)) if steps <= (candidate.len() / 3).max(1) => format!(": did you mean `{candidate}`?"),
+        Some((steps, _, candidate)) if steps <= (candidate.len() / 3).max(1) => {
+            format!(": did you mean `{candidate}`?")
+        }
         _ => String::new(),
     }
 }
