@@ -100,7 +100,13 @@ fn fits(response: &Response, limit: u16) -> bool {
     let mut octets = Vec::with_capacity(usize::from(limit.min(4096)));
     let mut encoder = BinEncoder::new(&mut octets);
     encoder.set_max_size(limit);
-    build(response).destructive_emit(&mut encoder).is_ok_and(|info| info.truncation == response.metadata.truncation)
+    let records = [&response.answers, &response.authorities, &response.additionals].map(Vec::len);
+    let whole = records.iter().sum::<usize>() + usize::from(response.edns.is_some());
+    build(response).destructive_emit(&mut encoder).is_ok_and(|info| {
+        let counts = info.counts();
+        let written = [counts.answers, counts.authorities, counts.additionals].map(usize::from);
+        written.iter().sum::<usize>() == whole
+    })
 }
 
 fn truncate(response: &mut Response) {

@@ -1,0 +1,103 @@
+//! The plugin inside a real hickory server, asked over UDP and TCP by raw sockets, `dig` and `delv`.
+
+#[path = "../../examples/hickory_server.rs"]
+#[expect(dead_code, reason = "the example's main is run by cargo; here its server is")]
+mod example;
+
+mod catalog;
+mod client;
+mod handler;
+mod signer;
+mod zone;
+
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use danelaw::dns::dnssec::{Algorithm, Signer};
+use danelaw::plugin::{self, DaneHandler, SharedSnapshot, ZoneSigner};
+use hickory_server::Server;
+use hickory_server::server::RequestHandler;
+use hickory_server::zone_handler::Catalog;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::runtime::Runtime;
+
+/// Two zones, and a hickory server on a free port; both end with the value.
+struct Served {
+    address: SocketAddr,
+    snapshot: SharedSnapshot,
+    parent: ZoneSigner,
+    child: ZoneSigner,
+    _runtime: Runtime,
+}
+
+impl Served {
+    fn by_handler() -> Served {
+        Served::start(|snapshot| DaneHandler::new(snapshot.clone()))
+    }
+
+    fn by_catalog() -> Served {
+        Served::start(|snapshot| {
+            let mut catalog = Catalog::new();
+            plugin::upsert(&mut catalog, snapshot).unwrap();
+            catalog
+        })
+    }
+
+    fn start<H: RequestHandler>(handler: impl FnOnce(&SharedSnapshot) -> H) -> Served {
+        let mut parent = zone::signer(Algorithm::EcdsaP256Sha256);
+        let mut child = zone::signer(Algorithm::Ed25519);
+        let snapshot = SharedSnapshot::default();
+        let contents = zone::parent(zone::DIGEST, &child.keys()[0]);
+        snapshot.publish(parent.sign(&contents, now()).unwrap());
+        snapshot.publish(child.sign(&zone::child(), now()).unwrap());
+        let (address, runtime) = serve(handler(&snapshot));
+        Served { address, snapshot, parent, child, _runtime: runtime }
+    }
+
+    fn dnskey(&self) -> &[u8] {
+        self.parent.keys()[0].dnskey()
+    }
+}
+
+fn serve<H: RequestHandler>(handler: H) -> (SocketAddr, Runtime) {
+    let runtime = Runtime::new().unwrap();
+    let (tcp, udp) = runtime.block_on(sockets());
+    let address = tcp.local_addr().unwrap();
+    runtime.spawn(async move {
+        let mut server = Server::new(handler);
+        server.register_socket(udp);
+        server.register_listener(tcp, Duration::from_secs(5), 64);
+        server.block_until_done().await
+    });
+    (address, runtime)
+}
+
+/// Both on one port; another test may have taken it for UDP.
+async fn sockets() -> (TcpListener, UdpSocket) {
+    loop {
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
+            return (tcp, udp);
+        }
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+#[test]
+fn the_example_serves_a_signed_tlsa() {
+    let runtime = Runtime::new().unwrap();
+    let (server, address) = runtime.block_on(example::serve(0)).unwrap();
+    let output = client::dig(address, &["+dnssec", "_25._tcp.mail.example.org", "TLSA"]);
+    assert!(output.contains("status: NOERROR"), "{output}");
+    assert!(output.contains("TLSA\t3 1 1 000102"), "{output}");
+    assert!(output.contains("RRSIG\tTLSA 13 5 3600"), "{output}");
+    let dnskey =
+        client::parse(&client::tcp(address, &client::query(&zone::wire("@"), danelaw::dns::Rtype::DNSKEY, None)));
+    let dnskey = &dnskey.sections[0][0].rdata;
+    let output = client::delv(address, zone::APEX, dnskey, &["_25._tcp.mail.example.org", "TLSA"]);
+    assert!(output.contains("; fully validated"), "{output}");
+    drop(server);
+}
