@@ -28,6 +28,14 @@ const MAX_EVENTS: u32 = 10_000;
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// A state machine's state can't be written or read. Nothing that depends on it may be published.
+    #[error("the stored state of {kind} can't be used: {why}")]
+    State {
+        /// Which kind of machine.
+        kind: String,
+        /// What is wrong.
+        why: String,
+    },
     /// The folder can't be made or is open to others. Don't start.
     #[error("state folder {}: {why}", path.display())]
     Folder {

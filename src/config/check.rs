@@ -7,9 +7,10 @@ use toml::de::DeTable;
 
 use super::reader::{Problems, Section, Span, as_section};
 use super::values::{
-    Algorithm, CertificateFolder, CertificateMode, Config, DaneConfig, DkimGrade, DnssecGrade, Layout,
-    MailServiceGrade, Parameters, Protocol, Service, SigningConfig, SigningMode, is_reserved,
+    Algorithm, CertificateFolder, CertificateMode, Config, SigningConfig, SigningMode, is_reserved,
 };
+use crate::dane::config::{DkimPolicy, DnssecStrength, MailServiceStrength, ServiceConfig, ZoneDane};
+use crate::dane::{Parameters, Protocol, Service};
 use crate::dns::Name;
 use crate::zone::Diagnostic;
 
@@ -32,7 +33,7 @@ pub(super) fn defaults(folder: &Path) -> Config {
         ],
         addresses: Vec::new(),
         control_socket: folder.join("state/control/danelaw.sock"),
-        dane: DaneConfig::default(),
+        dane: ZoneDane::default(),
         signing: SigningConfig::default(),
         certificates: vec![default_certificates(folder)],
         services: Vec::new(),
@@ -44,7 +45,6 @@ pub(super) fn defaults(folder: &Path) -> Config {
 fn default_certificates(folder: &Path) -> CertificateFolder {
     CertificateFolder {
         path: folder.join("certs"),
-        layout: Layout::Auto,
         mode: CertificateMode::Staged,
         roots: Vec::new(),
     }
@@ -162,7 +162,7 @@ fn check_control(mut section: Section<'_>, config: &mut Config, problems: &mut P
     section.finish(problems);
 }
 
-fn check_dane(mut section: Section<'_>, dane: &mut DaneConfig, problems: &mut Problems<'_>) {
+fn check_dane(mut section: Section<'_>, dane: &mut ZoneDane, problems: &mut Problems<'_>) {
     if let Some(enabled) = section.boolean("enabled", problems) {
         dane.enabled = enabled;
     }
@@ -175,19 +175,20 @@ fn check_dane(mut section: Section<'_>, dane: &mut DaneConfig, problems: &mut Pr
     if let Some(hold) = section.duration("hold", 0..=YEAR, problems) {
         dane.hold = hold;
     }
-    let grades = [("parent", DnssecGrade::Parent), ("zone", DnssecGrade::Zone)];
+    let grades = [("parent", DnssecStrength::Parent), ("zone", DnssecStrength::Zone)];
     if let Some(grade) = section.choice("dnssec", &grades, problems) {
         dane.dnssec = grade;
     }
     let grades = [
-        ("probed", MailServiceGrade::Probed),
-        ("declared", MailServiceGrade::Declared),
-        ("off", MailServiceGrade::Off),
+        ("probed", (MailServiceStrength::Probed, true)),
+        ("declared", (MailServiceStrength::Declared, true)),
+        ("off", (MailServiceStrength::Declared, false)),
     ];
-    if let Some(grade) = section.choice("mail-service", &grades, problems) {
-        dane.mail_service = grade;
+    if let Some((strength, declared)) = section.choice("mail-service", &grades, problems) {
+        dane.mail_service = strength;
+        dane.declared = declared;
     }
-    let grades = [("required", DkimGrade::Required), ("optional", DkimGrade::Optional)];
+    let grades = [("required", DkimPolicy::Required), ("optional", DkimPolicy::Optional)];
     if let Some(grade) = section.choice("dkim", &grades, problems) {
         dane.dkim = grade;
     }
@@ -215,13 +216,14 @@ fn check_ttl(section: &mut Section<'_>, key: &'static str, problems: &mut Proble
 
 /// A list of parameter sets: not empty, none twice, and fit for SMTP where SMTP reads them.
 fn check_parameters(section: &mut Section<'_>, smtp: bool, problems: &mut Problems<'_>) -> Option<Vec<Parameters>> {
-    let list = section.list("parameters", PARAMETERS, problems, str::parse::<Parameters>)?;
+    let list = section.list("parameters", PARAMETERS, problems, |text| {
+        text.parse::<Parameters>().map_err(|error| error.to_string())
+    })?;
     let mut checked: Vec<Parameters> = Vec::new();
     for (parameters, span) in list {
-        if smtp && !parameters.fit_smtp() {
-            // RFC 7672 section 3.1.3: SMTP clients may treat usages 0 and 1 as unusable.
-            let message = format!("`parameters`: usage {} is not for SMTP on port 25", parameters.usage);
-            problems.error(span, message, "usage 3 (DANE-EE) or 2 (DANE-TA): RFC 7672 section 3.1.3");
+        let unfit = if smtp { parameters.check(&Service::smtp(Name::root())).err() } else { None };
+        if let Some(error) = unfit {
+            problems.error(span, format!("`parameters`: {error}"), "usage 3 (DANE-EE) or 2 (DANE-TA)");
         } else if checked.contains(&parameters) {
             problems.error(span, format!("`parameters`: \"{parameters}\" stands here twice"), "take one of them out");
         } else {
@@ -282,18 +284,6 @@ fn check_certificates(
     if !section.has("path") {
         problems.error(section.span.clone(), "[[certificates]] without `path`", "path = \"the folder to watch\"");
     }
-    let layouts = [
-        ("auto", Layout::Auto),
-        ("certbot", Layout::Certbot),
-        ("acme.sh", Layout::AcmeSh),
-        ("lego", Layout::Lego),
-        ("dehydrated", Layout::Dehydrated),
-        ("caddy", Layout::Caddy),
-        ("plain", Layout::Plain),
-    ];
-    if let Some(layout) = section.choice("layout", &layouts, problems) {
-        certificates.layout = layout;
-    }
     let modes = [("staged", CertificateMode::Staged), ("observed", CertificateMode::Observed)];
     if let Some(mode) = section.choice("mode", &modes, problems) {
         certificates.mode = mode;
@@ -309,7 +299,7 @@ fn check_certificates(
     Some(certificates)
 }
 
-fn check_service(mut section: Section<'_>, services: &mut Vec<Service>, problems: &mut Problems<'_>) {
+fn check_service(mut section: Section<'_>, services: &mut Vec<ServiceConfig>, problems: &mut Problems<'_>) {
     let head = section.span.clone();
     let host = section.parsed("host", "a host name, such as \"www.example.org\"", problems, parse_host);
     if !section.has("host") {
@@ -327,12 +317,11 @@ fn check_service(mut section: Section<'_>, services: &mut Vec<Service>, problems
     section.finish(problems);
     let (Some(host), Some(port)) = (host, port) else { return };
     if services.iter().any(|other| (&other.host, other.port, other.protocol) == (&host, port, protocol)) {
-        let message = format!("[[service]] for {} port {port}/{} stands here twice", host.to_host(), protocol.as_str());
+        let message = format!("[[service]] for {} port {port}/{protocol} stands here twice", host.to_host());
         problems.error(head, message, "put all parameter sets into one: parameters = [\"3 1 1\", \"2 1 1\"]");
         return;
     }
-    let parameters = parameters.unwrap_or_else(|| vec![Parameters::DANE_EE_SPKI_SHA256]);
-    services.push(Service { host, port, protocol, parameters, ttl });
+    services.push(ServiceConfig { host, port, protocol, parameters, ttl });
 }
 
 fn parse_host(text: &str) -> Result<Name, String> {

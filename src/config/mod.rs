@@ -14,10 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::zone::Diagnostic;
 
-pub use values::{
-    Algorithm, CertificateFolder, CertificateMode, Config, DaneConfig, DkimGrade, DnssecGrade, Layout,
-    MailServiceGrade, Parameters, Protocol, Service, SigningConfig, SigningMode, ZoneConfig,
-};
+pub use values::{Algorithm, CertificateFolder, CertificateMode, Config, SigningConfig, SigningMode, ZoneConfig};
 
 /// The file's name when none is given.
 pub const FILE_NAME: &str = "danelaw.toml";

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use super::values::{parse_duration, show_duration};
 use super::*;
+use crate::dane::Protocol;
+use crate::dane::config::{DnssecStrength, MailServiceStrength};
 use crate::dns::Name;
 
 fn parse(text: &str) -> Result<Config, ConfigErrors> {
@@ -21,7 +23,7 @@ fn an_empty_file_is_the_defaults_and_they_are_the_strong_ones() {
     assert_eq!(config.zones, Path::new("/etc/danelaw/zones"));
     assert_eq!(config.control_socket, Path::new("/etc/danelaw/state/control/danelaw.sock"));
     assert_eq!(config.listen, ["0.0.0.0:53".parse().unwrap(), "[::]:53".parse().unwrap()]);
-    assert_eq!((config.dane.dnssec, config.dane.mail_service), (DnssecGrade::Parent, MailServiceGrade::Probed));
+    assert_eq!((config.dane.dnssec, config.dane.mail_service), (DnssecStrength::Parent, MailServiceStrength::Probed));
     assert_eq!(config.dane.confirmation_interval, 86_400);
     assert_eq!(config.certificates[0].mode, CertificateMode::Staged);
     assert!(config.signing.cds);
@@ -57,7 +59,6 @@ fn every_key_is_read() {
         dnskey-ttl = "2h"
         [[certificates]]
         path = "certs"
-        layout = "acme.sh"
         mode = "observed"
         roots = ["/opt/acme"]
         [[certificates]]
@@ -84,15 +85,14 @@ fn every_key_is_read() {
     assert_eq!(config.keys, Path::new("/srv/keys"));
     assert_eq!(config.control_socket, Path::new("/etc/danelaw/run/sock"));
     assert_eq!((config.dane.ttl, config.dane.confirmation_interval, config.dane.hold), (1800, 129_600, 600));
-    assert_eq!(config.dane.parameters[1], Parameters { usage: 2, selector: 1, matching: 1 });
+    assert_eq!(config.dane.parameters[1], "2 1 1".parse().unwrap());
     assert_eq!(config.certificates[0].roots, [Path::new("/opt/acme")]);
-    assert_eq!(config.certificates[1].layout, Layout::Auto);
     assert_eq!(config.services[0].protocol, Protocol::Udp);
     assert_eq!(config.example_certificates, [name("mail.example.org")]);
     let zone = config.zone(&name("example.org"));
     assert_eq!(zone.file.as_deref(), Some(Path::new("/etc/danelaw/elsewhere/example")));
     assert_eq!((zone.signing.algorithm, zone.signing.cds), (Algorithm::EcdsaP256Sha256, true));
-    assert_eq!((zone.dane.ttl, zone.dane.hold, zone.dane.mail_service), (300, 600, MailServiceGrade::Off));
+    assert_eq!((zone.dane.ttl, zone.dane.hold, zone.dane.declared), (300, 600, false));
     let plain = config.zone(&name("plain.example"));
     assert_eq!((plain.signing.mode, plain.dane.enabled), (SigningMode::None, false));
     let other = config.zone(&name("other.example"));
@@ -131,9 +131,9 @@ const MALFORMED: &[(&str, u32, u32, &[&str])] = &[
     ("[dane]\nparameters = []", 2, 14, &["`parameters` is empty"]),
     ("[signing]\nalgorithm = \"rsa\"", 2, 13, &["\"rsa\" is not known", "\"ed25519\""]),
     ("[signing]\nvalidity = \"10d\"\nrefresh = \"10d\"", 3, 11, &["every signature would be due at once"]),
-    ("[[certificates]]\nlayout = \"auto\"", 1, 1, &["[[certificates]] without `path`"]),
+    ("[[certificates]]\nmode = \"staged\"", 1, 1, &["[[certificates]] without `path`"]),
     ("[certificates]\npath = \"c\"", 1, 1, &["must be a list of tables", "[[certificates]]"]),
-    ("[[certificates]]\npath = \"c\"\nlayout = \"acme\"", 3, 10, &["\"acme\" is not known", "\"acme.sh\""]),
+    ("[[certificates]]\npath = \"c\"\nmode = \"stage\"", 3, 8, &["\"stage\" is not known", "\"staged\""]),
     ("[[certificates]]\npath = \"c\"\nmode = \"stage\"", 3, 8, &["did you mean `staged`?"]),
     ("[[service]]\nport = 443", 1, 1, &["[[service]] without `host`"]),
     ("[[service]]\nhost = \"www.example.org\"", 1, 1, &["[[service]] without `port`"]),

@@ -4,160 +4,10 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::dane::DaneConfig;
+use crate::dane::config::{ServiceConfig, ZoneDane};
 use crate::dns::Name;
-
-// ---- The dane room's words. Stand-ins of the same shape: swap them for `crate::dane`'s at the merge. ----
-
-/// What a TLSA record says of the certificate (RFC 6698 section 2.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Parameters {
-    /// 0 PKIX-TA, 1 PKIX-EE, 2 DANE-TA, 3 DANE-EE.
-    pub usage: u8,
-    /// 0 the whole certificate, 1 its SPKI.
-    pub selector: u8,
-    /// 0 the data itself, 1 SHA-256, 2 SHA-512.
-    pub matching: u8,
-}
-
-impl Parameters {
-    /// `3 1 1`, the default everywhere.
-    pub const DANE_EE_SPKI_SHA256: Parameters = Parameters { usage: 3, selector: 1, matching: 1 };
-
-    /// Whether SMTP between servers may use them: never 0 or 1 (RFC 7672 section 3.1.3).
-    pub fn fit_smtp(self) -> bool {
-        self.usage >= 2
-    }
-}
-
-impl std::str::FromStr for Parameters {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Parameters, String> {
-        let numbers: Vec<Option<u8>> = text.split_ascii_whitespace().map(|word| word.parse().ok()).collect();
-        let [Some(usage), Some(selector), Some(matching)] = numbers[..] else {
-            return Err(format!("\"{text}\" is not usage, selector and matching type"));
-        };
-        match () {
-            () if usage > 3 => Err(format!("usage {usage} does not exist")),
-            () if selector > 1 => Err(format!("selector {selector} does not exist")),
-            () if matching > 2 => Err(format!("matching type {matching} does not exist")),
-            () => Ok(Parameters { usage, selector, matching }),
-        }
-    }
-}
-
-impl std::fmt::Display for Parameters {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {} {}", self.usage, self.selector, self.matching)
-    }
-}
-
-/// The transport in a TLSA owner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Protocol {
-    /// `_tcp`
-    Tcp,
-    /// `_udp`
-    Udp,
-    /// `_sctp`
-    Sctp,
-}
-
-impl Protocol {
-    /// `tcp`, `udp` or `sctp`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-            Protocol::Sctp => "sctp",
-        }
-    }
-}
-
-/// A service that is not an MX host's port 25: it needs DNSSEC and its certificate only.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Service {
-    /// The TLSA base domain.
-    pub host: Name,
-    /// Its port.
-    pub port: u16,
-    /// Its transport.
-    pub protocol: Protocol,
-    /// What to publish; at least one.
-    pub parameters: Vec<Parameters>,
-    /// The TTL in seconds; absent means its zone's `dane.ttl`.
-    pub ttl: Option<u32>,
-}
-
-/// How strong the DNSSEC prerequisite is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DnssecGrade {
-    /// Signed by us with current signatures.
-    Zone,
-    /// Also, the parent has the DS and the chain validates.
-    Parent,
-}
-
-/// How strong the mail-service prerequisite is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MailServiceGrade {
-    /// Every address answers on port 25 with STARTTLS.
-    Probed,
-    /// The operator says so.
-    Declared,
-    /// Not asked for.
-    Off,
-}
-
-/// Whether a mail domain needs a DKIM key before its hosts get TLSA.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DkimGrade {
-    /// It does.
-    Required,
-    /// It does not.
-    Optional,
-}
-
-/// `[dane]`, of the server or of one zone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DaneConfig {
-    /// False: nothing synthesised is published.
-    pub enabled: bool,
-    /// TTL of synthesised TLSA records, seconds.
-    pub ttl: u32,
-    /// How long a replaced key's record stays at least, seconds.
-    pub confirmation_interval: u64,
-    /// How long a proven loss has to last before TLSA is withdrawn, seconds.
-    pub hold: u64,
-    /// Strength of the DNSSEC prerequisite.
-    pub dnssec: DnssecGrade,
-    /// Strength of the mail-service prerequisite.
-    pub mail_service: MailServiceGrade,
-    /// Whether DKIM is needed.
-    pub dkim: DkimGrade,
-    /// Selectors to look at; empty means those found in the zone.
-    pub dkim_selectors: Vec<String>,
-    /// What to publish at port 25 of each MX host; at least one.
-    pub parameters: Vec<Parameters>,
-}
-
-impl Default for DaneConfig {
-    fn default() -> DaneConfig {
-        DaneConfig {
-            enabled: true,
-            ttl: 3600,
-            confirmation_interval: 86_400,
-            hold: 3600,
-            dnssec: DnssecGrade::Parent,
-            mail_service: MailServiceGrade::Probed,
-            dkim: DkimGrade::Required,
-            dkim_selectors: Vec::new(),
-            parameters: vec![Parameters::DANE_EE_SPKI_SHA256],
-        }
-    }
-}
-
-// ---- End of the dane room's words. ----
+pub use crate::dns::dnssec::Algorithm;
 
 /// The whole checked configuration. Paths are absolute or relative to where the process started, never to the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,13 +29,13 @@ pub struct Config {
     /// The control socket's path.
     pub control_socket: PathBuf,
     /// `[dane]`
-    pub dane: DaneConfig,
+    pub dane: ZoneDane,
     /// `[signing]`
     pub signing: SigningConfig,
     /// `[[certificates]]`, in the file's order.
     pub certificates: Vec<CertificateFolder>,
     /// `[[service]]`, in the file's order.
-    pub services: Vec<Service>,
+    pub services: Vec<ServiceConfig>,
     /// `[zone."..."]`, overrides applied. Ask [`Config::zone`].
     pub overrides: Vec<ZoneConfig>,
     /// `[example]`: hosts for which a self-signed certificate is made at start, in the first certificate folder.
@@ -203,6 +53,16 @@ impl Config {
             dane: self.dane.clone(),
         })
     }
+
+    /// What the DANE room goes by.
+    pub fn dane_rules(&self) -> DaneConfig {
+        let addressed = |dane: &ZoneDane| ZoneDane { addresses: self.addresses.clone(), ..dane.clone() };
+        DaneConfig {
+            server: addressed(&self.dane),
+            zones: self.overrides.iter().map(|zone| (zone.origin.clone(), addressed(&zone.dane))).collect(),
+            services: self.services.clone(),
+        }
+    }
 }
 
 /// One zone's settings.
@@ -215,7 +75,7 @@ pub struct ZoneConfig {
     /// How it is signed.
     pub signing: SigningConfig,
     /// Its DANE settings; `enabled` is false when it isn't signed.
-    pub dane: DaneConfig,
+    pub dane: ZoneDane,
 }
 
 /// Whether a zone is signed.
@@ -225,25 +85,6 @@ pub enum SigningMode {
     Csk,
     /// Not at all.
     None,
-}
-
-/// The algorithm of new keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Algorithm {
-    /// 13, ECDSAP256SHA256 (RFC 6605).
-    EcdsaP256Sha256,
-    /// 15, ED25519 (RFC 8080).
-    Ed25519,
-}
-
-impl Algorithm {
-    /// Its DNSSEC algorithm number.
-    pub fn number(self) -> u8 {
-        match self {
-            Algorithm::EcdsaP256Sha256 => 13,
-            Algorithm::Ed25519 => 15,
-        }
-    }
 }
 
 /// `[signing]`, of the server or of one zone. Times in seconds.
@@ -284,31 +125,10 @@ impl Default for SigningConfig {
 pub struct CertificateFolder {
     /// The watched folder.
     pub path: PathBuf,
-    /// How it is laid out.
-    pub layout: Layout,
     /// Whether the MTA reads what we install, or the client's own folder.
     pub mode: CertificateMode,
     /// Further folders that its symlinks may lead into.
     pub roots: Vec<PathBuf>,
-}
-
-/// A certificate client's layout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// Find out.
-    Auto,
-    /// `live/<name>/`
-    Certbot,
-    /// `<d>[_ecc]/`
-    AcmeSh,
-    /// `certificates/<d>.crt`
-    Lego,
-    /// `certs/<d>/`
-    Dehydrated,
-    /// `certificates/<issuer>/<d>/<d>.crt`
-    Caddy,
-    /// Any certificate file.
-    Plain,
 }
 
 /// Where the MTA reads its certificate.

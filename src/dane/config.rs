@@ -70,24 +70,6 @@ impl ServiceConfig {
     }
 }
 
-/// What a single zone does differently. None: as the server does.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-#[expect(missing_docs, reason = "each means what the field of the same name in ZoneDane means")]
-pub struct ZoneOverrides {
-    pub enabled: Option<bool>,
-    pub ttl: Option<u32>,
-    pub confirmation_interval: Option<u64>,
-    pub hold: Option<u64>,
-    pub dnssec: Option<DnssecStrength>,
-    pub mail_service: Option<MailServiceStrength>,
-    pub declared: Option<bool>,
-    pub dkim: Option<DkimPolicy>,
-    pub dkim_selectors: Option<Vec<String>>,
-    pub parameters: Option<Vec<Parameters>>,
-    pub addresses: Option<Vec<IpAddr>>,
-}
-
 /// What holds in one zone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
@@ -148,7 +130,7 @@ pub struct DaneConfig {
     /// What holds where a zone says nothing else.
     pub server: ZoneDane,
     /// The zones that differ, by apex.
-    pub zones: BTreeMap<Name, ZoneOverrides>,
+    pub zones: BTreeMap<Name, ZoneDane>,
     /// Services beside port 25 of the MX hosts.
     pub services: Vec<ServiceConfig>,
 }
@@ -156,26 +138,13 @@ pub struct DaneConfig {
 impl DaneConfig {
     /// What holds in a zone. The server's `enabled = false` can't be overruled by a zone.
     pub fn zone(&self, apex: &Name) -> ZoneDane {
-        let server = &self.server;
-        let Some(own) = self.zones.get(apex) else { return server.clone() };
-        ZoneDane {
-            enabled: server.enabled && own.enabled.unwrap_or(true),
-            ttl: own.ttl.unwrap_or(server.ttl),
-            confirmation_interval: own.confirmation_interval.unwrap_or(server.confirmation_interval),
-            hold: own.hold.unwrap_or(server.hold),
-            dnssec: own.dnssec.unwrap_or(server.dnssec),
-            mail_service: own.mail_service.unwrap_or(server.mail_service),
-            declared: own.declared.unwrap_or(server.declared),
-            dkim: own.dkim.unwrap_or(server.dkim),
-            dkim_selectors: own.dkim_selectors.clone().unwrap_or_else(|| server.dkim_selectors.clone()),
-            parameters: own.parameters.clone().unwrap_or_else(|| server.parameters.clone()),
-            addresses: own.addresses.clone().unwrap_or_else(|| server.addresses.clone()),
-        }
+        let own = self.zones.get(apex).unwrap_or(&self.server);
+        ZoneDane { enabled: self.server.enabled && own.enabled, ..own.clone() }
     }
 
     /// What a person should know of the configuration, though it can be used.
     pub fn warnings(&self) -> Vec<String> {
-        let own = self.zones.iter().filter_map(|(apex, zone)| Some((format!("zone {apex}"), zone.ttl?)));
+        let own = self.zones.iter().map(|(apex, zone)| (format!("zone {apex}"), zone.ttl));
         let services = self
             .services
             .iter()

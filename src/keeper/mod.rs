@@ -18,7 +18,6 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::dane::explain::{Explanation, Status};
-use crate::dane::keyset::Sightings;
 use crate::dane::state::State as DaneState;
 use crate::dane::{self, DaneConfig};
 use crate::dns::{Name, RRset, Timestamp};
@@ -46,7 +45,7 @@ pub struct Keeper {
     zones: BTreeMap<Name, Zone>,
     dane: DaneState,
     explanations: Vec<Explanation>,
-    certificates: certificates::Scan,
+    scans: Vec<certificates::Scan>,
     key_problems: Vec<zone_keys::KeyProblem>,
     problems: BTreeSet<String>,
     published: Arc<ArcSwap<Snapshot>>,
@@ -57,7 +56,7 @@ pub struct Keeper {
 pub struct Cycle {
     /// Seconds since 1970.
     pub next: Timestamp,
-    /// Folders that includes and certificate links lead into.
+    /// The folders of the zone files and of what they include.
     pub watch: BTreeSet<PathBuf>,
 }
 
@@ -77,7 +76,7 @@ impl Keeper {
             zones: BTreeMap::new(),
             dane,
             explanations: Vec::new(),
-            certificates: certificates::Scan::default(),
+            scans: Vec::new(),
             key_problems: Vec::new(),
             problems: BTreeSet::new(),
             published: Arc::default(),
@@ -125,16 +124,17 @@ impl Keeper {
     }
 
     fn look_at_certificates(&mut self) {
-        let folders: Vec<certificates::Directory> = self.config.certificates.iter().map(Into::into).collect();
-        self.certificates = certificates::scan_all(&folders);
-        for problem in &self.certificates.problems {
-            self.problems.insert(format!("{}: {}", problem.path.display(), problem.message));
-        }
+        self.scans = self.config.certificates.iter().map(certificates::scan).collect();
+        let problems = self.scans.iter().flat_map(|scan| &scan.problems);
+        self.problems.extend(problems.filter(|problem| problem.severity > certificates::Severity::Note).map(|problem| {
+            let help = if problem.help.is_empty() { String::new() } else { format!(" ({})", problem.help) };
+            format!("{}: {}{help}; the last good certificate stays in force", problem.path.display(), problem.message)
+        }));
     }
 
     /// What the DANE room wants in each zone. When its state can't be stored, nothing new is published: what was served stays.
     fn decide_tlsa(&mut self, now: Timestamp) -> (BTreeMap<Name, Vec<(Name, RRset)>>, Option<Timestamp>) {
-        let sightings: Sightings = self.certificates.sightings();
+        let sightings = certificates::sightings(&self.scans);
         let served = ServedZones { zones: &self.zones };
         let plan = dane::plan(
             dane::plan::Input {
@@ -210,7 +210,7 @@ impl Keeper {
     }
 
     fn save_dane(&mut self, state: &DaneState) -> Result<(), StoreError> {
-        let json = serde_json::to_string(state).map_err(|error| StoreError::json(DANE.0, &error))?;
+        let json = serde_json::to_string(state).map_err(|error| StoreError::State { kind: DANE.0.to_owned(), why: error.to_string() })?;
         let version = state.version;
         self.store.save(&State { kind: DANE.0.to_owned(), key: DANE.1.to_owned(), version, json })
     }
@@ -223,8 +223,7 @@ impl Keeper {
     }
 
     fn folders(&self) -> BTreeSet<PathBuf> {
-        let includes = self.zones.values().flat_map(Zone::folders);
-        includes.chain(self.certificates.folders.iter().cloned()).collect()
+        self.zones.values().flat_map(Zone::folders).collect()
     }
 
     /// Shuts down cleanly: leased serials go back.
@@ -237,7 +236,7 @@ impl Keeper {
 const DANE: (&str, &str) = ("dane", "all");
 
 fn read_state(json: &str) -> Result<DaneState, StoreError> {
-    serde_json::from_str(json).map_err(|error| StoreError::json(DANE.0, &error))
+    serde_json::from_str(json).map_err(|error| StoreError::State { kind: DANE.0.to_owned(), why: error.to_string() })
 }
 
 fn dkim_ok(txt: &[u8]) -> Result<(), String> {
@@ -250,36 +249,47 @@ fn dkim_ok(txt: &[u8]) -> Result<(), String> {
 
 impl Keeper {
     fn look_at_zones(&mut self, now: Timestamp) {
-        let mut scan = zones::scan(&self.config.zones);
-        for problem in &scan.problems {
-            self.problems.insert(problem.to_string());
-        }
-        for zone in &self.config.overrides {
-            if let Some(file) = &zone.file {
-                scan.files.insert(zone.origin.clone(), file.clone());
+        let named: Vec<(Name, PathBuf)> = self
+            .config
+            .overrides
+            .iter()
+            .filter_map(|zone| Some((zone.origin.clone(), zone.file.clone()?)))
+            .collect();
+        let found = match zones::find(&self.config.zones, &named) {
+            Ok(found) => found,
+            Err(problem) => {
+                // A folder that can't be read says nothing about its zones.
+                self.problems.insert(problem.to_string());
+                return;
             }
-        }
-        for (origin, path) in &scan.files {
-            let zone = self.zones.entry(origin.clone()).or_insert_with(|| Zone::new(origin.clone(), path.clone()));
-            zone.path.clone_from(path);
-            zone.missing_since = None;
-            zone.read(&self.config.zones, self.config.zone(origin).signing.mode, &self.store);
+        };
+        self.problems.extend(found.problems.iter().map(ToString::to_string));
+        let mut there: BTreeSet<Name> = found.problems.into_iter().filter_map(|problem| problem.origin).collect();
+        for file in found.files {
+            let origin = file.origin.clone();
+            // A file named in the configuration may be missing: its zone is ours all the same.
+            if !file.named || file.path.exists() {
+                there.insert(origin.clone());
+            }
+            let mode = self.config.zone(&origin).signing.mode;
+            let zone = self.zones.entry(origin).or_insert_with(|| Zone::new(file.clone()));
+            zone.file = file;
+            zone.read(mode, &self.store);
             self.problems.extend(zone.problem());
         }
-        // A folder that can't be read says nothing about its zones.
-        if !scan.complete {
-            return;
+        for (origin, zone) in &mut self.zones {
+            zone.missing_since = if there.contains(origin) { None } else { zone.missing_since.or(Some(now)) };
         }
-        let gone: Vec<Name> = self.zones.keys().filter(|origin| !scan.files.contains_key(origin)).cloned().collect();
+        self.remove_vanished(now);
+    }
+
+    fn remove_vanished(&mut self, now: Timestamp) {
+        let is_gone = |zone: &Zone| zone.missing_since.is_some_and(|since| now.saturating_sub(since) >= VANISHED);
+        let gone: Vec<Name> = self.zones.values().filter(|zone| is_gone(zone)).map(|zone| zone.origin.clone()).collect();
         for origin in gone {
-            let Some(zone) = self.zones.get_mut(&origin) else { continue };
-            let since = *zone.missing_since.get_or_insert(now);
-            self.problems.insert(format!("{}: the zone file is gone", zone.path.display()));
-            if now.saturating_sub(since) >= VANISHED {
-                self.zones.remove(&origin);
-                warn!("{origin} is no longer served: its file has been gone for {VANISHED} s");
-                self.event(now, "zone-removed", &origin.to_string(), "its file is gone");
-            }
+            self.zones.remove(&origin);
+            warn!("{origin} is no longer served: its file has been gone for {VANISHED} s");
+            self.event(now, "zone-removed", &origin.to_string(), "its file is gone");
         }
     }
 

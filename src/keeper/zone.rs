@@ -10,10 +10,10 @@ use tracing::{info, warn};
 use crate::config::SigningMode;
 use crate::dns::{Name, RRset, Timestamp};
 use crate::keys::ZoneKey;
-use crate::observe::zones;
 use crate::store::{State, Store};
 use crate::zone::sign::Signatures;
-use crate::zone::{Contents, Diagnostic, Published, Severity, ZoneSnapshot, file, lint};
+use crate::observe::zones::{ZoneFile, ZoneIncludes};
+use crate::zone::{self, Contents, Diagnostic, Includes, NoIncludes, Published, Severity, ZoneSnapshot};
 
 /// The kind under which the store keeps the last good contents of a zone, as zone text.
 pub const LAST_GOOD: &str = "zone-text";
@@ -23,7 +23,7 @@ pub struct Zone {
     /// Its apex.
     pub origin: Name,
     /// Its file.
-    pub path: PathBuf,
+    pub file: ZoneFile,
     /// Since when the file is gone.
     pub missing_since: Option<Timestamp>,
     /// The last good contents.
@@ -67,10 +67,10 @@ impl Input {
 
 impl Zone {
     /// A zone of which nothing is known but its file.
-    pub fn new(origin: Name, path: PathBuf) -> Zone {
+    pub fn new(file: ZoneFile) -> Zone {
         Zone {
-            origin,
-            path,
+            origin: file.origin.clone(),
+            file,
             missing_since: None,
             contents: None,
             diagnostics: Vec::new(),
@@ -87,37 +87,30 @@ impl Zone {
     }
 
     /// Reads the file if it or an included one changed. Errors leave the last good contents, from before the start too.
-    pub fn read(&mut self, folder: &Path, mode: SigningMode, store: &Store) {
-        let unchanged = self.inputs.first().is_some_and(|input| input.path == self.path)
+    pub fn read(&mut self, mode: SigningMode, store: &Store) {
+        let unchanged = self.inputs.first().is_some_and(|input| input.path == self.file.path)
             && self.mode == Some(mode)
             && self.inputs.iter().all(|input| Input::look(&input.path) == *input);
         if unchanged {
             return;
         }
         // Stamped before it is read: a change in between is read once more, never missed.
-        let stamp = Input::look(&self.path);
-        let mut includes = zones::IncludeFolder::new(folder);
-        let name = self.path.display().to_string();
-        let (contents, mut diagnostics) = match zones::read(&self.path) {
-            Ok(text) => {
-                let parsed = file::parse(&self.origin, &name, &text, &mut includes);
-                (parsed.contents, parsed.diagnostics)
-            }
-            Err(why) => (None, vec![unreadable(&name, why)]),
-        };
-        if let Some(contents) = &contents {
-            diagnostics.extend(lint::lint(contents, mode == SigningMode::Csk));
-        }
-        self.inputs = std::iter::once(stamp).chain(includes.paths().iter().map(|path| Input::look(path))).collect();
+        self.inputs = vec![Input::look(&self.file.path)];
         self.mode = Some(mode);
-        self.diagnostics = diagnostics;
         self.changed = true;
+        let contents = match (self.file.read(), self.file.includes()) {
+            (Ok(text), Ok(mut includes)) => self.parse(&text, &mut includes, mode),
+            (Err(problem), _) | (_, Err(problem)) => {
+                self.diagnostics = vec![unreadable(&self.file.path, problem.why)];
+                None
+            }
+        };
         for diagnostic in self.diagnostics.iter().filter(|one| one.severity == Severity::Warning) {
             warn!("{diagnostic}");
         }
         match contents {
             Some(contents) => {
-                info!("{}: {} records read from {name}", self.origin, contents.record_count());
+                info!("{}: {} records in {}", self.origin, contents.record_count(), self.file.path.display());
                 self.contents = Some(contents);
             }
             None if self.contents.is_none() => self.contents = self.last_good(store),
@@ -125,9 +118,17 @@ impl Zone {
         }
     }
 
+    fn parse(&mut self, text: &[u8], includes: &mut ZoneIncludes, mode: SigningMode) -> Option<Contents> {
+        let name = self.file.path.display().to_string();
+        let parsed = zone::parse(&self.origin, &name, text, &mut Beneath(includes));
+        self.inputs.extend(includes.included().iter().map(|path| Input::look(path)));
+        self.diagnostics = zone::lint(&parsed, mode == SigningMode::Csk);
+        parsed.contents
+    }
+
     fn last_good(&self, store: &Store) -> Option<Contents> {
         let (_, text) = store.load(LAST_GOOD, &self.origin.to_string()).ok()??;
-        let parsed = file::parse(&self.origin, "last good version", text.as_bytes(), &mut NoIncludes);
+        let parsed = zone::parse(&self.origin, "last good version", text.as_bytes(), &mut NoIncludes);
         if parsed.contents.is_some() {
             warn!("{}: serving the last good version, from before the start", self.origin);
         }
@@ -136,7 +137,7 @@ impl Zone {
 
     /// What to store so that a restart still has these contents.
     pub fn to_store(&self) -> Option<State> {
-        let json = crate::zone::print::contents(self.contents.as_ref()?);
+        let json = zone::print::print(self.contents.as_ref()?);
         Some(State { kind: LAST_GOOD.to_owned(), key: self.origin.to_string(), version: 1, json })
     }
 
@@ -161,10 +162,10 @@ impl Zone {
     }
 }
 
-fn unreadable(file: &str, why: String) -> Diagnostic {
+fn unreadable(path: &Path, why: String) -> Diagnostic {
     Diagnostic {
         severity: Severity::Error,
-        file: file.into(),
+        file: path.display().to_string().into(),
         line: 1,
         column: 1,
         source: String::new(),
@@ -174,11 +175,11 @@ fn unreadable(file: &str, why: String) -> Diagnostic {
     }
 }
 
-/// What is stored has its includes in it.
-struct NoIncludes;
+/// The observer's reader of included files, as the parser wants it.
+pub struct Beneath<'a>(pub &'a mut ZoneIncludes);
 
-impl file::Includes for NoIncludes {
+impl Includes for Beneath<'_> {
     fn read(&mut self, path: &str) -> Result<Vec<u8>, String> {
-        Err(format!("{path}: no file may be included here"))
+        self.0.read(path)
     }
 }

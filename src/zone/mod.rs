@@ -5,7 +5,6 @@
 mod check;
 pub mod contents;
 pub mod diagnostic;
-pub mod dump;
 pub mod file;
 pub mod print;
 pub mod scan;

@@ -73,7 +73,7 @@ pub fn sign_with(
 ) -> Published {
     let mut contents = contents.clone();
     let origin = contents.origin().clone();
-    for rrset in keys::apex_rrsets(&origin, signers, true) {
+    for rrset in keys::apex_rrsets(&origin, signers, keys::KEY_TTL, true) {
         contents.replace(&origin, rrset);
     }
     Draft::signed(&contents, signers, kept, Policy::default(), now).unwrap().finish(serial).unwrap()

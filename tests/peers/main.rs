@@ -10,11 +10,11 @@ mod signatures;
 mod tools;
 
 use danelaw::dns::Rtype;
-use danelaw::zone::{Published, dump};
+use danelaw::zone::{Published, print};
 
 /// A zone's dump with HIP in the form that RFC 3597 section 5 has for unknown types: Knot 3.2 and NSD 4.6 don't know its name.
 fn dump_with_generic_hip(published: &Published) -> String {
-    dump::published(published).lines().map(|line| generic_hip(published, line) + "\n").collect()
+    print::published(published).lines().map(|line| generic_hip(published, line) + "\n").collect()
 }
 
 fn generic_hip(published: &Published, line: &str) -> String {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use danelaw::dns::Rtype;
 use danelaw::dns::dnssec::Algorithm;
-use danelaw::zone::{Published, Snapshot, dump};
+use danelaw::zone::{Published, Snapshot, print};
 
 use super::common::{EXAMPLES, example, run, server, sign, snapshot, succeed};
 
@@ -12,7 +12,7 @@ const ALGORITHMS: [Algorithm; 2] = [Algorithm::EcdsaP256Sha256, Algorithm::Ed255
 
 fn dump(published: &Published, folder: &Path) -> PathBuf {
     let path = folder.join("signed.zone");
-    std::fs::write(&path, dump::published(published)).unwrap();
+    std::fs::write(&path, print::published(published)).unwrap();
     path
 }
 
