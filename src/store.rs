@@ -133,7 +133,7 @@ pub struct State {
 }
 
 /// One line of the event log.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Event {
     /// Grows with every event.
     pub id: u64,

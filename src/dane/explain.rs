@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::dns::{Name, Timestamp};
 
@@ -12,7 +12,7 @@ use super::publication::Reason;
 use super::tlsa::Tlsa;
 
 /// The explanation of one TLSA owner.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Explanation {
     /// The owner.
@@ -40,7 +40,7 @@ pub struct Explanation {
 }
 
 /// Whether an owner's TLSA is served.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "status")]
 pub enum Status {
     /// Synthesised and served.
@@ -62,7 +62,7 @@ pub enum Status {
 }
 
 /// One record and where it comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Record {
     /// The RDATA in presentation form.
@@ -83,7 +83,7 @@ impl Record {
 }
 
 /// A certificate that a record was made from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Source {
     /// The file.
@@ -96,7 +96,7 @@ pub struct Source {
 }
 
 /// How a certificate stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "certificate")]
 pub enum SourceStatus {
     /// It is in its file.

@@ -155,7 +155,7 @@ impl Gate {
 }
 
 /// One verdict.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Finding {
     /// What it is about.
@@ -182,7 +182,7 @@ impl Finding {
 }
 
 /// The verdicts of one (mail domain, MX host); without a domain, of a service that is not an MX.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Assessment {
     /// The owner of the MX.

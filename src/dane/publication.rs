@@ -105,7 +105,7 @@ pub struct Input<'a> {
 }
 
 /// Why it is so. For machines; `explain` puts it into words.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "reason")]
 pub enum Reason {
     /// Published: every prerequisite holds.
@@ -130,7 +130,7 @@ pub enum Reason {
 }
 
 /// What comes out of a step.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Decision {
     /// Whether the RRset goes into the zone.

@@ -26,7 +26,7 @@ use crate::store::{State, Store, StoreError};
 use crate::zone::Snapshot;
 
 pub use report::{CertificateReport, StatusReport, ZoneReport, explain};
-pub use run::{Message, run};
+pub use run::{Message, Surroundings, now, run};
 use served::ServedZones;
 use zone::Zone;
 
@@ -124,7 +124,7 @@ impl Keeper {
     }
 
     fn look_at_certificates(&mut self) {
-        self.scans = self.config.certificates.iter().map(certificates::scan).collect();
+        self.scans = self.config.certificates.iter().map(|folder| certificates::scan(&folder.into())).collect();
         let problems = self.scans.iter().flat_map(|scan| &scan.problems);
         self.problems.extend(problems.filter(|problem| problem.severity > certificates::Severity::Note).map(|problem| {
             let help = if problem.help.is_empty() { String::new() } else { format!(" ({})", problem.help) };

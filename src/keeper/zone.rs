@@ -156,6 +156,20 @@ impl Zone {
         (!errors.is_empty()).then(|| format!("{}\n{}: {meanwhile}", errors.join("\n"), self.origin))
     }
 
+    /// Why what is served is not what the file says.
+    pub fn stale(&self) -> Option<String> {
+        let first = self.diagnostics.iter().find(|one| one.severity == Severity::Error);
+        let file = first.map(|one| format!("{}:{}:{}: {}", one.file, one.line, one.column, one.message));
+        let keys = self.keys.as_ref().and_then(|keys| keys.as_ref().err().cloned());
+        let gone = self.missing_since.map(|_| "its file is gone".to_owned());
+        file.or(keys).or_else(|| self.failure.clone()).or(gone)
+    }
+
+    /// How many warnings the file has.
+    pub fn warnings(&self) -> usize {
+        self.diagnostics.iter().filter(|one| one.severity == Severity::Warning).count()
+    }
+
     /// The folders of the files that it was read from.
     pub fn folders(&self) -> BTreeSet<PathBuf> {
         self.inputs.iter().filter_map(|input| input.path.parent().map(Path::to_owned)).collect()

@@ -38,6 +38,16 @@ pub struct Directory {
     pub roots: Vec<PathBuf>,
 }
 
+impl From<&crate::config::CertificateFolder> for Directory {
+    fn from(folder: &crate::config::CertificateFolder) -> Directory {
+        let mode = match folder.mode {
+            crate::config::CertificateMode::Staged => DirectoryMode::Staged,
+            crate::config::CertificateMode::Observed => DirectoryMode::Observed,
+        };
+        Directory { path: folder.path.clone(), mode, roots: folder.roots.clone() }
+    }
+}
+
 /// A chain that counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {

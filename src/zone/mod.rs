@@ -18,3 +18,6 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use file::{Includes, NoIncludes, Parsed, parse};
 pub use sign::{Draft, Published};
 pub use snapshot::{Snapshot, ZoneSnapshot};
+
+/// Placeholder until the lint room is merged.
+pub fn lint(parsed: &Parsed, _signed: bool) -> Vec<Diagnostic> { parsed.diagnostics.clone() }
