@@ -27,3 +27,6 @@ pub use config::DaneConfig;
 pub use error::Error;
 pub use plan::{Plan, plan};
 pub use tlsa::{Parameters, Protocol, Service, Tlsa};
+
+#[cfg(test)]
+mod tests;
