@@ -4,3 +4,6 @@ pub mod certificates;
 pub mod files;
 pub mod keys;
 pub mod layouts;
+
+#[cfg(test)]
+mod tests;
