@@ -35,8 +35,10 @@ impl Place {
 
     fn write(&self, path: &str, text: &str) -> PathBuf {
         let path = self.watched(path);
-        fs::create_dir_all(path.parent().expect("folder")).expect("folder");
+        let folder = path.parent().and_then(|folder| folder.strip_prefix(self.0.path()).ok()).expect("below");
+        self.folder(folder.to_str().expect("text"));
         fs::write(&path, text).expect("written");
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("mode");
         path
     }
 

@@ -46,16 +46,19 @@ fn after_a_renewal_the_old_one_stays_for_the_retention() {
 
 #[test]
 fn nothing_seen_and_half_written_files_replace_nothing() {
-    let old = sighting(pem!("rsa"), "rsa.pem");
+    let old = sighting(pem!("rsa"), "certs/rsa.pem");
     let keyset = see(Keyset::default(), std::slice::from_ref(&old), START);
     let gone = see(keyset.clone(), &[], START + 10 * RETENTION);
     assert_eq!(counts(&gone), (1, 1));
     assert!(!gone.known[0].present);
     // A renewal in another file would replace it, but its own file is being written.
     let new = sighting(pem!("rsa-next"), "other.pem");
-    let waiting = BTreeSet::from(["rsa.pem".to_owned()]);
-    let (held, _) = step(keyset.clone(), &[&new], &waiting, RETENTION, START + 1);
-    assert_eq!(counts(&held), (2, 2));
+    let waiting = BTreeSet::from(["certs/rsa.pem".to_owned()]);
+    // Or the folder that it is in is refused.
+    for waiting in [waiting, BTreeSet::from(["certs".to_owned()])] {
+        let (held, _) = step(keyset.clone(), &[&new], &waiting, RETENTION, START + 1);
+        assert_eq!(counts(&held), (2, 2));
+    }
     let (renewed, changes) = step(keyset, &[&new], &BTreeSet::new(), RETENTION, START + 1);
     assert_eq!(counts(&renewed), (1, 2));
     assert_eq!((changes.added.len(), changes.replaced.len()), (1, 1));

@@ -255,3 +255,22 @@ fn a_state_of_another_version_is_refused() {
     let error = serde_json::from_str::<State>(&stored).expect_err("refused").to_string();
     assert!(error.contains("run the version that wrote it"), "{error}");
 }
+
+#[test]
+fn a_ttl_that_is_lowered_counts_until_the_caches_have_forgotten_it() {
+    let mut world = world();
+    world.config.server.ttl = 5 * 86_400;
+    let state = world.plan(&State::default(), START).state;
+    assert_eq!(world.plan(&state, START + 60).state.publications, state.publications, "nothing to store");
+    world.config.server.ttl = 3600;
+    world.see(pem!("p256-next"), FILE);
+    let mut plan = world.plan(&state, START + 1);
+    let mut now = START + 1;
+    while let Some(next) = plan.next {
+        now = next;
+        plan = world.plan(&plan.state, now);
+    }
+    // The old record outlives the caches of the long TTL.
+    assert!(now >= START + 5 * 86_400, "{}", now - START);
+    assert_eq!(rdatas(&plan.owners[0]).len(), 1);
+}

@@ -2,13 +2,14 @@
 
 use super::name;
 use super::world::{OURS, World, dkim_ok};
+use crate::dane::checks::{Context, assess, mail_hosts};
 use crate::dane::config::{DkimPolicy, DnssecStrength, MailServiceStrength};
-use crate::dane::prerequisites::{Assessment, Context, Gate, Prerequisite, SignedState, Verdict, assess, mail_hosts};
+use crate::dane::prerequisites::{Assessment, Gate, Prerequisite, SignedState, Verdict};
 use crate::dns::{Name, Rtype};
 
 fn assessed(world: &World, domain: &str, host: &str) -> Assessment {
-    let config = world.config.zone(&name("example.org"));
-    assess(Context { served: world, dkim_ok: &dkim_ok, now: 7 }, &config, &name(domain), &name(host))
+    let context = Context { served: world, config: &world.config, dkim_ok: &dkim_ok, now: 7 };
+    assess(context, &name(domain), &name(host))
 }
 
 /// The verdict on one prerequisite of example.org and mail.example.org, its evidence and its help.
@@ -170,4 +171,18 @@ fn mail_hosts_are_grouped_with_all_domains_that_name_them() {
         (name("mail.example.org"), vec![name("example.org"), name("sub.example.org")]),
     ];
     assert_eq!(hosts, expected);
+}
+
+#[test]
+fn the_domains_own_zone_says_what_is_asked_of_dkim() {
+    let mut world = World::new();
+    world.zones.push(name("example.net"));
+    world.mx("example.net", "mail.example.org");
+    assert_eq!(assessed(&world, "example.net", "mail.example.org").verdict(), Verdict::Missing);
+    world.config.zones.entry(name("example.net")).or_default().dkim = Some(DkimPolicy::Optional);
+    assert_eq!(assessed(&world, "example.net", "mail.example.org").verdict(), Verdict::Held);
+    // The grade of DNSSEC is each zone's own: an MX that is not secure leads nobody to the TLSA.
+    world.config.zones.entry(name("example.net")).or_default().dnssec = Some(DnssecStrength::Parent);
+    assert_eq!(assessed(&world, "example.net", "mail.example.org").verdict(), Verdict::Unknown);
+    assert_eq!(assessed(&world, "example.org", "mail.example.org").verdict(), Verdict::Held);
 }
