@@ -45,7 +45,7 @@ pub enum Error {
     },
     /// Every certificate in the file is a CA's. Name the file with the leaf (fullchain), not the one with the chain alone.
     #[error(
-        "only CA certificates in it ({subject}): this is a chain without its leaf; name the file that begins with the server's certificate"
+        "only CA certificates in it ({subject}): name the file that begins with the server's own certificate; a self-signed one needs the host as a dNSName in its subjectAltName"
     )]
     OnlyAuthorities {
         /// The subject of the first one.

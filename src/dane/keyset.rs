@@ -31,7 +31,7 @@ pub struct Sighting {
 pub struct Sightings {
     /// The chains that count.
     pub seen: Vec<Sighting>,
-    /// Sources that exist and can't be used now: half-written, mismatched, unreadable.
+    /// Sources that exist and can't be used now: half-written, mismatched, unreadable; files or folders.
     pub waiting: BTreeSet<String>,
 }
 
@@ -146,7 +146,7 @@ pub fn step(
     for known in &mut keyset.known {
         if let Some(old) = &mut known.old {
             old.elapsed.credit(now);
-        } else if !known.present && !waiting.contains(&known.source) && seen.iter().any(|new| replaces(new, known)) {
+        } else if !known.present && !is_waiting(waiting, &known.source) && seen.iter().any(|new| replaces(new, known)) {
             known.old = Some(Old { since: now, elapsed: Elapsed::start(now) });
             changes.replaced.push(known.chain.leaf().fingerprint());
         }
@@ -166,4 +166,11 @@ fn replaces(new: &Sighting, known: &Known) -> bool {
         && leaf.not_before >= old.not_before
         && old.dns_names.iter().all(|name| leaf.dns_names.contains(name));
     new.source == known.source || renews
+}
+
+/// Whether a source can't be used now: it is waited for itself, or a folder above it is.
+pub fn is_waiting(waiting: &BTreeSet<String>, source: &str) -> bool {
+    let is_above =
+        |path: &String| source.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    waiting.iter().any(is_above)
 }

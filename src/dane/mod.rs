@@ -5,11 +5,12 @@
 //!
 //! ```text
 //! certificates seen ─ keyset::step ──────┐
-//! served zones ─ prerequisites::assess ──┼─ publication::step ─ plan::plan ─ RRsets, explanations, next wake-up, state
+//! served zones ─ checks::assess ──┼─ publication::step ─ plan::plan ─ RRsets, explanations, next wake-up, state
 //! configuration, operator's word ────────┘
 //! ```
 
 pub mod certificate;
+pub mod checks;
 pub mod config;
 pub mod elapsed;
 pub mod error;
@@ -27,3 +28,6 @@ pub use config::DaneConfig;
 pub use error::Error;
 pub use plan::{Plan, plan};
 pub use tlsa::{Parameters, Protocol, Service, Tlsa};
+
+#[cfg(test)]
+mod tests;

@@ -9,10 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::dns::{Name, RRset, Rtype, Timestamp};
 
 use super::certificate::Chain;
+use super::checks::{self, Context};
 use super::config::{DaneConfig, ZoneDane};
 use super::explain::{Explanation, Record, Source, SourceStatus, Status};
 use super::keyset::{self, Changes, Keyset, Known, Sightings};
-use super::prerequisites::{self, Assessment, Context, Readiness, Served, Verdict};
+use super::prerequisites::{Assessment, Readiness, Served, Verdict};
 use super::publication::{self, Decision, Publication};
 use super::state::State;
 use super::tlsa::{Parameters, Service, Tlsa};
@@ -75,7 +76,7 @@ pub fn plan(input: Input<'_>, mut state: State) -> Plan {
     let tasks = tasks(input, &state);
     let mut next = None;
     let mut changes = BTreeMap::new();
-    for (host, retention) in retentions(input, &tasks) {
+    for (host, retention) in retentions(input, &state, &tasks) {
         let keyset = state.keysets.remove(&host).unwrap_or_default();
         let (keyset, changed) = step_keyset(input, &host, keyset, retention);
         sooner(&mut next, keyset.next(retention));
@@ -116,7 +117,7 @@ fn tasks(input: Input<'_>, state: &State) -> Vec<Task> {
         tasks.entry(owner.clone()).or_insert(task);
         Some(owner)
     };
-    for (host, domains) in prerequisites::mail_hosts(input.served) {
+    for (host, domains) in checks::mail_hosts(input.served) {
         add(Service::smtp(host), domains);
     }
     let configured: Vec<_> =
@@ -138,13 +139,16 @@ fn tasks(input: Input<'_>, state: &State) -> Vec<Task> {
 }
 
 /// The hosts in zones of ours, each with how long an old record stays in seconds: the longest of its services.
-fn retentions(input: Input<'_>, tasks: &[Task]) -> BTreeMap<Name, u64> {
+fn retentions(input: Input<'_>, state: &State, tasks: &[Task]) -> BTreeMap<Name, u64> {
     let mut hosts = BTreeMap::new();
     for task in tasks {
         if let Some(apex) = input.served.zone_of(&task.service.host) {
             let config = input.config.zone(&apex);
             let retention = hosts.entry(task.service.host.clone()).or_insert(0);
-            *retention = config.retention(task.ttl.unwrap_or(config.ttl)).max(*retention);
+            // A set that was published with a longer TTL may still be in caches.
+            let cached = state.publications.get(&task.owner).and_then(|publication| publication.cached);
+            let ttl = task.ttl.unwrap_or(config.ttl).max(cached.map_or(0, |cached| cached.ttl));
+            *retention = config.retention(ttl).max(*retention);
         }
     }
     hosts
@@ -199,7 +203,10 @@ fn plan_owner(
         readiness: &readiness,
         hold: site.config.hold,
     };
-    let (publication, decision) = publication::step(before, &step, input.now);
+    let (mut publication, decision) = publication::step(before, &step, input.now);
+    if decision.publish {
+        publication.note_ttl(site.ttl(), input.now);
+    }
     site.explanation.since = Some(publication.since);
     state.publications.insert(owner.clone(), publication);
     let rrset = site.decided(decision, records);
@@ -238,14 +245,19 @@ fn remember(
 }
 
 impl Site<'_> {
+    /// The TTL of the RRset in seconds.
+    fn ttl(&self) -> u32 {
+        self.task.ttl.unwrap_or(self.config.ttl)
+    }
+
     fn assess(&self) -> Vec<Assessment> {
-        let Input { served, dkim_ok, now, .. } = self.input;
-        let context = Context { served, dkim_ok, now };
+        let Input { served, config, dkim_ok, now, .. } = self.input;
+        let context = Context { served, config, dkim_ok, now };
         let host = &self.task.service.host;
         if self.task.service.is_smtp() {
-            self.task.domains.iter().map(|domain| prerequisites::assess(context, &self.config, domain, host)).collect()
+            self.task.domains.iter().map(|domain| checks::assess(context, domain, host)).collect()
         } else {
-            vec![prerequisites::assess_service(context, &self.config, host)]
+            vec![checks::assess_service(context, host)]
         }
     }
 
@@ -348,7 +360,7 @@ impl Site<'_> {
             }
         }
         let mut records = records.into_iter().map(|made| made.tlsa.rdata());
-        let mut rrset = RRset::new(Rtype::TLSA, self.task.ttl.unwrap_or(self.config.ttl), records.next()?);
+        let mut rrset = RRset::new(Rtype::TLSA, self.ttl(), records.next()?);
         for rdata in records {
             rrset.insert(rdata);
         }
@@ -356,14 +368,14 @@ impl Site<'_> {
     }
 
     fn record(&self, made: &Made) -> Record {
-        let retention = self.config.retention(self.task.ttl.unwrap_or(self.config.ttl));
+        let retention = self.config.retention(self.ttl());
         let source = |known: &Known| Source {
             file: known.source.clone(),
             fingerprint: known.chain.leaf().fingerprint(),
             status: match &known.old {
                 Some(old) => SourceStatus::Old { until: old.elapsed.until(retention) },
                 None if known.present => SourceStatus::Current,
-                None if self.input.certificates.waiting.contains(&known.source) => SourceStatus::Waiting,
+                None if keyset::is_waiting(&self.input.certificates.waiting, &known.source) => SourceStatus::Waiting,
                 None => SourceStatus::Gone,
             },
         };

@@ -59,6 +59,18 @@ pub struct Publication {
     pub loss: Option<Elapsed>,
     /// The operator said `withdraw` and has not said `restore` since.
     pub withdrawn_by_operator: bool,
+    /// The longest TTL that caches may still hold the RRset with.
+    pub cached: Option<Cached>,
+}
+
+/// A TTL that the RRset was published with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Cached {
+    /// The TTL in seconds.
+    pub ttl: u32,
+    /// Runs since it was lowered: when it has elapsed, the lower one counts.
+    pub lowered: Option<Elapsed>,
 }
 
 impl Publication {
@@ -70,7 +82,22 @@ impl Publication {
             proven: BTreeSet::new(),
             loss: None,
             withdrawn_by_operator: false,
+            cached: None,
         }
+    }
+
+    /// The RRset goes out with this TTL. A higher one counts at once, a lower one when the higher has run out in caches.
+    pub fn note_ttl(&mut self, ttl: u32, now: Timestamp) {
+        let mut cached = self.cached.unwrap_or(Cached { ttl, lowered: None });
+        if ttl >= cached.ttl {
+            cached = Cached { ttl, lowered: None };
+        } else {
+            let mut lowered = cached.lowered.unwrap_or_else(|| Elapsed::start(now));
+            lowered.credit(now);
+            let is_over = lowered.left(cached.ttl.into()) == 0;
+            cached = if is_over { Cached { ttl, lowered: None } } else { Cached { lowered: Some(lowered), ..cached } };
+        }
+        self.cached = Some(cached);
     }
 
     /// The operator's `withdraw`: takes effect with the next step and holds until `restore`.

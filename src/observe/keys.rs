@@ -6,6 +6,7 @@ use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
+use x509_parser::public_key::PublicKey;
 
 use crate::dane::certificate::{Certificate, KeyType};
 
@@ -35,9 +36,7 @@ pub fn compare(octets: &[u8], certificate: &Certificate) -> KeyMatch {
     };
     let Some(key) = key else { return KeyMatch::NoKey };
     let Ok(key) = any_supported_type(&key) else {
-        // ECDSA on P-521, odd RSA sizes and Ed448 are beyond ring; they stay usable as certificates.
-        let readable = certificate.key_type == KeyType::Ed25519;
-        return if readable { KeyMatch::Differs } else { KeyMatch::NotReadable };
+        return if is_readable(certificate) { KeyMatch::Differs } else { KeyMatch::NotReadable };
     };
     match key.public_key() {
         None => KeyMatch::NotReadable,
@@ -45,6 +44,18 @@ pub fn compare(octets: &[u8], certificate: &Certificate) -> KeyMatch {
             (Some(left), Some(right)) if left == right => KeyMatch::Matches,
             _ => KeyMatch::Differs,
         },
+    }
+}
+
+/// Whether a key for this certificate could be read: ECDSA on P-521, odd RSA sizes and Ed448 are beyond ring, and stay
+/// usable as certificates.
+fn is_readable(certificate: &Certificate) -> bool {
+    let Ok((_, spki)) = SubjectPublicKeyInfo::from_der(certificate.spki()) else { return false };
+    match (certificate.key_type, spki.parsed()) {
+        (KeyType::Ed25519, _) => true,
+        (KeyType::Rsa, Ok(PublicKey::RSA(key))) => matches!(key.key_size(), 2048 | 3072 | 4096),
+        (KeyType::Ecdsa, Ok(PublicKey::EC(point))) => matches!(point.key_size(), 256 | 384),
+        _ => false,
     }
 }
 

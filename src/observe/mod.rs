@@ -7,3 +7,6 @@ pub mod layouts;
 pub mod watch;
 pub mod zone_keys;
 pub mod zones;
+
+#[cfg(test)]
+mod tests;
