@@ -134,7 +134,11 @@ fn bind_udp_socket(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
         socket.set_read_timeout(Some(udp::STOP_LOOK))?;
     }
     socket.bind(&address.into())?;
-    Ok(socket.into())
+    let socket = UdpSocket::from(socket);
+    if shared && address.ip().is_unspecified() {
+        udp::tell_destination(&socket, address)?;
+    }
+    Ok(socket)
 }
 
 fn only_its_family(socket: &Socket, address: SocketAddr) -> io::Result<()> {

@@ -102,6 +102,20 @@ fn udp_and_tcp_share_a_free_port_and_both_answer_on_ipv4_and_ipv6() {
 }
 
 #[test]
+fn a_socket_on_every_address_answers_from_the_one_that_was_asked() {
+    let runtime = runtime();
+    for (address, asked) in [("0.0.0.0:0", ["127.0.0.1", "127.0.0.2", "127.3.2.1"]), ("[::]:0", ["::1"; 3])] {
+        let handle = serve_on(address, &runtime, TcpLimits::default());
+        for asked in asked {
+            // A connected client takes responses from the very address that it asked, and no other.
+            let client = udp_client(SocketAddr::new(asked.parse().unwrap(), handle.local_addrs()[0].port()));
+            client.send(&query(7, b"hello")).unwrap();
+            assert_eq!(client.recv(&mut [0; 512]).unwrap(), 17, "{asked}");
+        }
+    }
+}
+
+#[test]
 fn a_panic_while_answering_costs_one_query_and_silence_is_silence() {
     let runtime = runtime();
     let handle = serve_on("127.0.0.1:0", &runtime, TcpLimits::default());

@@ -223,3 +223,48 @@ fn a_damaged_or_cut_image_is_none_and_a_good_one_comes_back_whole() {
     assert_eq!(store.load_image(&name("\\.\\.a/b.org.")).as_deref(), Some(&b"x"[..]));
     assert!(folder.path().join("images").read_dir().unwrap().count() >= 2, "a slash in a name stays in the folder");
 }
+
+/// Not a test of its own: what [`kill_9_never_gives_a_serial_back`] starts and kills.
+#[test]
+#[ignore = "started by another test"]
+fn lease_for_ever() {
+    use std::io::Write;
+    let Some(folder) = std::env::var_os("DANELAW_TEST_STATE") else { return };
+    let mut store = Store::open(Path::new(&folder)).unwrap();
+    let zone = name("example.org.");
+    loop {
+        let serial = store.lease(&zone, 1).unwrap();
+        writeln!(std::io::stderr(), "serial {serial}").unwrap();
+    }
+}
+
+#[test]
+fn kill_9_never_gives_a_serial_back() {
+    use std::io::{BufRead, BufReader};
+    let folder = tempfile::tempdir().unwrap();
+    let mut last = 0;
+    for round in 1..4u32 {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "store::tests::lease_for_ever", "--ignored", "--nocapture"])
+            .env("DANELAW_TEST_STATE", folder.path())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let serials = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("serial ")?.parse::<u32>().ok());
+        let mut taken = 0;
+        for serial in serials {
+            assert!(serial_after(serial, last), "{serial} after {last}");
+            last = serial;
+            taken += 1;
+            if taken == 100 * round + 7 {
+                // SIGKILL; what it printed until then is read to the end.
+                child.kill().unwrap();
+            }
+        }
+        child.wait().unwrap();
+        assert!(taken > 100);
+    }
+    assert!(serial_after(Store::open(folder.path()).unwrap().lease(&name("example.org."), 1).unwrap(), last));
+}
