@@ -1,3 +1,4 @@
 //! Decisions become changes of the world. Each may be repeated after a crash, so each is idempotent.
 
+pub mod example;
 pub mod keys;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::dane::Protocol;
 use crate::dns::Name;
 
 const EXIT_CODES: &str = "\
@@ -101,6 +102,9 @@ pub struct Init {
 pub struct Check {
     /// Zones by name, or zone files [default: all]
     pub zones: Vec<String>,
+    /// Warnings count as errors in the exit code
+    #[arg(long)]
+    pub strict: bool,
     /// JSON in place of text
     #[arg(long)]
     pub json: bool,
@@ -123,6 +127,9 @@ pub struct Tlsa {
     /// The port in the owner
     #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u16).range(1..))]
     pub port: u16,
+    /// The transport in the owner [default: tcp]
+    #[arg(long)]
+    pub protocol: Option<Protocol>,
     /// The host in the owner [default: the certificate's names]
     #[arg(long)]
     pub host: Option<Name>,

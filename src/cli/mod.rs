@@ -3,9 +3,14 @@
 
 pub mod args;
 pub mod ask;
+pub mod check;
 pub mod init;
+pub mod keys;
 pub mod log;
 pub mod output;
+pub mod serve;
+pub mod tlsa;
+pub mod zone;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,7 +20,7 @@ use crate::serve::ServeError;
 use crate::serve::control::ControlError;
 use crate::store::StoreError;
 
-use args::{Args, Command};
+use args::{Args, Command, KeysCommand, ZoneCommand};
 use output::Output;
 
 /// Where the configuration is when the working folder has none.
@@ -88,17 +93,19 @@ pub fn main(args: &Args) -> ExitCode {
 }
 
 fn run(args: &Args, out: &mut Output) -> Result<Outcome, CliError> {
+    let file = args.config.as_deref();
     match &args.command {
+        Command::Serve(serve) => serve::run(file, serve),
         Command::Init(init) => init::run(init, out),
+        Command::Check(check) => check::run(&load(file)?, check, out),
+        Command::Tlsa(tlsa) => tlsa::run(tlsa, out),
+        Command::Ds(zone) => keys::ds(&load(file)?, &zone.zone, out),
+        Command::Zone(ZoneCommand::Dump(zone)) => zone::dump(&load(file)?, &zone.zone, out),
+        Command::Keys(KeysCommand::List(list)) => keys::list(&load(file)?, list, out),
+        Command::Keys(KeysCommand::Generate(zone)) => keys::generate(&load(file)?, &zone.zone, out),
         Command::Status(_) | Command::Explain(_) | Command::Withdraw(_) | Command::Restore(_) | Command::Reload(_) => {
-            ask::run(&load(args.config.as_deref())?, &args.command, out)
+            ask::run(&load(file)?, &args.command, out)
         }
-        Command::Serve(_)
-        | Command::Check(_)
-        | Command::Tlsa(_)
-        | Command::Ds(_)
-        | Command::Zone(_)
-        | Command::Keys(_) => Err(CliError::Failed("this command is not built in yet".to_owned())),
     }
 }
 

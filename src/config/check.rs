@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 use super::reader::{Problems, Section, Span, as_section};
-use super::values::{
-    Algorithm, CertificateFolder, CertificateMode, Config, SigningConfig, SigningMode, is_reserved,
-};
+use super::values::{Algorithm, CertificateFolder, CertificateMode, Config, SigningConfig, SigningMode, is_reserved};
 use crate::dane::config::{DkimPolicy, DnssecStrength, MailServiceStrength, ServiceConfig, ZoneDane};
 use crate::dane::{Parameters, Protocol, Service};
 use crate::dns::Name;
@@ -43,11 +41,7 @@ pub(super) fn defaults(folder: &Path) -> Config {
 }
 
 fn default_certificates(folder: &Path) -> CertificateFolder {
-    CertificateFolder {
-        path: folder.join("certs"),
-        mode: CertificateMode::Staged,
-        roots: Vec::new(),
-    }
+    CertificateFolder { path: folder.join("certs"), mode: CertificateMode::Staged, roots: Vec::new() }
 }
 
 pub(super) fn check(text: &str, file: &str, folder: &Path) -> Result<Config, Vec<Diagnostic>> {

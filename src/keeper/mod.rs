@@ -28,6 +28,7 @@ use crate::zone::Snapshot;
 pub use report::{CertificateReport, StatusReport, ZoneReport, explain};
 pub use run::{Message, Surroundings, now, run};
 use served::ServedZones;
+pub use zone::Beneath;
 use zone::Zone;
 
 /// A zone file that is gone is missed for so long, in seconds, before its zone goes: editors and deployments replace files in steps.
@@ -126,10 +127,16 @@ impl Keeper {
     fn look_at_certificates(&mut self) {
         self.scans = self.config.certificates.iter().map(|folder| certificates::scan(&folder.into())).collect();
         let problems = self.scans.iter().flat_map(|scan| &scan.problems);
-        self.problems.extend(problems.filter(|problem| problem.severity > certificates::Severity::Note).map(|problem| {
-            let help = if problem.help.is_empty() { String::new() } else { format!(" ({})", problem.help) };
-            format!("{}: {}{help}; the last good certificate stays in force", problem.path.display(), problem.message)
-        }));
+        self.problems.extend(problems.filter(|problem| problem.severity > certificates::Severity::Note).map(
+            |problem| {
+                let help = if problem.help.is_empty() { String::new() } else { format!(" ({})", problem.help) };
+                format!(
+                    "{}: {}{help}; the last good certificate stays in force",
+                    problem.path.display(),
+                    problem.message
+                )
+            },
+        ));
     }
 
     /// What the DANE room wants in each zone. When its state can't be stored, nothing new is published: what was served stays.
@@ -210,7 +217,8 @@ impl Keeper {
     }
 
     fn save_dane(&mut self, state: &DaneState) -> Result<(), StoreError> {
-        let json = serde_json::to_string(state).map_err(|error| StoreError::State { kind: DANE.0.to_owned(), why: error.to_string() })?;
+        let json = serde_json::to_string(state)
+            .map_err(|error| StoreError::State { kind: DANE.0.to_owned(), why: error.to_string() })?;
         let version = state.version;
         self.store.save(&State { kind: DANE.0.to_owned(), key: DANE.1.to_owned(), version, json })
     }
@@ -224,6 +232,15 @@ impl Keeper {
 
     fn folders(&self) -> BTreeSet<PathBuf> {
         self.zones.values().flat_map(Zone::folders).collect()
+    }
+
+    /// A zone as it is served, as a zone file.
+    pub fn dump(&self, zone: &Name) -> Result<String, String> {
+        let zone = self.zones.get(zone).ok_or_else(|| format!("{} is not a zone served here", zone.to_host()))?;
+        let published = zone.published.as_ref();
+        published.map(crate::zone::print::published).ok_or_else(|| {
+            format!("{} has no good version: {}", zone.origin.to_host(), zone.stale().unwrap_or_default())
+        })
     }
 
     /// Shuts down cleanly: leased serials go back.
@@ -249,12 +266,8 @@ fn dkim_ok(txt: &[u8]) -> Result<(), String> {
 
 impl Keeper {
     fn look_at_zones(&mut self, now: Timestamp) {
-        let named: Vec<(Name, PathBuf)> = self
-            .config
-            .overrides
-            .iter()
-            .filter_map(|zone| Some((zone.origin.clone(), zone.file.clone()?)))
-            .collect();
+        let named: Vec<(Name, PathBuf)> =
+            self.config.overrides.iter().filter_map(|zone| Some((zone.origin.clone(), zone.file.clone()?))).collect();
         let found = match zones::find(&self.config.zones, &named) {
             Ok(found) => found,
             Err(problem) => {
@@ -285,7 +298,8 @@ impl Keeper {
 
     fn remove_vanished(&mut self, now: Timestamp) {
         let is_gone = |zone: &Zone| zone.missing_since.is_some_and(|since| now.saturating_sub(since) >= VANISHED);
-        let gone: Vec<Name> = self.zones.values().filter(|zone| is_gone(zone)).map(|zone| zone.origin.clone()).collect();
+        let gone: Vec<Name> =
+            self.zones.values().filter(|zone| is_gone(zone)).map(|zone| zone.origin.clone()).collect();
         for origin in gone {
             self.zones.remove(&origin);
             warn!("{origin} is no longer served: its file has been gone for {VANISHED} s");

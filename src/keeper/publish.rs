@@ -38,7 +38,8 @@ impl Keeper {
                 return;
             }
         };
-        self.problems.extend(folder.problems.iter().map(|problem| format!("{}: {}", problem.path.display(), problem.message)));
+        self.problems
+            .extend(folder.problems.iter().map(|problem| format!("{}: {}", problem.path.display(), problem.message)));
         self.key_problems = std::mem::take(&mut folder.problems);
         let origins: Vec<Name> = self.zones.keys().cloned().collect();
         for origin in origins {
@@ -82,9 +83,14 @@ impl Keeper {
             KeyChoice::Generate(algorithm) => {
                 let (key, pem) = generate(algorithm)?;
                 let name = keys::file_name(origin, key.algorithm(), key.key_tag());
-                let path = act::keys::write(&self.config.keys, &name, &pem)
-                    .map_err(|error| format!("a new key can't be written to {}: {error}", self.config.keys.display()))?;
-                info!("{origin}: a new key, {}; `danelaw ds {}` prints the DS for its parent", path.display(), origin.to_host());
+                let path = act::keys::write(&self.config.keys, &name, &pem).map_err(|error| {
+                    format!("a new key can't be written to {}: {error}", self.config.keys.display())
+                })?;
+                info!(
+                    "{origin}: a new key, {}; `danelaw ds {}` prints the DS for its parent",
+                    path.display(),
+                    origin.to_host()
+                );
                 self.event(now, "key-generated", &origin.to_string(), &name);
                 vec![key]
             }
@@ -153,7 +159,8 @@ impl Keeper {
             let expires = zone.published.as_ref().and_then(|published| published.expires_at);
             if let Some(expires) = expires.filter(|expires| expires.saturating_sub(now) < 2 * 86_400) {
                 let hours = expires.saturating_sub(now) / 3600;
-                self.problems.insert(format!("{origin}: the first signature expires in {hours} h; the zone goes bogus then"));
+                self.problems
+                    .insert(format!("{origin}: the first signature expires in {hours} h; the zone goes bogus then"));
             }
         }
     }
@@ -259,7 +266,8 @@ fn signed(
 ) -> Result<(Published, Option<String>), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let origin = contents.origin();
-    let policy = Policy { validity: signing.validity, refresh: signing.refresh, jitter: signing.jitter, ..Policy::default() };
+    let policy =
+        Policy { validity: signing.validity, refresh: signing.refresh, jitter: signing.jitter, ..Policy::default() };
     let draft = Draft::signed(contents, signers, kept, policy, now).map_err(|error| text(&error))?;
     let digest = data_encoding::HEXLOWER.encode(&draft.digest());
     let key = origin.to_string();

@@ -91,6 +91,7 @@ fn perform(keeper: &mut Keeper, request: &Request, around: &Surroundings, cycle:
             )),
             found => json(serde_json::to_value(found)),
         },
+        Request::Dump { zone } => keeper.dump(zone).map(Into::into),
         Request::Withdraw { host } | Request::Restore { host } => {
             keeper.command(host, matches!(request, Request::Withdraw { .. }), now())?;
             *cycle = keeper.cycle(now());

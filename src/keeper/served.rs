@@ -41,7 +41,9 @@ impl Served for ServedZones<'_> {
 
     fn owners_below(&self, name: &Name) -> Vec<Name> {
         let contents = self.nearest(name).and_then(|zone| zone.contents.as_ref());
-        contents.map(|contents| contents.at_or_below(name).map(|(owner, _)| owner.clone()).collect()).unwrap_or_default()
+        contents
+            .map(|contents| contents.at_or_below(name).map(|(owner, _)| owner.clone()).collect())
+            .unwrap_or_default()
     }
 
     fn mail_domains(&self) -> Vec<Name> {

@@ -10,9 +10,9 @@ use tracing::{info, warn};
 use crate::config::SigningMode;
 use crate::dns::{Name, RRset, Timestamp};
 use crate::keys::ZoneKey;
+use crate::observe::zones::{ZoneFile, ZoneIncludes};
 use crate::store::{State, Store};
 use crate::zone::sign::Signatures;
-use crate::observe::zones::{ZoneFile, ZoneIncludes};
 use crate::zone::{self, Contents, Diagnostic, Includes, NoIncludes, Published, Severity, ZoneSnapshot};
 
 /// The kind under which the store keeps the last good contents of a zone, as zone text.
@@ -58,9 +58,9 @@ struct Input {
 impl Input {
     fn look(path: &Path) -> Input {
         use std::os::unix::fs::MetadataExt;
-        let stamp = std::fs::metadata(path).ok().and_then(|metadata| {
-            Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
-        });
+        let stamp = std::fs::metadata(path)
+            .ok()
+            .and_then(|metadata| Some((metadata.modified().ok()?, metadata.len(), metadata.ino())));
         Input { path: path.to_owned(), stamp }
     }
 }
@@ -143,12 +143,8 @@ impl Zone {
 
     /// The errors in the file, as one text.
     pub fn problem(&self) -> Option<String> {
-        let errors: Vec<String> = self
-            .diagnostics
-            .iter()
-            .filter(|one| one.severity == Severity::Error)
-            .map(ToString::to_string)
-            .collect();
+        let errors: Vec<String> =
+            self.diagnostics.iter().filter(|one| one.severity == Severity::Error).map(ToString::to_string).collect();
         let meanwhile = match self.contents {
             Some(_) => "the last good version stays in service",
             None => "there is no good version; its names are answered SERVFAIL",

@@ -83,7 +83,9 @@ fn read(path: &Path, zone: &Name) -> Result<ZoneKey, String> {
     if path.file_name().is_some_and(|name| *name == *expected) {
         Ok(key)
     } else {
-        Err(format!("it holds a key of another algorithm or tag than its name says; the name of this one is {expected}"))
+        Err(format!(
+            "it holds a key of another algorithm or tag than its name says; the name of this one is {expected}"
+        ))
     }
 }
 

@@ -40,6 +40,11 @@ pub enum Request {
         /// The MX or service host.
         host: Name,
     },
+    /// A zone as it is served, as a zone file.
+    Dump {
+        /// Its apex.
+        zone: Name,
+    },
     /// Take a host's TLSA away, until `Restore`.
     Withdraw {
         /// The host.
@@ -57,7 +62,7 @@ pub enum Request {
 impl Request {
     /// Whether it changes what is served.
     pub fn is_change(&self) -> bool {
-        !matches!(self, Request::Status | Request::Explain { .. })
+        !matches!(self, Request::Status | Request::Explain { .. } | Request::Dump { .. })
     }
 }
 

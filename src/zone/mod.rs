@@ -20,4 +20,6 @@ pub use sign::{Draft, Published};
 pub use snapshot::{Snapshot, ZoneSnapshot};
 
 /// Placeholder until the lint room is merged.
-pub fn lint(parsed: &Parsed, _signed: bool) -> Vec<Diagnostic> { parsed.diagnostics.clone() }
+pub fn lint(parsed: &Parsed, _signed: bool) -> Vec<Diagnostic> {
+    parsed.diagnostics.clone()
+}

@@ -1,0 +1,86 @@
+//! `check`: lints zone files and the configuration; its exit code is for CI.
+
+use std::path::{Path, PathBuf};
+
+use super::args::Check;
+use super::output::{Mark, Output};
+use super::{CliError, Outcome};
+use crate::config::{Config, SigningMode};
+use crate::dns::Name;
+use crate::keeper::Beneath;
+use crate::observe::zones::{self, ZoneFile};
+use crate::zone::{self, Diagnostic, Severity};
+
+/// Checks the named zones or files; all of the zones folder without a name.
+pub fn run(config: &Config, args: &Check, out: &mut Output) -> Result<Outcome, CliError> {
+    let files = files(config, &args.zones)?;
+    let mut findings: Vec<Diagnostic> = Vec::new();
+    for file in &files {
+        findings.extend(check(file, config)?);
+    }
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    let warnings = findings.len() - errors;
+    if args.json {
+        out.json(&findings)?;
+    } else {
+        for finding in &findings {
+            out.line(finding.to_string())?;
+        }
+        for warning in config.dane_rules().warnings() {
+            out.line(format!("warning: {warning}"))?;
+        }
+        let mark = match (errors, warnings) {
+            (0, 0) => Mark::Good,
+            (0, _) => Mark::Warn,
+            _ => Mark::Bad,
+        };
+        let count = |number: usize, word: &str| format!("{number} {word}{}", if number == 1 { "" } else { "s" });
+        let text = [count(files.len(), "zone"), count(errors, "error"), count(warnings, "warning")].join(", ");
+        out.line(out.marked(mark, &text))?;
+    }
+    Ok(if errors > 0 || (args.strict && warnings > 0) { Outcome::Findings } else { Outcome::Done })
+}
+
+fn files(config: &Config, wanted: &[String]) -> Result<Vec<ZoneFile>, CliError> {
+    let named: Vec<(Name, PathBuf)> =
+        config.overrides.iter().filter_map(|zone| Some((zone.origin.clone(), zone.file.clone()?))).collect();
+    let (as_files, as_names): (Vec<&String>, Vec<&String>) = wanted.iter().partition(|text| Path::new(text).is_file());
+    let mut files: Vec<ZoneFile> = as_files.into_iter().map(|path| file(path)).collect::<Result<_, _>>()?;
+    if as_names.is_empty() && !wanted.is_empty() {
+        return Ok(files);
+    }
+    let found = zones::find(&config.zones, &named).map_err(|problem| CliError::File(problem.to_string()))?;
+    if let Some(problem) = found.problems.first() {
+        return Err(CliError::File(problem.to_string()));
+    }
+    if wanted.is_empty() {
+        if found.files.is_empty() {
+            return Err(CliError::Failed(format!("{}: no <origin>.zone file in it", config.zones.display())));
+        }
+        return Ok(found.files);
+    }
+    for text in as_names {
+        let zone = Name::parse(text, None).map_err(|error| CliError::Usage(format!("{text}: {error}")))?;
+        let file = found.files.iter().find(|file| file.origin == zone);
+        files.push(file.cloned().ok_or_else(|| {
+            CliError::Usage(format!("{text} is neither a zone in {} nor a zone file", config.zones.display()))
+        })?);
+    }
+    Ok(files)
+}
+
+fn file(path: &str) -> Result<ZoneFile, CliError> {
+    let stem = Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let origin = stem.strip_suffix(".zone").unwrap_or(stem);
+    let origin = Name::parse(origin, None).map_err(|error| CliError::Usage(format!("{path}: {error}")))?;
+    Ok(ZoneFile { origin, path: PathBuf::from(path), named: true })
+}
+
+fn check(file: &ZoneFile, config: &Config) -> Result<Vec<Diagnostic>, CliError> {
+    let failed = |problem: zones::ZoneProblem| CliError::File(problem.to_string());
+    let text = file.read().map_err(failed)?;
+    let mut includes = file.includes().map_err(failed)?;
+    let name = file.path.display().to_string();
+    let parsed = zone::parse(&file.origin, &name, &text, &mut Beneath(&mut includes));
+    Ok(zone::lint(&parsed, config.zone(&file.origin).signing.mode == SigningMode::Csk))
+}

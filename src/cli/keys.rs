@@ -1,0 +1,95 @@
+//! `ds`, `keys list` and `keys generate`: the key folder, looked at without the daemon.
+
+use super::args::KeysList;
+use super::output::Output;
+use super::{CliError, Outcome};
+use crate::act;
+use crate::config::Config;
+use crate::dns::dnssec::{self, Signer};
+use crate::dns::text::print_rdata;
+use crate::dns::{Name, Rtype};
+use crate::keys::{KEY_TTL, ZoneKey, file_name};
+use crate::observe::zone_keys::{self, KeyFolder};
+
+/// A row of `keys list`.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Row {
+    zone: Name,
+    algorithm: u8,
+    key_tag: u16,
+    file: String,
+}
+
+/// Prints the DS records for the parent.
+pub fn ds(config: &Config, zone: &Name, out: &mut Output) -> Result<Outcome, CliError> {
+    let folder = scan(config)?;
+    let Some(keys) = folder.keys.get(zone) else {
+        let problem = folder.problems.iter().find(|problem| problem.zone.as_ref() == Some(zone));
+        return Err(CliError::Failed(match problem {
+            Some(problem) => format!("{}: {}", problem.path.display(), problem.message),
+            None => format!(
+                "{}: no key of {} (`danelaw serve` makes one for a zone that it signs for the first time)",
+                config.keys.display(),
+                zone.to_host()
+            ),
+        }));
+    };
+    for key in keys {
+        let ds = dnssec::ds(zone, key.dnskey());
+        out.line(format!("{zone} {KEY_TTL} IN DS {}", print_rdata(Rtype::DS, &ds)))?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// Lists the keys.
+pub fn list(config: &Config, args: &KeysList, out: &mut Output) -> Result<Outcome, CliError> {
+    let folder = scan(config)?;
+    let wanted = |zone: &Name| args.zone.as_ref().is_none_or(|wanted| wanted == zone);
+    let keys = folder.keys.iter().filter(|(zone, _)| wanted(zone));
+    let rows: Vec<Row> = keys.flat_map(|(zone, keys)| keys.iter().map(move |key| row(zone, key))).collect();
+    if args.json {
+        out.json(&rows)?;
+    } else if rows.is_empty() {
+        out.line(format!("no keys in {}", config.keys.display()))?;
+    } else {
+        let head = ["zone", "algorithm", "tag", "file"].map(str::to_owned).to_vec();
+        let cells = |row: &Row| {
+            vec![row.zone.to_string(), row.algorithm.to_string(), row.key_tag.to_string(), row.file.clone()]
+        };
+        out.table(&std::iter::once(head).chain(rows.iter().map(cells)).collect::<Vec<_>>())?;
+    }
+    for problem in &folder.problems {
+        super::output::complain(&format!("{}: {}", problem.path.display(), problem.message));
+    }
+    Ok(if folder.problems.is_empty() { Outcome::Done } else { Outcome::Findings })
+}
+
+/// Makes a key for a zone that has none in the folder.
+pub fn generate(config: &Config, zone: &Name, out: &mut Output) -> Result<Outcome, CliError> {
+    let folder = scan(config)?;
+    let held =
+        folder.keys.contains_key(zone) || folder.problems.iter().any(|problem| problem.zone.as_ref() == Some(zone));
+    if held {
+        return Err(CliError::Failed(format!(
+            "{} has a key already (`danelaw keys list`); a second one is made by a rollover, not by this command",
+            zone.to_host()
+        )));
+    }
+    let (key, pem) =
+        ZoneKey::generate(config.zone(zone).signing.algorithm).map_err(|error| CliError::Failed(error.to_string()))?;
+    let name = file_name(zone, key.algorithm(), key.key_tag());
+    let path = act::keys::write(&config.keys, &name, &pem)
+        .map_err(|error| CliError::File(format!("{}: {error}", config.keys.display())))?;
+    out.line(path.display().to_string())?;
+    Ok(Outcome::Done)
+}
+
+fn scan(config: &Config) -> Result<KeyFolder, CliError> {
+    zone_keys::scan(&config.keys).map_err(|error| CliError::File(format!("{}: {error}", config.keys.display())))
+}
+
+fn row(zone: &Name, key: &ZoneKey) -> Row {
+    let file = file_name(zone, key.algorithm(), key.key_tag());
+    Row { zone: zone.clone(), algorithm: key.algorithm(), key_tag: key.key_tag(), file }
+}

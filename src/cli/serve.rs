@@ -1,0 +1,153 @@
+//! `serve`: opens what the daemon needs, runs the first cycle, answers, and ends cleanly on a signal.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::args::Serve;
+use super::{CliError, Outcome, load, log};
+use crate::act;
+use crate::answer::{self, Context};
+use crate::config::Config;
+use crate::keeper::{self, Keeper, Message, Surroundings};
+use crate::observe::watch::{Timing, Watcher};
+use crate::serve::control::{ControlHandle, ControlSocket};
+use crate::serve::{Answerer, Handle, Listeners, Transport};
+use crate::store::Store;
+use crate::zone::Snapshot;
+
+/// Answers from whatever snapshot is published at the moment.
+struct Published(Arc<ArcSwap<Snapshot>>);
+
+impl Answerer for Published {
+    fn answer(&self, peer: SocketAddr, transport: Transport, query: &[u8], out: &mut [u8]) -> Option<usize> {
+        let transport = match transport {
+            Transport::Udp => answer::Transport::Udp,
+            Transport::Tcp => answer::Transport::Tcp,
+        };
+        let context = Context { peer: peer.ip(), transport, now: keeper::now() };
+        answer::answer(&self.0.load(), &context, query, out)
+    }
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
+    log::begin();
+    let begun = Instant::now();
+    let config = load(file)?.with(&args.overrides())?;
+    make_example(&config)?;
+    let store = if args.ephemeral { Store::ephemeral()? } else { Store::open(&config.state)? };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::Failed(format!("no runtime: {error}")))?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let listeners = Listeners::bind(&config.listen, cores)?;
+    let listening = listeners.local_addrs();
+    let (control, calls) = control(&config, args.ephemeral, &runtime)?;
+
+    let mut keeper = Keeper::new(config.clone(), store, args.ephemeral, keeper::now())?;
+    let first = keeper.cycle(keeper::now());
+    let handle = listeners.run(runtime.handle(), Arc::new(Published(keeper.published())))?;
+    say_ready(&handle, begun);
+    if let Some(path) = &args.ready_file {
+        write_ready(path, handle.local_addrs())?;
+    }
+
+    let (watcher, changed) = match Watcher::start(Timing::default()) {
+        Ok((watcher, changed)) => (Some(watcher), changed),
+        Err(error) => {
+            warn!("{error}; changes are seen every {} s", keeper::RESCAN);
+            (None, mpsc::channel(1).1)
+        }
+    };
+    let overrides = args.overrides();
+    let file = file.map(Path::to_owned);
+    let configure = move || -> Result<Config, String> {
+        let config = load(file.as_deref()).map_err(|error| error.to_string())?;
+        config.with(&overrides).map_err(|error| error.to_string())
+    };
+    let keeper = runtime.block_on(async {
+        let messages = signals().map_err(|error| CliError::Failed(format!("signals: {error}")))?;
+        let around = Surroundings { watcher, changed, calls, messages, listening, configure: Box::new(configure) };
+        // A task of the runtime, since a cycle blocks the thread it runs on.
+        let ended = tokio::spawn(keeper::run(keeper, first, around)).await;
+        ended.map_err(|error| CliError::Failed(format!("a bug: the keeper ended: {error}")))
+    })?;
+    drop(control);
+    handle.shutdown();
+    keeper.close()?;
+    info!("stopped");
+    Ok(Outcome::Done)
+}
+
+fn make_example(config: &Config) -> Result<(), CliError> {
+    let Some(folder) = config.certificates.first().map(|folder| &folder.path) else { return Ok(()) };
+    for host in &config.example_certificates {
+        let made = act::example::write(folder, host)
+            .map_err(|error| CliError::File(format!("example certificate in {}: {error}", folder.display())))?;
+        if let Some(path) = made {
+            info!("[example]: made a self-signed certificate, {}", path.display());
+        }
+    }
+    Ok(())
+}
+
+type Calls = mpsc::Receiver<crate::serve::control::Call>;
+
+/// `--ephemeral` leaves nothing in the state folder, the control socket neither.
+fn control(
+    config: &Config,
+    ephemeral: bool,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<(Option<ControlHandle>, Calls), CliError> {
+    let (sender, calls) = mpsc::channel(16);
+    if ephemeral && config.control_socket.starts_with(&config.state) {
+        info!("--ephemeral: no control socket (set [control] socket outside {} for one)", config.state.display());
+        return Ok((None, calls));
+    }
+    let socket = ControlSocket::bind(&config.control_socket)?;
+    Ok((Some(socket.run(runtime.handle(), sender)?), calls))
+}
+
+fn say_ready(handle: &Handle, begun: Instant) {
+    let addresses: Vec<String> = handle.local_addrs().iter().map(ToString::to_string).collect();
+    info!("answering on {} after {} ms", addresses.join(", "), begun.elapsed().as_millis());
+}
+
+/// Written whole and renamed: who waits for the file never reads half of it.
+fn write_ready(path: &Path, addresses: &[SocketAddr]) -> Result<(), CliError> {
+    let text: String = addresses.iter().map(|address| format!("{address}\n")).collect();
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".new");
+    std::fs::write(&unfinished, text)
+        .and_then(|()| std::fs::rename(&unfinished, path))
+        .map_err(|error| CliError::File(format!("--ready-file {}: {error}", path.display())))
+}
+
+fn signals() -> std::io::Result<mpsc::Receiver<Message>> {
+    let (sender, messages) = mpsc::channel(4);
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        loop {
+            let message = tokio::select! {
+                _ = hangup.recv() => Message::Reload,
+                _ = terminate.recv() => Message::Stop,
+                _ = interrupt.recv() => Message::Stop,
+            };
+            if sender.send(message).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(messages)
+}
