@@ -70,7 +70,7 @@ enum Destination {
     V6(in6_pktinfo),
 }
 
-fn receive(socket: RawFd, query: &mut [u8], control: &mut Vec<u8>) -> io::Result<Option<Received>> {
+fn receive(socket: RawFd, query: &mut [u8], control: &mut [u8]) -> io::Result<Option<Received>> {
     let mut buffers = [IoSliceMut::new(query)];
     let message = recvmsg::<SockaddrStorage>(socket, &mut buffers, Some(control), MsgFlags::empty())?;
     let to = message.cmsgs()?.find_map(|header| match header {
