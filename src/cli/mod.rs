@@ -6,6 +6,7 @@ pub mod ask;
 pub mod init;
 pub mod log;
 pub mod output;
+pub mod ready;
 
 use std::path::Path;
 use std::process::ExitCode;
