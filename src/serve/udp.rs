@@ -1,4 +1,5 @@
-//! One thread a socket: receive, answer, send. No allocation and no lock on the way.
+//! One thread a socket: receive, answer, send. No lock on the way, and no allocation but the few octets of ancillary
+//! data with which a socket on every address names the one to answer from.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
