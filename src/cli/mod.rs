@@ -8,6 +8,7 @@ pub mod init;
 pub mod keys;
 pub mod log;
 pub mod output;
+pub mod ready;
 pub mod serve;
 pub mod tlsa;
 pub mod zone;

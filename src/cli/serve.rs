@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::args::Serve;
-use super::{CliError, Outcome, load, log};
+use super::{CliError, Outcome, load, log, ready};
 use crate::act;
 use crate::answer::{self, Context};
 use crate::config::Config;
@@ -58,7 +58,7 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
     let handle = listeners.run(runtime.handle(), Arc::new(Published(keeper.published())))?;
     say_ready(&handle, begun);
     if let Some(path) = &args.ready_file {
-        write_ready(path, handle.local_addrs())?;
+        ready::write(path, handle.local_addrs())?;
     }
 
     let (watcher, changed) = match Watcher::start(Timing::default()) {
@@ -120,16 +120,6 @@ fn control(
 fn say_ready(handle: &Handle, begun: Instant) {
     let addresses: Vec<String> = handle.local_addrs().iter().map(ToString::to_string).collect();
     info!("answering on {} after {} ms", addresses.join(", "), begun.elapsed().as_millis());
-}
-
-/// Written whole and renamed: who waits for the file never reads half of it.
-fn write_ready(path: &Path, addresses: &[SocketAddr]) -> Result<(), CliError> {
-    let text: String = addresses.iter().map(|address| format!("{address}\n")).collect();
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".new");
-    std::fs::write(&unfinished, text)
-        .and_then(|()| std::fs::rename(&unfinished, path))
-        .map_err(|error| CliError::File(format!("--ready-file {}: {error}", path.display())))
 }
 
 fn signals() -> std::io::Result<mpsc::Receiver<Message>> {

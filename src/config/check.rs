@@ -50,6 +50,10 @@ pub(super) fn check(text: &str, file: &str, folder: &Path) -> Result<Config, Vec
     for error in syntax {
         problems.error(error.span().unwrap_or(0..0), error.message().trim(), "TOML: see https://toml.io");
     }
+    // What can't be read means nothing: to check the rest of it would blame what follows from the first mistake.
+    if problems.found_any() {
+        return Err(problems.first_of_each_line());
+    }
     let mut config = defaults(folder);
     let root = Section::new("", 0..0, table.get_ref());
     check_root(root, &mut config, &mut problems);
@@ -122,8 +126,8 @@ fn check_listen(root: &mut Section<'_>, config: &mut Config, problems: &mut Prob
         return;
     };
     for (index, (address, span)) in listen.iter().enumerate() {
-        if address.port() != 0 && listen[..index].iter().any(|(other, _)| other == address) {
-            problems.error(span.clone(), format!("`listen`: {address} stands here twice"), "take one of them out");
+        if let Some(why) = listen[..index].iter().find_map(|(other, _)| in_each_others_way(*other, *address)) {
+            problems.error(span.clone(), format!("`listen`: {why}"), "take one of them out");
         }
     }
     if listen.is_empty()
@@ -134,6 +138,18 @@ fn check_listen(root: &mut Section<'_>, config: &mut Config, problems: &mut Prob
         return;
     }
     config.listen = listen.into_iter().map(|(address, _)| address).collect();
+}
+
+/// Why two listeners can't both be bound.
+pub(super) fn in_each_others_way(first: SocketAddr, second: SocketAddr) -> Option<String> {
+    let same_port = first.port() == second.port() && first.port() != 0;
+    let covers = first.ip().is_unspecified() || second.ip().is_unspecified();
+    match () {
+        () if !same_port || first.is_ipv4() != second.is_ipv4() => None,
+        () if first.ip() == second.ip() => Some(format!("{second} stands here twice")),
+        () if covers => Some(format!("{first} and {second}: one of them is every address, the other one too")),
+        () => None,
+    }
 }
 
 fn parse_ip(text: &str) -> Result<IpAddr, String> {

@@ -105,6 +105,12 @@ impl Config {
     /// Puts the command line's values in and checks again what depends on them.
     pub fn with(mut self, overrides: &Overrides) -> Result<Config, ConfigErrors> {
         if !overrides.listen.is_empty() {
+            for (index, address) in overrides.listen.iter().enumerate() {
+                let before = &overrides.listen[..index];
+                if let Some(why) = before.iter().find_map(|other| check::in_each_others_way(*other, *address)) {
+                    return Err(ConfigErrors::Argument(format!("--listen: {why}; take one of them out")));
+                }
+            }
             self.listen.clone_from(&overrides.listen);
         }
         if let Some(zones) = &overrides.zones {

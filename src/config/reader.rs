@@ -46,6 +46,17 @@ impl<'t> Problems<'t> {
         ));
     }
 
+    pub(super) fn found_any(&self) -> bool {
+        !self.found.is_empty()
+    }
+
+    /// Errors in the order of the file, one a line: after a broken token the rest of a line is guesswork.
+    pub(super) fn first_of_each_line(self) -> Vec<Diagnostic> {
+        let mut diagnostics = self.into_diagnostics();
+        diagnostics.dedup_by_key(|diagnostic| diagnostic.line);
+        diagnostics
+    }
+
     /// All errors in the order of the file.
     pub(super) fn into_diagnostics(mut self) -> Vec<Diagnostic> {
         self.found.sort_by_key(|(start, _)| *start);

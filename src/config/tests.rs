@@ -109,6 +109,7 @@ const MALFORMED: &[(&str, u32, u32, &[&str])] = &[
     ("listen = []", 1, 10, &["`listen` is empty", "0.0.0.0:53"]),
     ("listen = [53]", 1, 11, &["each item of `listen` must be a text, and this is an integer"]),
     ("listen = [\"[::1]:53\", \"[::1]:53\"]", 1, 23, &["stands here twice"]),
+    ("listen = [\"127.0.0.1:53\", \"[::]:53\", \"0.0.0.0:53\"]", 1, 38, &["one of them is every address"]),
     ("addresses = [\"192.0.2.256\"]", 1, 14, &["\"192.0.2.256\" is not an IP address"]),
     ("addresses = [\"0.0.0.0\"]", 1, 14, &["0.0.0.0 is no host's address"]),
     ("keys = \"\"", 1, 8, &["`keys`: empty", "starts from this file's folder"]),
@@ -230,6 +231,8 @@ fn the_command_line_wins_but_never_brings_an_example_into_the_open() {
     let message = parse(text).unwrap().with(&listen("192.0.2.1:53")).unwrap_err().to_string();
     assert!(message.contains("served on loopback only"), "{message}");
     parse("").unwrap().with(&listen("192.0.2.1:53")).unwrap();
+    let twice = Overrides { listen: vec!["[::1]:1".parse().unwrap(); 2], zones: None };
+    assert!(parse("").unwrap().with(&twice).unwrap_err().to_string().contains("--listen: [::1]:1 stands here twice"));
 }
 
 #[test]
@@ -242,5 +245,16 @@ fn times_are_read_as_they_are_shown() {
     }
     for text in ["", "h", "1", "1x", "-1s", "1h 30m", "1.5h", "99999999999999999999s", "1hü", "ü"] {
         assert_eq!(parse_duration(text), (text == "1").then_some(1), "{text}");
+    }
+}
+
+#[test]
+fn broken_toml_is_told_once_and_not_blamed_on_what_follows_from_it() {
+    for text in ["zones = \"a\nkeys = \"b\"", "[dane\nttl = 1", "listen = [\"[::1]:53\"\n[dane]\nttl = \"1h\"", "a b"] {
+        let errors = parse(text).unwrap_err();
+        assert!(
+            errors.diagnostics().iter().all(|found| found.help.as_deref().is_some_and(|h| h.contains("TOML"))),
+            "{errors}"
+        );
     }
 }

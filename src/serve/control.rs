@@ -277,7 +277,12 @@ pub fn call(path: &Path, request: &Request) -> Result<Value, ControlError> {
     bytes.push(b'\n');
     stream.write_all(&bytes)?;
     let mut line = Vec::new();
-    io::BufReader::new(stream.take(MAX_RESPONSE)).read_until(b'\n', &mut line)?;
+    let read = io::BufReader::new(stream.take(MAX_RESPONSE)).read_until(b'\n', &mut line);
+    read.map_err(|error| match error.kind() {
+        // What a read timeout is called.
+        io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "it doesn't answer; is it overloaded?"),
+        _ => error,
+    })?;
     if !line.ends_with(b"\n") {
         return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
     }

@@ -1,4 +1,5 @@
-//! One thread a socket: receive, answer, send. No allocation and no lock on the way.
+//! One thread a socket: receive, answer, send. No lock on the way, and no allocation but the few octets of ancillary
+//! data with which a socket on every address names the one to answer from.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
@@ -70,7 +71,7 @@ enum Destination {
     V6(in6_pktinfo),
 }
 
-fn receive(socket: RawFd, query: &mut [u8], control: &mut Vec<u8>) -> io::Result<Option<Received>> {
+fn receive(socket: RawFd, query: &mut [u8], control: &mut [u8]) -> io::Result<Option<Received>> {
     let mut buffers = [IoSliceMut::new(query)];
     let message = recvmsg::<SockaddrStorage>(socket, &mut buffers, Some(control), MsgFlags::empty())?;
     let to = message.cmsgs()?.find_map(|header| match header {
