@@ -1,14 +1,15 @@
 //! `status`, `explain`, `withdraw`, `restore`, `reload`: asks the running daemon and prints its answer.
 
-use serde_json::Value;
-
 use super::args::Command;
-use super::output::Output;
+use super::output::{Mark, Output};
 use super::{CliError, Outcome};
 use crate::config::Config;
+use crate::dane::explain::{Explanation, Status};
+use crate::dns::text::print_moment;
+use crate::keeper::{StatusReport, ZoneReport};
 use crate::serve::control::{Request, call};
 
-/// Asks at the configuration's control socket.
+/// Asks at the configuration's control socket. `status` finds something when there is a problem.
 pub fn run(config: &Config, command: &Command, out: &mut Output) -> Result<Outcome, CliError> {
     let (request, json) = match command {
         Command::Status(plain) => (Request::Status, plain.json),
@@ -19,78 +20,124 @@ pub fn run(config: &Config, command: &Command, out: &mut Output) -> Result<Outco
         _ => return Err(CliError::Usage("not a request to the daemon".to_owned())),
     };
     let answer = call(&config.control_socket, &request)?;
+    let unreadable =
+        |error: serde_json::Error| CliError::Failed(format!("the daemon's answer is not understood: {error}"));
     if json {
         out.json(&answer)?;
-    } else {
-        out.line(readable(&answer).trim_end())?;
     }
-    Ok(Outcome::Done)
-}
-
-/// Any JSON as indented `key: value` lines.
-fn readable(value: &Value) -> String {
-    let mut text = String::new();
-    write(value, 0, &mut text);
-    text
-}
-
-fn write(value: &Value, depth: usize, text: &mut String) {
-    let indent = "  ".repeat(depth);
-    match value {
-        Value::Object(fields) => {
-            for (key, field) in fields {
-                let empty = field.as_object().is_some_and(serde_json::Map::is_empty)
-                    || field.as_array().is_some_and(Vec::is_empty);
-                if empty {
-                    text.push_str(&format!("{indent}{key}: none\n"));
-                } else if field.is_object() || field.is_array() {
-                    text.push_str(&format!("{indent}{key}:\n"));
-                    write(field, depth + 1, text);
-                } else {
-                    text.push_str(&format!("{indent}{key}: {}\n", scalar(field)));
-                }
+    match request {
+        Request::Status | Request::Reload => {
+            let report: StatusReport = serde_json::from_value(answer).map_err(unreadable)?;
+            if !json {
+                show_status(&report, out)?;
             }
+            Ok(if report.problems.is_empty() { Outcome::Done } else { Outcome::Findings })
         }
-        Value::Array(items) => {
-            for item in items {
-                if item.is_object() || item.is_array() {
-                    let mut inner = String::new();
-                    write(item, depth + 1, &mut inner);
-                    // The first line of an item begins with its dash.
-                    text.push_str(&format!("{indent}- {}", inner.trim_start()));
-                } else {
-                    text.push_str(&format!("{indent}- {}\n", scalar(item)));
-                }
+        _ => {
+            let found: Vec<Explanation> = serde_json::from_value(answer).map_err(unreadable)?;
+            for explanation in found.iter().filter(|_| !json) {
+                out.line(harmless(explanation.to_string().trim_end()))?;
             }
+            Ok(Outcome::Done)
         }
-        other => text.push_str(&format!("{indent}{}\n", scalar(other))),
     }
 }
 
-/// A plain value. Control characters, which a zone file or a peer may have put there, don't reach the terminal.
-fn scalar(value: &Value) -> String {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "-".to_owned(),
-        Value::Bool(true) => "yes".to_owned(),
-        Value::Bool(false) => "no".to_owned(),
-        other => other.to_string(),
+fn show_status(report: &StatusReport, out: &mut Output) -> Result<(), CliError> {
+    let listening: Vec<String> = report.listening.iter().map(ToString::to_string).collect();
+    out.line(format!(
+        "danelaw {} since {}, answering on {}",
+        report.version,
+        print_moment(report.started),
+        listening.join(", ")
+    ))?;
+    out.line("")?;
+    out.table(&zones(&report.zones))?;
+    out.line("")?;
+    out.table(&certificates(report))?;
+    out.line("")?;
+    out.table(&tlsa(&report.tlsa))?;
+    if !report.events.is_empty() {
+        out.line("")?;
+        out.line(out.marked(Mark::Strong, "last events"))?;
+        for event in &report.events {
+            out.line(harmless(&format!(
+                "{}  {}  {}: {}",
+                print_moment(event.time),
+                event.kind,
+                event.subject,
+                event.text
+            )))?;
+        }
+    }
+    out.line("")?;
+    if report.problems.is_empty() {
+        return out.line(out.marked(Mark::Good, "no problems"));
+    }
+    out.line(out.marked(Mark::Bad, "problems"))?;
+    for problem in &report.problems {
+        out.line(harmless(problem))?;
+    }
+    Ok(())
+}
+
+fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(harmless).to_vec()
+}
+
+fn zones(zones: &[ZoneReport]) -> Vec<Vec<String>> {
+    let moment = |time: Option<u64>| time.map_or_else(|| "-".to_owned(), print_moment);
+    let cells = |zone: &ZoneReport| {
+        let serial = zone.serial.map_or_else(|| "none".to_owned(), |serial| serial.to_string());
+        let keys = if zone.keys.is_empty() { "unsigned".to_owned() } else { zone.keys.join(" ") };
+        let state = match (&zone.stale, zone.serial, zone.warnings) {
+            (Some(_), Some(_), _) => "last good version".to_owned(),
+            (_, None, _) => "not served".to_owned(),
+            (None, _, 0) => "ok".to_owned(),
+            (None, _, warnings) => format!("ok, {warnings} warnings"),
+        };
+        row([&zone.zone.to_string(), &serial, &zone.rrsets.to_string(), &keys, &moment(zone.signed_until), &state])
     };
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    let head = row(["zone", "serial", "RRsets", "keys", "signed until", "state"]);
+    std::iter::once(head).chain(zones.iter().map(cells)).collect()
+}
+
+fn certificates(report: &StatusReport) -> Vec<Vec<String>> {
+    let head = row(["certificate", "names", "key", "expires", "SPKI SHA-256"]);
+    let cells = report.certificates.iter().map(|certificate| {
+        row([
+            &certificate.file,
+            &certificate.names.join(" "),
+            &certificate.key,
+            &print_moment(certificate.not_after),
+            certificate.spki_sha256.get(..16).unwrap_or_default(),
+        ])
+    });
+    std::iter::once(head).chain(cells).collect()
+}
+
+fn tlsa(explanations: &[Explanation]) -> Vec<Vec<String>> {
+    let head = row(["TLSA", "records", "state"]);
+    let cells = explanations.iter().map(|explanation| {
+        let served = !matches!(explanation.status, Status::Withheld(_) | Status::NotOurs | Status::Alias { .. });
+        let count = if served { explanation.records.len() } else { 0 };
+        row([&explanation.owner.to_string(), &count.to_string(), &explanation.status.to_string()])
+    });
+    std::iter::once(head).chain(cells).collect()
+}
+
+/// Control characters, which a file's name or a zone may hold, don't reach the terminal.
+fn harmless(text: &str) -> String {
+    let replace = |c: char| if c.is_control() && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().map(replace).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
-    fn any_answer_is_readable_and_harmless() {
-        let answer = json!({"zones": [{"name": "a.", "signed": true}, {"name": "b."}], "none": [], "x": "\u{1b}[31m"});
-        assert_eq!(
-            readable(&answer),
-            "none: none\nx: \u{fffd}[31m\nzones:\n  - name: a.\n    signed: yes\n  - name: b.\n"
-        );
-        assert_eq!(readable(&json!("done")), "done\n");
+    fn what_a_zone_or_a_file_name_holds_is_harmless_on_a_terminal() {
+        assert_eq!(harmless("a\u{1b}[31m\tb\n"), "a\u{fffd}[31m\tb\n");
     }
 }

@@ -16,6 +16,7 @@ pub mod time;
 pub use print::{print_rdata, print_rdata_generic, print_string};
 pub use read::read_rdata;
 pub use syntax::syntax;
+pub use time::print_moment;
 
 use super::name;
 

@@ -1,5 +1,7 @@
 //! Time in zone text: TTLs with units, and RRSIG's `YYYYMMDDHHmmSS`. No clock is read.
 
+use crate::dns::Timestamp;
+
 /// Reads a TTL or another span in seconds: a number, or numbers with units as BIND reads them (`1h30m`, `2w`).
 /// None when it is neither; numbers too large for the result are given as they are, for the caller to refuse.
 pub fn parse_span(text: &[u8]) -> Option<u64> {
@@ -59,7 +61,19 @@ pub fn parse_time(text: &[u8]) -> Option<u32> {
 
 /// Prints seconds since 1970 as `YYYYMMDDHHmmSS`.
 pub fn print_time(time: u32) -> String {
-    let (mut days, seconds) = (u64::from(time) / 86_400, time % 86_400);
+    let [year, month, day, hour, minute, second] = civil(u64::from(time));
+    format!("{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}")
+}
+
+/// Prints a moment for people and programs: `2026-11-24T08:38:24Z` (RFC 3339).
+pub fn print_moment(time: Timestamp) -> String {
+    let [year, month, day, hour, minute, second] = civil(time);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Year, month, day, hour, minute and second of a time.
+fn civil(time: Timestamp) -> [u64; 6] {
+    let (mut days, seconds) = (time / 86_400, time % 86_400);
     let mut year = 1970;
     while days >= year_days(year) {
         days -= year_days(year);
@@ -70,8 +84,7 @@ pub fn print_time(time: u32) -> String {
         days -= month_days(year, month);
         month += 1;
     }
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}{month:02}{:02}{hour:02}{minute:02}{second:02}", days + 1)
+    [year, month, days + 1, seconds / 3600, seconds / 60 % 60, seconds % 60]
 }
 
 fn is_leap(year: u64) -> bool {
