@@ -5,6 +5,7 @@
 mod check;
 pub mod contents;
 pub mod diagnostic;
+mod entry;
 pub mod file;
 pub mod lint;
 pub mod print;
