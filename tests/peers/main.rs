@@ -2,5 +2,6 @@
 //! missing fails the test, so that nothing passes unseen.
 
 mod generate;
+mod mutate;
 mod parse;
 mod tools;

@@ -33,6 +33,7 @@ pub fn lint(parsed: &Parsed, signed: bool) -> Vec<Diagnostic> {
     lint.ttls();
     lint.duplicates();
     lint.soa();
+    lint.tlsa();
     lint.zonemd(signed);
     let mut found = lint.found;
     found.sort_by_key(|finding| finding.record);
@@ -152,6 +153,25 @@ impl<'a> Lint<'a> {
                 message,
                 "it is the TTL of negative answers now: 300 to 3600 is usual (RFC 2308)",
             );
+        }
+    }
+
+    /// A digest of the wrong length matches no certificate (RFC 6698 section 2.1.3).
+    fn tlsa(&mut self) {
+        for rtype in [Rtype::TLSA, Rtype::SMIMEA] {
+            for (index, placed) in self.of_type(rtype) {
+                let rdata = &placed.record.rdata;
+                let (hash, length) = match rdata[2] {
+                    1 => ("SHA-256", 32),
+                    2 => ("SHA-512", 64),
+                    _ => continue,
+                };
+                let found = rdata.len() - 3;
+                if found != length {
+                    let message = format!("a digest of {hash} has {length} octets, this one has {found}");
+                    self.warn(index, Part::Rdata(3), message, "no certificate matches it: copy the whole digest");
+                }
+            }
         }
     }
 

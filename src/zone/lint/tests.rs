@@ -34,7 +34,7 @@ fn good_zones_give_no_warning() {
     warns(MAIL, &[]);
     warns("@ MX 0 .\n", &[]);
     warns(
-        "child NS ns.child\nns.child A 192.0.2.53\nchild DS 1 13 2 00\nother NS ns.child\nthird NS ns.example.net.\n",
+        "child NS ns.child\nns.child A 192.0.2.53\nchild DS 1 13 3 00\nother NS ns.child\nthird NS ns.example.net.\n",
         &[],
     );
     warns("* A 192.0.2.7\nchild NS anything\nd DNAME example.net.\n@ NS other.d\n", &[]);
@@ -75,8 +75,8 @@ fn cuts_want_glue_and_hide_what_is_below() {
     warns("child NS ns.example.net.\na.child A 192.0.2.1\n TXT x\n", &[(2, 9, "is not served")]);
     warns("child NS ns.example.net.\nchild MX 10 ns1\n", &[(2, 7, "is not served")]);
     warns("d DNAME example.net.\na.d A 192.0.2.1\n", &[(2, 1, "the DNAME at d.example.org.")]);
-    warns("a DS 1 13 2 00\n", &[(1, 3, "no NS record")]);
-    warns("@ DS 1 13 2 00\n", &[(1, 3, "parent zone")]);
+    warns("a DS 1 13 3 00\n", &[(1, 3, "no NS record")]);
+    warns("@ DS 1 13 3 00\n", &[(1, 3, "parent zone")]);
 }
 
 #[test]
@@ -94,6 +94,14 @@ fn mail_wants_spf_dmarc_and_a_key_that_reads() {
     warns("s._domainkey TXT \"v=DKIM1; p=AQID\"\n", &[(1, 18, "not usable")]);
     warns("s._domainkey TXT \"v=DKIM1; p=\"\ns._domainkey TXT \"p=\"\n", &[(2, 14, "a second TXT")]);
     warns("_adsp._domainkey TXT \"dkim=all\"\n", &[]);
+}
+
+#[test]
+fn a_tlsa_digest_has_the_length_of_its_matching_type() {
+    warns("_25._tcp.ns1 TLSA 3 1 1 00112233\n", &[(1, 25, "SHA-256 has 32 octets, this one has 4")]);
+    warns("_25._tcp.ns1 TLSA 3 1 2 00112233\n", &[(1, 25, "SHA-512 has 64 octets, this one has 4")]);
+    warns(&format!("_25._tcp.ns1 TLSA 3 1 1 {}\n", "00".repeat(32)), &[]);
+    warns("_25._tcp.ns1 TLSA 3 1 0 00112233\n", &[]);
 }
 
 #[test]
