@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::check;
 use super::contents::Contents;
 use super::diagnostic::{Diagnostic, Severity};
+use super::entry::{Fault, Head, MAX_TTL, argument, behind, check_ttl, domain_name, fault, head, none_left};
 use super::scan::{Entry, Place, Scanner, Token};
 use super::source::{Placed, Sources};
 use crate::dns::text::{self, Word, read_rdata, show, time};
@@ -20,8 +21,6 @@ const MAX_DEPTH: usize = 16;
 const MAX_INCLUDES: usize = 1000;
 /// The longest file in octets.
 const MAX_FILE: usize = 1 << 30;
-/// The highest TTL (RFC 2181 section 8).
-const MAX_TTL: u64 = (1 << 31) - 1;
 
 /// Where the text of included files comes from.
 pub trait Includes {
@@ -68,11 +67,27 @@ pub fn parse(origin: &Name, file: &str, text: &[u8], includes: &mut dyn Includes
         included: 0,
         seen: Seen::default(),
     };
-    let text: Arc<[u8]> = if text.len() > MAX_FILE { Arc::from(&b""[..]) } else { text.into() };
+    let unreadable = unreadable(text);
+    let text: Arc<[u8]> = if unreadable.is_some() { Arc::from(&b""[..]) } else { text.into() };
     let index = parser.sources.add(file, text.clone());
     let start = Place { line: 1, offset: 0, len: 1 };
-    parser.run(&text, index, origin.clone(), Owner::None);
+    match unreadable {
+        Some(reason) => {
+            parser.seen.gap = true;
+            parser.report(index, fault(start, reason));
+        }
+        None => parser.run(&text, index, origin.clone(), Owner::None),
+    }
     parser.finish(index, start)
+}
+
+/// Why a file is not read at all.
+fn unreadable(text: &[u8]) -> Option<&'static str> {
+    if text.len() > MAX_FILE {
+        return Some("the file is longer than 1 GiB");
+    }
+    let utf16 = text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff");
+    utf16.then_some("the file is in UTF-16: save it as UTF-8 or ASCII")
 }
 
 /// The owner that a blank one stands for.
@@ -108,37 +123,11 @@ struct Parser<'z> {
     seen: Seen,
 }
 
-/// An error on its way to becoming a diagnostic.
-struct Fault {
-    place: Place,
-    message: String,
-    help: Option<String>,
-}
-
-fn fault(place: Place, message: impl Into<String>) -> Fault {
-    Fault { place, message: message.into(), help: None }
-}
-
-impl Fault {
-    fn help(mut self, help: impl Into<String>) -> Fault {
-        self.help = Some(help.into());
-        self
-    }
-}
-
 /// A file under way: its index, the origin and the last owner.
 struct Context {
     file: u32,
     origin: Name,
     owner: Owner,
-}
-
-/// What stands before a record's data.
-struct Head {
-    ttl: Option<u32>,
-    rtype: Rtype,
-    /// The index of the first token of the RDATA.
-    rdata: usize,
 }
 
 impl Parser<'_> {
@@ -266,9 +255,9 @@ impl Parser<'_> {
         } else {
             let text =
                 self.includes.read(&path).map_err(|error| format!("can't include {}: {error}", show(path.as_bytes())));
-            text.and_then(|text| match text.len() > MAX_FILE {
-                true => Err("the file is longer than 1 GiB".to_owned()),
-                false => Ok(text),
+            text.and_then(|text| match unreadable(&text) {
+                Some(reason) => Err(reason.to_owned()),
+                None => Ok(text),
             })
         };
         let text: Arc<[u8]> = outcome.map(Arc::from).map_err(|message| {
@@ -370,101 +359,6 @@ impl Parser<'_> {
         Err(fault(tokens[head.rdata - 1].place, "this record has no TTL, and none stands before it")
             .help("begin the file with $TTL 3600"))
     }
-}
-
-/// Reads `[TTL] [class] type` or `[class] [TTL] type` behind the owner.
-fn head(entry: &Entry<'_>) -> Result<Head, Fault> {
-    let tokens = &entry.tokens;
-    let mut at = usize::from(!entry.blank_owner);
-    let (mut ttl, mut class) = (None, false);
-    loop {
-        let Some(token) = tokens.get(at) else {
-            return Err(fault(behind(tokens), "the record ends too early: expected a type such as A or MX"));
-        };
-        let word = if token.word.quoted { &b""[..] } else { token.word.text };
-        at += 1;
-        if let Some(span) = time::parse_span(word).filter(|_| ttl.is_none()) {
-            ttl = Some(check_ttl(span, token.place)?);
-            continue;
-        }
-        if let Some(number) = parse_class(word).filter(|_| !class) {
-            if number != crate::dns::header::CLASS_IN {
-                return Err(fault(token.place, format!("class {} is not served: only IN is", show(word))));
-            }
-            class = true;
-            continue;
-        }
-        let rtype = std::str::from_utf8(word).ok().and_then(Rtype::parse).ok_or_else(|| unknown_type(entry, token))?;
-        check_type(rtype, token.place)?;
-        return Ok(Head { ttl, rtype, rdata: at });
-    }
-}
-
-fn unknown_type(entry: &Entry<'_>, token: &Token<'_>) -> Fault {
-    let first = std::str::from_utf8(entry.tokens[0].word.text).ok();
-    let fault = fault(token.place, format!("unknown record type `{}`", show(token.word.text)));
-    match first.filter(|_| !entry.blank_owner).filter(|text| Rtype::parse(text).is_some()) {
-        Some(text) => {
-            fault.help(format!("`{text}` in the first column is taken as the owner: write @ or a name before it"))
-        }
-        None => fault.help(r"a type that is not known by name is written TYPEnnn \# length hex (RFC 3597)"),
-    }
-}
-
-fn check_type(rtype: Rtype, place: Place) -> Result<(), Fault> {
-    // NULL is not allowed in master files (RFC 1035 section 3.3.10).
-    if rtype.is_meta() || rtype.0 == 10 {
-        return Err(fault(place, format!("{rtype} is for messages only: it can't be in a zone")));
-    }
-    Ok(())
-}
-
-fn parse_class(word: &[u8]) -> Option<u16> {
-    let text = std::str::from_utf8(word).ok()?.to_ascii_uppercase();
-    match text.as_str() {
-        "IN" => Some(1),
-        "CS" => Some(2),
-        "CH" | "CHAOS" => Some(3),
-        "HS" | "HESIOD" => Some(4),
-        "ANY" | "NONE" => Some(255),
-        _ => text.strip_prefix("CLASS")?.parse().ok(),
-    }
-}
-
-fn check_ttl(span: u64, place: Place) -> Result<u32, Fault> {
-    if span > MAX_TTL {
-        return Err(fault(place, format!("a TTL is at most {MAX_TTL} seconds (RFC 2181 section 8)")));
-    }
-    Ok(span as u32)
-}
-
-fn domain_name(token: &Token<'_>, origin: &Name) -> Result<Name, Fault> {
-    let shown = show(token.word.text);
-    if token.word.quoted {
-        return Err(fault(token.place, "a domain name stands without quotation marks"));
-    }
-    Name::parse_bytes(token.word.text, Some(origin))
-        .map_err(|error| fault(token.place, format!("`{shown}` is not a domain name: {error}")))
-}
-
-fn argument<'a, 't>(first: &Token<'_>, arguments: &'a [Token<'t>], what: &str) -> Result<&'a Token<'t>, Fault> {
-    let name = show(first.word.text);
-    arguments.first().ok_or_else(|| fault(behind(&[*first]), format!("{name} needs {what} behind it")))
-}
-
-fn none_left(tokens: &[Token<'_>]) -> Result<(), Fault> {
-    match tokens.first() {
-        None => Ok(()),
-        Some(token) => {
-            Err(fault(token.place, format!("unexpected `{}` at the end of the directive", show(token.word.text))))
-        }
-    }
-}
-
-/// The place behind the last token.
-fn behind(tokens: &[Token<'_>]) -> Place {
-    let last = tokens[tokens.len() - 1].place;
-    Place { line: last.line, offset: last.offset + last.len, len: 1 }
 }
 
 /// A 32-bit number of an SOA, counted in octets from the end of its RDATA.

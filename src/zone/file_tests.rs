@@ -137,6 +137,14 @@ fn diagnostics_are_limited_in_number_and_size() {
 }
 
 #[test]
+fn a_file_in_utf_16_is_one_error() {
+    let text: Vec<u8> = format!("\u{feff}{HEAD}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let parsed = parse(&origin(), "f", &text, &mut NoIncludes);
+    assert_eq!(parsed.diagnostics.len(), 1);
+    assert!(parsed.diagnostics[0].message.contains("UTF-16"));
+}
+
+#[test]
 fn columns_count_characters() {
     let parsed = with_files(&format!("{HEAD}äöü TXT \"ß\" ( \"\u{fffd}\"\n\t\"é\" ) ; ü\na\tA\tx\n"), &[]);
     assert_eq!(parsed.diagnostics.len(), 1);
@@ -222,5 +230,9 @@ proptest! {
         }
         let parsed = parse(&origin(), "f", &text, &mut NoIncludes);
         prop_assert_eq!(parsed.contents.is_some(), parsed.diagnostics.is_empty());
+        if let Some(contents) = parsed.contents {
+            let again = parse(&origin(), "f", print(&contents).as_bytes(), &mut NoIncludes);
+            prop_assert_eq!(again.contents, Some(contents));
+        }
     }
 }

@@ -5,7 +5,9 @@
 mod check;
 pub mod contents;
 pub mod diagnostic;
+mod entry;
 pub mod file;
+pub mod lint;
 pub mod print;
 pub mod scan;
 pub mod serial;
@@ -16,10 +18,6 @@ pub mod source;
 pub use contents::Contents;
 pub use diagnostic::{Diagnostic, Severity};
 pub use file::{Includes, NoIncludes, Parsed, parse};
+pub use lint::lint;
 pub use sign::{Draft, Published};
 pub use snapshot::{Snapshot, ZoneSnapshot};
-
-/// Placeholder until the lint room is merged.
-pub fn lint(parsed: &Parsed, _signed: bool) -> Vec<Diagnostic> {
-    parsed.diagnostics.clone()
-}

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use danelaw::dns::Name;
+use danelaw::dns::mailtext::{Dkim, DkimKey, txt_value};
+use danelaw::dns::{Name, Rtype};
 use danelaw::zone::print::print;
 use danelaw::zone::{NoIncludes, parse};
 
@@ -54,5 +55,17 @@ fn every_type_of_the_table_is_in_the_golden_zone() {
     let parsed = parse(&origin(), "every-type.zone", &text, &mut NoIncludes);
     for info in danelaw::dns::rtype::TYPES {
         assert!(parsed.records.iter().any(|placed| placed.record.rtype == info.rtype), "{}", info.mnemonic);
+    }
+}
+
+#[test]
+fn what_opendkim_and_rspamd_write_is_a_key_of_2048_bits() {
+    for file in ["opendkim.zone", "rspamd.zone"] {
+        let text = std::fs::read(folder().join("zones").join(file)).expect("a zone");
+        let contents = parse(&origin(), file, &text, &mut NoIncludes).contents.expect(file);
+        let owner: Name = "mail._domainkey.example.org.".parse().expect("a name");
+        let rrset = contents.rrset(&owner, Rtype::TXT).expect("a TXT record");
+        let key = Dkim::parse(&txt_value(&rrset.rdatas[0])).map(|dkim| dkim.key);
+        assert_eq!(key, Ok(Some(DkimKey::Rsa { bits: 2048 })), "{file}");
     }
 }

@@ -228,7 +228,7 @@ fn loc() -> Words {
             let mut words =
                 vec!["LOC".to_owned(), d1.to_string(), m1.to_string(), format!("{}.{:03}", s1 / 1000, s1 % 1000)];
             words.push(if north { "N" } else { "S" }.to_owned());
-            words.extend([d2.to_string(), m2.to_string(), if east { "E" } else { "w" }.to_owned()]);
+            words.extend([d2.to_string(), m2.to_string(), if east { "E" } else { "W" }.to_owned()]);
             let sign = if altitude < 0 { "-" } else { "" };
             words.push(format!("{sign}{}.{:02}m", altitude.abs() / 100, altitude.abs() % 100));
             words.extend(sizes);
@@ -309,7 +309,7 @@ fn rdata() -> Words {
                 time(),
                 time(),
                 number(65535),
-                name(),
+                one("Example.org."),
             ],
             Some(base64(64..65)),
         ),

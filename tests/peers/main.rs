@@ -5,6 +5,7 @@ mod common;
 
 mod answers;
 mod generate;
+mod mutate;
 mod parse;
 mod signatures;
 mod tools;

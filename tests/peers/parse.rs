@@ -22,6 +22,7 @@ fn ours(file: &str, text: &[u8]) -> Contents {
 fn agree(file: &str, text: &[u8]) {
     let zone = ours(file, text);
     let printed = print(&zone);
+    assert!(ours("our output", printed.as_bytes()) == zone, "{file}: what we print reads back as the same zone");
     let theirs = bind(text).unwrap_or_else(|error| panic!("{file}: BIND: {error}\n{}", String::from_utf8_lossy(text)));
     differ(file, &theirs, &lines(&printed));
     let again =

@@ -85,8 +85,12 @@ fn normal(line: &str) -> String {
     let mut out = words[..4].to_vec();
     let rdata = &words[4..];
     // White space may stand in hexadecimal and base64 (RFC 4034 sections 2.2 and 5.3): BIND breaks it up.
-    let whole = matches!(fields.last(), Some(Field::Hex | Field::Base64)) && rdata[0] != "\\#";
-    let kept = if whole { fields.len() - 1 } else { rdata.len() };
+    let kept = match fields.last() {
+        _ if rdata[0] == "\\#" => rdata.len(),
+        Some(Field::Hex | Field::Base64) => fields.len() - 1,
+        Some(Field::Ipseckey) => rdata.len().min(4),
+        _ => rdata.len(),
+    };
     for (index, word) in rdata[..kept].iter().enumerate() {
         out.push(match fields.get(index) {
             // CERT's algorithm is a number or a mnemonic (RFC 4398 section 2.2): BIND prints the mnemonic.
@@ -97,7 +101,7 @@ fn normal(line: &str) -> String {
             _ => word.clone(),
         });
     }
-    if whole {
+    if kept < rdata.len() {
         out.push(rdata[kept..].concat());
     }
     out.join(" ")

@@ -35,11 +35,7 @@ fn prefix(text: &str) -> Option<(bool, u8, u8, Vec<u8>)> {
     };
     let digits = !length.is_empty() && length.bytes().all(|octet| octet.is_ascii_digit());
     let length: u8 = length.parse().ok().filter(|_| digits)?;
-    let host_bits = octets.iter().enumerate().any(|(index, &octet)| {
-        let kept = usize::from(length).saturating_sub(index * 8).min(8);
-        octet & (0xff_u16 >> kept) as u8 != 0
-    });
-    if usize::from(length) > octets.len() * 8 || host_bits {
+    if usize::from(length) > octets.len() * 8 {
         return None;
     }
     Some((negative, if family == "1" { 1 } else { 2 }, length, octets))

@@ -4,6 +4,7 @@
 //! here. Lines, comments and owners are not known here: `zone::scan` and `zone::file` cut a file into words.
 
 mod apl;
+mod check;
 mod gateway;
 mod loc;
 mod mnemonic;

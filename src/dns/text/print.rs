@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use data_encoding::{BASE32HEX_NOPAD, BASE64, HEXUPPER};
 
-use super::{apl, gateway, loc, mnemonic, svcb, time};
+use super::{apl, check, gateway, loc, mnemonic, svcb, time};
 use crate::dns::rtype::Field;
 use crate::dns::{Name, Rtype, rdata};
 
@@ -71,9 +71,7 @@ fn typed(rtype: Rtype, octets: &[u8]) -> Option<String> {
             out.truncate(before);
         }
     }
-    if matches!(rtype, Rtype::SVCB | Rtype::HTTPS) {
-        svcb::check(octets).ok()?;
-    }
+    check::check(rtype, octets).ok()?;
     Some(out)
 }
 

@@ -2,7 +2,7 @@
 
 use data_encoding::{BASE32HEX_NOPAD, BASE64, HEXUPPER_PERMISSIVE};
 
-use super::{TextError, Word, apl, gateway, loc, mnemonic, show, svcb, syntax, time, unescape_string};
+use super::{TextError, Word, apl, check, gateway, loc, mnemonic, show, svcb, syntax, time, unescape_string};
 use crate::dns::rtype::Field;
 use crate::dns::{Name, Rdata, Rtype, rdata};
 
@@ -53,10 +53,10 @@ impl<'a> Reader<'a> {
         if out.len() > MAX_RDATA {
             return Err(self.error_at(0, format!("the RDATA is {} octets long; 65535 is the most", out.len())));
         }
-        if matches!(rtype, Rtype::SVCB | Rtype::HTTPS) {
-            svcb::check(&out).map_err(|message| self.error_at(0, message))?;
+        match check::check(rtype, &out) {
+            Ok(()) => Ok(out.into()),
+            Err((field, message)) => Err(self.error_at(field, message)),
         }
-        Ok(out.into())
     }
 
     fn generic(&mut self, rtype: Rtype) -> Result<Rdata, TextError> {

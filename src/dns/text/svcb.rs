@@ -189,7 +189,7 @@ fn check_param(key: u16, value: &[u8]) -> Result<(), String> {
         MANDATORY => {
             let keys: Vec<u16> =
                 value.chunks(2).map(|pair| pair.iter().fold(0, |key, &octet| key << 8 | u16::from(octet))).collect();
-            if value.is_empty() || value.len() % 2 != 0 {
+            if value.is_empty() || !value.len().is_multiple_of(2) {
                 return broken("needs a list of parameter keys");
             }
             if keys.contains(&MANDATORY) {
@@ -202,8 +202,8 @@ fn check_param(key: u16, value: &[u8]) -> Result<(), String> {
         ALPN if alpn_items(value).is_none() => return broken("needs one or more protocols, such as h2"),
         NO_DEFAULT_ALPN | OHTTP if !value.is_empty() => return broken("takes no value"),
         PORT if value.len() != 2 => return broken("needs a port"),
-        IPV4HINT if value.is_empty() || value.len() % 4 != 0 => return broken("needs IPv4 addresses"),
-        IPV6HINT if value.is_empty() || value.len() % 16 != 0 => return broken("needs IPv6 addresses"),
+        IPV4HINT if value.is_empty() || !value.len().is_multiple_of(4) => return broken("needs IPv4 addresses"),
+        IPV6HINT if value.is_empty() || !value.len().is_multiple_of(16) => return broken("needs IPv6 addresses"),
         ECH if value.is_empty() => return broken("needs a value in base64"),
         DOHPATH if !is_dohpath(value) => {
             return broken("is a path template that begins with / and holds {?dns} (RFC 9461 section 5)");

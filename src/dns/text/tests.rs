@@ -105,10 +105,12 @@ fn rfc_3597_is_read_for_every_type_and_checked() {
 }
 
 #[test]
-fn loc_reads_the_examples_of_rfc_1876() {
+fn loc_and_apl_keep_their_ranges() {
     prints("LOC 42 21 54 N 71 06 18 W -24m 30m", "42 21 54.000 N 71 6 18.000 W -24.00m 30m 10000m 10m");
     prints("LOC 42 N 71 W 0", "42 0 0.000 N 71 0 0.000 W 0.00m 1m 10000m 10m");
     prints("LOC 90 S 180 E 42849672.95m 0m 0.05m 0.5m", "90 0 0.000 S 180 0 0.000 E 42849672.95m 0.00m 0.05m 0.50m");
+    prints("APL 1:192.0.2.1/24 !2:::/0", "1:192.0.2.1/24 !2:::/0");
+    fails("APL 1:192.0.2.0/33", 0, "an address prefix");
     fails("LOC 91 N 71 W 0", 0, "from 0 to 90");
     fails("LOC 90 1 N 71 W 0", 0, "beyond 90");
     fails("LOC 42 60 N 71 W 0", 1, "from 0 to 59");
@@ -157,7 +159,9 @@ fn svcb_refuses_the_failures_of_rfc_9460_appendix_d_3() {
 #[test]
 fn mnemonics_are_read_and_numbers_printed() {
     prints("CERT PGP 0 RSASHA256 AQID", "PGP 0 8 AQID");
-    prints("DS 1 ECDSAP256SHA256 2 ab cd", "1 13 2 ABCD");
+    prints("DS 1 ECDSAP256SHA256 3 ab cd", "1 13 3 ABCD");
+    fails("DS 1 13 2 abcd", 3, "has 32 octets, this one has 2");
+    prints("CDS 0 0 0 00", "0 0 0 00");
     prints(
         "RRSIG TYPE65280 ed25519 2 3600 20300101000000 1893456000 1 @ AQID",
         "TYPE65280 15 2 3600 20300101000000 20300101000000 1 example.org. AQID",

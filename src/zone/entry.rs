@@ -1,0 +1,134 @@
+//! The parts of an entry: an owner, a TTL, a class, a type, a directive's arguments; and what is wrong with one.
+
+use super::scan::{Entry, Place, Token};
+use crate::dns::header::CLASS_IN;
+use crate::dns::text::{show, time};
+use crate::dns::{Name, Rtype};
+
+/// The highest TTL (RFC 2181 section 8).
+pub(super) const MAX_TTL: u64 = (1 << 31) - 1;
+
+/// An error on its way to becoming a diagnostic.
+pub(super) struct Fault {
+    pub(super) place: Place,
+    pub(super) message: String,
+    pub(super) help: Option<String>,
+}
+
+pub(super) fn fault(place: Place, message: impl Into<String>) -> Fault {
+    Fault { place, message: message.into(), help: None }
+}
+
+impl Fault {
+    pub(super) fn help(mut self, help: impl Into<String>) -> Fault {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// What stands before a record's data.
+pub(super) struct Head {
+    pub(super) ttl: Option<u32>,
+    pub(super) rtype: Rtype,
+    /// The index of the first token of the RDATA.
+    pub(super) rdata: usize,
+}
+
+/// Reads `[TTL] [class] type` or `[class] [TTL] type` behind the owner.
+pub(super) fn head(entry: &Entry<'_>) -> Result<Head, Fault> {
+    let tokens = &entry.tokens;
+    let mut at = usize::from(!entry.blank_owner);
+    let (mut ttl, mut class) = (None, false);
+    loop {
+        let Some(token) = tokens.get(at) else {
+            return Err(fault(behind(tokens), "the record ends too early: expected a type such as A or MX"));
+        };
+        let word = if token.word.quoted { &b""[..] } else { token.word.text };
+        at += 1;
+        if let Some(span) = time::parse_span(word).filter(|_| ttl.is_none()) {
+            ttl = Some(check_ttl(span, token.place)?);
+            continue;
+        }
+        if let Some(number) = parse_class(word).filter(|_| !class) {
+            if number != CLASS_IN {
+                return Err(fault(token.place, format!("class {} is not served: only IN is", show(word))));
+            }
+            class = true;
+            continue;
+        }
+        let rtype = std::str::from_utf8(word).ok().and_then(Rtype::parse).ok_or_else(|| unknown_type(entry, token))?;
+        check_type(rtype, token.place)?;
+        return Ok(Head { ttl, rtype, rdata: at });
+    }
+}
+
+fn unknown_type(entry: &Entry<'_>, token: &Token<'_>) -> Fault {
+    let first = std::str::from_utf8(entry.tokens[0].word.text).ok();
+    let fault = fault(token.place, format!("unknown record type `{}`", show(token.word.text)));
+    match first.filter(|_| !entry.blank_owner).filter(|text| Rtype::parse(text).is_some()) {
+        Some(text) => {
+            fault.help(format!("`{text}` in the first column is taken as the owner: write @ or a name before it"))
+        }
+        None => fault.help(r"a type that is not known by name is written TYPEnnn \# length hex (RFC 3597)"),
+    }
+}
+
+fn check_type(rtype: Rtype, place: Place) -> Result<(), Fault> {
+    // NULL is not allowed in master files (RFC 1035 section 3.3.10).
+    if rtype.is_meta() || rtype.0 == 10 {
+        return Err(fault(place, format!("{rtype} is for messages only: it can't be in a zone")));
+    }
+    Ok(())
+}
+
+fn parse_class(word: &[u8]) -> Option<u16> {
+    let text = std::str::from_utf8(word).ok()?.to_ascii_uppercase();
+    match text.as_str() {
+        "IN" => Some(1),
+        "CS" => Some(2),
+        "CH" | "CHAOS" => Some(3),
+        "HS" | "HESIOD" => Some(4),
+        "ANY" | "NONE" => Some(255),
+        _ => text.strip_prefix("CLASS")?.parse().ok(),
+    }
+}
+
+pub(super) fn check_ttl(span: u64, place: Place) -> Result<u32, Fault> {
+    if span > MAX_TTL {
+        return Err(fault(place, format!("a TTL is at most {MAX_TTL} seconds (RFC 2181 section 8)")));
+    }
+    Ok(span as u32)
+}
+
+pub(super) fn domain_name(token: &Token<'_>, origin: &Name) -> Result<Name, Fault> {
+    let shown = show(token.word.text);
+    if token.word.quoted {
+        return Err(fault(token.place, "a domain name stands without quotation marks"));
+    }
+    Name::parse_bytes(token.word.text, Some(origin))
+        .map_err(|error| fault(token.place, format!("`{shown}` is not a domain name: {error}")))
+}
+
+pub(super) fn argument<'a, 't>(
+    first: &Token<'_>,
+    arguments: &'a [Token<'t>],
+    what: &str,
+) -> Result<&'a Token<'t>, Fault> {
+    let name = show(first.word.text);
+    arguments.first().ok_or_else(|| fault(behind(&[*first]), format!("{name} needs {what} behind it")))
+}
+
+pub(super) fn none_left(tokens: &[Token<'_>]) -> Result<(), Fault> {
+    match tokens.first() {
+        None => Ok(()),
+        Some(token) => {
+            Err(fault(token.place, format!("unexpected `{}` at the end of the directive", show(token.word.text))))
+        }
+    }
+}
+
+/// The place behind the last token.
+pub(super) fn behind(tokens: &[Token<'_>]) -> Place {
+    let last = tokens[tokens.len() - 1].place;
+    Place { line: last.line, offset: last.offset + last.len, len: 1 }
+}
