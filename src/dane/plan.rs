@@ -14,7 +14,7 @@ use super::config::{DaneConfig, ZoneDane};
 use super::explain::{Explanation, Record, Source, SourceStatus, Status};
 use super::keyset::{self, Changes, Keyset, Known, Sightings};
 use super::prerequisites::{Assessment, Readiness, Served, Verdict};
-use super::publication::{self, Decision, Publication};
+use super::publication::{self, Decision, Phase, Publication};
 use super::state::State;
 use super::tlsa::{Parameters, Service, Tlsa};
 
@@ -125,7 +125,7 @@ fn tasks(input: Input<'_>, state: &State) -> Vec<Task> {
     for (owner, publication) in &state.publications {
         // A configured service that is configured no longer is the operator's word, an MX that is gone is not.
         let service = Service::from_owner(owner).filter(Service::is_smtp);
-        if let Some(service) = service.filter(|_| publication.phase != publication::Phase::Never) {
+        if let Some(service) = service.filter(|_| publication.phase != Phase::Never) {
             add(service, Vec::new());
         }
     }
@@ -189,9 +189,12 @@ fn plan_owner(
     let mut site = Site { input, config: input.config.zone(&apex), task, keyset, explanation };
     site.explanation.assessments = site.assess();
     remember(&mut site.explanation.assessments, &state.verdicts, verdicts);
-    let records = site.records();
+    let mut records = site.records();
 
     let before = state.publications.remove(&owner).unwrap_or_else(|| Publication::new(input.now));
+    if records.is_empty() && before.phase == Phase::Published {
+        records = site.last_resort();
+    }
     if site.is_taken(&records) {
         state.publications.insert(owner.clone(), before);
         return Planned { owner, zone: Some(apex), rrset: None, explanation: site.explanation };
@@ -279,6 +282,28 @@ impl Site<'_> {
                 "{} records; big senders handle about {MAX_RECORDS}: use fewer parameter sets or certificates",
                 made.len()
             ));
+        }
+        made.into_iter().map(|(tlsa, from)| Made { tlsa, from }).collect()
+    }
+
+    /// What stays of a published RRset when no configured set can be made for all current chains, as when a renewal comes
+    /// without its issuer under `2 1 1` alone. No certificate file and no setting takes a published TLSA away by itself:
+    /// what can be made is kept, and `3 1 1` stands beside it for whichever chain is presented.
+    fn last_resort(&mut self) -> Vec<Made> {
+        let mut made: BTreeMap<Tlsa, Vec<usize>> = BTreeMap::new();
+        let sets = self.task.parameters.as_ref().unwrap_or(&self.config.parameters).iter().copied();
+        let sound = sets.filter(|parameters| parameters.check(&self.task.service).is_ok());
+        for parameters in sound.chain([Parameters::DEFAULT]).collect::<BTreeSet<_>>() {
+            for (index, known) in self.keyset.known.iter().enumerate() {
+                if let Ok(tlsa) = Tlsa::from_chain(&known.chain, parameters) {
+                    made.entry(tlsa).or_default().push(index);
+                }
+            }
+        }
+        if !made.is_empty() {
+            let text =
+                format!("{} is published beside what is left, so that nothing is withdrawn", Parameters::DEFAULT);
+            self.explanation.problems.push(text);
         }
         made.into_iter().map(|(tlsa, from)| Made { tlsa, from }).collect()
     }
