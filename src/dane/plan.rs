@@ -76,21 +76,23 @@ pub fn plan(input: Input<'_>, mut state: State) -> Plan {
     let tasks = tasks(input, &state);
     let mut next = None;
     let mut changes = BTreeMap::new();
-    for (host, retention) in retentions(input, &state, &tasks) {
-        let keyset = state.keysets.remove(&host).unwrap_or_default();
-        let (keyset, changed) = step_keyset(input, &host, keyset, retention);
+    let retentions = retentions(input, &state, &tasks);
+    for (host, &retention) in &retentions {
+        let keyset = state.keysets.remove(host).unwrap_or_default();
+        let (keyset, changed) = step_keyset(input, host, keyset, retention);
         sooner(&mut next, keyset.next(retention));
         if changed != Changes::default() {
             changes.insert(host.clone(), changed);
         }
         if !keyset.known.is_empty() {
-            state.keysets.insert(host, keyset);
+            state.keysets.insert(host.clone(), keyset);
         }
     }
     let mut verdicts = BTreeMap::new();
     let mut owners = Vec::with_capacity(tasks.len());
     for task in tasks {
-        let planned = plan_owner(input, &mut state, &mut verdicts, task);
+        let retention = retentions.get(&task.service.host).copied().unwrap_or(0);
+        let planned = plan_owner(input, &mut state, &mut verdicts, task, retention);
         sooner(&mut next, planned.explanation.next);
         owners.push(planned);
     }
@@ -166,6 +168,7 @@ struct Site<'a> {
     input: Input<'a>,
     config: ZoneDane,
     task: Task,
+    retention: u64,
     keyset: Keyset,
     explanation: Explanation,
 }
@@ -181,12 +184,13 @@ fn plan_owner(
     state: &mut State,
     verdicts: &mut BTreeMap<String, (Verdict, Timestamp)>,
     task: Task,
+    retention: u64,
 ) -> Planned {
     let Some(apex) = input.served.zone_of(&task.owner) else { return not_ours(task) };
     let owner = task.owner.clone();
     let keyset = state.keysets.get(&task.service.host).cloned().unwrap_or_default();
     let explanation = Explanation::new(&owner, &task.service.host, Some(&apex));
-    let mut site = Site { input, config: input.config.zone(&apex), task, keyset, explanation };
+    let mut site = Site { input, config: input.config.zone(&apex), task, retention, keyset, explanation };
     site.explanation.assessments = site.assess();
     remember(&mut site.explanation.assessments, &state.verdicts, verdicts);
     let mut records = site.records();
@@ -393,12 +397,11 @@ impl Site<'_> {
     }
 
     fn record(&self, made: &Made) -> Record {
-        let retention = self.config.retention(self.ttl());
         let source = |known: &Known| Source {
             file: known.source.clone(),
             fingerprint: known.chain.leaf().fingerprint(),
             status: match &known.old {
-                Some(old) => SourceStatus::Old { until: old.elapsed.until(retention) },
+                Some(old) => SourceStatus::Old { until: old.elapsed.until(self.retention) },
                 None if known.present => SourceStatus::Current,
                 None if keyset::is_waiting(&self.input.certificates.waiting, &known.source) => SourceStatus::Waiting,
                 None => SourceStatus::Gone,
