@@ -61,7 +61,7 @@ pub enum Error {
         /// The subject of the second.
         second: String,
     },
-    /// Usage 2 or 0 needs the issuer's certificate in the chain that the server presents (RFC 7671 section 5.2.1).
+    /// Usage 2 or 0 needs the issuer's certificate in the chain that the server presents (RFC 7671 section 5.2.2).
     #[error("{parameters}: the issuer's certificate ({issuer}) is not in the file; usage {} needs it in the chain that the mail server presents: name the full chain", parameters.usage as u8)]
     NoIssuer {
         /// The parameters that need it.

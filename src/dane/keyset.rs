@@ -127,6 +127,7 @@ pub fn step(
                     known.source.clone_from(&sighting.source);
                 }
                 known.present = true;
+                known.chain.clone_from(&sighting.chain);
                 if known.old.take().is_some() {
                     changes.returned.push(known.chain.leaf().fingerprint());
                 }

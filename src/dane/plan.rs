@@ -14,7 +14,7 @@ use super::config::{DaneConfig, ZoneDane};
 use super::explain::{Explanation, Record, Source, SourceStatus, Status};
 use super::keyset::{self, Changes, Keyset, Known, Sightings};
 use super::prerequisites::{Assessment, Readiness, Served, Verdict};
-use super::publication::{self, Decision, Publication};
+use super::publication::{self, Decision, Phase, Publication};
 use super::state::State;
 use super::tlsa::{Parameters, Service, Tlsa};
 
@@ -76,21 +76,23 @@ pub fn plan(input: Input<'_>, mut state: State) -> Plan {
     let tasks = tasks(input, &state);
     let mut next = None;
     let mut changes = BTreeMap::new();
-    for (host, retention) in retentions(input, &state, &tasks) {
-        let keyset = state.keysets.remove(&host).unwrap_or_default();
-        let (keyset, changed) = step_keyset(input, &host, keyset, retention);
+    let retentions = retentions(input, &state, &tasks);
+    for (host, &retention) in &retentions {
+        let keyset = state.keysets.remove(host).unwrap_or_default();
+        let (keyset, changed) = step_keyset(input, host, keyset, retention);
         sooner(&mut next, keyset.next(retention));
         if changed != Changes::default() {
             changes.insert(host.clone(), changed);
         }
         if !keyset.known.is_empty() {
-            state.keysets.insert(host, keyset);
+            state.keysets.insert(host.clone(), keyset);
         }
     }
     let mut verdicts = BTreeMap::new();
     let mut owners = Vec::with_capacity(tasks.len());
     for task in tasks {
-        let planned = plan_owner(input, &mut state, &mut verdicts, task);
+        let retention = retentions.get(&task.service.host).copied().unwrap_or(0);
+        let planned = plan_owner(input, &mut state, &mut verdicts, task, retention);
         sooner(&mut next, planned.explanation.next);
         owners.push(planned);
     }
@@ -125,7 +127,7 @@ fn tasks(input: Input<'_>, state: &State) -> Vec<Task> {
     for (owner, publication) in &state.publications {
         // A configured service that is configured no longer is the operator's word, an MX that is gone is not.
         let service = Service::from_owner(owner).filter(Service::is_smtp);
-        if let Some(service) = service.filter(|_| publication.phase != publication::Phase::Never) {
+        if let Some(service) = service.filter(|_| publication.phase != Phase::Never) {
             add(service, Vec::new());
         }
     }
@@ -166,6 +168,7 @@ struct Site<'a> {
     input: Input<'a>,
     config: ZoneDane,
     task: Task,
+    retention: u64,
     keyset: Keyset,
     explanation: Explanation,
 }
@@ -181,17 +184,21 @@ fn plan_owner(
     state: &mut State,
     verdicts: &mut BTreeMap<String, (Verdict, Timestamp)>,
     task: Task,
+    retention: u64,
 ) -> Planned {
     let Some(apex) = input.served.zone_of(&task.owner) else { return not_ours(task) };
     let owner = task.owner.clone();
     let keyset = state.keysets.get(&task.service.host).cloned().unwrap_or_default();
     let explanation = Explanation::new(&owner, &task.service.host, Some(&apex));
-    let mut site = Site { input, config: input.config.zone(&apex), task, keyset, explanation };
+    let mut site = Site { input, config: input.config.zone(&apex), task, retention, keyset, explanation };
     site.explanation.assessments = site.assess();
     remember(&mut site.explanation.assessments, &state.verdicts, verdicts);
-    let records = site.records();
+    let mut records = site.records();
 
     let before = state.publications.remove(&owner).unwrap_or_else(|| Publication::new(input.now));
+    if records.is_empty() && before.phase == Phase::Published {
+        records = site.last_resort();
+    }
     if site.is_taken(&records) {
         state.publications.insert(owner.clone(), before);
         return Planned { owner, zone: Some(apex), rrset: None, explanation: site.explanation };
@@ -283,6 +290,28 @@ impl Site<'_> {
         made.into_iter().map(|(tlsa, from)| Made { tlsa, from }).collect()
     }
 
+    /// What stays of a published RRset when no configured set can be made for all current chains, as when a renewal comes
+    /// without its issuer under `2 1 1` alone. No certificate file and no setting takes a published TLSA away by itself:
+    /// what can be made is kept, and `3 1 1` stands beside it for whichever chain is presented.
+    fn last_resort(&mut self) -> Vec<Made> {
+        let mut made: BTreeMap<Tlsa, Vec<usize>> = BTreeMap::new();
+        let sets = self.task.parameters.as_ref().unwrap_or(&self.config.parameters).iter().copied();
+        let sound = sets.filter(|parameters| parameters.check(&self.task.service).is_ok());
+        for parameters in sound.chain([Parameters::DEFAULT]).collect::<BTreeSet<_>>() {
+            for (index, known) in self.keyset.known.iter().enumerate() {
+                if let Ok(tlsa) = Tlsa::from_chain(&known.chain, parameters) {
+                    made.entry(tlsa).or_default().push(index);
+                }
+            }
+        }
+        if !made.is_empty() {
+            let text =
+                format!("{} is published beside what is left, so that nothing is withdrawn", Parameters::DEFAULT);
+            self.explanation.problems.push(text);
+        }
+        made.into_iter().map(|(tlsa, from)| Made { tlsa, from }).collect()
+    }
+
     fn records_under(&mut self, parameters: Parameters) -> Result<Vec<(usize, Tlsa)>, String> {
         let warnings = parameters.check(&self.task.service).map_err(|error| error.to_string())?;
         self.explanation.warnings.extend(warnings);
@@ -368,12 +397,11 @@ impl Site<'_> {
     }
 
     fn record(&self, made: &Made) -> Record {
-        let retention = self.config.retention(self.ttl());
         let source = |known: &Known| Source {
             file: known.source.clone(),
             fingerprint: known.chain.leaf().fingerprint(),
             status: match &known.old {
-                Some(old) => SourceStatus::Old { until: old.elapsed.until(retention) },
+                Some(old) => SourceStatus::Old { until: old.elapsed.until(self.retention) },
                 None if known.present => SourceStatus::Current,
                 None if keyset::is_waiting(&self.input.certificates.waiting, &known.source) => SourceStatus::Waiting,
                 None => SourceStatus::Gone,

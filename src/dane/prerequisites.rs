@@ -10,7 +10,8 @@ use crate::dns::{Name, RRset, Rtype, Timestamp};
 
 /// What the zones say that are served: before synthesised records and signatures are put in.
 pub trait Served {
-    /// The apex of the served zone that is authoritative for `name`; none outside our zones and below a zone cut.
+    /// The apex of the served zone that is authoritative for `name`; none outside our zones, at or below a zone
+    /// cut, and below a DNAME: what is put there would not be answered.
     fn zone_of(&self, name: &Name) -> Option<Name>;
     /// The RRset of exactly this owner and type, as the zone file has it: no wildcard expanded, no CNAME followed.
     fn rrset(&self, owner: &Name, rtype: Rtype) -> Option<&RRset>;

@@ -71,7 +71,7 @@ impl Parameters {
         }
         let mut warnings = Vec::new();
         if self.matching == Matching::Full {
-            // RFC 7671 section 10.1.1.
+            // RFC 7671 section 10.1.2.
             warnings.push(format!("{self}: matching type 0 puts the whole data into DNS; prefer 1 (SHA-256)"));
         }
         if self.usage == Usage::DaneEe && self.selector == Selector::Cert {
@@ -195,7 +195,7 @@ impl FromStr for Protocol {
 }
 
 /// What a TLSA speaks for: a port of a host. For SMTP the host is the MX target, not the mail domain
-/// (RFC 7672 section 3.1).
+/// (RFC 7672 section 2.2.3).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Service {
     /// The host.
@@ -245,7 +245,7 @@ pub struct Tlsa {
 
 impl Tlsa {
     /// The record that matches `chain` under `parameters`: the leaf for usages 1 and 3, for usages 0 and 2 the
-    /// leaf's issuer, which must be in the chain since the server has to present it (RFC 7671 section 5.2.1).
+    /// leaf's issuer, which must be in the chain since the server has to present it (RFC 7671 section 5.2.2).
     pub fn from_chain(chain: &Chain, parameters: Parameters) -> Result<Tlsa, Error> {
         let certificate = match parameters.usage {
             Usage::PkixEe | Usage::DaneEe => chain.leaf(),
@@ -263,10 +263,10 @@ impl Tlsa {
         let data_of = |certificate: &Certificate| association(certificate, selector, matching);
         match usage {
             Usage::PkixEe | Usage::DaneEe => data_of(chain.leaf()) == self.data,
-            // A self-signed leaf is its own trust anchor (RFC 7671 section 5.2.2 lets it match).
-            Usage::PkixTa | Usage::DaneTa => chain.certificates().iter().enumerate().any(|(index, certificate)| {
-                (index > 0 || certificate.is_self_issued()) && data_of(certificate) == self.data
-            }),
+            // Never the leaf itself: OpenSSL looks for trust anchors above it only.
+            Usage::PkixTa | Usage::DaneTa => {
+                chain.certificates().iter().skip(1).any(|certificate| data_of(certificate) == self.data)
+            }
         }
     }
 
@@ -292,6 +292,25 @@ impl fmt::Display for Tlsa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.parameters, data_encoding::HEXLOWER.encode(&self.data))
     }
+}
+
+/// The record of a chain ready to be pasted into a zone file, and what to know of it: for `danelaw tlsa`.
+pub fn zone_line(
+    chain: &Chain,
+    parameters: Parameters,
+    service: &Service,
+    ttl: u32,
+) -> Result<(String, Vec<String>), Error> {
+    let mut warnings = parameters.check(service)?;
+    if !chain.covers(&service.host) {
+        let names = match &chain.leaf().dns_names[..] {
+            [] => "no host at all".to_owned(),
+            names => names.join(", "),
+        };
+        warnings.push(format!("the certificate is for {names}, not for {}", service.host.to_host()));
+    }
+    let tlsa = Tlsa::from_chain(chain, parameters)?;
+    Ok((format!("{} {ttl} IN TLSA {tlsa}", service.owner()?), warnings))
 }
 
 /// The selected octets, as the matching type presents them.

@@ -138,6 +138,41 @@ fn certbot_is_read_through_its_live_links_and_never_from_its_archive() {
     assert_eq!(rows(&place, &scan_of(&directory)), expected);
 }
 
+/// Run by the test below, as a user who may read the certificate and not the key.
+#[test]
+#[ignore = "the other half of a_key_that_may_not_be_read_is_a_note"]
+fn scan_as_somebody_else() {
+    let path = std::env::var_os("DANELAW_TEST_SCAN").expect("set by the other half");
+    let scan = scan(&Directory { path: path.into(), ..Directory::default() });
+    assert_eq!((scan.certificates.len(), scan.certificates[0].key_checked), (1, false));
+    let (severity, name, message) = problem(&scan);
+    assert_eq!((severity, name.as_str()), (Severity::Note, "m.key"));
+    assert!(message.contains("no permission"), "{message}");
+}
+
+#[test]
+fn a_key_that_may_not_be_read_is_a_note() {
+    use std::os::unix::process::CommandExt;
+    let place = Place::new();
+    let (certificate, key) = ec("mail.example.org");
+    place.write("m.pem", &certificate);
+    let key = place.write("m.key", &key);
+    fs::set_permissions(&key, Permissions::from_mode(0o000)).expect("mode");
+    fs::set_permissions(place.0.path(), Permissions::from_mode(0o755)).expect("mode");
+    let program = place.0.path().join("test");
+    fs::copy(std::env::current_exe().expect("this program"), &program).expect("copied");
+    let mut other = Command::new(program);
+    other.args(["--exact", "observe::tests::scan_as_somebody_else", "--ignored"]);
+    other.env("DANELAW_TEST_SCAN", place.watched("")).current_dir("/");
+    // Root may read everything, so root becomes nobody.
+    if rustix::process::geteuid().is_root() {
+        other.uid(65534).gid(65534);
+    }
+    let output = other.output().expect("runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
 fn scan_of(directory: &Directory) -> Scan {
     scan(directory)
 }

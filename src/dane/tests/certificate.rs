@@ -2,7 +2,8 @@
 
 use super::{chain, name, pem};
 use crate::dane::certificate::KeyType;
-use crate::dane::{Chain, Error, Parameters, Tlsa};
+use crate::dane::tlsa::zone_line;
+use crate::dane::{Chain, Error, Parameters, Service, Tlsa};
 
 fn parameters(text: &str) -> Parameters {
     text.parse().expect(text)
@@ -132,4 +133,36 @@ fn a_certificate_belongs_to_a_host_by_its_dns_names_alone() {
     assert!(!wildcard.covers(&name("example.org")));
     assert!(!wildcard.covers(&name("a.mail.example.org")));
     assert!(!wildcard.covers(&name("mail.example.net")));
+}
+
+#[test]
+fn the_line_for_a_zone_file_is_ready_to_be_pasted() {
+    let chain = chain(pem!("p256"));
+    let (line, warnings) =
+        zone_line(&chain, Parameters::DEFAULT, &Service::smtp(name("mail.example.org")), 3600).expect("a line");
+    assert_eq!(line, format!("_25._tcp.mail.example.org. 3600 IN TLSA 3 1 1 {}", chain.leaf().spki_sha256()));
+    assert!(warnings.is_empty());
+    let (_, warnings) =
+        zone_line(&chain, Parameters::DEFAULT, &Service::smtp(name("x.example")), 3600).expect("a line");
+    assert!(warnings[0].contains("is for mail.example.org, not for x.example"));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_octets_make_the_parser_panic(octets in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
+        let _ = Chain::parse(&octets);
+        let _ = Chain::parse(&[b"\x30\x82", &octets[..]].concat());
+        let _ = Chain::parse(&[b"-----BEGIN CERTIFICATE-----\n", &octets[..]].concat());
+    }
+
+    #[test]
+    fn a_damaged_certificate_is_an_error_or_another_certificate(at in 0usize..400, octet in proptest::num::u8::ANY) {
+        let mut der = chain(pem!("p256")).leaf().der().to_vec();
+        let at = at % der.len();
+        der[at] = octet;
+        if let Ok(damaged) = Chain::parse(&der) {
+            proptest::prop_assert_eq!(damaged.leaf().der(), &der[..]);
+            proptest::prop_assert!(!damaged.leaf().spki().is_empty());
+        }
+    }
 }

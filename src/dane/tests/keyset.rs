@@ -105,3 +105,12 @@ fn the_operator_can_forget_one() {
     assert!(keyset.forget(&fingerprint));
     assert!(!keyset.forget(&fingerprint));
 }
+
+#[test]
+fn a_chain_out_of_order_is_the_same_one_after_a_restart() {
+    let shuffled = [pem!("intermediate"), pem!("leaf")].concat();
+    let seen = [sighting(&shuffled, "mail.pem")];
+    let keyset = see(see(Keyset::default(), &seen, START), &seen, START + 1);
+    assert_eq!(counts(&keyset), (1, 1));
+    assert!(!keyset.known[0].chain.warnings(0).is_empty());
+}

@@ -2,6 +2,7 @@
 
 mod certificate;
 mod keyset;
+mod laws;
 mod plan;
 mod prerequisites;
 mod publication;

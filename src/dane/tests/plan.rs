@@ -274,3 +274,21 @@ fn a_ttl_that_is_lowered_counts_until_the_caches_have_forgotten_it() {
     assert!(now >= START + 5 * 86_400, "{}", now - START);
     assert_eq!(rdatas(&plan.owners[0]).len(), 1);
 }
+
+#[test]
+fn a_renewal_without_its_issuer_takes_nothing_away() {
+    let mut world = World::new();
+    world.config.server.parameters = vec!["2 1 1".parse().expect("parameters")];
+    let full = [pem!("leaf"), pem!("intermediate")].concat();
+    world.see(&full, FILE);
+    let state = world.plan(&State::default(), START).state;
+    world.see(pem!("rsa-next"), FILE);
+    let plan = world.plan(&state, START + 1);
+    let expected = [rdata(&full, "2 1 1"), rdata(&full, "3 1 1"), rdata(pem!("rsa-next"), "3 1 1")];
+    assert!(expected.iter().all(|rdata| rdatas(&plan.owners[0]).contains(rdata)), "{:?}", plan.owners[0]);
+    assert!(plan.owners[0].explanation.problems[0].contains("needs it in the chain"));
+    // Nor does a setting that is refused; only the flag and the operator's word do.
+    world.config.server.parameters.clear();
+    let plan = world.plan(&plan.state, START + 2);
+    assert!(matches!(plan.owners[0].explanation.status, Status::Served(_)));
+}

@@ -68,6 +68,10 @@ impl World {
         assert!(self.records.remove(&(name(owner), rtype)).is_some(), "{owner} {rtype}");
     }
 
+    pub fn rrset_exists(&self, owner: &str, rtype: Rtype) -> bool {
+        self.records.contains_key(&(name(owner), rtype))
+    }
+
     pub fn see(&mut self, pem: &str, source: &str) {
         self.certificates.seen.retain(|sighting| sighting.source != source);
         self.certificates.seen.push(Sighting { chain: super::chain(pem), source: source.to_owned() });
