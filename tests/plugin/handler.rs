@@ -208,6 +208,11 @@ fn delv_validates_every_kind_of_answer() {
         ("insecure", "DS", "; negative response, fully validated"),
         ("www.child", "A", "; fully validated"),
         ("no.child", "A", "; negative response, fully validated"),
+        ("odd", "MINFO", "; fully validated"),
+        ("odd", "PTR", "; fully validated"),
+        ("odd", "NAPTR", "; fully validated"),
+        ("odd", "SVCB", "; fully validated"),
+        ("odd", "TYPE65281", "; fully validated"),
         ("island", "DS", "; negative response, fully validated"),
         ("www.island", "A", "; unsigned answer"),
     ] {

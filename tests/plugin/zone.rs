@@ -91,7 +91,7 @@ pub fn odd_rdatas() -> Vec<(Rtype, Vec<u8>)> {
     vec![
         (Rtype::PTR, wire("Mixed.Case")),
         (Rtype::HINFO, b"\x03CPU\x02OS".to_vec()),
-        (Rtype(14), with_name(&wire("Rmail"), "Email", &[])),
+        (Rtype::MINFO, with_name(&wire("Rmail"), "Email", &[])),
         (Rtype::RP, with_name(&wire("Admin"), "Text", &[])),
         (Rtype::AFSDB, with_name(&[0, 1], "Afs", &[])),
         (Rtype::SRV, with_name(&[0, 1, 0, 2, 0, 25], "Mail", &[])),
