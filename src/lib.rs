@@ -23,8 +23,23 @@
 //!    hold time, or the operator's word. What can't be checked changes nothing.
 //! 3. **Pure core.** What to publish, what to answer and what to do next are functions of values. Time is an argument.
 
+#[cfg(feature = "server")]
+pub mod act;
 pub mod answer;
+#[cfg(feature = "server")]
+pub mod cli;
+#[cfg(feature = "server")]
+pub mod config;
+pub mod dane;
 pub mod dns;
+#[cfg(feature = "server")]
+pub mod keeper;
 pub mod keys;
+#[cfg(feature = "server")]
+pub mod observe;
 pub mod plugin;
+#[cfg(feature = "server")]
+pub mod serve;
+#[cfg(feature = "server")]
+pub mod store;
 pub mod zone;

@@ -73,9 +73,10 @@ impl<'a> Lookup<'a> {
 
     /// Looks it up and writes the response.
     pub fn run(mut self, message: &mut Message<'_>) {
-        let Some(zone) = self.zone_of_name() else {
-            message.rcode(Rcode::Refused);
-            return;
+        let zone = match self.zone_of_name() {
+            Some(Some(zone)) => zone,
+            Some(None) => return message.rcode(Rcode::ServFail),
+            None => return message.rcode(Rcode::Refused),
         };
         let apex = apex_pointer(self.question_len, zone.origin().as_wire().len());
         if self.chain(Place { zone, apex }, message).is_err() || self.put_authority(message).is_err() {
@@ -88,7 +89,7 @@ impl<'a> Lookup<'a> {
     }
 
     /// A DS lives above the cut, so its question goes to the parent's zone where we have it (RFC 4035 section 3.1.4.1).
-    fn zone_of_name(&self) -> Option<&'a ZoneSnapshot> {
+    fn zone_of_name(&self) -> Option<Option<&'a ZoneSnapshot>> {
         let name = self.name.as_wire();
         if self.qtype == Rtype::DS && name[0] != 0 {
             let above = self.snapshot.zone_of(&name[1 + usize::from(name[0])..]);
@@ -106,7 +107,7 @@ impl<'a> Lookup<'a> {
             let (name, len) = expand(message.written(), target);
             self.name = LowerName::new(&name[..len]);
             self.owner = 0xc000 | target as u16;
-            let Some(zone) = self.zone_of_name() else { return Ok(()) };
+            let Some(Some(zone)) = self.zone_of_name() else { return Ok(()) };
             if !std::ptr::eq(zone, place.zone) {
                 let Some(at) = suffix_at(message.written(), target, len - zone.origin().as_wire().len()) else {
                     return Ok(());
@@ -172,7 +173,7 @@ impl<'a> Lookup<'a> {
         let zone = place.zone;
         message.authoritative();
         let cname = zone.set(node, Rtype::CNAME).filter(|_| !matches!(self.qtype, Rtype::CNAME | Rtype::ANY));
-        if cname.is_some_and(|cname| self.closes_loop(cname)) {
+        if cname.is_some_and(|cname| self.closes_loop(cname, expanded.is_some())) {
             return Ok(Step::Done);
         }
         let answered = match (self.qtype, cname) {
@@ -209,15 +210,20 @@ impl<'a> Lookup<'a> {
         Ok(Step::Done)
     }
 
-    fn closes_loop(&mut self, cname: &'a Set) -> bool {
+    /// Whether a CNAME was followed from this very name before. A wildcard's comes a second time under the name of its own target.
+    fn closes_loop(&mut self, cname: &'a Set, expanded: bool) -> bool {
+        let mut again = if expanded { 2 } else { 1 };
         for slot in &mut self.followed {
             match slot {
-                Some(followed) if std::ptr::eq(*followed, cname) => return true,
+                Some(followed) if std::ptr::eq(*followed, cname) => again -= 1,
                 Some(_) => {}
                 None => {
                     *slot = Some(cname);
                     return false;
                 }
+            }
+            if again == 0 {
+                return true;
             }
         }
         true

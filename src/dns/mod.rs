@@ -4,10 +4,12 @@
 
 pub mod dnssec;
 pub mod header;
+pub mod mailtext;
 pub mod name;
 pub mod rdata;
 pub mod record;
 pub mod rtype;
+pub mod text;
 
 pub use name::{Name, NameError};
 pub use record::{RRset, Rdata, Record};

@@ -11,14 +11,14 @@ pub use zone_key::{KeyError, ZoneKey, file_name};
 use crate::dns::dnssec::Signer;
 use crate::dns::{Name, RRset, Rtype, dnssec};
 
-/// TTL of DNSKEY, CDS and CDNSKEY in seconds.
+/// The default TTL of DNSKEY, CDS and CDNSKEY in seconds.
 pub const KEY_TTL: u32 = 3600;
 
 /// The apex RRsets that speak of the zone's keys: DNSKEY, and CDS and CDNSKEY if asked (RFC 7344 section 3; each DNSKEY
 /// here is a CSK, so all of them stand in all three).
-pub fn apex_rrsets(zone: &Name, keys: &[&dyn Signer], with_cds: bool) -> Vec<RRset> {
+pub fn apex_rrsets(zone: &Name, keys: &[&dyn Signer], ttl: u32, with_cds: bool) -> Vec<RRset> {
     let collect = |rtype, rdata: &dyn Fn(&[u8]) -> Box<[u8]>| {
-        let mut rrset = RRset { rtype, ttl: KEY_TTL, rdatas: Vec::new() };
+        let mut rrset = RRset { rtype, ttl, rdatas: Vec::new() };
         for key in keys {
             rrset.insert(rdata(key.dnskey()));
         }

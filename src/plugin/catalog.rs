@@ -81,7 +81,7 @@ impl DaneZone {
         let snapshot = self.snapshot.load();
         let mut apex = Vec::new();
         message::wire(&self.origin, &mut apex);
-        if snapshot.zone_of(&apex)?.origin().as_wire().len() != apex.len() {
+        if snapshot.zone_of(&apex)??.origin().as_wire().len() != apex.len() {
             return None;
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());

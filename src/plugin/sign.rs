@@ -58,7 +58,7 @@ impl ZoneSigner {
         let signers: Vec<&dyn Signer> = self.keys.iter().map(|key| key as &dyn Signer).collect();
         let mut contents = contents.clone();
         let apex = contents.origin().clone();
-        for rrset in keys::apex_rrsets(&apex, &signers, self.with_cds) {
+        for rrset in keys::apex_rrsets(&apex, &signers, keys::KEY_TTL, self.with_cds) {
             contents.replace(&apex, rrset);
         }
         let draft = Draft::signed(&contents, &signers, &self.kept, self.policy, now)?;

@@ -21,8 +21,11 @@ pub const QUESTION_POINTER: u16 = 0xc000 | HEADER as u16;
 /// All zones that are served at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    zones: HashMap<Box<[u8]>, Arc<ZoneSnapshot>>,
+    zones: HashMap<Box<[u8]>, Loaded>,
 }
+
+/// A zone that is ours, and its contents if there are any to serve.
+type Loaded = Option<Arc<ZoneSnapshot>>;
 
 /// One zone as wire bytes. Its arena holds names, RRsets and signatures; all else are offsets into it.
 #[derive(Debug)]
@@ -100,18 +103,22 @@ pub enum LayoutError {
 }
 
 impl Snapshot {
-    /// A snapshot of these zones; of two with one apex the later counts.
-    pub fn new(zones: impl IntoIterator<Item = Arc<ZoneSnapshot>>) -> Snapshot {
-        let keyed = zones.into_iter().map(|zone| (zone.origin.to_lowercase().as_wire().into(), zone));
-        Snapshot { zones: keyed.collect() }
+    /// A snapshot of these zones; of two with one apex the later counts. `broken` are the apexes of zones that are ours and have no good
+    /// version: their names are answered SERVFAIL, so that a resolver asks another server.
+    pub fn new(zones: impl IntoIterator<Item = Arc<ZoneSnapshot>>, broken: impl IntoIterator<Item = Name>) -> Snapshot {
+        let key = |origin: &Name| -> Box<[u8]> { origin.to_lowercase().as_wire().into() };
+        let mut keyed: HashMap<_, Loaded> = broken.into_iter().map(|origin| (key(&origin), None)).collect();
+        keyed.extend(zones.into_iter().map(|zone| (key(&zone.origin), Some(zone))));
+        Snapshot { zones: keyed }
     }
 
-    /// The zone whose apex is nearest above `name`, or `name` itself. `name` is wire form in lower case.
-    pub fn zone_of(&self, name: &[u8]) -> Option<&ZoneSnapshot> {
+    /// The zone whose apex is nearest above `name`, or `name` itself; `Some(None)` where it has no good version. `name` is wire form in
+    /// lower case.
+    pub fn zone_of(&self, name: &[u8]) -> Option<Option<&ZoneSnapshot>> {
         let mut at = 0;
         loop {
             if let Some(zone) = self.zones.get(&name[at..]) {
-                return Some(zone);
+                return Some(zone.as_deref());
             }
             match name[at] {
                 0 => return None,
@@ -120,9 +127,9 @@ impl Snapshot {
         }
     }
 
-    /// The zones, in no order.
+    /// The zones that are served, in no order.
     pub fn zones(&self) -> impl Iterator<Item = &Arc<ZoneSnapshot>> {
-        self.zones.values()
+        self.zones.values().flatten()
     }
 }
 

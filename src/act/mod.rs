@@ -1,0 +1,3 @@
+//! Decisions become changes of the world. Each may be repeated after a crash, so each is idempotent.
+
+pub mod keys;

@@ -1,0 +1,211 @@
+//! The command line as it is typed. What the values mean together is checked by the configuration and the commands.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::dns::Name;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, nothing found
+  1  findings, or the command failed
+  2  wrong arguments or configuration";
+
+/// An authoritative DNS server that signs its zones and keeps TLSA records true to the mail server's certificate.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "danelaw", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+pub struct Args {
+    /// The configuration [default: danelaw.toml here, else /etc/danelaw/danelaw.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// A command and its arguments.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Serve the zones until a signal ends it
+    Serve(Serve),
+    /// Write a mail zone and a commented configuration for a domain
+    Init(Init),
+    /// Look for mistakes in zone files and configuration
+    Check(Check),
+    /// Print the TLSA record of a certificate
+    Tlsa(Tlsa),
+    /// Print the DS records that the parent zone needs
+    Ds(Zone),
+    /// Look at a zone
+    #[command(subcommand)]
+    Zone(ZoneCommand),
+    /// DNSSEC keys
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Ask the running daemon how everything is
+    Status(Plain),
+    /// Ask the running daemon why a host's TLSA is served or withheld
+    Explain(Host),
+    /// Take a host's TLSA away until `restore`
+    Withdraw(Host),
+    /// Publish a host's TLSA again once its prerequisites hold
+    Restore(Host),
+    /// Make the running daemon read everything again
+    Reload(Plain),
+}
+
+/// `serve`
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Serve {
+    /// Addresses to listen on in place of the configuration's; port 0 takes a free one
+    #[arg(long, value_name = "ADDR:PORT", num_args = 1.., value_delimiter = ',')]
+    pub listen: Vec<SocketAddr>,
+    /// The zones folder in place of the configuration's
+    #[arg(long, value_name = "DIR")]
+    pub zones: Option<PathBuf>,
+    /// Write the addresses into this file, one a line, once queries are answered
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+    /// Keep keys and state in memory: for tests. Nothing can be handed to a parent zone
+    #[arg(long)]
+    pub ephemeral: bool,
+}
+
+impl Serve {
+    /// What of it goes into the configuration.
+    pub fn overrides(&self) -> crate::config::Overrides {
+        crate::config::Overrides { listen: self.listen.clone(), zones: self.zones.clone() }
+    }
+}
+
+/// `init`
+#[derive(Clone, Debug, clap::Args)]
+pub struct Init {
+    /// The mail domain, such as example.org
+    pub domain: String,
+    /// A public address of this server; IPv4 and IPv6, as many as there are
+    #[arg(long = "address", value_name = "IP", required = true, num_args = 1.., value_delimiter = ',')]
+    pub addresses: Vec<IpAddr>,
+    /// The DKIM record as opendkim-genkey or rspamadm wrote it
+    #[arg(long, value_name = "FILE")]
+    pub dkim: Option<PathBuf>,
+    /// The folder to write into
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub folder: PathBuf,
+}
+
+/// `check`
+#[derive(Clone, Debug, clap::Args)]
+pub struct Check {
+    /// Zones by name, or zone files [default: all]
+    pub zones: Vec<String>,
+    /// JSON in place of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tlsa`
+#[derive(Clone, Debug, clap::Args)]
+pub struct Tlsa {
+    /// A PEM or DER file; its first certificate counts, and the chain after it for usage 2
+    pub certificate: PathBuf,
+    /// 3 DANE-EE, 2 DANE-TA
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=3))]
+    pub usage: u8,
+    /// 1 the public key, 0 the whole certificate
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
+    pub selector: u8,
+    /// 1 SHA-256, 2 SHA-512, 0 no hash
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=2))]
+    pub matching: u8,
+    /// The port in the owner
+    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: u16,
+    /// The host in the owner [default: the certificate's names]
+    #[arg(long)]
+    pub host: Option<Name>,
+}
+
+/// A command about one zone.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Zone {
+    /// The zone's name
+    pub zone: Name,
+}
+
+/// `zone ...`
+#[derive(Clone, Debug, Subcommand)]
+pub enum ZoneCommand {
+    /// Print the signed zone as a zone file
+    Dump(Zone),
+}
+
+/// `keys ...`
+#[derive(Clone, Debug, Subcommand)]
+pub enum KeysCommand {
+    /// List the keys
+    List(KeysList),
+    /// Make a key for a zone that has none
+    Generate(Zone),
+}
+
+/// `keys list`
+#[derive(Clone, Debug, clap::Args)]
+pub struct KeysList {
+    /// Of this zone only
+    pub zone: Option<Name>,
+    /// JSON in place of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A command without arguments of its own.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Plain {
+    /// JSON in place of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A command about one host.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Host {
+    /// The MX or service host, such as mail.example.org
+    pub host: Name,
+    /// JSON in place of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent_and_tells_its_exit_codes() {
+        Args::command().debug_assert();
+        assert!(Args::command().render_help().to_string().contains("2  wrong arguments or configuration"));
+    }
+
+    #[test]
+    fn arguments_are_read() {
+        let args = ["danelaw", "serve", "--listen", "127.0.0.1:0", "[::1]:53", "--ephemeral", "--config", "c.toml"];
+        let args = Args::try_parse_from(args).unwrap();
+        assert_eq!(args.config, Some("c.toml".into()));
+        let Command::Serve(serve) = args.command else { panic!("serve") };
+        assert_eq!((serve.overrides().listen.len(), serve.ephemeral), (2, true));
+        for wrong in [
+            &["serve", "--listen", "127.0.0.1"][..],
+            &["explain", "a..b"],
+            &["tlsa", "c.pem", "--usage", "4"],
+            &["tlsa", "c.pem", "--port", "0"],
+            &["init", "example.org"],
+        ] {
+            let error = Args::try_parse_from(std::iter::once(&"danelaw").chain(wrong)).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The commands: a file for each. This one finds the configuration, runs the command, and turns what came of it into
+//! an exit code. What a command decides, it asks the other rooms.
+
+pub mod args;
+pub mod ask;
+pub mod init;
+pub mod log;
+pub mod output;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::config::{Config, ConfigErrors, FILE_NAME};
+use crate::serve::ServeError;
+use crate::serve::control::ControlError;
+use crate::store::StoreError;
+
+use args::{Args, Command};
+use output::Output;
+
+/// Where the configuration is when the working folder has none.
+const SYSTEM_FILE: &str = "/etc/danelaw/danelaw.toml";
+
+/// What a command that ran came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Exit code 0.
+    Done,
+    /// Exit code 1: it ran, and found something that has to be looked at.
+    Findings,
+}
+
+/// Why a command didn't run to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The configuration is wrong: exit code 2.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// An argument is wrong in a way that only the command sees: exit code 2.
+    #[error("{0}")]
+    Usage(String),
+    /// The daemon can't be asked, or refuses.
+    #[error("{0}")]
+    Control(#[from] ControlError),
+    /// The store can't be opened or written.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The sockets can't be had.
+    #[error("{0}")]
+    Serve(#[from] ServeError),
+    /// A file can't be read or written, and why.
+    #[error("{0}")]
+    File(String),
+    /// Standard output can't be written. A closed pipe is no error: the reader has seen enough.
+    #[error("writing the output: {0}")]
+    Output(#[source] std::io::Error),
+    /// What a command found wrong, in words.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl CliError {
+    /// 2 for arguments and configuration, 1 for all else; see `danelaw --help`.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            CliError::Config(_) | CliError::Usage(_) => 2,
+            CliError::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
+            _ => 1,
+        }
+    }
+}
+
+/// Runs the command and says on standard error what went wrong.
+pub fn main(args: &Args) -> ExitCode {
+    let mut out = Output::stdout();
+    let outcome = run(args, &mut out).and_then(|outcome| out.finish().map(|()| outcome));
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Findings) => ExitCode::from(1),
+        Err(error) => {
+            let code = error.exit_code();
+            if code != 0 {
+                output::complain(&error.to_string());
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run(args: &Args, out: &mut Output) -> Result<Outcome, CliError> {
+    match &args.command {
+        Command::Init(init) => init::run(init, out),
+        Command::Status(_) | Command::Explain(_) | Command::Withdraw(_) | Command::Restore(_) | Command::Reload(_) => {
+            ask::run(&load(args.config.as_deref())?, &args.command, out)
+        }
+        Command::Serve(_)
+        | Command::Check(_)
+        | Command::Tlsa(_)
+        | Command::Ds(_)
+        | Command::Zone(_)
+        | Command::Keys(_) => Err(CliError::Failed("this command is not built in yet".to_owned())),
+    }
+}
+
+/// The configuration that `--config` names; else danelaw.toml of the working folder, or its zones folder with the
+/// defaults; else /etc/danelaw/danelaw.toml; else the defaults.
+pub fn load(file: Option<&Path>) -> Result<Config, CliError> {
+    let here = Path::new(".");
+    let system = Path::new(SYSTEM_FILE);
+    match file {
+        Some(file) => Ok(Config::load(file)?),
+        None if !here.join(FILE_NAME).exists() && !here.join("zones").is_dir() && system.exists() => {
+            Ok(Config::load(system)?)
+        }
+        None => Ok(Config::load_in(here)?),
+    }
+}

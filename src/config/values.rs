@@ -1,0 +1,188 @@
+//! The checked values of danelaw.toml, with their defaults: the strong ones.
+
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::dane::DaneConfig;
+use crate::dane::config::{ServiceConfig, ZoneDane};
+use crate::dns::Name;
+pub use crate::dns::dnssec::Algorithm;
+
+/// The whole checked configuration. Paths are absolute or relative to where the process started, never to the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The file it was read from; none when there was no file.
+    pub file: Option<PathBuf>,
+    /// The folder that relative paths of the file start from.
+    pub folder: PathBuf,
+    /// Where `*.zone` files are.
+    pub zones: PathBuf,
+    /// Where DNSSEC keys are.
+    pub keys: PathBuf,
+    /// Where the store and the images are.
+    pub state: PathBuf,
+    /// Where to listen, UDP and TCP each; never empty.
+    pub listen: Vec<SocketAddr>,
+    /// Addresses of this mail server.
+    pub addresses: Vec<IpAddr>,
+    /// The control socket's path.
+    pub control_socket: PathBuf,
+    /// `[dane]`
+    pub dane: ZoneDane,
+    /// `[signing]`
+    pub signing: SigningConfig,
+    /// `[[certificates]]`, in the file's order.
+    pub certificates: Vec<CertificateFolder>,
+    /// `[[service]]`, in the file's order.
+    pub services: Vec<ServiceConfig>,
+    /// `[zone."..."]`, overrides applied. Ask [`Config::zone`].
+    pub overrides: Vec<ZoneConfig>,
+    /// `[example]`: hosts for which a self-signed certificate is made at start, in the first certificate folder.
+    /// Every listener is loopback and every host reserved when this is not empty.
+    pub example_certificates: Vec<Name>,
+}
+
+impl Config {
+    /// What holds for one zone.
+    pub fn zone(&self, origin: &Name) -> ZoneConfig {
+        self.overrides.iter().find(|zone| zone.origin == *origin).cloned().unwrap_or_else(|| ZoneConfig {
+            origin: origin.clone(),
+            file: None,
+            signing: self.signing.clone(),
+            dane: self.dane.clone(),
+        })
+    }
+
+    /// What the DANE room goes by.
+    pub fn dane_rules(&self) -> DaneConfig {
+        let addressed = |dane: &ZoneDane| ZoneDane { addresses: self.addresses.clone(), ..dane.clone() };
+        DaneConfig {
+            server: addressed(&self.dane),
+            zones: self.overrides.iter().map(|zone| (zone.origin.clone(), addressed(&zone.dane))).collect(),
+            services: self.services.clone(),
+        }
+    }
+}
+
+/// One zone's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZoneConfig {
+    /// The apex.
+    pub origin: Name,
+    /// The zone file when it isn't `<zones>/<origin>.zone`.
+    pub file: Option<PathBuf>,
+    /// How it is signed.
+    pub signing: SigningConfig,
+    /// Its DANE settings; `enabled` is false when it isn't signed.
+    pub dane: ZoneDane,
+}
+
+/// Whether a zone is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SigningMode {
+    /// With one key that is KSK and ZSK in one.
+    Csk,
+    /// Not at all.
+    None,
+}
+
+/// `[signing]`, of the server or of one zone. Times in seconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SigningConfig {
+    /// Whether and how.
+    pub mode: SigningMode,
+    /// The algorithm of new keys.
+    pub algorithm: Algorithm,
+    /// Whether CDS and CDNSKEY are published (RFC 7344, RFC 8078).
+    pub cds: bool,
+    /// How long a signature is valid from now on.
+    pub validity: u64,
+    /// A signature with less than this left is made again.
+    pub refresh: u64,
+    /// Refreshes are spread over this time.
+    pub jitter: u64,
+    /// TTL of DNSKEY, CDS and CDNSKEY.
+    pub dnskey_ttl: u32,
+}
+
+impl Default for SigningConfig {
+    fn default() -> SigningConfig {
+        SigningConfig {
+            mode: SigningMode::Csk,
+            algorithm: Algorithm::EcdsaP256Sha256,
+            cds: true,
+            validity: 14 * 86_400,
+            refresh: 6 * 86_400,
+            jitter: 86_400,
+            dnskey_ttl: 3600,
+        }
+    }
+}
+
+/// One `[[certificates]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFolder {
+    /// The watched folder.
+    pub path: PathBuf,
+    /// Whether the MTA reads what we install, or the client's own folder.
+    pub mode: CertificateMode,
+    /// Further folders that its symlinks may lead into.
+    pub roots: Vec<PathBuf>,
+}
+
+/// Where the MTA reads its certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateMode {
+    /// From `deployed/`, which danelaw alone changes.
+    Staged,
+    /// From this very folder: a new certificate is live before danelaw sees it.
+    Observed,
+}
+
+/// Reads `90s`, `1h30m`, `2w`, or plain seconds.
+pub fn parse_duration(text: &str) -> Option<u64> {
+    let mut total = 0u64;
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.len() - rest.trim_start_matches(|character: char| character.is_ascii_digit()).len();
+        let number: u64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let unit = match rest.chars().next() {
+            None if digits == text.trim().len() => 1,
+            Some('s') => 1,
+            Some('m') => 60,
+            Some('h') => 3600,
+            Some('d') => 86_400,
+            Some('w') => 604_800,
+            _ => return None,
+        };
+        rest = rest.get(1..).unwrap_or("");
+        total = total.checked_add(number.checked_mul(unit)?)?;
+    }
+    Some(total)
+}
+
+/// The shortest way to write so many seconds.
+pub fn show_duration(seconds: u64) -> String {
+    let mut rest = seconds;
+    let mut text = String::new();
+    for (unit, letter) in [(604_800, 'w'), (86_400, 'd'), (3600, 'h'), (60, 'm'), (1, 's')] {
+        if rest >= unit {
+            text.push_str(&format!("{}{letter}", rest / unit));
+            rest %= unit;
+        }
+    }
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
+/// Whether a name can never be anybody's on the Internet (RFC 2606, RFC 6761): what examples may use.
+pub fn is_reserved(name: &Name) -> bool {
+    ["test", "example", "invalid", "localhost", "example.com", "example.net", "example.org"]
+        .iter()
+        .filter_map(|reserved| reserved.parse::<Name>().ok())
+        .any(|reserved| name.is_at_or_below(&reserved))
+}

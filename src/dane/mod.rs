@@ -1,0 +1,33 @@
+//! From certificates to TLSA: which records a chain yields, which prerequisites hold, what is published and until when.
+//!
+//! Pure: certificates, served zones, configuration and the time are handed in; nothing here opens a file, asks a clock
+//! or writes a log. The way through it:
+//!
+//! ```text
+//! certificates seen ─ keyset::step ──────┐
+//! served zones ─ checks::assess ──┼─ publication::step ─ plan::plan ─ RRsets, explanations, next wake-up, state
+//! configuration, operator's word ────────┘
+//! ```
+
+pub mod certificate;
+pub mod checks;
+pub mod config;
+pub mod elapsed;
+pub mod error;
+pub mod explain;
+pub mod keyset;
+mod pem;
+pub mod plan;
+pub mod prerequisites;
+pub mod publication;
+pub mod state;
+pub mod tlsa;
+
+pub use certificate::Chain;
+pub use config::DaneConfig;
+pub use error::Error;
+pub use plan::{Plan, plan};
+pub use tlsa::{Parameters, Protocol, Service, Tlsa};
+
+#[cfg(test)]
+mod tests;

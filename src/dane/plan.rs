@@ -1,0 +1,395 @@
+//! Puts the room together: which TLSA RRset each owner gets, why, from which certificate, and what is remembered.
+//!
+//! Hand-written TLSA records in a zone file are served as they stand and nothing is synthesised beside them. They are
+//! in conflict when, for one of their {usage, selector, matching type}, a current certificate of the host matches none of
+//! them (RFC 7671 section 8): an error that names both sides.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::dns::{Name, RRset, Rtype, Timestamp};
+
+use super::certificate::Chain;
+use super::checks::{self, Context};
+use super::config::{DaneConfig, ZoneDane};
+use super::explain::{Explanation, Record, Source, SourceStatus, Status};
+use super::keyset::{self, Changes, Keyset, Known, Sightings};
+use super::prerequisites::{Assessment, Readiness, Served, Verdict};
+use super::publication::{self, Decision, Publication};
+use super::state::State;
+use super::tlsa::{Parameters, Service, Tlsa};
+
+/// More records than this in an RRset and big senders stop reading it.
+pub const MAX_RECORDS: usize = 12;
+
+/// Everything a plan depends on, but for the state.
+#[derive(Clone, Copy)]
+pub struct Input<'a> {
+    /// The served zones, without synthesised records.
+    pub served: &'a dyn Served,
+    /// The configuration.
+    pub config: &'a DaneConfig,
+    /// What was seen in the certificate directories.
+    pub certificates: &'a Sightings,
+    /// Whether a TXT value is a usable DKIM key; if not, why.
+    pub dkim_ok: &'a dyn Fn(&[u8]) -> Result<(), String>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// What comes out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// One for each TLSA owner that is known of, in canonical order.
+    pub owners: Vec<Planned>,
+    /// What changed in the certificates of each host.
+    pub changes: BTreeMap<Name, Changes>,
+    /// What must be stored before the RRsets go out.
+    pub state: State,
+    /// When to plan again at the latest; none when only a change of the facts can change anything.
+    pub next: Option<Timestamp>,
+}
+
+/// One TLSA owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// The owner.
+    pub owner: Name,
+    /// The apex of the served zone that it goes into; none where that zone is not ours.
+    pub zone: Option<Name>,
+    /// The RRset to put in; none when nothing is to be synthesised there.
+    pub rrset: Option<RRset>,
+    /// Why.
+    pub explanation: Explanation,
+}
+
+/// A service that may get a TLSA.
+struct Task {
+    owner: Name,
+    service: Service,
+    domains: Vec<Name>,
+    parameters: Option<Vec<Parameters>>,
+    ttl: Option<u32>,
+}
+
+/// Plans. Pure: the same input and state give the same plan.
+pub fn plan(input: Input<'_>, mut state: State) -> Plan {
+    let tasks = tasks(input, &state);
+    let mut next = None;
+    let mut changes = BTreeMap::new();
+    for (host, retention) in retentions(input, &state, &tasks) {
+        let keyset = state.keysets.remove(&host).unwrap_or_default();
+        let (keyset, changed) = step_keyset(input, &host, keyset, retention);
+        sooner(&mut next, keyset.next(retention));
+        if changed != Changes::default() {
+            changes.insert(host.clone(), changed);
+        }
+        if !keyset.known.is_empty() {
+            state.keysets.insert(host, keyset);
+        }
+    }
+    let mut verdicts = BTreeMap::new();
+    let mut owners = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        let planned = plan_owner(input, &mut state, &mut verdicts, task);
+        sooner(&mut next, planned.explanation.next);
+        owners.push(planned);
+    }
+    state.verdicts = verdicts;
+    // A service that is configured no longer is forgotten; what the operator withdrew is not.
+    state.publications.retain(|owner, publication| {
+        let planned = owners.binary_search_by(|planned: &Planned| planned.owner.cmp(owner)).is_ok();
+        planned || publication.withdrawn_by_operator
+    });
+    Plan { owners, changes, state, next }
+}
+
+fn sooner(next: &mut Option<Timestamp>, candidate: Option<Timestamp>) {
+    *next = next.iter().copied().chain(candidate).min();
+}
+
+/// Port 25 of every MX host, the configured services, and what was planned before: an owner that lost its MX still has
+/// a publication to be looked after.
+fn tasks(input: Input<'_>, state: &State) -> Vec<Task> {
+    let mut tasks: BTreeMap<Name, Task> = BTreeMap::new();
+    let mut add = |service: Service, domains: Vec<Name>| -> Option<Name> {
+        let owner = service.owner().ok()?;
+        let task = Task { owner: owner.clone(), service, domains, parameters: None, ttl: None };
+        tasks.entry(owner.clone()).or_insert(task);
+        Some(owner)
+    };
+    for (host, domains) in checks::mail_hosts(input.served) {
+        add(Service::smtp(host), domains);
+    }
+    let configured: Vec<_> =
+        input.config.services.iter().filter_map(|config| Some((add(config.service(), Vec::new())?, config))).collect();
+    for (owner, publication) in &state.publications {
+        // A configured service that is configured no longer is the operator's word, an MX that is gone is not.
+        let service = Service::from_owner(owner).filter(Service::is_smtp);
+        if let Some(service) = service.filter(|_| publication.phase != publication::Phase::Never) {
+            add(service, Vec::new());
+        }
+    }
+    for (owner, config) in configured {
+        if let Some(task) = tasks.get_mut(&owner) {
+            task.parameters.clone_from(&config.parameters);
+            task.ttl = config.ttl;
+        }
+    }
+    tasks.into_values().collect()
+}
+
+/// The hosts in zones of ours, each with how long an old record stays in seconds: the longest of its services.
+fn retentions(input: Input<'_>, state: &State, tasks: &[Task]) -> BTreeMap<Name, u64> {
+    let mut hosts = BTreeMap::new();
+    for task in tasks {
+        if let Some(apex) = input.served.zone_of(&task.service.host) {
+            let config = input.config.zone(&apex);
+            let retention = hosts.entry(task.service.host.clone()).or_insert(0);
+            // A set that was published with a longer TTL may still be in caches.
+            let cached = state.publications.get(&task.owner).and_then(|publication| publication.cached);
+            let ttl = task.ttl.unwrap_or(config.ttl).max(cached.map_or(0, |cached| cached.ttl));
+            *retention = config.retention(ttl).max(*retention);
+        }
+    }
+    hosts
+}
+
+fn step_keyset(input: Input<'_>, host: &Name, keyset: Keyset, retention: u64) -> (Keyset, Changes) {
+    let Sightings { seen, waiting } = input.certificates;
+    let is_ours = |chain: &Chain, source: &str| chain.covers(host) || keyset.claims_source(source);
+    let own: Vec<_> = seen.iter().filter(|sighting| is_ours(&sighting.chain, &sighting.source)).collect();
+    keyset::step(keyset, &own, waiting, retention, input.now)
+}
+
+/// One owner while it is planned.
+struct Site<'a> {
+    input: Input<'a>,
+    config: ZoneDane,
+    task: Task,
+    keyset: Keyset,
+    explanation: Explanation,
+}
+
+/// A record, and which of the known chains it comes from.
+struct Made {
+    tlsa: Tlsa,
+    from: Vec<usize>,
+}
+
+fn plan_owner(
+    input: Input<'_>,
+    state: &mut State,
+    verdicts: &mut BTreeMap<String, (Verdict, Timestamp)>,
+    task: Task,
+) -> Planned {
+    let Some(apex) = input.served.zone_of(&task.owner) else { return not_ours(task) };
+    let owner = task.owner.clone();
+    let keyset = state.keysets.get(&task.service.host).cloned().unwrap_or_default();
+    let explanation = Explanation::new(&owner, &task.service.host, Some(&apex));
+    let mut site = Site { input, config: input.config.zone(&apex), task, keyset, explanation };
+    site.explanation.assessments = site.assess();
+    remember(&mut site.explanation.assessments, &state.verdicts, verdicts);
+    let records = site.records();
+
+    let before = state.publications.remove(&owner).unwrap_or_else(|| Publication::new(input.now));
+    if site.is_taken(&records) {
+        state.publications.insert(owner.clone(), before);
+        return Planned { owner, zone: Some(apex), rrset: None, explanation: site.explanation };
+    }
+    let readiness = Readiness::of(&site.explanation.assessments);
+    let step = publication::Input {
+        enabled: site.config.enabled,
+        records: !records.is_empty(),
+        readiness: &readiness,
+        hold: site.config.hold,
+    };
+    let (mut publication, decision) = publication::step(before, &step, input.now);
+    if decision.publish {
+        publication.note_ttl(site.ttl(), input.now);
+    }
+    site.explanation.since = Some(publication.since);
+    state.publications.insert(owner.clone(), publication);
+    let rrset = site.decided(decision, records);
+    Planned { owner, zone: Some(apex), rrset, explanation: site.explanation }
+}
+
+fn not_ours(task: Task) -> Planned {
+    let mut explanation = Explanation::new(&task.owner, &task.service.host, None);
+    explanation.status = Status::NotOurs;
+    explanation.todo.push(format!(
+        "whoever serves the zone of {} has to publish {} TLSA; it is not served here",
+        task.service.host.to_host(),
+        task.owner
+    ));
+    Planned { owner: task.owner, zone: None, rrset: None, explanation }
+}
+
+/// Carries over since when each verdict stands.
+fn remember(
+    assessments: &mut [Assessment],
+    before: &BTreeMap<String, (Verdict, Timestamp)>,
+    after: &mut BTreeMap<String, (Verdict, Timestamp)>,
+) {
+    for Assessment { domain, host, findings } in assessments {
+        for finding in findings {
+            let domain = domain.as_ref().map(Name::to_lowercase).map(|domain| domain.to_string()).unwrap_or_default();
+            let key = format!("{domain} {} {}", host.to_lowercase(), finding.prerequisite);
+            if let Some((verdict, since)) = before.get(&key)
+                && *verdict == finding.verdict
+            {
+                finding.since = *since;
+            }
+            after.insert(key, (finding.verdict, finding.since));
+        }
+    }
+}
+
+impl Site<'_> {
+    /// The TTL of the RRset in seconds.
+    fn ttl(&self) -> u32 {
+        self.task.ttl.unwrap_or(self.config.ttl)
+    }
+
+    fn assess(&self) -> Vec<Assessment> {
+        let Input { served, config, dkim_ok, now, .. } = self.input;
+        let context = Context { served, config, dkim_ok, now };
+        let host = &self.task.service.host;
+        if self.task.service.is_smtp() {
+            self.task.domains.iter().map(|domain| checks::assess(context, domain, host)).collect()
+        } else {
+            vec![checks::assess_service(context, host)]
+        }
+    }
+
+    /// The records of every known chain under every parameter set, without duplicates, in canonical order. A set that
+    /// can't be made for each of the current chains is left out whole: RFC 7671 section 8 wants a match for every
+    /// {usage, selector, matching type} that is published, whichever chain is presented.
+    fn records(&mut self) -> Vec<Made> {
+        let mut made: BTreeMap<Tlsa, Vec<usize>> = BTreeMap::new();
+        let sets: BTreeSet<Parameters> =
+            self.task.parameters.as_ref().unwrap_or(&self.config.parameters).iter().copied().collect();
+        for parameters in sets {
+            match self.records_under(parameters) {
+                Ok(records) => records.into_iter().for_each(|(index, tlsa)| made.entry(tlsa).or_default().push(index)),
+                Err(problem) => self.explanation.problems.push(problem),
+            }
+        }
+        if made.len() > MAX_RECORDS {
+            self.explanation.warnings.push(format!(
+                "{} records; big senders handle about {MAX_RECORDS}: use fewer parameter sets or certificates",
+                made.len()
+            ));
+        }
+        made.into_iter().map(|(tlsa, from)| Made { tlsa, from }).collect()
+    }
+
+    fn records_under(&mut self, parameters: Parameters) -> Result<Vec<(usize, Tlsa)>, String> {
+        let warnings = parameters.check(&self.task.service).map_err(|error| error.to_string())?;
+        self.explanation.warnings.extend(warnings);
+        let mut records = Vec::new();
+        for (index, known) in self.keyset.known.iter().enumerate() {
+            match Tlsa::from_chain(&known.chain, parameters) {
+                Ok(tlsa) => records.push((index, tlsa)),
+                Err(error) if known.old.is_none() => {
+                    return Err(format!("{}: {error}; no record with {parameters} is published", known.source));
+                }
+                // An old chain is on its way out; what can't be made of it was not published for it either.
+                Err(_) => {}
+            }
+        }
+        Ok(records)
+    }
+
+    /// Whether the owner holds something of the zone file's own, so that nothing is synthesised.
+    fn is_taken(&mut self, records: &[Made]) -> bool {
+        let served = self.input.served;
+        let owner = &self.task.owner;
+        if let Some(cname) = served.rrset(owner, Rtype::CNAME) {
+            // RFC 7671 section 7: an alias to a shared TLSA is fine, and nothing may stand beside it (RFC 1034 section 3.6.2).
+            let target =
+                cname.rdatas.first().and_then(|target| Name::from_wire(target).ok()).unwrap_or_else(Name::root);
+            self.explanation.status = Status::Alias { target };
+            return true;
+        }
+        let Some(hand_written) = served.rrset(owner, Rtype::TLSA) else { return false };
+        self.explanation.records = hand_written.rdatas.iter().map(|rdata| Record::hand_written(rdata)).collect();
+        let stray = if self.config.enabled {
+            self.keyset.current().find(|known| !satisfied(hand_written, &known.chain))
+        } else {
+            None
+        };
+        self.explanation.status = Status::HandWritten { conflict: stray.is_some() };
+        if let Some(known) = stray {
+            let texts = |records: Vec<String>| records.join(" | ");
+            self.explanation.problems.push(format!(
+                "conflict at {owner}: the TLSA in the zone file ({}) does not match the certificate in {}, which yields ({}): take the hand-written TLSA out or correct it; until then it is served as it stands",
+                texts(self.explanation.records.iter().map(|record| record.text.clone()).collect()),
+                known.source,
+                texts(records.iter().map(|made| made.tlsa.to_string()).collect()),
+            ));
+        }
+        true
+    }
+
+    /// Turns the decision into the RRset and the rest of the explanation.
+    fn decided(&mut self, decision: Decision, records: Vec<Made>) -> Option<RRset> {
+        let now = self.input.now;
+        let Decision { publish, reason, next } = decision;
+        self.explanation.next = next;
+        self.explanation.status = if publish { Status::Served(reason) } else { Status::Withheld(reason) };
+        self.explanation.records = records.iter().map(|made| self.record(made)).collect();
+        let host = self.task.service.host.to_host();
+        if self.task.service.is_smtp() && self.task.domains.is_empty() {
+            self.explanation
+                .todo
+                .push(format!("no MX in the zones served here names {host}: put it back, or leave it"));
+        }
+        if self.keyset.known.is_empty() {
+            self.explanation.todo.push(format!(
+                "put a certificate with {host} among its dNSNames into a watched directory; common names don't count"
+            ));
+        }
+        for known in self.keyset.current() {
+            let warnings = known.chain.warnings(now);
+            self.explanation.warnings.extend(warnings.into_iter().map(|text| format!("{}: {text}", known.source)));
+            if !known.chain.covers(&self.task.service.host) {
+                self.explanation.warnings.push(format!(
+                    "{}: the certificate no longer names {host}; its record is served since the server may present it",
+                    known.source
+                ));
+            }
+        }
+        let mut records = records.into_iter().map(|made| made.tlsa.rdata());
+        let mut rrset = RRset::new(Rtype::TLSA, self.ttl(), records.next()?);
+        for rdata in records {
+            rrset.insert(rdata);
+        }
+        publish.then_some(rrset)
+    }
+
+    fn record(&self, made: &Made) -> Record {
+        let retention = self.config.retention(self.ttl());
+        let source = |known: &Known| Source {
+            file: known.source.clone(),
+            fingerprint: known.chain.leaf().fingerprint(),
+            status: match &known.old {
+                Some(old) => SourceStatus::Old { until: old.elapsed.until(retention) },
+                None if known.present => SourceStatus::Current,
+                None if keyset::is_waiting(&self.input.certificates.waiting, &known.source) => SourceStatus::Waiting,
+                None => SourceStatus::Gone,
+            },
+        };
+        let sources = made.from.iter().map(|&index| source(&self.keyset.known[index])).collect();
+        Record { text: made.tlsa.to_string(), sources }
+    }
+}
+
+/// Whether each {usage, selector, matching type} of the RRset has a record that matches the chain (RFC 7671 section 8).
+/// Records whose parameters are not assigned are unusable and don't count (RFC 7671 section 9).
+fn satisfied(rrset: &RRset, chain: &Chain) -> bool {
+    let records: Vec<Tlsa> = rrset.rdatas.iter().filter_map(|rdata| Tlsa::from_rdata(rdata)).collect();
+    let combinations: BTreeSet<Parameters> = records.iter().map(|record| record.parameters).collect();
+    combinations
+        .into_iter()
+        .all(|parameters| records.iter().any(|record| record.parameters == parameters && record.matches(chain)))
+}

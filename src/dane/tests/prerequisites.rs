@@ -1,0 +1,188 @@
+//! Each prerequisite: what holds it, what it lacks, what can't be told, and that it says what to do.
+
+use super::name;
+use super::world::{OURS, World, dkim_ok};
+use crate::dane::checks::{Context, assess, mail_hosts};
+use crate::dane::config::{DkimPolicy, DnssecStrength, MailServiceStrength};
+use crate::dane::prerequisites::{Assessment, Gate, Prerequisite, SignedState, Verdict};
+use crate::dns::{Name, Rtype};
+
+fn assessed(world: &World, domain: &str, host: &str) -> Assessment {
+    let context = Context { served: world, config: &world.config, dkim_ok: &dkim_ok, now: 7 };
+    assess(context, &name(domain), &name(host))
+}
+
+/// The verdict on one prerequisite of example.org and mail.example.org, its evidence and its help.
+fn verdict(world: &World, prerequisite: Prerequisite) -> (Verdict, String, String) {
+    let assessment = assessed(world, "example.org", "mail.example.org");
+    let finding = assessment.findings.iter().find(|finding| finding.prerequisite == prerequisite).expect("graded");
+    assert!(finding.verdict == Verdict::Held || !finding.help.is_empty(), "{finding:?} says what to do");
+    assert_eq!(finding.since, 7);
+    (finding.verdict, finding.evidence.clone(), finding.help.clone())
+}
+
+#[test]
+fn a_world_in_order_holds_them_all() {
+    let assessment = assessed(&World::new(), "example.org", "mail.example.org");
+    assert_eq!(assessment.findings.len(), 4);
+    assert_eq!(assessment.verdict(), Verdict::Held, "{assessment:?}");
+}
+
+#[test]
+fn mx_needs_an_address_of_ours_and_no_cname() {
+    let is = |change: &dyn Fn(&mut World), expected: Verdict, words: &str| {
+        let mut world = World::new();
+        change(&mut world);
+        let (verdict, evidence, _) = verdict(&world, Prerequisite::Mx);
+        assert!(verdict == expected && evidence.contains(words), "{verdict:?} {evidence}, not {words}");
+    };
+    is(&|_| {}, Verdict::Held, "192.0.2.1");
+    is(&|world| world.drop("example.org", Rtype::MX), Verdict::Missing, "no MX");
+    is(&|world| world.mx("example.org", "."), Verdict::Missing, "null MX");
+    is(&|world| world.drop("mail.example.org", Rtype::A), Verdict::Missing, "no address");
+    is(&|world| world.config.server.addresses.clear(), Verdict::Unknown, "no addresses are configured");
+    is(&|world| world.config.server.addresses = vec![[192, 0, 2, 9].into()], Verdict::Missing, "none of which is ours");
+    is(&|world| world.cname("mail.example.org", "x.example.org"), Verdict::Missing, "RFC 2181 section 10.3");
+    is(&|world| world.cuts.push(name("mail.example.org")), Verdict::Missing, "no zone that is served here");
+    is(
+        &|world| {
+            world.drop("mail.example.org", Rtype::A);
+            world.put(
+                "mail.example.org",
+                Rtype::AAAA,
+                &"2001:db8::1".parse::<std::net::Ipv6Addr>().expect("address").octets(),
+            );
+            world.config.server.addresses = vec!["2001:db8::1".parse().expect("address")];
+        },
+        Verdict::Held,
+        "2001:db8::1",
+    );
+    is(
+        &|world| {
+            world.drop("mail.example.org", Rtype::A);
+            world.put("*.example.org", Rtype::A, &OURS);
+        },
+        Verdict::Missing,
+        "no address",
+    );
+}
+
+#[test]
+fn dkim_needs_one_key_that_parses_and_is_not_revoked() {
+    let is = |change: &dyn Fn(&mut World), expected: Verdict, words: &str| {
+        let mut world = World::new();
+        change(&mut world);
+        let (verdict, evidence, _) = verdict(&world, Prerequisite::Dkim);
+        assert!(verdict == expected && evidence.contains(words), "{verdict:?} {evidence}, not {words}");
+    };
+    let none = |world: &mut World| world.drop("s1._domainkey.example.org", Rtype::TXT);
+    is(&|_| {}, Verdict::Held, "s1._domainkey.example.org.");
+    is(&none, Verdict::Missing, "no selector below _domainkey.example.org.");
+    is(
+        &|world| {
+            none(world);
+            world.txt("s1._domainkey.example.org", "v=DKIM1; p=");
+        },
+        Verdict::Missing,
+        "revoked",
+    );
+    // One good key among others is enough.
+    is(&|world| world.txt("a._domainkey.example.org", "v=DKIM1; p="), Verdict::Held, "s1");
+    is(
+        &|world| world.config.server.dkim_selectors = vec!["s2".to_owned()],
+        Verdict::Missing,
+        "s2._domainkey.example.org. has no TXT",
+    );
+    is(
+        &|world| {
+            none(world);
+            world.cname("s1._domainkey.example.org", "s1.provider.example");
+        },
+        Verdict::Unknown,
+        "not served here",
+    );
+    is(
+        &|world| {
+            none(world);
+            world.cname("s1._domainkey.example.org", "keys.example.org");
+            world.txt("keys.example.org", "v=DKIM1; p=AAAA");
+        },
+        Verdict::Held,
+        "s1",
+    );
+    is(
+        &|world| {
+            none(world);
+            world.cname("s1._domainkey.example.org", "s1._domainkey.example.org");
+        },
+        Verdict::Missing,
+        "no TXT",
+    );
+    is(&|world| world.cuts.push(name("_domainkey.example.org")), Verdict::Unknown, "delegated");
+}
+
+#[test]
+fn optional_dkim_is_shown_and_not_needed() {
+    let mut world = World::new();
+    world.drop("s1._domainkey.example.org", Rtype::TXT);
+    assert_eq!(assessed(&world, "example.org", "mail.example.org").verdict(), Verdict::Missing);
+    world.config.server.dkim = DkimPolicy::Optional;
+    let assessment = assessed(&world, "example.org", "mail.example.org");
+    assert_eq!(assessment.verdict(), Verdict::Held);
+    assert!(assessment.findings.iter().any(|finding| finding.gate == Gate::Dkim && !finding.required));
+}
+
+#[test]
+fn the_strong_grades_are_not_checked_yet_and_the_weak_ones_below_them_are() {
+    let mut world = World::new();
+    world.config.server.dnssec = DnssecStrength::Parent;
+    world.config.server.mail_service = MailServiceStrength::Probed;
+    for prerequisite in [Prerequisite::Dnssec, Prerequisite::MailService] {
+        let (verdict, evidence, _) = verdict(&world, prerequisite);
+        assert_eq!(verdict, Verdict::Unknown);
+        assert!(evidence.starts_with("not checked"), "{evidence}");
+    }
+    assert_eq!(assessed(&world, "example.org", "mail.example.org").verdict(), Verdict::Unknown);
+    world.signed = SignedState::Unsigned;
+    assert_eq!(verdict(&world, Prerequisite::Dnssec).0, Verdict::Missing);
+    world.signed = SignedState::Unknown("its keys have vanished".to_owned());
+    assert_eq!(verdict(&world, Prerequisite::Dnssec).0, Verdict::Unknown);
+    world.config.server.declared = false;
+    assert_eq!(verdict(&world, Prerequisite::MailService).0, Verdict::Missing);
+}
+
+#[test]
+fn the_defaults_are_the_strong_grades() {
+    let config = crate::dane::DaneConfig::default().zone(&Name::root());
+    assert_eq!((config.dnssec, config.mail_service), (DnssecStrength::Parent, MailServiceStrength::Probed));
+    assert_eq!((config.ttl, config.hold, config.confirmation_interval), (3600, 3600, 86_400));
+    assert_eq!(config.retention(86_400), 172_800);
+}
+
+#[test]
+fn mail_hosts_are_grouped_with_all_domains_that_name_them() {
+    let mut world = World::new();
+    world.mx("sub.example.org", "MAIL.example.org");
+    world.mx("sub.example.org", "mx.example.net");
+    world.mx("no.example.org", ".");
+    let hosts = mail_hosts(&world);
+    let expected = [
+        (name("mx.example.net"), vec![name("sub.example.org")]),
+        (name("mail.example.org"), vec![name("example.org"), name("sub.example.org")]),
+    ];
+    assert_eq!(hosts, expected);
+}
+
+#[test]
+fn the_domains_own_zone_says_what_is_asked_of_dkim() {
+    let mut world = World::new();
+    world.zones.push(name("example.net"));
+    world.mx("example.net", "mail.example.org");
+    assert_eq!(assessed(&world, "example.net", "mail.example.org").verdict(), Verdict::Missing);
+    world.config.zones.entry(name("example.net")).or_default().dkim = Some(DkimPolicy::Optional);
+    assert_eq!(assessed(&world, "example.net", "mail.example.org").verdict(), Verdict::Held);
+    // The grade of DNSSEC is each zone's own: an MX that is not secure leads nobody to the TLSA.
+    world.config.zones.entry(name("example.net")).or_default().dnssec = Some(DnssecStrength::Parent);
+    assert_eq!(assessed(&world, "example.net", "mail.example.org").verdict(), Verdict::Unknown);
+    assert_eq!(assessed(&world, "example.org", "mail.example.org").verdict(), Verdict::Held);
+}

@@ -1,0 +1,76 @@
+//! RDATA's presentation form, both ways: words of a zone file to wire form, and wire form to the text that others print.
+//!
+//! What a type's words are stands in the table of `dns::rtype`; the types whose syntax is their own have a file each
+//! here. Lines, comments and owners are not known here: `zone::scan` and `zone::file` cut a file into words.
+
+mod apl;
+mod gateway;
+mod loc;
+mod mnemonic;
+mod print;
+mod read;
+mod svcb;
+mod syntax;
+pub mod time;
+
+pub use print::{print_rdata, print_rdata_generic, print_string};
+pub use read::read_rdata;
+pub use syntax::syntax;
+
+use super::name;
+
+/// A word of presentation form as it stands in the text: escapes unresolved, the quotation marks around it taken off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Word<'a> {
+    /// The octets of the word.
+    pub text: &'a [u8],
+    /// Whether it stood in quotation marks.
+    pub quoted: bool,
+}
+
+impl<'a> Word<'a> {
+    /// A word without quotation marks.
+    pub fn bare(text: &'a [u8]) -> Word<'a> {
+        Word { text, quoted: false }
+    }
+}
+
+/// Why words are not the RDATA of a type, and at which of them it was seen.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct TextError {
+    /// The index of the offending word; the number of words when one is missing at the end.
+    pub word: usize,
+    /// What is wrong, and what was expected.
+    pub message: String,
+    /// What to write instead, where that can be said.
+    pub help: Option<String>,
+}
+
+/// Resolves `\DDD` and `\X` (RFC 1035 section 5.1) in a character string.
+pub fn unescape_string(text: &[u8]) -> Result<Vec<u8>, name::NameError> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&octet, after)) = rest.split_first() {
+        rest = after;
+        out.push(if octet == b'\\' { name::unescape(&mut rest)? } else { octet });
+    }
+    Ok(out)
+}
+
+/// A word for a message: printable, and no longer than a line can bear.
+pub fn show(text: &[u8]) -> String {
+    const LONGEST: usize = 60;
+    let mut out = String::new();
+    for (count, character) in String::from_utf8_lossy(text).chars().enumerate() {
+        if count == LONGEST {
+            out.push('…');
+            break;
+        }
+        out.push(if character.is_control() { char::REPLACEMENT_CHARACTER } else { character });
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

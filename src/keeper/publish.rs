@@ -1,0 +1,285 @@
+//! From a zone's contents, its TLSA records and its keys to what is served; signing fails closed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tracing::{error, info, warn};
+
+use super::Keeper;
+use super::zone::Zone;
+use crate::act;
+use crate::config::{SigningConfig, SigningMode, ZoneConfig};
+use crate::dns::dnssec::{Algorithm, Signer};
+use crate::dns::{Name, RRset, Timestamp};
+use crate::keys::{self, KeyChoice, KnownKey, ZoneKey};
+use crate::observe;
+use crate::store::{self, State, Store};
+use crate::zone::sign::{Policy, Signatures};
+use crate::zone::{Contents, Draft, Published, Snapshot, ZoneSnapshot, serial};
+
+/// The kind under which the store keeps what was served last of a zone: its serial and a digest of the rest.
+const SERVED: &str = "zone-served";
+
+/// What was served last.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct ServedLast {
+    serial: u32,
+    digest: String,
+}
+
+impl Keeper {
+    /// Gives each zone its keys: those at hand, new ones for a zone never seen signed, or a refusal.
+    pub(super) fn look_at_keys(&mut self, now: Timestamp) {
+        let mut folder = match observe::zone_keys::scan(&self.config.keys) {
+            Ok(folder) => folder,
+            Err(error) => {
+                // Not to see the keys is not to have none: what was read before stays.
+                self.problems.insert(format!("{}: {error}", self.config.keys.display()));
+                return;
+            }
+        };
+        self.problems.extend(folder.problems.iter().map(|problem| format!("{}: {}", problem.path.display(), problem.message)));
+        self.key_problems = std::mem::take(&mut folder.problems);
+        let origins: Vec<Name> = self.zones.keys().cloned().collect();
+        for origin in origins {
+            let config = self.config.zone(&origin);
+            let at_hand = folder.keys.remove(&origin).unwrap_or_default();
+            let keys = match config.signing.mode {
+                SigningMode::None => None,
+                SigningMode::Csk => Some(self.keys_for(&origin, &config.signing, at_hand, now)),
+            };
+            if let Some(Err(why)) = &keys {
+                self.problems.insert(format!("{origin}: {why}"));
+            }
+            let Some(zone) = self.zones.get_mut(&origin) else { continue };
+            zone.changed |= tags(&zone.keys) != tags(&keys);
+            zone.keys = keys;
+        }
+    }
+
+    fn keys_for(
+        &mut self,
+        origin: &Name,
+        signing: &SigningConfig,
+        at_hand: Vec<ZoneKey>,
+        now: Timestamp,
+    ) -> Result<Vec<ZoneKey>, String> {
+        if self.ephemeral {
+            let kept = self.zones.get_mut(origin).and_then(|zone| zone.keys.take()).and_then(Result::ok);
+            return kept.map_or_else(|| generate(signing.algorithm).map(|(key, _)| vec![key]), Ok);
+        }
+        // A key that is there and can't be used is not a key that never was.
+        if let Some(problem) = self.key_problems.iter().find(|problem| problem.zone.as_ref() == Some(origin)) {
+            return Err(format!("{}: {}", problem.path.display(), problem.message));
+        }
+        let known = |key: &ZoneKey| KnownKey { algorithm: key.algorithm(), key_tag: key.key_tag() };
+        let remembered = self.store.known_keys(origin).map_err(|error| error.to_string())?;
+        let remembered: Vec<KnownKey> =
+            remembered.iter().map(|key| KnownKey { algorithm: key.algorithm, key_tag: key.tag }).collect();
+        let hand: Vec<KnownKey> = at_hand.iter().map(known).collect();
+        let keys = match keys::choose(&remembered, &hand, signing.algorithm).map_err(|refusal| refusal.to_string())? {
+            KeyChoice::Use(_) => at_hand,
+            KeyChoice::Generate(algorithm) => {
+                let (key, pem) = generate(algorithm)?;
+                let name = keys::file_name(origin, key.algorithm(), key.key_tag());
+                let path = act::keys::write(&self.config.keys, &name, &pem)
+                    .map_err(|error| format!("a new key can't be written to {}: {error}", self.config.keys.display()))?;
+                info!("{origin}: a new key, {}; `danelaw ds {}` prints the DS for its parent", path.display(), origin.to_host());
+                self.event(now, "key-generated", &origin.to_string(), &name);
+                vec![key]
+            }
+        };
+        for key in keys.iter().filter(|key| !remembered.contains(&known(key))) {
+            let (algorithm, tag) = (key.algorithm(), key.key_tag());
+            let file = keys::file_name(origin, algorithm, tag);
+            let known = store::KnownKey { zone: origin.clone(), algorithm, tag, file, first_seen: now };
+            self.store.remember_key(&known).map_err(|error| error.to_string())?;
+        }
+        Ok(keys)
+    }
+
+    /// Publishes every zone that changed or whose signatures are due; gives the time of the next refresh.
+    pub(super) fn publish_zones(
+        &mut self,
+        tlsa: &BTreeMap<Name, Vec<(Name, RRset)>>,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let mut swapped = false;
+        let mut events = Vec::new();
+        for (origin, zone) in &mut self.zones {
+            let config = self.config.zone(origin);
+            let synthesised = tlsa.get(origin).cloned().unwrap_or_default();
+            let due = zone.published.as_ref().and_then(|published| published.refresh_at).is_some_and(|at| at <= now);
+            if !(zone.changed || due || zone.failure.is_some() || synthesised != zone.synthesised) {
+                continue;
+            }
+            match publish(zone, &config, &synthesised, &mut self.store, self.ephemeral, now) {
+                Ok(said) => {
+                    swapped = true;
+                    zone.changed = false;
+                    zone.failure = None;
+                    zone.synthesised = synthesised;
+                    events.extend(said.map(|text| (origin.to_string(), text)));
+                }
+                Err(None) => {}
+                Err(Some(why)) => {
+                    let text = format!("{origin}: not published: {why}; {}", meanwhile(zone));
+                    if zone.failure.as_ref() != Some(&why) {
+                        error!("{text}");
+                    }
+                    self.problems.insert(text);
+                    zone.failure = Some(why);
+                }
+            }
+        }
+        for (origin, text) in events {
+            info!("{origin} {text}");
+            self.event(now, "zone-published", &origin, &text);
+        }
+        let served: Vec<Arc<ZoneSnapshot>> = self.zones.values().filter_map(|zone| zone.snapshot.clone()).collect();
+        let broken = self.zones.values().filter(|zone| zone.snapshot.is_none()).map(|zone| zone.origin.clone());
+        if swapped || served.len() != self.published.load().zones().count() || broken.clone().next().is_some() {
+            self.published.store(Arc::new(Snapshot::new(served, broken)));
+        }
+        self.say_expiry(now);
+        // A zone that could not be published is tried again soon.
+        let retry = self.zones.values().any(|zone| zone.failure.is_some()).then_some(now + 30);
+        self.zones.values().filter_map(|zone| zone.published.as_ref()?.refresh_at).chain(retry).min()
+    }
+
+    /// Signatures that are about to expire unrefreshed mean that signing has been failing for days.
+    fn say_expiry(&mut self, now: Timestamp) {
+        for (origin, zone) in &self.zones {
+            let expires = zone.published.as_ref().and_then(|published| published.expires_at);
+            if let Some(expires) = expires.filter(|expires| expires.saturating_sub(now) < 2 * 86_400) {
+                let hours = expires.saturating_sub(now) / 3600;
+                self.problems.insert(format!("{origin}: the first signature expires in {hours} h; the zone goes bogus then"));
+            }
+        }
+    }
+}
+
+fn meanwhile(zone: &Zone) -> &'static str {
+    match zone.snapshot {
+        Some(_) => "its last good version stays in service",
+        None => "its names are answered SERVFAIL",
+    }
+}
+
+fn tags(keys: &Option<Result<Vec<ZoneKey>, String>>) -> Option<Result<Vec<(u8, u16)>, ()>> {
+    let tags = |keys: &Vec<ZoneKey>| keys.iter().map(|key| (key.algorithm(), key.key_tag())).collect();
+    keys.as_ref().map(|keys| keys.as_ref().map(tags).map_err(drop))
+}
+
+fn generate(algorithm: Algorithm) -> Result<(ZoneKey, String), String> {
+    ZoneKey::generate(algorithm).map_err(|error| error.to_string())
+}
+
+/// Publishes one zone. `Ok` says what changed, if anything did; `Err(None)`: there is nothing to publish it from.
+fn publish(
+    zone: &mut Zone,
+    config: &ZoneConfig,
+    synthesised: &[(Name, RRset)],
+    store: &mut Store,
+    ephemeral: bool,
+    now: Timestamp,
+) -> Result<Option<String>, Option<String>> {
+    let text = |error: &dyn std::fmt::Display| Some(error.to_string());
+    let contents = zone.contents.as_ref().ok_or(None)?;
+    let (published, said) = match &zone.keys {
+        None => (unsigned(contents).map_err(|error| text(&error))?, None),
+        // Its reason is among the problems already; the last good version stays.
+        Some(Err(_)) => return Err(None),
+        Some(Ok(keys)) => {
+            if zone.kept.is_none() {
+                let image = store.load_image(&zone.origin).and_then(|image| Signatures::from_image(&image));
+                zone.kept = Some(image.unwrap_or_default());
+            }
+            let kept = zone.kept.as_ref().ok_or(None)?;
+            let signers: Vec<&dyn Signer> = keys.iter().map(|key| key as &dyn Signer).collect();
+            let contents = merge(contents, synthesised, &signers, &config.signing, ephemeral);
+            signed(&contents, &signers, kept, &config.signing, store, now).map_err(Some)?
+        }
+    };
+    let snapshot = ZoneSnapshot::build(&published).map_err(|error| text(&error))?;
+    let kept = Signatures::of(&published);
+    if !ephemeral {
+        if let Err(error) = store.store_image(&zone.origin, &kept.to_image()) {
+            warn!("{}: its signatures can't be kept over a restart, which then signs again: {error}", zone.origin);
+        }
+        if let Some(state) = zone.to_store() {
+            store.save(&state).map_err(|error| text(&error))?;
+        }
+    }
+    zone.kept = Some(kept);
+    zone.published = Some(published);
+    zone.snapshot = Some(Arc::new(snapshot));
+    Ok(said)
+}
+
+fn unsigned(contents: &Contents) -> Result<Published, crate::zone::sign::SigningError> {
+    let draft = Draft::unsigned(contents)?;
+    let serial = draft.file_serial();
+    draft.finish(serial)
+}
+
+/// The file's records, the synthesised ones, the keys' own.
+fn merge(
+    contents: &Contents,
+    synthesised: &[(Name, RRset)],
+    signers: &[&dyn Signer],
+    signing: &SigningConfig,
+    ephemeral: bool,
+) -> Contents {
+    let mut merged = contents.clone();
+    for (owner, rrset) in synthesised {
+        merged.replace(owner, rrset.clone());
+    }
+    let origin = contents.origin();
+    for rrset in keys::apex_rrsets(origin, signers, signing.dnskey_ttl, signing.cds && !ephemeral) {
+        // Another signer's keys in the file stay beside ours (RFC 8901).
+        let mut all = merged.rrset(origin, rrset.rtype).cloned().unwrap_or(RRset { rdatas: Vec::new(), ..rrset });
+        all.ttl = rrset.ttl;
+        for rdata in rrset.rdatas {
+            all.insert(rdata);
+        }
+        merged.replace(origin, all);
+    }
+    merged
+}
+
+/// Signs, and gives a new serial if anything changed since what was served last, in this process or before.
+fn signed(
+    contents: &Contents,
+    signers: &[&dyn Signer],
+    kept: &Signatures,
+    signing: &SigningConfig,
+    store: &mut Store,
+    now: Timestamp,
+) -> Result<(Published, Option<String>), String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let origin = contents.origin();
+    let policy = Policy { validity: signing.validity, refresh: signing.refresh, jitter: signing.jitter, ..Policy::default() };
+    let draft = Draft::signed(contents, signers, kept, policy, now).map_err(|error| text(&error))?;
+    let digest = data_encoding::HEXLOWER.encode(&draft.digest());
+    let key = origin.to_string();
+    let last: Option<ServedLast> = match store.load(SERVED, &key).map_err(|error| text(&error))? {
+        Some((_, json)) => serde_json::from_str(&json).map_err(|error| text(&error))?,
+        None => None,
+    };
+    let file_serial = draft.file_serial();
+    let unchanged = last.as_ref().filter(|last| {
+        let ahead = serial::compare(file_serial, last.serial) == Some(std::cmp::Ordering::Greater);
+        last.digest == digest && !ahead && draft.soa_is_kept(last.serial)
+    });
+    if let Some(last) = unchanged {
+        let serial = last.serial;
+        return Ok((draft.finish(serial).map_err(|error| text(&error))?, None));
+    }
+    let at_least = serial::next(last.as_ref().map(|last| last.serial), file_serial);
+    let serial = store.lease(origin, at_least).map_err(|error| text(&error))?;
+    let published = draft.finish(serial).map_err(|error| text(&error))?;
+    let json = serde_json::to_string(&ServedLast { serial, digest }).map_err(|error| text(&error))?;
+    store.save(&State { kind: SERVED.to_owned(), key, version: 1, json }).map_err(|error| text(&error))?;
+    Ok((published, Some(format!("is served with serial {serial}"))))
+}

@@ -1,0 +1,145 @@
+//! What `status` and `explain` show: plain values, the same for JSON and for people.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::Keeper;
+use crate::dane::explain::Explanation;
+use crate::dns::dnssec::Signer;
+use crate::dns::{Name, Timestamp};
+use crate::store::Event;
+
+/// How many events `status` shows.
+const EVENTS: u32 = 20;
+
+/// Everything at one moment. Times are seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StatusReport {
+    /// danelaw's version.
+    pub version: String,
+    /// Since when it runs.
+    pub started: Timestamp,
+    /// When this was so.
+    pub now: Timestamp,
+    /// Where it answers.
+    pub listening: Vec<SocketAddr>,
+    /// The zones in canonical order.
+    pub zones: Vec<ZoneReport>,
+    /// The certificates that count.
+    pub certificates: Vec<CertificateReport>,
+    /// The TLSA owners.
+    pub tlsa: Vec<Explanation>,
+    /// What is wrong now.
+    pub problems: Vec<String>,
+    /// What happened last, newest first.
+    pub events: Vec<Event>,
+}
+
+/// One zone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ZoneReport {
+    /// Its apex.
+    pub zone: Name,
+    /// Its file.
+    pub file: String,
+    /// The serial that is served; none when nothing is.
+    pub serial: Option<u32>,
+    /// How many RRsets are served.
+    pub rrsets: usize,
+    /// Algorithm and tag of its keys, `013+12345`.
+    pub keys: Vec<String>,
+    /// When its first signature expires.
+    pub signed_until: Option<Timestamp>,
+    /// When its signatures are refreshed.
+    pub refresh_at: Option<Timestamp>,
+    /// Why what is served is not what the file says; none when it is.
+    pub stale: Option<String>,
+    /// How many warnings its file has: `danelaw check` shows them.
+    pub warnings: usize,
+}
+
+/// One certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CertificateReport {
+    /// Its file.
+    pub file: String,
+    /// The hosts that it names.
+    pub names: Vec<String>,
+    /// The key's type.
+    pub key: String,
+    /// SHA-256 of its SubjectPublicKeyInfo in hexadecimal.
+    pub spki_sha256: String,
+    /// When it expires.
+    pub not_after: Timestamp,
+    /// Whether its private key was seen to be its own.
+    pub key_checked: bool,
+}
+
+/// The explanations about a host, or about one TLSA owner.
+pub fn explain<'a>(explanations: &'a [Explanation], host: &Name) -> Vec<&'a Explanation> {
+    let is_about = |one: &&Explanation| one.host == *host || one.owner == *host;
+    explanations.iter().filter(is_about).collect()
+}
+
+impl Keeper {
+    /// Everything at this moment.
+    pub fn status(&self, listening: &[SocketAddr], now: Timestamp) -> StatusReport {
+        StatusReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: self.started,
+            now,
+            listening: listening.to_vec(),
+            zones: self.zone_reports(),
+            certificates: self.certificate_reports(),
+            tlsa: self.explanations.clone(),
+            problems: self.problems.iter().cloned().collect(),
+            events: self.store.events(EVENTS, None).unwrap_or_default(),
+        }
+    }
+
+    /// The explanations about a host; none when nothing is known of it.
+    pub fn explain(&self, host: &Name) -> Vec<Explanation> {
+        explain(&self.explanations, host).into_iter().cloned().collect()
+    }
+
+    fn zone_reports(&self) -> Vec<ZoneReport> {
+        let tag = |key: &dyn Signer| format!("{:03}+{:05}", key.algorithm(), key.key_tag());
+        let report = |zone: &super::zone::Zone| {
+            let published = zone.published.as_ref();
+            let keys = zone.keys.as_ref().and_then(|keys| keys.as_ref().ok()).into_iter().flatten();
+            ZoneReport {
+                zone: zone.origin.clone(),
+                file: zone.file.path.display().to_string(),
+                serial: published.map(|published| published.serial),
+                rrsets: published.map_or(0, |published| published.nodes.values().map(|node| node.len()).sum()),
+                keys: keys.map(|key| tag(key)).collect(),
+                signed_until: published.and_then(|published| published.expires_at),
+                refresh_at: published.and_then(|published| published.refresh_at),
+                stale: zone.stale(),
+                warnings: zone.warnings(),
+            }
+        };
+        self.zones.values().map(report).collect()
+    }
+
+    fn certificate_reports(&self) -> Vec<CertificateReport> {
+        let found = self.scans.iter().flat_map(|scan| &scan.certificates);
+        found
+            .map(|found| {
+                let leaf = found.chain.leaf();
+                CertificateReport {
+                    file: found.path.display().to_string(),
+                    names: leaf.dns_names.clone(),
+                    key: leaf.key_type.to_string(),
+                    spki_sha256: leaf.spki_sha256(),
+                    not_after: leaf.not_after,
+                    key_checked: found.key_checked,
+                }
+            })
+            .collect()
+    }
+}

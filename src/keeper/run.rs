@@ -1,0 +1,148 @@
+//! The keeper's thread: waits for a notice, a command or the time, and runs a cycle.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, info};
+
+use super::{Cycle, Keeper};
+use crate::config::Config;
+use crate::dns::Timestamp;
+use crate::observe::watch::{Changed, Folder, Watcher};
+use crate::serve::control::{Call, Reply, Request};
+
+/// What the daemon tells its keeper besides what is watched.
+#[derive(Debug)]
+pub enum Message {
+    /// SIGHUP.
+    Reload,
+    /// SIGTERM or SIGINT: end.
+    Stop,
+}
+
+/// What the keeper's thread needs besides the keeper.
+pub struct Surroundings {
+    /// Watches folders; none where the system gives no watcher, and rescans have to do.
+    pub watcher: Option<Watcher>,
+    /// Its notices.
+    pub changed: mpsc::Receiver<Changed>,
+    /// Calls through the control socket.
+    pub calls: mpsc::Receiver<Call>,
+    /// Signals.
+    pub messages: mpsc::Receiver<Message>,
+    /// Where the daemon answers.
+    pub listening: Vec<SocketAddr>,
+    /// Reads the configuration again.
+    pub configure: Box<dyn Fn() -> Result<Config, String> + Send>,
+}
+
+/// Runs cycles until told to stop. `first` is the cycle that was run before serving began.
+pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> Keeper {
+    let mut cycle = first;
+    let mut config_seen = stamp(keeper.config.file.as_ref());
+    watch(&around, &keeper, &cycle);
+    loop {
+        let wait = Duration::from_secs(cycle.next.saturating_sub(now()).max(1));
+        let mut reply: Option<(Request, oneshot::Sender<Reply>)> = None;
+        let mut reload = false;
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            Some(_) = around.changed.recv() => reload = stamp(keeper.config.file.as_ref()) != config_seen,
+            Some(call) = around.calls.recv() => {
+                reload = call.request == Request::Reload;
+                reply = Some((call.request, call.reply));
+            }
+            message = around.messages.recv() => match message {
+                Some(Message::Reload) => reload = true,
+                Some(Message::Stop) | None => return keeper,
+            },
+        }
+        // Reading, deciding and signing block this thread, and none that answers.
+        tokio::task::block_in_place(|| {
+            let mut said = Ok(());
+            if reload {
+                config_seen = stamp(keeper.config.file.as_ref());
+                said = reconfigure(&mut keeper, &around);
+            }
+            match reply {
+                Some((request, reply)) => {
+                    let answer = said.and_then(|()| perform(&mut keeper, &request, &around, &mut cycle));
+                    // Who asked may have gone.
+                    let _ = reply.send(answer);
+                }
+                None => cycle = keeper.cycle(now()),
+            }
+            watch(&around, &keeper, &cycle);
+        });
+    }
+}
+
+fn perform(keeper: &mut Keeper, request: &Request, around: &Surroundings, cycle: &mut Cycle) -> Reply {
+    let json = |value: serde_json::Result<serde_json::Value>| value.map_err(|error| error.to_string());
+    match request {
+        Request::Status => json(serde_json::to_value(keeper.status(&around.listening, now()))),
+        Request::Explain { host } => match keeper.explain(host) {
+            found if found.is_empty() => Err(format!(
+                "no mail domain in the zones served here has {} as its MX host, and no [[service]] names it; \
+                 `danelaw status` lists what is known",
+                host.to_host()
+            )),
+            found => json(serde_json::to_value(found)),
+        },
+        Request::Withdraw { host } | Request::Restore { host } => {
+            keeper.command(host, matches!(request, Request::Withdraw { .. }), now())?;
+            *cycle = keeper.cycle(now());
+            json(serde_json::to_value(keeper.explain(host)))
+        }
+        Request::Reload => {
+            *cycle = keeper.cycle(now());
+            json(serde_json::to_value(keeper.status(&around.listening, now())))
+        }
+    }
+}
+
+/// A configuration that can't be used leaves the one before in force.
+fn reconfigure(keeper: &mut Keeper, around: &Surroundings) -> Result<(), String> {
+    match (around.configure)() {
+        Ok(config) => {
+            if config.listen != keeper.config.listen {
+                info!("`listen` changed: that takes a restart");
+            }
+            info!("the configuration was read again");
+            keeper.configure(config);
+            Ok(())
+        }
+        Err(why) => {
+            error!("{why}\nthe configuration before stays in force");
+            Err(format!("{why}\nthe configuration before stays in force"))
+        }
+    }
+}
+
+fn watch(around: &Surroundings, keeper: &Keeper, cycle: &Cycle) {
+    let Some(watcher) = &around.watcher else { return };
+    let config = &keeper.config;
+    let mut folders = vec![Folder::deep(&config.zones), Folder::flat(&config.keys)];
+    folders.extend(config.file.as_ref().and_then(|file| file.parent()).map(|folder| match folder.as_os_str().len() {
+        0 => Folder::flat("."),
+        _ => Folder::flat(folder),
+    }));
+    for certificates in &config.certificates {
+        folders.push(Folder::deep(&certificates.path));
+        folders.extend(certificates.roots.iter().map(Folder::deep));
+    }
+    folders.extend(cycle.watch.iter().map(Folder::flat));
+    watcher.watch(folders);
+}
+
+fn stamp(file: Option<&PathBuf>) -> Option<(SystemTime, u64)> {
+    let metadata = std::fs::metadata(file?).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
+/// The wall clock.
+pub fn now() -> Timestamp {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

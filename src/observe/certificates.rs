@@ -1,0 +1,304 @@
+//! Scans a certificate directory: which chains are there, in which files, and what can't be used and why.
+//!
+//! A file that can't be used now (half-written, its key another's, not readable) is reported and left out; whoever holds
+//! the last good chain of that file keeps it. Says nothing to the log and keeps no key material.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::dane::certificate::KeyType;
+use crate::dane::keyset::{Sighting, Sightings};
+use crate::dane::{Chain, Error};
+
+use super::files::{FileError, Roots, check_folder};
+use super::keys::{self, KeyMatch};
+use super::layouts::{self, Candidate, Layout};
+
+/// Where the mail server reads its certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DirectoryMode {
+    /// Not here: this directory is a source only. Keys are looked at, to tell a finished write.
+    #[default]
+    Staged,
+    /// Here: what is seen is live already. Keys are never opened.
+    Observed,
+}
+
+/// A directory to scan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Directory {
+    /// Its path.
+    pub path: PathBuf,
+    /// Where the mail server reads.
+    pub mode: DirectoryMode,
+    /// Where symlinks may lead besides the directory itself. `archive` beside a directory named `live` is always one.
+    pub roots: Vec<PathBuf>,
+}
+
+impl From<&crate::config::CertificateFolder> for Directory {
+    fn from(folder: &crate::config::CertificateFolder) -> Directory {
+        let mode = match folder.mode {
+            crate::config::CertificateMode::Staged => DirectoryMode::Staged,
+            crate::config::CertificateMode::Observed => DirectoryMode::Observed,
+        };
+        Directory { path: folder.path.clone(), mode, roots: folder.roots.clone() }
+    }
+}
+
+/// A chain that counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The chain.
+    pub chain: Chain,
+    /// The file, by the name that stays over renewals.
+    pub path: PathBuf,
+    /// The layout that it was found in.
+    pub layout: Layout,
+    /// Whether its private key was seen to be its own.
+    pub key_checked: bool,
+}
+
+/// How bad a problem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// For information; the certificate counts all the same, or the file never was one.
+    Note,
+    /// A write under way, it seems: the last good one stays until it is finished.
+    Waiting,
+    /// It can't be used; the last good one stays.
+    Error,
+}
+
+/// Something that can't be used, or not wholly.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: String,
+}
+
+/// What a scan found, in order of path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// The chains that count.
+    pub certificates: Vec<Found>,
+    /// What can't be used.
+    pub problems: Vec<Problem>,
+}
+
+/// How deep below the directory certificates are looked for: Caddy's are three folders down from its data.
+const DEPTH: usize = 4;
+
+/// Scans one directory. Never fails: what fails is a problem in the result.
+pub fn scan(directory: &Directory) -> Scan {
+    let archive =
+        directory.path.file_name().filter(|name| *name == "live").map(|_| directory.path.with_file_name("archive"));
+    let folders = [&directory.path].into_iter().chain(&directory.roots).chain(&archive);
+    let roots = Roots::new(folders.map(PathBuf::as_path));
+    let mut scanner = Scanner { mode: directory.mode, roots, scan: Scan::default() };
+    scanner.folder(&directory.path, DEPTH);
+    let mut scan = scanner.scan;
+    scan.certificates = counting(scan.certificates);
+    scan.certificates.sort_by(|left, right| left.path.cmp(&right.path));
+    scan.problems.sort_by(|left, right| left.path.cmp(&right.path));
+    scan
+}
+
+/// What the scans of all directories mean for [`crate::dane::plan`].
+pub fn sightings(scans: &[Scan]) -> Sightings {
+    let text = |path: &Path| path.display().to_string();
+    let found = scans.iter().flat_map(|scan| &scan.certificates);
+    let problems = scans.iter().flat_map(|scan| &scan.problems);
+    Sightings {
+        seen: found.map(|found| Sighting { chain: found.chain.clone(), source: text(&found.path) }).collect(),
+        waiting: problems
+            .filter(|problem| problem.severity > Severity::Note)
+            .map(|problem| text(&problem.path))
+            .collect(),
+    }
+}
+
+struct Scanner {
+    mode: DirectoryMode,
+    roots: Roots,
+    scan: Scan,
+}
+
+impl Scanner {
+    fn problem(&mut self, path: &Path, severity: Severity, message: impl Into<String>, help: impl Into<String>) {
+        let problem = Problem { path: path.to_owned(), severity, message: message.into(), help: help.into() };
+        self.scan.problems.push(problem);
+    }
+
+    fn file_problem(&mut self, path: &Path, severity: Severity, error: &FileError) {
+        self.problem(path, severity, error.to_string(), error.help());
+    }
+
+    fn folder(&mut self, path: &Path, depth: usize) {
+        if let Err(error) = check_folder(path) {
+            return self.file_problem(path, Severity::Error, &error);
+        }
+        let (files, folders) = match listing(path) {
+            Ok(listing) => listing,
+            Err(error) => return self.file_problem(path, Severity::Error, &error),
+        };
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        for candidate in layouts::candidates(&name, &files) {
+            self.candidate(path, &candidate);
+        }
+        for folder in folders.iter().filter(|name| layouts::is_searched(name)) {
+            if depth > 0 {
+                self.folder(&path.join(folder), depth - 1);
+            }
+        }
+    }
+
+    fn candidate(&mut self, folder: &Path, candidate: &Candidate) {
+        let path = folder.join(&candidate.chain);
+        let octets = match self.roots.read(&path) {
+            Ok(octets) => octets,
+            Err(error) => return self.file_problem(&path, Severity::Error, &error),
+        };
+        let chain = match Chain::parse(&octets) {
+            Ok(chain) => chain,
+            Err(error) => return self.unusable(&path, candidate.layout, octets.is_empty(), &error),
+        };
+        if let Some(leaf) = &candidate.leaf
+            && !self.is_same_leaf(&folder.join(leaf), &chain, &path)
+        {
+            return;
+        }
+        let Some(key_checked) = self.key(folder, candidate, &octets, &chain, &path) else { return };
+        self.scan.certificates.push(Found { chain, path, layout: candidate.layout, key_checked });
+    }
+
+    fn unusable(&mut self, path: &Path, layout: Layout, is_empty: bool, error: &Error) {
+        let (severity, help) = match error {
+            // A plain folder may hold parameters, keys and CA certificates besides.
+            Error::OnlyAuthorities { .. } if layout == Layout::Plain => (Severity::Note, "nothing to do"),
+            Error::NoCertificate { .. } if layout == Layout::Plain && !is_empty => (Severity::Note, "nothing to do"),
+            Error::TruncatedPem { .. } | Error::NoCertificate { .. } => {
+                (Severity::Waiting, "the last good certificate stays in force; write the file again if this lasts")
+            }
+            _ => (Severity::Error, "the last good certificate stays in force; copy the file again"),
+        };
+        self.problem(path, severity, error.to_string(), help);
+    }
+
+    /// `cert.pem` beside `fullchain.pem`: while a renewal is written they differ.
+    fn is_same_leaf(&mut self, leaf: &Path, chain: &Chain, path: &Path) -> bool {
+        let same = match self.roots.read(leaf) {
+            Ok(octets) => Chain::parse(&octets).is_ok_and(|other| other.leaf() == chain.leaf()),
+            // Its absence or its permissions say nothing about the chain.
+            Err(FileError::Missing | FileError::Denied) => true,
+            Err(error) => {
+                self.file_problem(path, Severity::Error, &error);
+                return false;
+            }
+        };
+        if !same {
+            let message = format!("its leaf differs from that in {}: a renewal half written", leaf.display());
+            self.problem(path, Severity::Waiting, message, "the last good certificate stays in force until both agree");
+        }
+        same
+    }
+
+    /// Whether the private key was seen to match; none when it is another's, so that the certificate is not taken.
+    fn key(&mut self, folder: &Path, candidate: &Candidate, octets: &[u8], chain: &Chain, path: &Path) -> Option<bool> {
+        if self.mode == DirectoryMode::Observed {
+            return Some(false);
+        }
+        let (key_path, key) = match &candidate.key {
+            Some(name) => {
+                let key_path = folder.join(name);
+                match self.roots.read(&key_path) {
+                    Ok(key) => (key_path, key),
+                    Err(error @ (FileError::Denied | FileError::Missing)) => {
+                        let message = format!("the private key was not compared with its certificate: {error}");
+                        self.problem(&key_path, Severity::Note, message, error.help());
+                        return Some(false);
+                    }
+                    Err(error) => {
+                        self.file_problem(path, Severity::Error, &error);
+                        return None;
+                    }
+                }
+            }
+            // A combined file holds its key itself.
+            None if octets.windows(11).any(|window| window == b"PRIVATE KEY") => (path.to_owned(), octets.to_vec()),
+            None => return Some(false),
+        };
+        match keys::compare(&key, chain.leaf()) {
+            KeyMatch::Matches => Some(true),
+            KeyMatch::NotReadable => {
+                let message = "the private key is of a kind that can't be compared with its certificate";
+                self.problem(&key_path, Severity::Note, message, "nothing to do");
+                Some(false)
+            }
+            KeyMatch::NoKey | KeyMatch::Differs => {
+                let message = format!(
+                    "the private key in {} is not this certificate's: a renewal half written",
+                    key_path.display()
+                );
+                let help = "the last good certificate stays in force until both belong together";
+                self.problem(path, Severity::Waiting, message, help);
+                None
+            }
+        }
+    }
+}
+
+/// The names of a folder's files (symlinks count as files) and of its subfolders. Names that are not UTF-8 are left out.
+fn listing(path: &Path) -> Result<(BTreeSet<String>, BTreeSet<String>), FileError> {
+    let (mut files, mut folders) = (BTreeSet::new(), BTreeSet::new());
+    let entries = std::fs::read_dir(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::PermissionDenied => FileError::Denied,
+        _ => FileError::Io(error),
+    })?;
+    for entry in entries {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        // A symlink to a folder is no file and is not descended into.
+        if entry.file_type()?.is_dir() {
+            folders.insert(name);
+        } else {
+            files.insert(name);
+        }
+    }
+    Ok((files, folders))
+}
+
+/// Which certificates count. Where a layout has a pointer, all that were found do. Of plain files, the newest of each
+/// key type and set of names; of one certificate in several files, the file with the longest chain.
+fn counting(found: Vec<Found>) -> Vec<Found> {
+    let (plain, mut counting): (Vec<Found>, Vec<Found>) =
+        found.into_iter().partition(|found| found.layout == Layout::Plain);
+    let mut best: BTreeMap<(KeyType, BTreeSet<String>), Vec<Found>> = BTreeMap::new();
+    for found in plain {
+        let leaf = found.chain.leaf();
+        let names = leaf.dns_names.iter().cloned().collect();
+        let rivals = best.entry((leaf.key_type, names)).or_default();
+        let newest = rivals.first().map_or(0, |rival| rival.chain.leaf().not_before);
+        if leaf.not_before > newest {
+            rivals.clear();
+        } else if leaf.not_before < newest {
+            continue;
+        }
+        match rivals.iter_mut().find(|rival| rival.chain.leaf() == leaf) {
+            Some(rival) if rival.chain.certificates().len() < found.chain.certificates().len() => *rival = found,
+            Some(_) => {}
+            None => rivals.push(found),
+        }
+    }
+    counting.extend(best.into_values().flatten());
+    counting
+}

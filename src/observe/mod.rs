@@ -1,0 +1,12 @@
+//! The world becomes facts: certificate folders, zone files, key files, notices of change. Reads, reports, decides nothing.
+
+pub mod certificates;
+pub mod files;
+pub mod keys;
+pub mod layouts;
+pub mod watch;
+pub mod zone_keys;
+pub mod zones;
+
+#[cfg(test)]
+mod tests;

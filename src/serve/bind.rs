@@ -1,0 +1,170 @@
+//! Binds every listen address for UDP and TCP on one port, and says what to do when that fails.
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::watch;
+use tracing::warn;
+
+use super::tcp::{self, TcpLimits};
+use super::{Answerer, Handle, ServeError, udp};
+
+/// How often another free port is tried when the system's choice for TCP is taken for UDP.
+const PORT_TRIES: usize = 32;
+/// Asked for as each UDP socket's receive buffer, bytes: bursts wait in it. The system may give less.
+const RECEIVE_BUFFER: usize = 1 << 20;
+const BACKLOG: i32 = 1024;
+
+/// Bound sockets that nobody reads yet. Privileges can be dropped between [`Listeners::bind`] and [`Listeners::run`].
+pub struct Listeners {
+    places: Vec<Place>,
+}
+
+struct Place {
+    address: SocketAddr,
+    udp: Vec<UdpSocket>,
+    tcp: TcpListener,
+}
+
+impl Listeners {
+    /// Binds each address for UDP (`cores` sockets that share the port, at least one) and for TCP. Port 0 becomes a
+    /// free one, the same for both.
+    ///
+    /// `[::]` is left out with a warning where the machine has no IPv6 and other addresses remain.
+    pub fn bind(addresses: &[SocketAddr], cores: usize) -> Result<Listeners, ServeError> {
+        let mut places = Vec::with_capacity(addresses.len());
+        let mut skipped = None;
+        for &address in addresses {
+            match bind_place(address, cores.max(1)) {
+                Ok(place) => places.push(place),
+                Err(error) if lacks_ipv6(&error) && address.ip().is_unspecified() => {
+                    warn!("not listening on {address}: this machine has no IPv6");
+                    skipped = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match skipped {
+            Some(error) if places.is_empty() => Err(error),
+            _ => Ok(Listeners { places }),
+        }
+    }
+
+    /// Where it listens, ports filled in.
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.places.iter().map(|place| place.address).collect()
+    }
+
+    /// Begins to answer, UDP in threads of its own and TCP on `runtime`, with the default limits.
+    pub fn run(self, runtime: &tokio::runtime::Handle, answerer: Arc<dyn Answerer>) -> Result<Handle, ServeError> {
+        self.run_with(runtime, answerer, TcpLimits::default())
+    }
+
+    /// [`Listeners::run`] with other limits for TCP.
+    pub fn run_with(
+        self,
+        runtime: &tokio::runtime::Handle,
+        answerer: Arc<dyn Answerer>,
+        limits: TcpLimits,
+    ) -> Result<Handle, ServeError> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stop_tcp, stopped) = watch::channel(false);
+        let addresses = self.local_addrs();
+        let mut handle = Handle { stop, stop_tcp, threads: Vec::new(), addresses };
+        let server = tcp::Server::new(answerer.clone(), limits, stopped);
+        let _inside = runtime.enter();
+        for place in self.places {
+            for (index, socket) in place.udp.into_iter().enumerate() {
+                let (answerer, stop) = (answerer.clone(), handle.stop.clone());
+                let thread = std::thread::Builder::new()
+                    .name(format!("udp {index} {}", place.address))
+                    .spawn(move || udp::serve(&socket, &*answerer, &stop))
+                    .map_err(ServeError::Start)?;
+                handle.threads.push(thread);
+            }
+            let listener = tokio::net::TcpListener::from_std(place.tcp).map_err(ServeError::Start)?;
+            runtime.spawn(server.clone().accept(listener));
+        }
+        Ok(handle)
+    }
+}
+
+fn bind_place(address: SocketAddr, cores: usize) -> Result<Place, ServeError> {
+    let mut tries = if address.port() == 0 { PORT_TRIES } else { 1 };
+    loop {
+        tries -= 1;
+        // TCP first: it doesn't share its port, so a second danelaw is found out here.
+        let tcp = bind_tcp(address).map_err(|why| bind_error(address, "TCP", why))?;
+        let bound = tcp.local_addr().map_err(|why| bind_error(address, "TCP", why))?;
+        match bind_udp(bound, cores) {
+            Ok(udp) => return Ok(Place { address: bound, udp, tcp }),
+            Err(why) if why.kind() == ErrorKind::AddrInUse && tries > 0 => {}
+            Err(why) => return Err(bind_error(bound, "UDP", why)),
+        }
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait for old connections' TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    only_its_family(&socket, address)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn bind_udp(address: SocketAddr, cores: usize) -> io::Result<Vec<UdpSocket>> {
+    // A socket that shares nothing finds another server that would share the port with us unseen.
+    drop(bind_udp_socket(address, false)?);
+    (0..cores).map(|_| bind_udp_socket(address, true)).collect()
+}
+
+fn bind_udp_socket(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    only_its_family(&socket, address)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+        let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+        socket.set_read_timeout(Some(udp::STOP_LOOK))?;
+    }
+    socket.bind(&address.into())?;
+    let socket = UdpSocket::from(socket);
+    if shared && address.ip().is_unspecified() {
+        udp::tell_destination(&socket, address)?;
+    }
+    Ok(socket)
+}
+
+fn only_its_family(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    if address.is_ipv6() { socket.set_only_v6(true) } else { Ok(()) }
+}
+
+fn lacks_ipv6(error: &ServeError) -> bool {
+    let ServeError::Bind { address, why, .. } = error else { return false };
+    let errno = Errno::from_io_error(why);
+    address.is_ipv6() && matches!(errno, Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
+}
+
+fn bind_error(address: SocketAddr, transport: &'static str, why: io::Error) -> ServeError {
+    let port = address.port();
+    let advice = match why.kind() {
+        ErrorKind::PermissionDenied if port < 1024 => format!(
+            ": port {port} needs the right to it: AmbientCapabilities=CAP_NET_BIND_SERVICE in the systemd unit, or \
+             setcap cap_net_bind_service=+ep on the danelaw binary, or another port with --listen"
+        ),
+        ErrorKind::AddrInUse if port == 53 => ": another DNS server has it (ss -lunp 'sport = 53' shows which). If it \
+             is systemd-resolved, list this machine's public addresses in `listen` instead of 0.0.0.0, or set \
+             DNSStubListener=no in /etc/systemd/resolved.conf"
+            .to_owned(),
+        ErrorKind::AddrInUse => format!(": another process has it (ss -lntup 'sport = {port}' shows which)"),
+        ErrorKind::AddrNotAvailable => ": it is not an address of this machine, or not yet".to_owned(),
+        _ => String::new(),
+    };
+    ServeError::Bind { address, transport, why, advice }
+}

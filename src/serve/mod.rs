@@ -1,0 +1,155 @@
+//! Sockets in front of a function from query to response: UDP, TCP, and the control socket.
+//!
+//! Nothing here knows what a zone is. What an [`Answerer`] does with a packet, a snapshot swap included, is its own.
+
+mod bind;
+pub mod control;
+mod tcp;
+mod udp;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tracing::error;
+
+pub use bind::Listeners;
+pub use tcp::TcpLimits;
+
+/// The biggest DNS message, octets.
+pub const MAX_MESSAGE: usize = 65_535;
+/// The header of a DNS message, octets.
+const HEADER: usize = 12;
+
+/// What carries a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// A datagram: the response may have to be truncated.
+    Udp,
+    /// A stream (RFC 7766).
+    Tcp,
+}
+
+/// From query to response. Called from many threads at once; must not block.
+pub trait Answerer: Send + Sync + 'static {
+    /// Writes the response to `query` into `out`, which has [`MAX_MESSAGE`] octets, and returns its length. None: no reply.
+    fn answer(&self, peer: SocketAddr, transport: Transport, query: &[u8], out: &mut [u8]) -> Option<usize>;
+}
+
+/// Why serving did not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A listener can't be bound.
+    #[error("can't listen on {address} ({transport}): {why}{advice}")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// `UDP` or `TCP`.
+        transport: &'static str,
+        /// What the system says.
+        #[source]
+        why: std::io::Error,
+        /// What to do: empty, or begins with `: `.
+        advice: String,
+    },
+    /// No thread or task for a socket.
+    #[error("can't start serving: {0}")]
+    Start(#[source] std::io::Error),
+}
+
+/// Serving goes on while this lives; dropping it stops it.
+pub struct Handle {
+    stop: Arc<AtomicBool>,
+    stop_tcp: watch::Sender<bool>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Handle {
+    /// Where it listens, ports filled in; UDP and TCP share them.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Stops: no query is read any more, and what is being answered is finished. Takes up to 200 ms.
+    pub fn shutdown(mut self) {
+        self.stop_all();
+    }
+
+    fn stop_all(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.stop_tcp.send(true);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.stop_all();
+    }
+}
+
+/// Asks the answerer. A panic in it costs this one query, which gets SERVFAIL, and never the server.
+fn guarded(
+    answerer: &dyn Answerer,
+    peer: SocketAddr,
+    transport: Transport,
+    query: &[u8],
+    out: &mut [u8],
+) -> Option<usize> {
+    let answered = std::panic::catch_unwind(AssertUnwindSafe(|| answerer.answer(peer, transport, query, out)));
+    match answered {
+        Ok(length) => length.filter(|length| *length <= out.len()),
+        Err(_) => {
+            static ALARM: Occasionally = Occasionally::new();
+            ALARM.run(|before| error!("a bug: answering a query from {peer} panicked ({before} times before)"));
+            servfail(query, out)
+        }
+    }
+}
+
+/// A header that says SERVFAIL to the query's ID; nothing to a response or a fragment of a header.
+fn servfail(query: &[u8], out: &mut [u8]) -> Option<usize> {
+    let header = query.get(..HEADER).filter(|header| header[2] & 0x80 == 0)?;
+    out[..HEADER].fill(0);
+    out[..2].copy_from_slice(&header[..2]);
+    out[2] = 0x80 | (header[2] & 0x79);
+    out[3] = 2;
+    Some(HEADER)
+}
+
+/// Lets something through once a minute and counts the rest: for log lines that an attacker can cause.
+struct Occasionally {
+    last: Mutex<Option<Instant>>,
+    held_back: AtomicU64,
+}
+
+impl Occasionally {
+    const PAUSE: Duration = Duration::from_secs(60);
+
+    const fn new() -> Occasionally {
+        Occasionally { last: Mutex::new(None), held_back: AtomicU64::new(0) }
+    }
+
+    /// Calls `say` with the number of times that it was not called since the last one.
+    fn run(&self, say: impl FnOnce(u64)) {
+        let now = Instant::now();
+        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if last.is_some_and(|last| now.duration_since(last) < Occasionally::PAUSE) {
+            self.held_back.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        *last = Some(now);
+        drop(last);
+        say(self.held_back.swap(0, Ordering::Relaxed));
+    }
+}

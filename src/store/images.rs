@@ -1,0 +1,92 @@
+//! A zone's signatures in a file: versioned, checksummed, replaced by rename. A damaged one is as good as none.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::PathBuf;
+
+use sha2::{Digest, Sha256};
+use tracing::warn;
+
+use crate::dns::Name;
+
+/// What an image begins with: its kind and its version.
+const MAGIC: &[u8; 8] = b"DLSIG\0\0\x01";
+const CHECKSUM: usize = 32;
+/// The biggest image that is read, bytes.
+const MAX_IMAGE: u64 = 4 << 30;
+
+pub(super) struct Images {
+    folder: PathBuf,
+}
+
+impl Images {
+    pub(super) fn new(folder: PathBuf) -> Images {
+        Images { folder }
+    }
+
+    pub(super) fn load(&self, zone: &Name) -> Option<Vec<u8>> {
+        let path = self.path(zone);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                warn!("{}: {error}; signing everything again", path.display());
+                return None;
+            }
+        };
+        match read(file) {
+            Ok(image) => Some(image),
+            Err(why) => {
+                warn!("{}: {why}; signing everything again", path.display());
+                None
+            }
+        }
+    }
+
+    pub(super) fn store(&self, zone: &Name, image: &[u8]) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        let path = self.path(zone);
+        let fresh = path.with_extension("sig.new");
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        file.write_all(MAGIC)?;
+        file.write_all(&Sha256::digest(image))?;
+        file.write_all(image)?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, &path)?;
+        // The rename itself is durable once the folder is.
+        File::open(&self.folder)?.sync_all()
+    }
+
+    fn path(&self, zone: &Name) -> PathBuf {
+        // A name's presentation form holds no zero byte, and a slash is the only other octet a file name can't have.
+        let text = zone.to_lowercase().to_string().replace('/', "\\047");
+        let text = text.strip_suffix('.').filter(|text| !text.is_empty()).unwrap_or("root");
+        if text.len() <= 240 && !text.starts_with('.') {
+            return self.folder.join(format!("{text}.sig"));
+        }
+        let digest = Sha256::digest(text.as_bytes());
+        self.folder.join(format!("{}.sig", data_encoding::HEXLOWER.encode(&digest)))
+    }
+}
+
+fn read(file: File) -> Result<Vec<u8>, String> {
+    let size = file.metadata().map_err(|error| error.to_string())?.len();
+    if size > MAX_IMAGE {
+        return Err(format!("{size} bytes are too many"));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    file.take(MAX_IMAGE).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if !bytes.starts_with(MAGIC) {
+        return Err("not a signature image of this version".to_owned());
+    }
+    let head = MAGIC.len() + CHECKSUM;
+    if bytes.len() < head {
+        return Err("cut off".to_owned());
+    }
+    if Sha256::digest(&bytes[head..])[..] != bytes[MAGIC.len()..head] {
+        return Err("damaged: its checksum differs".to_owned());
+    }
+    bytes.drain(..head);
+    Ok(bytes)
+}

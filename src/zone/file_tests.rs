@@ -1,0 +1,226 @@
+//! What is promised of reading zone files: TTLs, origins, includes, and that no octets make it panic.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::zone::print::print;
+
+const HEAD: &str = "$TTL 300\n@ SOA ns1 hostmaster 1 7200 3600 1209600 900\n@ NS ns1\nns1 A 192.0.2.1\n";
+
+/// Files by path.
+#[derive(Default)]
+struct Folder(BTreeMap<String, String>);
+
+impl Includes for Folder {
+    fn read(&mut self, path: &str) -> Result<Vec<u8>, String> {
+        self.0.get(path).map(|text| text.clone().into_bytes()).ok_or_else(|| "no such file".to_owned())
+    }
+}
+
+fn origin() -> Name {
+    "example.org.".parse().expect("a name")
+}
+
+fn with_files(text: &str, files: &[(&str, &str)]) -> Parsed {
+    let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+    parse(&origin(), "example.org.zone", text.as_bytes(), &mut Folder(files))
+}
+
+#[track_caller]
+fn zone(text: &str) -> String {
+    let parsed = with_files(text, &[]);
+    assert_eq!(parsed.diagnostics, [], "{text}");
+    print(&parsed.contents.expect("a zone"))
+}
+
+#[track_caller]
+fn lines(text: &str, expected: &[&str]) {
+    let printed = zone(text);
+    for line in expected {
+        assert!(printed.lines().any(|other| other.replace('\t', " ") == *line), "{line}\nis not in\n{printed}");
+    }
+}
+
+fn errors(parsed: &Parsed) -> Vec<(String, u32, u32, String)> {
+    let error = |one: &Diagnostic| (one.file.to_string(), one.line, one.column, one.message.clone());
+    parsed.diagnostics.iter().map(error).collect()
+}
+
+#[test]
+fn ttl_and_class_stand_in_either_order() {
+    lines(
+        &format!("{HEAD}a 60 IN A 192.0.2.1\nb IN 1m A 192.0.2.1\nc in A 192.0.2.1\nd 60 A 192.0.2.1\n\tAAAA ::1\n"),
+        &[
+            "a.example.org. 60 IN A 192.0.2.1",
+            "b.example.org. 60 IN A 192.0.2.1",
+            "c.example.org. 300 IN A 192.0.2.1",
+            "d.example.org. 60 IN A 192.0.2.1",
+            "d.example.org. 300 IN AAAA ::1",
+        ],
+    );
+}
+
+#[test]
+fn without_a_ttl_directive_the_last_ttl_counts_and_at_first_the_soa_minimum() {
+    let records =
+        "@ SOA ns1 hostmaster 1 7200 3600 1209600 900\n@ NS ns1\nns1 A 192.0.2.1\na 60 A 192.0.2.1\nb A 192.0.2.1\n";
+    lines(records, &["example.org. 900 IN NS ns1.example.org.", "b.example.org. 900 IN A 192.0.2.1"]);
+    let records = "@ 50 SOA ns1 hostmaster 1 7200 3600 1209600 900\n@ NS ns1\nns1 60 A 192.0.2.1\nb A 192.0.2.1\n";
+    lines(records, &["example.org. 50 IN NS ns1.example.org.", "b.example.org. 60 IN A 192.0.2.1"]);
+    let parsed = with_files("@ NS ns1\n@ SOA ns1 hostmaster 1 7200 3600 1209600 900\n", &[]);
+    assert!(parsed.diagnostics[0].message.contains("no TTL"));
+}
+
+#[test]
+fn an_include_restores_the_origin_and_the_last_owner() {
+    let text = format!("{HEAD}a A 192.0.2.1\n$INCLUDE \"hosts\" sub\n AAAA ::1\nb A 192.0.2.2\n");
+    let parsed = with_files(
+        &text,
+        &[("hosts", "x A 192.0.2.3\n$ORIGIN deep\ny A 192.0.2.4\n$INCLUDE more\n"), ("more", " TXT z\n")],
+    );
+    assert_eq!(parsed.diagnostics, []);
+    assert_eq!(parsed.sources.names().map(|name| &**name).collect::<Vec<_>>(), ["example.org.zone", "hosts", "more"]);
+    let printed = print(&parsed.contents.expect("a zone")).replace('\t', " ");
+    for line in [
+        "x.sub.example.org. 300 IN A 192.0.2.3",
+        "y.deep.sub.example.org. 300 IN A 192.0.2.4",
+        "y.deep.sub.example.org. 300 IN TXT \"z\"",
+        "a.example.org. 300 IN AAAA ::1",
+        "b.example.org. 300 IN A 192.0.2.2",
+    ] {
+        assert!(printed.contains(line), "{line}\n{printed}");
+    }
+}
+
+#[test]
+fn an_error_in_an_included_file_is_reported_there() {
+    let parsed = with_files(&format!("{HEAD}$INCLUDE hosts\n"), &[("hosts", "\n\nx A 192.0.2\n")]);
+    assert_eq!(errors(&parsed).len(), 1);
+    assert_eq!(errors(&parsed)[0].0, "hosts");
+    assert_eq!((errors(&parsed)[0].1, errors(&parsed)[0].2), (3, 5));
+    assert!(parsed.contents.is_none());
+    assert_eq!(parsed.serial, Some(1));
+}
+
+#[test]
+fn includes_that_go_in_circles_or_too_deep_are_refused() {
+    let parsed =
+        with_files(&format!("{HEAD}$INCLUDE a\n"), &[("a", "$INCLUDE ./b/../c\n"), ("./b/../c", "$INCLUDE ./a\n")]);
+    assert_eq!(errors(&parsed).len(), 1);
+    assert!(errors(&parsed)[0].3.contains("includes itself"));
+    let files: Vec<(String, String)> = (0..20).map(|n| (n.to_string(), format!("$INCLUDE {}\n", n + 1))).collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    let parsed = with_files(&format!("{HEAD}$INCLUDE 0\n"), &files);
+    assert_eq!(errors(&parsed).len(), 1);
+    assert!(errors(&parsed)[0].3.contains("16 deep"));
+    assert_eq!(errors(&parsed)[0].0, "15");
+}
+
+#[test]
+fn every_error_is_found_in_one_run_and_none_follows_from_another() {
+    let text = "$TTL 300\n@ SOA ns1 hostmaster x 7200 3600 1209600 900\n@ NS ns1\nns1 A 192.0.2\nelse.where. A 192.0.2.1\n  AAAA ::1\n  A x\nb (\n A 192.0.2.1\nc MX mail\n";
+    let places: Vec<(u32, u32)> = errors(&with_files(text, &[])).iter().map(|error| (error.1, error.2)).collect();
+    assert_eq!(places, [(2, 22), (4, 7), (5, 1), (7, 5), (8, 3), (10, 6)]);
+}
+
+#[test]
+fn diagnostics_are_limited_in_number_and_size() {
+    let garbage = format!("{}\n", "x".repeat(100)).repeat(1000) + &"y".repeat(3 << 20);
+    let parsed = with_files(&garbage, &[]);
+    assert_eq!(parsed.diagnostics.len(), 200);
+    assert!(parsed.diagnostics[199].message.contains("error 200"));
+    let parsed = with_files(&format!("{HEAD}a TXT ( {}", "\"x\"\n".repeat(1 << 20)), &[]);
+    assert_eq!(parsed.diagnostics.len(), 1);
+    assert!(parsed.diagnostics[0].source.len() < 10_000);
+}
+
+#[test]
+fn columns_count_characters() {
+    let parsed = with_files(&format!("{HEAD}äöü TXT \"ß\" ( \"\u{fffd}\"\n\t\"é\" ) ; ü\na\tA\tx\n"), &[]);
+    assert_eq!(parsed.diagnostics.len(), 1);
+    let shown = parsed.diagnostics[0].to_string();
+    assert_eq!(
+        shown.lines().take(3).collect::<Vec<_>>(),
+        [
+            "example.org.zone:7:5: error: A: expected an IPv4 address such as 192.0.2.1, found `x`",
+            "  7 | a\tA\tx",
+            "    |  \t \t^",
+        ]
+    );
+}
+
+fn piece() -> impl Strategy<Value = String> {
+    prop_oneof![
+        proptest::sample::select(vec![
+            "@",
+            " ",
+            "\t",
+            "\n",
+            "(",
+            ")",
+            "\"",
+            ";",
+            "\\",
+            "$TTL",
+            "$ORIGIN",
+            "$INCLUDE a",
+            "IN",
+            "CH",
+            "300",
+            "1h",
+            "A",
+            "MX",
+            "TXT",
+            "SOA",
+            "SVCB",
+            "LOC",
+            "APL",
+            "NSEC",
+            "\\#",
+            "ns1",
+            "192.0.2.1",
+            "::1",
+            "alpn=",
+            "\r",
+            "\u{feff}",
+            "é",
+            "TYPE1",
+            ".",
+        ])
+        .prop_map(str::to_owned),
+        "[ -~]{0,6}",
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn no_pieces_make_reading_panic(pieces in proptest::collection::vec(piece(), 0..60)) {
+        let parsed = with_files(&format!("{HEAD}{}", pieces.join(" ")), &[("a", &pieces.concat())]);
+        prop_assert_eq!(parsed.contents.is_some(), parsed.diagnostics.is_empty());
+        for diagnostic in &parsed.diagnostics {
+            prop_assert!(diagnostic.line >= 1 && diagnostic.column >= 1);
+            prop_assert!(!diagnostic.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn no_octets_make_reading_panic(octets in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _ = parse(&origin(), "f", &octets, &mut NoIncludes);
+        let _ = parse(&origin(), "f", &[HEAD.as_bytes(), &octets].concat(), &mut NoIncludes);
+    }
+
+    #[test]
+    fn a_zone_with_octets_changed_does_not_panic(changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
+        let mut text = include_bytes!("../../tests/golden/zones/every-type.zone").to_vec();
+        for (index, octet) in changes {
+            let at = index.index(text.len());
+            text[at] = octet;
+        }
+        let parsed = parse(&origin(), "f", &text, &mut NoIncludes);
+        prop_assert_eq!(parsed.contents.is_some(), parsed.diagnostics.is_empty());
+    }
+}

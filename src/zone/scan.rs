@@ -1,0 +1,325 @@
+//! Cuts zone text into entries and tokens (RFC 1035 section 5.1): comments, parentheses, quotation marks, line ends.
+//!
+//! Tokens are slices of the text, escapes unresolved. After an error the scanner goes on behind the broken entry.
+
+use crate::dns::text::Word;
+
+/// The byte order mark that some editors put before UTF-8.
+pub(super) const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// The longest entry in octets, comments and line ends included. The longest RDATA, written as `\DDD`, fits four times.
+const MAX_ENTRY: usize = 1 << 20;
+
+/// Where something stands: its line from 1, its first octet in the file, its length in octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The line, from 1.
+    pub line: u32,
+    /// The octet of the file, from 0.
+    pub offset: u32,
+    /// The length in octets, quotation marks included.
+    pub len: u32,
+}
+
+/// A word and its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token<'a> {
+    /// The word.
+    pub word: Word<'a>,
+    /// Its place.
+    pub place: Place,
+}
+
+/// What stands on one line, or on several within parentheses. It has at least one token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// Whether the line begins with white space: the owner is the one before.
+    pub blank_owner: bool,
+    /// The line on which the entry begins, from 1.
+    pub line: u32,
+    /// The octet of the file at which that line begins.
+    pub offset: u32,
+    /// The tokens in order.
+    pub tokens: Vec<Token<'a>>,
+}
+
+/// Why an entry can't be cut into tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScanError {
+    /// Where.
+    pub place: Place,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead.
+    pub help: String,
+}
+
+/// Goes through a text entry by entry.
+#[derive(Clone, Debug)]
+pub struct Scanner<'a> {
+    text: &'a [u8],
+    at: usize,
+    line: u32,
+    /// The entry under way is broken; its tokens are not kept.
+    error: Option<ScanError>,
+    /// The parentheses that are open.
+    open: Vec<Place>,
+    /// A parenthesis without an end was met once: the next one ends the scan, so that no text is scanned many times.
+    resumed: bool,
+}
+
+impl<'a> Scanner<'a> {
+    /// A scanner of a whole file.
+    pub fn new(text: &'a [u8]) -> Scanner<'a> {
+        let at = if text.starts_with(BOM) { BOM.len() } else { 0 };
+        Scanner::at(text, at, 1)
+    }
+
+    /// A scanner that begins at the start of a line within a file.
+    pub(super) fn at(text: &'a [u8], at: usize, line: u32) -> Scanner<'a> {
+        Scanner { text, at, line, error: None, open: Vec::new(), resumed: false }
+    }
+
+    fn entry(&mut self) -> Result<Entry<'a>, ScanError> {
+        let (start, line) = (self.at, self.line);
+        let blank_owner = matches!(self.text.get(start), Some(b' ' | b'\t'));
+        let mut tokens = Vec::new();
+        while let Some(&octet) = self.text.get(self.at) {
+            if self.at - start > MAX_ENTRY && self.error.is_none() {
+                let place = self.open.first().copied().unwrap_or_else(|| self.place(start, start + 1));
+                self.fail(place, "this entry is longer than 1 MiB", "is a closing parenthesis missing?");
+                tokens = Vec::new();
+            }
+            match octet {
+                b'\n' => {
+                    self.newline();
+                    if self.open.is_empty() {
+                        break;
+                    }
+                }
+                b' ' | b'\t' => self.at += 1,
+                b'\r' => self.carriage_return(),
+                b';' => self.at = self.line_end(self.at),
+                b'(' => {
+                    self.open.push(self.place(self.at, self.at + 1));
+                    self.at += 1;
+                }
+                b')' => self.close(),
+                _ => {
+                    let token = if octet == b'"' { self.quoted() } else { self.bare() };
+                    tokens.extend(token.filter(|_| self.error.is_none()));
+                }
+            }
+        }
+        if let Some(open) = self.open.first().copied() {
+            self.fail(open, "this parenthesis is never closed", "write `)` behind the last word of the record");
+            self.resume(open);
+        }
+        match self.error.take() {
+            Some(error) => Err(error),
+            None => Ok(Entry { blank_owner, line, offset: start as u32, tokens }),
+        }
+    }
+
+    fn place(&self, from: usize, to: usize) -> Place {
+        Place { line: self.line, offset: from as u32, len: (to - from) as u32 }
+    }
+
+    fn fail(&mut self, place: Place, message: &str, help: &str) {
+        let error = ScanError { place, message: message.to_owned(), help: help.to_owned() };
+        self.error.get_or_insert(error);
+    }
+
+    fn newline(&mut self) {
+        self.at += 1;
+        self.line += 1;
+    }
+
+    /// The octet behind the last one of the line, its line feed not counted.
+    fn line_end(&self, from: usize) -> usize {
+        self.text[from..].iter().position(|&octet| octet == b'\n').map_or(self.text.len(), |length| from + length)
+    }
+
+    fn carriage_return(&mut self) {
+        if !matches!(self.text.get(self.at + 1), Some(b'\n') | None) {
+            let place = self.place(self.at, self.at + 1);
+            self.fail(place, "a carriage return without a line feed", "save the file with LF or CRLF line ends");
+        }
+        self.at += 1;
+    }
+
+    fn close(&mut self) {
+        if self.open.pop().is_none() {
+            let place = self.place(self.at, self.at + 1);
+            self.fail(
+                place,
+                "this parenthesis was never opened",
+                "take it away, or write `(` before the record's data",
+            );
+        }
+        self.at += 1;
+    }
+
+    /// A string in quotation marks; the scanner stands on the first of them. It ends on its line.
+    fn quoted(&mut self) -> Option<Token<'a>> {
+        let start = self.at;
+        let Some(end) = self.closing_quote(start + 1) else {
+            self.unclosed(start);
+            return None;
+        };
+        self.at = end + 1;
+        let word = Word { text: &self.text[start + 1..end], quoted: true };
+        Some(Token { word, place: self.place(start, self.at) })
+    }
+
+    fn closing_quote(&self, from: usize) -> Option<usize> {
+        let mut at = from;
+        loop {
+            match self.text.get(at)? {
+                b'"' => return Some(at),
+                b'\n' => return None,
+                b'\\' if self.text.get(at + 1) != Some(&b'\n') => at += 2,
+                _ => at += 1,
+            }
+        }
+    }
+
+    /// Skips the rest of the line of a string without an end. Parentheses in it count, as the quotation mark may be
+    /// missing before them: else one slip would swallow the file.
+    fn unclosed(&mut self, start: usize) {
+        let place = self.place(start, start + 1);
+        self.fail(
+            place,
+            "this quotation mark has no partner on its line",
+            "close the string on the same line; a long text is several strings within parentheses",
+        );
+        let end = self.line_end(start);
+        for at in start..end {
+            match self.text[at] {
+                b'(' => self.open.push(self.place(at, at + 1)),
+                b')' => drop(self.open.pop()),
+                _ => {}
+            }
+        }
+        self.at = end;
+    }
+
+    /// A word without quotation marks around it. A quoted part within it (`alpn="h2,h3"`) belongs to it.
+    fn bare(&mut self) -> Option<Token<'a>> {
+        let start = self.at;
+        while let Some(&octet) = self.text.get(self.at) {
+            match octet {
+                b' ' | b'\t' | b'\r' | b'\n' | b';' | b'(' | b')' => break,
+                b'"' => match self.closing_quote(self.at + 1) {
+                    Some(end) => self.at = end + 1,
+                    None => {
+                        self.unclosed(self.at);
+                        return None;
+                    }
+                },
+                b'\\' => match self.text.get(self.at + 1) {
+                    None | Some(b'\n' | b'\r') => {
+                        let place = self.place(self.at, self.at + 1);
+                        self.fail(
+                            place,
+                            "a `\\` at the end of the line",
+                            "long records go on within parentheses: ( ... )",
+                        );
+                        self.at += 1;
+                    }
+                    Some(_) => self.at += 2,
+                },
+                _ => self.at += 1,
+            }
+        }
+        let word = Word::bare(&self.text[start..self.at]);
+        Some(Token { word, place: self.place(start, self.at) })
+    }
+
+    /// After a parenthesis without an end: goes on at the next line that looks like the start of an entry.
+    fn resume(&mut self, open: Place) {
+        self.open.clear();
+        if std::mem::replace(&mut self.resumed, true) {
+            self.at = self.text.len();
+            return;
+        }
+        self.at = open.offset as usize;
+        self.line = open.line;
+        loop {
+            self.at = self.line_end(self.at);
+            if self.at == self.text.len() {
+                return;
+            }
+            self.newline();
+            if !matches!(self.text.get(self.at), None | Some(b' ' | b'\t' | b'\r' | b'\n' | b';' | b'"' | b'(' | b')'))
+            {
+                return;
+            }
+        }
+    }
+}
+
+impl<'a> Iterator for Scanner<'a> {
+    type Item = Result<Entry<'a>, ScanError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.at < self.text.len() {
+            match self.entry() {
+                Ok(entry) if entry.tokens.is_empty() => {}
+                other => return Some(other),
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(text: &str) -> Vec<Vec<String>> {
+        let words = |entry: Entry<'_>| entry.tokens.iter().map(|token| show(&token.word)).collect();
+        Scanner::new(text.as_bytes()).map(|entry| words(entry.expect("an entry"))).collect()
+    }
+
+    fn show(word: &Word<'_>) -> String {
+        let text = String::from_utf8_lossy(word.text);
+        if word.quoted { format!("<{text}>") } else { text.into_owned() }
+    }
+
+    fn errors(text: &str) -> Vec<(u32, u32, String)> {
+        let scanner = Scanner::new(text.as_bytes());
+        scanner.filter_map(Result::err).map(|error| (error.place.line, error.place.offset, error.message)).collect()
+    }
+
+    #[test]
+    fn comments_parentheses_and_quotation_marks() {
+        assert_eq!(
+            entries("a b ; c \"\n\n  ; only\n( d\n\te;f\n  \"g;(h) \\\" i\" )j\nk"),
+            [vec!["a", "b"], vec!["d", "e", "<g;(h) \\\" i>", "j"], vec!["k"]]
+        );
+        assert_eq!(entries("a(b)c\"d e\"\"f\""), [vec!["a", "b", "c\"d e\"\"f\""]]);
+        assert_eq!(entries("s alpn=\"h2, h3\" x"), [vec!["s", "alpn=\"h2, h3\"", "x"]]);
+        assert_eq!(entries(r"a\ b \; \(c"), [vec![r"a\ b", r"\;", r"\(c"]]);
+    }
+
+    #[test]
+    fn line_ends_and_the_byte_order_mark() {
+        assert_eq!(entries("\u{feff}a b\r\nc (\r\n d)\r\n"), [vec!["a", "b"], vec!["c", "d"]]);
+        let blank: Vec<bool> =
+            Scanner::new(b"a\n b\n\tc\n(d)\n").flatten().map(|entry: Entry<'_>| entry.blank_owner).collect();
+        assert_eq!(blank, [false, true, true, false]);
+        assert_eq!(errors("a b\rc d\n"), [(1, 3, "a carriage return without a line feed".to_owned())]);
+        assert_eq!(errors("a ;b\rc d\n"), []);
+    }
+
+    #[test]
+    fn one_slip_gives_one_error() {
+        assert_eq!(errors("a ( b \"c\n d \" e )\nf \"g\n").len(), 2);
+        assert_eq!(errors("a ( \"b )\nc d\n").len(), 1);
+        assert_eq!(errors("a ( b\n c\nd e )\nf g\n").len(), 0);
+        assert_eq!(errors("a ( b\n c\nd e\nf g\n"), [(1, 2, "this parenthesis is never closed".to_owned())]);
+        assert_eq!(errors("a ) b )\nc d\n").len(), 1);
+        assert_eq!(errors("a b\\\nc\n").len(), 1);
+    }
+}

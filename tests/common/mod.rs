@@ -1,0 +1,109 @@
+//! What the tests share: example zones signed in memory, a small server for them, a message decoder of its own, other programs.
+#![allow(dead_code, reason = "each test program uses its part")]
+
+pub mod server;
+pub mod wire;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use danelaw::dns::dnssec::{Algorithm, Signer};
+use danelaw::dns::{Name, Timestamp};
+use danelaw::keys::{self, ZoneKey};
+use danelaw::zone::file::{Includes, parse};
+use danelaw::zone::sign::{Policy, Signatures};
+use danelaw::zone::{Contents, Draft, Published, ZoneSnapshot};
+
+/// The example zones of the repository, by origin.
+pub const EXAMPLES: [&str; 3] = ["example.org", "corners.example", "types.example"];
+
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+pub fn now() -> Timestamp {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+pub fn name(text: &str) -> Name {
+    Name::parse(text, None).unwrap()
+}
+
+/// Reads `$INCLUDE`d files below a folder.
+pub struct Folder(pub PathBuf);
+
+impl Includes for Folder {
+    fn read(&mut self, path: &str) -> Result<Vec<u8>, String> {
+        std::fs::read(self.0.join(path)).map_err(|error| error.to_string())
+    }
+}
+
+/// An example zone's contents as its file has them.
+pub fn example(origin: &str) -> Contents {
+    let folder = repository().join("zones");
+    let file = format!("{origin}.zone");
+    let text = std::fs::read(folder.join(&file)).unwrap();
+    contents(origin, &text, &mut Folder(folder))
+}
+
+/// Zone text that has to be right.
+pub fn zone(origin: &str, text: &str) -> Contents {
+    contents(origin, text.as_bytes(), &mut Folder("/nonexistent".into()))
+}
+
+fn contents(origin: &str, text: &[u8], includes: &mut dyn Includes) -> Contents {
+    let parsed = parse(&name(origin), "test.zone", text, includes);
+    let diagnostics: Vec<String> = parsed.diagnostics.iter().map(ToString::to_string).collect();
+    parsed.contents.unwrap_or_else(|| panic!("{}", diagnostics.join("\n")))
+}
+
+/// Signs contents with a new key, now.
+pub fn sign(contents: &Contents, algorithm: Algorithm) -> Published {
+    let (key, _) = ZoneKey::generate(algorithm).unwrap();
+    sign_with(contents, &[&key], &Signatures::default(), now(), 1)
+}
+
+/// Signs contents as they are published.
+pub fn sign_with(
+    contents: &Contents,
+    signers: &[&dyn Signer],
+    kept: &Signatures,
+    now: Timestamp,
+    serial: u32,
+) -> Published {
+    let mut contents = contents.clone();
+    let origin = contents.origin().clone();
+    for rrset in keys::apex_rrsets(&origin, signers, keys::KEY_TTL, true) {
+        contents.replace(&origin, rrset);
+    }
+    Draft::signed(&contents, signers, kept, Policy::default(), now).unwrap().finish(serial).unwrap()
+}
+
+pub fn snapshot(published: &Published) -> std::sync::Arc<ZoneSnapshot> {
+    std::sync::Arc::new(ZoneSnapshot::build(published).unwrap())
+}
+
+/// Runs a program of the test machine. One that is missing fails the test: it was not skipped unseen.
+pub fn run(program: &str, arguments: &[&str]) -> Output {
+    Command::new(program).args(arguments).stdin(Stdio::null()).output().unwrap_or_else(|error| {
+        panic!("{program}: {error}; this test needs it (`.ci/run` installs what the tests need)")
+    })
+}
+
+/// Runs a program that has to succeed; gives what it printed.
+pub fn succeed(program: &str, arguments: &[&str]) -> String {
+    let output = run(program, arguments);
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{program} {}: {}\n{text}", arguments.join(" "), output.status);
+    text
+}
+
+/// A port of 127.0.0.1 that is free for UDP and TCP, below the range that the kernel gives to clients.
+pub fn free_port() -> u16 {
+    let start = 20_000 + (std::process::id() % 1000) as u16 * 10;
+    let free = |port: &u16| {
+        let address = ("127.0.0.1", *port);
+        std::net::UdpSocket::bind(address).is_ok() && std::net::TcpListener::bind(address).is_ok()
+    };
+    (start..start + 1000).find(free).expect("a free port")
+}
