@@ -195,6 +195,17 @@ mod tests {
     }
 
     #[test]
+    fn canonical_form_folds_the_case_of_types_that_nobody_uses_any_more() {
+        // RFC 4034 section 6.2 lists them, so validators fold them: signed as opaque RDATA they would be bogus.
+        for rtype in [Rtype::MD, Rtype::MF, Rtype::MB, Rtype::MG, Rtype::MR] {
+            assert_eq!(&*canonical(rtype, b"\x04MAIL\x00"), b"\x04mail\x00", "{rtype:?}");
+        }
+        assert_eq!(&*canonical(Rtype::MINFO, b"\x01R\x00\x01E\x00"), b"\x01r\x00\x01e\x00");
+        assert_eq!(&*canonical(Rtype::RT, b"\x00\x01\x01R\x00"), b"\x00\x01\x01r\x00");
+        assert_eq!(&*canonical(Rtype::PX, b"\x00\x01\x01M\x00\x01P\x00"), b"\x00\x01\x01m\x00\x01p\x00");
+    }
+
+    #[test]
     fn rdata_that_does_not_fit_its_type_has_no_fields() {
         assert!(fields(Rtype::A, &[192, 0, 2]).is_none());
         assert!(fields(Rtype::A, &[192, 0, 2, 1, 1]).is_none());

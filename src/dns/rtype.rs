@@ -104,14 +104,22 @@ macro_rules! types {
 types! {
     A = 1: [Field::Ipv4];
     NS = 2: [NAME_1035];
+    MD = 3: [NAME_1035];
+    MF = 4: [NAME_1035];
     CNAME = 5: [NAME_1035];
     SOA = 6: [NAME_1035, NAME_1035, Field::U32, Field::Seconds, Field::Seconds, Field::Seconds, Field::Seconds];
+    MB = 7: [NAME_1035];
+    MG = 8: [NAME_1035];
+    MR = 9: [NAME_1035];
     PTR = 12: [NAME_1035];
     HINFO = 13: [Field::String, Field::String];
+    MINFO = 14: [NAME_1035, NAME_1035];
     MX = 15: [Field::U16, NAME_1035];
     TXT = 16: [Field::Strings];
     RP = 17: [NAME_LOWER, NAME_LOWER];
     AFSDB = 18: [Field::U16, NAME_LOWER];
+    RT = 21: [Field::U16, NAME_LOWER];
+    PX = 26: [Field::U16, NAME_LOWER, NAME_LOWER];
     AAAA = 28: [Field::Ipv6];
     LOC = 29: [Field::Loc];
     SRV = 33: [Field::U16, Field::U16, Field::U16, NAME_LOWER];

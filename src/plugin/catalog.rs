@@ -44,8 +44,8 @@ static NSEC: NxProofKind = NxProofKind::Nsec;
 /// - A referral's records move into the answer section where the question is for NS.
 /// - The question's class is not looked at for routing, EDNS echoes the client's payload size, and over UDP an answer is cut between
 ///   records, not RRsets (TC is set). AXFR is refused.
-/// - A DS at a zone apex goes to the child's handler. It answers for the parent where the snapshot holds both; a denial then has
-///   the parent's NSEC, but the child's SOA.
+/// - A DS at a zone apex goes to the child's handler. It answers for the parent where the snapshot holds both; in a denial the parent's
+///   NS stands before its SOA then (RFC 2308 section 2.2, type 1).
 /// - Catalog logs a warning ("unexpected lookup skip") with each positive answer that needs no proof, of any handler with NSEC.
 ///
 /// Where the snapshot holds a zone below this one, register that as well ([`upsert`] does): negative answers get their SOA by handler.
@@ -93,6 +93,21 @@ impl DaneZone {
     fn ask_for(&self, name: &Name, rtype: RecordType, dnssec_ok: bool, peer: Option<IpAddr>) -> Option<Response> {
         self.ask(&query(name, rtype, dnssec_ok), peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)))
     }
+
+    /// Catalog would put this handler's SOA and NSEC into a denial. Where another zone denies, as a parent does the DS of this one, that
+    /// zone's NS goes before its SOA and proofs: as a referral all of them pass through.
+    fn with_zone_of_denial(&self, mut response: Response, options: LookupOptions) -> Response {
+        let is_nodata = response.answers.is_empty() && response.metadata.response_code == ResponseCode::NoError;
+        let soa = response.authorities.iter().find(|record| record.record_type() == RecordType::SOA);
+        if is_nodata
+            && let Some(soa) = soa
+            && LowerName::new(&soa.name) != self.origin
+            && let Some(apex) = self.ask_for(&soa.name, RecordType::NS, options.dnssec_ok, None)
+        {
+            response.authorities.splice(0..0, apex.answers);
+        }
+        response
+    }
 }
 
 #[async_trait::async_trait]
@@ -122,15 +137,22 @@ impl ZoneHandler for DaneZone {
             let denied = self.ask_for(name, NO_SUCH_TYPE, lookup_options.dnssec_ok, peer);
             return found(denied.map(|response| records(response.authorities, RecordType::SOA)));
         }
-        outcome(self.ask_for(name, rtype, lookup_options.dnssec_ok, peer))
+        match self.ask_for(name, rtype, lookup_options.dnssec_ok, peer) {
+            Some(response) => outcome(self.with_zone_of_denial(response, lookup_options)),
+            None => LookupControlFlow::Skip,
+        }
     }
 
     async fn search(
         &self,
         request: &Request,
-        _lookup_options: LookupOptions,
+        lookup_options: LookupOptions,
     ) -> (LookupControlFlow<AuthLookup>, Option<TSigResponseContext>) {
-        (outcome(self.ask(request.as_slice(), request.src().ip())), None)
+        let found = match self.ask(request.as_slice(), request.src().ip()) {
+            Some(response) => outcome(self.with_zone_of_denial(response, lookup_options)),
+            None => LookupControlFlow::Skip,
+        };
+        (found, None)
     }
 
     async fn nsec_records(&self, name: &LowerName, lookup_options: LookupOptions) -> LookupControlFlow<AuthLookup> {
@@ -138,18 +160,7 @@ impl ZoneHandler for DaneZone {
             return LookupControlFlow::Continue(Ok(AuthLookup::Empty));
         }
         let Some(denied) = self.ask_for(name, NO_SUCH_TYPE, true, None) else { return LookupControlFlow::Skip };
-        let mut proof = records(denied.authorities, RecordType::NSEC);
-        // What is asked for is not told. At the apex it may be the DS, and the parent's to deny.
-        if name == &self.origin
-            && let Some(parent) = self.ask_for(name, RecordType::DS, true, None)
-        {
-            for record in records(parent.authorities, RecordType::NSEC) {
-                if !proof.contains(&record) {
-                    proof.push(record);
-                }
-            }
-        }
-        found(Some(proof))
+        found(Some(records(denied.authorities, RecordType::NSEC)))
     }
 
     /// Never asked for: the proofs are NSEC.
@@ -177,8 +188,7 @@ impl ZoneHandler for DaneZone {
 }
 
 /// What Catalog is told, so that it comes as near to the response as it can.
-fn outcome(response: Option<Response>) -> LookupControlFlow<AuthLookup> {
-    let Some(response) = response else { return LookupControlFlow::Skip };
+fn outcome(response: Response) -> LookupControlFlow<AuthLookup> {
     let Response { metadata, answers, authorities, additionals, .. } = response;
     let is_referral = authorities.first().is_some_and(|record| record.record_type() == RecordType::NS);
     LookupControlFlow::Continue(match metadata.response_code {

@@ -39,6 +39,9 @@
 //! [`DaneHandler`] is a `RequestHandler` of its own: every answer is what [`crate::answer`] says. Prefer it where danelaw's
 //! zones are all that the server has. [`DaneZone`] is a `ZoneHandler` beside others in a `Catalog`, which changes answers on their
 //! way out; [`DaneZone`] says what it spoils.
+//!
+//! `ZoneHandler` grows a method when any crate of the program turns on hickory-server's feature `metrics`; danelaw, built without it, does
+//! not compile then.
 
 mod catalog;
 mod handler;

@@ -82,6 +82,8 @@ fn delv_validates_through_the_catalog() {
         ("insecure", "DS", "; negative response, fully validated"),
         ("www.child", "A", "; fully validated"),
         ("no.child", "A", "; negative response, fully validated"),
+        ("island", "DS", "; negative response, fully validated"),
+        ("www.island", "A", "; unsigned answer"),
     ] {
         let name = format!("{name}.{}", zone::APEX);
         let output = client::delv(served.address, zone::APEX, served.dnskey(), &[&name, rtype]);
@@ -110,6 +112,20 @@ fn what_catalog_spoils_is_as_documented() {
     let cut =
         parse(&client::udp(served.address, &query(&zone::wire("big"), Rtype::TXT, Some(Opt { payload: 1232, ..DO }))));
     assert!(cut.truncated() && !cut.sections[0].is_empty(), "an RRset is cut");
+    let mut chaos = query(&zone::wire("mail"), Rtype::A, None);
+    *chaos.last_mut().unwrap() = 3;
+    let chaos = parse(&client::udp(served.address, &chaos));
+    assert!(chaos.rcode() == 5 && chaos.authoritative(), "AA stands on REFUSED");
+    let mut trailing = query(&zone::wire("mail"), Rtype::A, None);
+    trailing.push(0);
+    assert_eq!(parse(&client::udp(served.address, &trailing)).rcode(), 5, "for FORMERR");
+    let too_long = &crate::handler::long_names()[2];
+    let too_long = parse(&client::udp(served.address, &query(too_long.as_wire(), Rtype::TXT, Some(DO))));
+    assert_eq!((too_long.rcode(), too_long.types(0)), (0, vec![Rtype::DNAME, Rtype::RRSIG]), "YXDOMAIN is lost");
+    let island = ask(&served, "island", Rtype::DS);
+    let denial = [Rtype::NS, Rtype::RRSIG, Rtype::SOA, Rtype::RRSIG, Rtype::NSEC, Rtype::RRSIG];
+    assert_eq!((island.rcode(), island.types(0), island.types(1)), (0, vec![], denial.to_vec()));
+    assert_eq!(island.sections[1][0].owner, zone::wire("@"), "the parent denies the DS");
     served.snapshot.store(danelaw::zone::Snapshot::default());
     assert_eq!(ask(&served, "@", Rtype::SOA).rcode(), 2, "a zone that the snapshot lacks");
 }

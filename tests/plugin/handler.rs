@@ -9,7 +9,7 @@ use crate::{Served, now, zone};
 
 const DO: Opt = Opt { payload: 1232, dnssec_ok: true, version: 0 };
 
-fn directly(snapshot: &SharedSnapshot, transport: Transport, query: &[u8]) -> Vec<u8> {
+pub fn directly(snapshot: &SharedSnapshot, transport: Transport, query: &[u8]) -> Vec<u8> {
     let context = Context { peer: "127.0.0.1".parse().unwrap(), transport, now: now() };
     let mut out = vec![0; MESSAGE_MAX];
     let len = answer(&snapshot.load(), &context, query, &mut out).unwrap();
@@ -61,6 +61,8 @@ pub fn questions() -> Vec<(&'static str, Rtype)> {
         ("insecure", Rtype::DS),
         ("child", Rtype::DS),
         ("child", Rtype::NS),
+        ("island", Rtype::DS),
+        ("www.island", Rtype::A),
         ("www.child", Rtype::A),
         ("no.child", Rtype::A),
         ("big", Rtype::TXT),
@@ -72,10 +74,10 @@ pub fn questions() -> Vec<(&'static str, Rtype)> {
     questions
 }
 
-fn long_names() -> Vec<Name> {
+/// Near 255 octets; a DNAME makes the last one longer than that.
+pub fn long_names() -> Vec<Name> {
     let label = "l".repeat(60);
-    let names = [format!("{label}.{label}.{label}.wild"), format!("{label}.{label}.{label}.old")];
-    names.iter().map(|text| zone::name(text)).collect()
+    ["wild", "old", "long"].iter().map(|end| zone::name(&format!("{label}.{label}.{label}.{end}"))).collect()
 }
 
 #[test]
@@ -138,6 +140,15 @@ fn what_does_not_fit_udp_is_truncated_and_whole_over_tcp() {
 }
 
 #[test]
+fn what_hickory_cannot_encode_whole_is_truncated_and_never_cut() {
+    let served = Served::by_handler();
+    let query = query(&zone::wire("huge"), Rtype::A, None);
+    assert_eq!(parse(&directly(&served.snapshot, Transport::Tcp, &query)).sections[0].len(), 3800);
+    let sent = parse(&client::tcp(served.address, &query));
+    assert!(sent.truncated() && sent.sections[0].is_empty(), "{:?}", sent.head);
+}
+
+#[test]
 fn faults_keep_their_response_codes() {
     let served = Served::by_handler();
     let name = zone::wire("mail");
@@ -146,7 +157,7 @@ fn faults_keep_their_response_codes() {
     notify[2] |= 4 << 3;
     let mut two_questions = query(&name, Rtype::A, None);
     two_questions[5] = 2;
-    two_questions.extend_from_slice(&two_questions[12..].to_vec());
+    two_questions.extend_from_within(12..);
     let mut chaos = query(&name, Rtype::TXT, Some(DO));
     let class_at = 12 + name.len() + 3;
     chaos[class_at] = 3;
@@ -197,11 +208,27 @@ fn delv_validates_every_kind_of_answer() {
         ("insecure", "DS", "; negative response, fully validated"),
         ("www.child", "A", "; fully validated"),
         ("no.child", "A", "; negative response, fully validated"),
+        ("odd", "MINFO", "; fully validated"),
+        ("odd", "PTR", "; fully validated"),
+        ("odd", "NAPTR", "; fully validated"),
+        ("odd", "SVCB", "; fully validated"),
+        ("odd", "TYPE65281", "; fully validated"),
+        ("island", "DS", "; negative response, fully validated"),
+        ("www.island", "A", "; unsigned answer"),
     ] {
         let name = format!("{name}.{}", zone::APEX);
         let output = client::delv(served.address, zone::APEX, served.dnskey(), &[&name, rtype]);
         assert!(output.contains(wanted), "{name} {rtype}: {output}");
     }
+}
+
+#[test]
+fn delv_does_not_validate_with_another_key() {
+    let served = Served::by_handler();
+    let other = Served::by_handler();
+    let name = format!("_25._tcp.mail.{}", zone::APEX);
+    let output = client::delv(served.address, zone::APEX, other.dnskey(), &[&name, "TLSA"]);
+    assert!(output.contains("resolution failed") && !output.contains("fully validated"), "{output}");
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! The plugin inside a real hickory server, asked over UDP and TCP by raw sockets, `dig` and `delv`.
 
+#![expect(clippy::unwrap_used, reason = "a failure in a helper is the test's failure")]
+
 #[path = "../../examples/hickory_server.rs"]
 #[expect(dead_code, reason = "the example's main is run by cargo; here its server is")]
 mod example;
 
 mod catalog;
 mod client;
+mod garbled;
 mod handler;
 mod signer;
 mod zone;
@@ -21,7 +24,7 @@ use hickory_server::zone_handler::Catalog;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::runtime::Runtime;
 
-/// Two zones, and a hickory server on a free port; both end with the value.
+/// Three zones, and a hickory server on a free port; all end with the value.
 struct Served {
     address: SocketAddr,
     snapshot: SharedSnapshot,
@@ -49,7 +52,9 @@ impl Served {
         let snapshot = SharedSnapshot::default();
         let contents = zone::parent(zone::DIGEST, &child.keys()[0]);
         snapshot.publish(parent.sign(&contents, now()).unwrap());
-        snapshot.publish(child.sign(&zone::child(), now()).unwrap());
+        snapshot.publish(child.sign(&zone::child("child"), now()).unwrap());
+        // Signed, but its parent has no DS for it.
+        snapshot.publish(zone::signer(Algorithm::Ed25519).sign(&zone::child("island"), now()).unwrap());
         let (address, runtime) = serve(handler(&snapshot));
         Served { address, snapshot, parent, child, _runtime: runtime }
     }

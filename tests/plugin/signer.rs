@@ -31,20 +31,20 @@ fn the_serial_grows_with_a_change_and_stays_without() {
 #[test]
 fn the_serial_goes_on_after_a_restart() {
     let mut signer = zone::signer(Algorithm::Ed25519).after(41);
-    assert_eq!(signer.sign(&zone::child(), NOW).unwrap().serial(), 42);
-    assert_eq!(signer.sign(&zone::child(), NOW).unwrap().serial(), 42);
+    assert_eq!(signer.sign(&zone::child("child"), NOW).unwrap().serial(), 42);
+    assert_eq!(signer.sign(&zone::child("child"), NOW).unwrap().serial(), 42);
 }
 
 #[test]
 fn what_cannot_be_signed_changes_nothing() {
     let mut signer = zone::signer(Algorithm::EcdsaP256Sha256);
-    signer.sign(&zone::child(), NOW).unwrap();
+    signer.sign(&zone::child("child"), NOW).unwrap();
     let refresh_at = signer.refresh_at();
     let nothing = Contents::new(zone::name("child"));
     assert_eq!(signer.sign(&nothing, NOW).unwrap_err(), PluginError::Signing(SigningError::NoSoa));
     assert_eq!(signer.refresh_at(), refresh_at);
-    assert_eq!(signer.sign(&zone::child(), NOW).unwrap().serial(), 7);
-    let keyless = ZoneSigner::new(Vec::new()).sign(&zone::child(), NOW).unwrap_err();
+    assert_eq!(signer.sign(&zone::child("child"), NOW).unwrap().serial(), 7);
+    let keyless = ZoneSigner::new(Vec::new()).sign(&zone::child("child"), NOW).unwrap_err();
     assert_eq!(keyless, PluginError::Signing(SigningError::NoKey));
 }
 
@@ -54,7 +54,7 @@ fn cds_can_be_left_out() {
         [(zone::signer(Algorithm::Ed25519), true), (zone::signer(Algorithm::Ed25519).without_cds(), false)]
     {
         let mut signer = signer;
-        let zone = signer.sign(&zone::child(), NOW).unwrap();
+        let zone = signer.sign(&zone::child("child"), NOW).unwrap();
         let apex = zone.find(zone.origin().as_wire()).unwrap();
         assert_eq!(zone.set(apex, Rtype::CDS).is_some(), published);
         assert_eq!(zone.set(apex, Rtype::CDNSKEY).is_some(), published);

@@ -45,6 +45,7 @@ pub fn parent(digest: [u8; 32], child_key: &dyn Signer) -> Contents {
     add("*.wild", Rtype::TXT, b"\x05stars".to_vec());
     add("x.under.wild", Rtype::TXT, b"\x04none".to_vec());
     add("old", Rtype::DNAME, wire("new"));
+    add("long", Rtype::DNAME, wire(&"x".repeat(63)));
     add("host.new", Rtype::A, vec![127, 0, 0, 3]);
     add("secure", Rtype::NS, wire("ns.secure"));
     add("secure", Rtype::DS, [&[0, 1, 13, 2], &[7; 32][..]].concat());
@@ -54,6 +55,10 @@ pub fn parent(digest: [u8; 32], child_key: &dyn Signer) -> Contents {
     add("ns.insecure", Rtype::A, vec![127, 0, 0, 5]);
     add("child", Rtype::NS, wire("ns"));
     add("child", Rtype::DS, dnssec::ds(&name("child"), child_key.dnskey()).into());
+    add("island", Rtype::NS, wire("ns"));
+    for number in 0..3800u16 {
+        add("huge", Rtype::A, [&[10, 0], &number.to_be_bytes()[..]].concat());
+    }
     for number in 0..20u8 {
         add("big", Rtype::TXT, [&[201, number], &[b'x'; 200][..]].concat());
     }
@@ -64,14 +69,14 @@ pub fn parent(digest: [u8; 32], child_key: &dyn Signer) -> Contents {
 }
 
 /// A zone below, served beside its parent.
-pub fn child() -> Contents {
-    let mut zone = Contents::new(name("child"));
+pub fn child(apex: &str) -> Contents {
+    let mut zone = Contents::new(name(apex));
     let mut add = |owner: &str, rtype: Rtype, rdata: Vec<u8>| {
         zone.insert(Record { owner: name(owner), ttl: 600, rtype, rdata: rdata.into() });
     };
-    add("child", Rtype::SOA, soa());
-    add("child", Rtype::NS, wire("ns"));
-    add("www.child", Rtype::A, vec![127, 0, 0, 6]);
+    add(apex, Rtype::SOA, soa());
+    add(apex, Rtype::NS, wire("ns"));
+    add(&format!("www.{apex}"), Rtype::A, vec![127, 0, 0, 6]);
     zone
 }
 
@@ -86,7 +91,7 @@ pub fn odd_rdatas() -> Vec<(Rtype, Vec<u8>)> {
     vec![
         (Rtype::PTR, wire("Mixed.Case")),
         (Rtype::HINFO, b"\x03CPU\x02OS".to_vec()),
-        (Rtype(14), with_name(&wire("Rmail"), "Email", &[])),
+        (Rtype::MINFO, with_name(&wire("Rmail"), "Email", &[])),
         (Rtype::RP, with_name(&wire("Admin"), "Text", &[])),
         (Rtype::AFSDB, with_name(&[0, 1], "Afs", &[])),
         (Rtype::SRV, with_name(&[0, 1, 0, 2, 0, 25], "Mail", &[])),
