@@ -3,7 +3,8 @@
 use super::args::Tlsa as Args;
 use super::output::{Output, complain};
 use super::{CliError, Outcome};
-use crate::dane::{Chain, Parameters, Protocol, Service, Tlsa};
+use crate::dane::tlsa::zone_line;
+use crate::dane::{Chain, Parameters, Service};
 use crate::dns::Name;
 
 /// The TTL of the printed record in seconds.
@@ -17,17 +18,14 @@ pub fn run(args: &Args, out: &mut Output) -> Result<Outcome, CliError> {
     let parameters: Parameters = format!("{} {} {}", args.usage, args.selector, args.matching)
         .parse()
         .map_err(|error: crate::dane::Error| CliError::Usage(error.to_string()))?;
-    let tlsa = Tlsa::from_chain(&chain, parameters).map_err(|error| CliError::Failed(format!("{path}: {error}")))?;
     for host in hosts(args, &chain)? {
-        let service = Service { host, port: args.port, protocol: args.protocol.unwrap_or(Protocol::Tcp) };
-        for warning in parameters.check(&service).map_err(|error| CliError::Usage(error.to_string()))? {
+        let service = Service { host, port: args.port, protocol: args.protocol.unwrap_or_default() };
+        let (line, warnings) = zone_line(&chain, parameters, &service, TTL)
+            .map_err(|error| CliError::Failed(format!("{path}: {error}")))?;
+        for warning in warnings {
             complain(&format!("warning: {warning}"));
         }
-        if !chain.covers(&service.host) {
-            complain(&format!("warning: the certificate does not name {}", service.host.to_host()));
-        }
-        let owner = service.owner().map_err(|error| CliError::Usage(error.to_string()))?;
-        out.line(format!("{owner} {TTL} IN TLSA {tlsa}"))?;
+        out.line(line)?;
     }
     Ok(Outcome::Done)
 }

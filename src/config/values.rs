@@ -121,22 +121,23 @@ impl Default for SigningConfig {
 }
 
 /// One `[[certificates]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CertificateFolder {
     /// The watched folder.
     pub path: PathBuf,
-    /// Whether the MTA reads what we install, or the client's own folder.
+    /// Where the MTA reads.
     pub mode: CertificateMode,
-    /// Further folders that its symlinks may lead into.
+    /// Further folders that its symlinks may lead into. `archive` beside a folder named `live` is always one.
     pub roots: Vec<PathBuf>,
 }
 
 /// Where the MTA reads its certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CertificateMode {
-    /// From `deployed/`, which danelaw alone changes.
+    /// Not in this folder: it is a source only. Keys are looked at, to tell a finished write.
+    #[default]
     Staged,
-    /// From this very folder: a new certificate is live before danelaw sees it.
+    /// In this very folder: a new certificate is live before danelaw sees it. Keys are never opened.
     Observed,
 }
 

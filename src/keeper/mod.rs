@@ -125,7 +125,7 @@ impl Keeper {
     }
 
     fn look_at_certificates(&mut self) {
-        self.scans = self.config.certificates.iter().map(|folder| certificates::scan(&folder.into())).collect();
+        self.scans = self.config.certificates.iter().map(certificates::scan).collect();
         let problems = self.scans.iter().flat_map(|scan| &scan.problems);
         self.problems.extend(problems.filter(|problem| problem.severity > certificates::Severity::Note).map(
             |problem| {
@@ -140,7 +140,7 @@ impl Keeper {
     }
 
     /// What the DANE room wants in each zone. When its state can't be stored, nothing new is published: what was served stays.
-    fn decide_tlsa(&mut self, now: Timestamp) -> (BTreeMap<Name, Vec<(Name, RRset)>>, Option<Timestamp>) {
+    fn decide_tlsa(&mut self, now: Timestamp) -> (Synthesised, Option<Timestamp>) {
         let sightings = certificates::sightings(&self.scans);
         let served = ServedZones { zones: &self.zones };
         let plan = dane::plan(
@@ -162,7 +162,7 @@ impl Keeper {
         }
         self.say_changes(&plan, now);
         self.dane = plan.state;
-        let mut wanted: BTreeMap<Name, Vec<(Name, RRset)>> = BTreeMap::new();
+        let mut wanted = Synthesised::new();
         self.explanations.clear();
         for planned in plan.owners {
             if let (Some(zone), Some(rrset)) = (planned.zone, planned.rrset) {
@@ -176,7 +176,7 @@ impl Keeper {
         (wanted, plan.next)
     }
 
-    fn tlsa_as_served(&self) -> BTreeMap<Name, Vec<(Name, RRset)>> {
+    fn tlsa_as_served(&self) -> Synthesised {
         self.zones.iter().map(|(origin, zone)| (origin.clone(), zone.synthesised.clone())).collect()
     }
 
@@ -248,6 +248,9 @@ impl Keeper {
         self.store.close()
     }
 }
+
+/// The RRsets to put into each zone, by apex: owner and records.
+type Synthesised = BTreeMap<Name, Vec<(Name, RRset)>>;
 
 /// Kind and key of the DANE room's state in the store.
 const DANE: (&str, &str) = ("dane", "all");

@@ -1,12 +1,11 @@
 //! From a zone's contents, its TLSA records and its keys to what is served; signing fails closed.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
-use super::Keeper;
 use super::zone::Zone;
+use super::{Keeper, Synthesised};
 use crate::act;
 use crate::config::{SigningConfig, SigningMode, ZoneConfig};
 use crate::dns::dnssec::{Algorithm, Signer};
@@ -105,11 +104,7 @@ impl Keeper {
     }
 
     /// Publishes every zone that changed or whose signatures are due; gives the time of the next refresh.
-    pub(super) fn publish_zones(
-        &mut self,
-        tlsa: &BTreeMap<Name, Vec<(Name, RRset)>>,
-        now: Timestamp,
-    ) -> Option<Timestamp> {
+    pub(super) fn publish_zones(&mut self, tlsa: &Synthesised, now: Timestamp) -> Option<Timestamp> {
         let mut swapped = false;
         let mut events = Vec::new();
         for (origin, zone) in &mut self.zones {

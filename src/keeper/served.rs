@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::zone::Zone;
 use crate::dane::prerequisites::{Served, SignedState};
 use crate::dns::{Name, RRset, Rtype};
+use crate::zone::Contents;
 
 /// The zones by apex.
 pub struct ServedZones<'a> {
@@ -21,8 +22,8 @@ impl ServedZones<'_> {
 impl Served for ServedZones<'_> {
     fn zone_of(&self, name: &Name) -> Option<Name> {
         let zone = self.nearest(name)?;
-        let delegated = zone.contents.as_ref().is_some_and(|contents| contents.cut(name).is_some());
-        (!delegated).then(|| zone.origin.clone())
+        let elsewhere = |contents: &Contents| contents.cut(name).is_some() || contents.is_below_dname(name);
+        (!zone.contents.as_ref().is_some_and(elsewhere)).then(|| zone.origin.clone())
     }
 
     fn rrset(&self, owner: &Name, rtype: Rtype) -> Option<&RRset> {

@@ -6,47 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::dane::certificate::KeyType;
 use crate::dane::keyset::{Sighting, Sightings};
 use crate::dane::{Chain, Error};
 
+use crate::config::{CertificateFolder, CertificateMode};
+
 use super::files::{FileError, Roots, check_folder};
 use super::keys::{self, KeyMatch};
 use super::layouts::{self, Candidate, Layout};
-
-/// Where the mail server reads its certificate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DirectoryMode {
-    /// Not here: this directory is a source only. Keys are looked at, to tell a finished write.
-    #[default]
-    Staged,
-    /// Here: what is seen is live already. Keys are never opened.
-    Observed,
-}
-
-/// A directory to scan.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Directory {
-    /// Its path.
-    pub path: PathBuf,
-    /// Where the mail server reads.
-    pub mode: DirectoryMode,
-    /// Where symlinks may lead besides the directory itself. `archive` beside a directory named `live` is always one.
-    pub roots: Vec<PathBuf>,
-}
-
-impl From<&crate::config::CertificateFolder> for Directory {
-    fn from(folder: &crate::config::CertificateFolder) -> Directory {
-        let mode = match folder.mode {
-            crate::config::CertificateMode::Staged => DirectoryMode::Staged,
-            crate::config::CertificateMode::Observed => DirectoryMode::Observed,
-        };
-        Directory { path: folder.path.clone(), mode, roots: folder.roots.clone() }
-    }
-}
 
 /// A chain that counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +69,7 @@ pub struct Scan {
 const DEPTH: usize = 4;
 
 /// Scans one directory. Never fails: what fails is a problem in the result.
-pub fn scan(directory: &Directory) -> Scan {
+pub fn scan(directory: &CertificateFolder) -> Scan {
     let archive =
         directory.path.file_name().filter(|name| *name == "live").map(|_| directory.path.with_file_name("archive"));
     let folders = [&directory.path].into_iter().chain(&directory.roots).chain(&archive);
@@ -128,7 +98,7 @@ pub fn sightings(scans: &[Scan]) -> Sightings {
 }
 
 struct Scanner {
-    mode: DirectoryMode,
+    mode: CertificateMode,
     roots: Roots,
     scan: Scan,
 }
@@ -214,7 +184,7 @@ impl Scanner {
 
     /// Whether the private key was seen to match; none when it is another's, so that the certificate is not taken.
     fn key(&mut self, folder: &Path, candidate: &Candidate, octets: &[u8], chain: &Chain, path: &Path) -> Option<bool> {
-        if self.mode == DirectoryMode::Observed {
+        if self.mode == CertificateMode::Observed {
             return Some(false);
         }
         let (key_path, key) = match &candidate.key {

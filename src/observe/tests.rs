@@ -6,8 +6,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::certificates::{Directory, DirectoryMode, Scan, Severity, scan, sightings};
+use super::certificates::{Scan, Severity, scan, sightings};
 use super::layouts::Layout;
+use crate::config::{CertificateFolder, CertificateMode};
 use crate::dane::certificate::KeyType;
 
 /// A temporary folder that only its owner can write to, and a place for material made once a test.
@@ -43,11 +44,11 @@ impl Place {
     }
 
     fn scan(&self) -> Scan {
-        self.scan_as("", DirectoryMode::Staged)
+        self.scan_as("", CertificateMode::Staged)
     }
 
-    fn scan_as(&self, path: &str, mode: DirectoryMode) -> Scan {
-        scan(&Directory { path: self.watched(path), mode, roots: Vec::new() })
+    fn scan_as(&self, path: &str, mode: CertificateMode) -> Scan {
+        scan(&CertificateFolder { path: self.watched(path), mode, roots: Vec::new() })
     }
 }
 
@@ -128,13 +129,16 @@ fn certbot_is_read_through_its_live_links_and_never_from_its_archive() {
     let expected = [(Layout::Certbot, "live/m/fullchain.pem".to_owned(), true)];
     assert_eq!(clean(&place), expected);
     // `live` alone may be named; its sibling `archive` is a root by itself.
-    let scan = place.scan_as("live", DirectoryMode::Staged);
+    let scan = place.scan_as("live", CertificateMode::Staged);
     assert_eq!((rows(&place, &scan), scan.problems), (expected.to_vec(), vec![]));
     // The lineage's folder alone has no way into the archive unless a root says so.
-    let lineage = place.scan_as("live/m", DirectoryMode::Staged);
+    let lineage = place.scan_as("live/m", CertificateMode::Staged);
     assert!(problem(&lineage).2.contains("outside the configured roots"), "{lineage:?}");
-    let directory =
-        Directory { path: place.watched("live/m"), mode: DirectoryMode::Staged, roots: vec![place.watched("archive")] };
+    let directory = CertificateFolder {
+        path: place.watched("live/m"),
+        mode: CertificateMode::Staged,
+        roots: vec![place.watched("archive")],
+    };
     assert_eq!(rows(&place, &scan_of(&directory)), expected);
 }
 
@@ -143,7 +147,7 @@ fn certbot_is_read_through_its_live_links_and_never_from_its_archive() {
 #[ignore = "the other half of a_key_that_may_not_be_read_is_a_note"]
 fn scan_as_somebody_else() {
     let path = std::env::var_os("DANELAW_TEST_SCAN").expect("set by the other half");
-    let scan = scan(&Directory { path: path.into(), ..Directory::default() });
+    let scan = scan(&CertificateFolder { path: path.into(), ..CertificateFolder::default() });
     assert_eq!((scan.certificates.len(), scan.certificates[0].key_checked), (1, false));
     let (severity, name, message) = problem(&scan);
     assert_eq!((severity, name.as_str()), (Severity::Note, "m.key"));
@@ -173,7 +177,7 @@ fn a_key_that_may_not_be_read_is_a_note() {
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
-fn scan_of(directory: &Directory) -> Scan {
+fn scan_of(directory: &CertificateFolder) -> Scan {
     scan(directory)
 }
 
@@ -291,7 +295,7 @@ fn a_key_of_another_certificate_is_a_half_finished_write() {
         assert!(message.contains("is not this certificate's") && !message.contains("PRIVATE"), "{message}");
         assert_eq!(sightings(&[scan]).waiting.len(), 1);
         // Observed: the key is nobody's business.
-        assert_eq!(place.scan_as("", DirectoryMode::Observed).certificates.len(), 1);
+        assert_eq!(place.scan_as("", CertificateMode::Observed).certificates.len(), 1);
     }
     for half in [&key[..key.len() / 2], ""] {
         place.write("m.key", half);
@@ -362,7 +366,8 @@ fn symlinks_lead_nowhere_outside_the_roots() {
     assert_eq!(scan.certificates, []);
     let (severity, _, message) = problem(&scan);
     assert!(severity == Severity::Error && message.contains("outside the configured roots"), "{message}");
-    let directory = Directory { path: place.watched(""), mode: DirectoryMode::Staged, roots: vec![outside.clone()] };
+    let directory =
+        CertificateFolder { path: place.watched(""), mode: CertificateMode::Staged, roots: vec![outside.clone()] };
     assert_eq!(scan_of(&directory).certificates.len(), 1);
     // A folder that is a symlink is not descended into, and a loop ends.
     fs::remove_file(place.watched("m.pem")).expect("removed");
@@ -402,7 +407,7 @@ fn folders_and_files_that_others_can_write_are_refused() {
 #[test]
 fn a_directory_that_is_not_there_is_said() {
     let place = Place::new();
-    let scan = place.scan_as("nowhere", DirectoryMode::Staged);
+    let scan = place.scan_as("nowhere", CertificateMode::Staged);
     assert_eq!(problem(&scan).0, Severity::Error);
     assert!(problem(&scan).2.contains("does not exist"));
 }

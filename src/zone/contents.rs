@@ -109,6 +109,12 @@ impl Contents {
         found
     }
 
+    /// Whether `name` is below a DNAME of this zone: nothing exists there (RFC 6672 section 2.4).
+    pub fn is_below_dname(&self, name: &Name) -> bool {
+        let inside = name.ancestors().take_while(|above| above.is_at_or_below(&self.origin));
+        inside.into_iter().any(|above| self.rrset(&above, Rtype::DNAME).is_some())
+    }
+
     /// The SOA's RDATA.
     pub fn soa(&self) -> Option<&RRset> {
         self.rrset(&self.origin, Rtype::SOA)

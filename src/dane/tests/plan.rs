@@ -233,7 +233,8 @@ fn verdicts_remember_since_when_and_the_operators_word_is_kept() {
 #[test]
 fn the_flag_is_for_the_server_or_for_a_zone() {
     let mut world = world();
-    world.config.zones.entry(name("example.org")).or_default().enabled = Some(false);
+    let server = world.config.server.clone();
+    world.config.zones.entry(name("example.org")).or_insert(server).enabled = false;
     let plan = world.plan(&State::default(), START);
     assert_eq!(plan.owners[0].explanation.status, Status::Withheld(Reason::Disabled));
 }

@@ -179,10 +179,12 @@ fn the_domains_own_zone_says_what_is_asked_of_dkim() {
     world.zones.push(name("example.net"));
     world.mx("example.net", "mail.example.org");
     assert_eq!(assessed(&world, "example.net", "mail.example.org").verdict(), Verdict::Missing);
-    world.config.zones.entry(name("example.net")).or_default().dkim = Some(DkimPolicy::Optional);
+    let server = world.config.server.clone();
+    world.config.zones.entry(name("example.net")).or_insert(server).dkim = DkimPolicy::Optional;
     assert_eq!(assessed(&world, "example.net", "mail.example.org").verdict(), Verdict::Held);
     // The grade of DNSSEC is each zone's own: an MX that is not secure leads nobody to the TLSA.
-    world.config.zones.entry(name("example.net")).or_default().dnssec = Some(DnssecStrength::Parent);
+    let server = world.config.server.clone();
+    world.config.zones.entry(name("example.net")).or_insert(server).dnssec = DnssecStrength::Parent;
     assert_eq!(assessed(&world, "example.net", "mail.example.org").verdict(), Verdict::Unknown);
     assert_eq!(assessed(&world, "example.org", "mail.example.org").verdict(), Verdict::Held);
 }
