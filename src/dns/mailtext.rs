@@ -1,8 +1,6 @@
 //! What mail reads from TXT records: DKIM keys (RFC 6376, RFC 8463), SPF (RFC 7208), DMARC (RFC 7489). Zone lint and
 //! the prerequisites of a publication both judge by this. No look-ups, no policy.
 
-use data_encoding::BASE64;
-
 /// RSA keys shorter than this are not accepted (RFC 8301 section 3.2: verifiers must not consider them).
 const MIN_RSA_BITS: usize = 1024;
 
@@ -131,7 +129,7 @@ fn tags(text: &[u8]) -> Result<Vec<(String, String)>, DkimError> {
 }
 
 fn decode(text: &str) -> Result<Vec<u8>, DkimError> {
-    BASE64.decode(text.as_bytes()).map_err(|_| DkimError::BadBase64)
+    super::text::decode_base64(text.as_bytes()).ok_or(DkimError::BadBase64)
 }
 
 fn ed25519(octets: &[u8]) -> Result<DkimKey, DkimError> {
@@ -255,6 +253,8 @@ fn is_network<A: std::str::FromStr>(text: &str, bits: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use data_encoding::BASE64;
+
     use super::*;
 
     fn key(bits: usize) -> String {

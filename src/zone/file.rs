@@ -127,12 +127,14 @@ struct Parser<'z> {
 struct Context {
     file: u32,
     origin: Name,
+    /// The last `$ORIGIN` could not be read: owners behind it are not known.
+    origin_lost: bool,
     owner: Owner,
 }
 
 impl Parser<'_> {
     fn run(&mut self, text: &[u8], file: u32, origin: Name, owner: Owner) {
-        let mut context = Context { file, origin, owner };
+        let mut context = Context { file, origin, origin_lost: false, owner };
         for entry in Scanner::new(text) {
             if self.diagnostics.len() >= MAX_DIAGNOSTICS {
                 return;
@@ -217,7 +219,9 @@ impl Parser<'_> {
         let example = "for example: $ORIGIN sub.example.org.";
         let token = argument(first, arguments, "a domain name").map_err(|fault| fault.help(example))?;
         none_left(&arguments[1..])?;
+        context.origin_lost = true;
         context.origin = domain_name(token, &context.origin)?;
+        context.origin_lost = false;
         Ok(())
     }
 
@@ -277,6 +281,7 @@ impl Parser<'_> {
         if !entry.blank_owner {
             context.owner = Owner::Bad;
             match domain_name(&tokens[0], &context.origin) {
+                _ if context.origin_lost => {}
                 Ok(name) if name.is_at_or_below(self.zone) => context.owner = Owner::Known(name),
                 Ok(name) => outside = Some(self.outside(tokens[0].place, &name)),
                 Err(fault) => outside = Some(fault),
@@ -308,7 +313,8 @@ impl Parser<'_> {
 
     fn rest_of_record(&mut self, context: &Context, entry: &Entry<'_>) -> Result<(), Fault> {
         let tokens = &entry.tokens;
-        let head = head(entry)?;
+        // What can't be told apart may have been the SOA.
+        let head = head(entry).inspect_err(|_| self.seen.gap = true)?;
         let owner = match &context.owner {
             Owner::Known(name) => Some(name),
             _ => None,
@@ -355,6 +361,11 @@ impl Parser<'_> {
             let ttl = minimum.min(MAX_TTL as u32);
             self.default_ttl = Some(ttl);
             return Ok(ttl);
+        }
+        self.default_ttl = Some(0);
+        // A SOA that can't be read was reported; the TTL that it would have given is not missed on every line.
+        if self.seen.soa {
+            return Ok(0);
         }
         Err(fault(tokens[head.rdata - 1].place, "this record has no TTL, and none stands before it")
             .help("begin the file with $TTL 3600"))

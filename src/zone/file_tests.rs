@@ -126,6 +126,21 @@ fn every_error_is_found_in_one_run_and_none_follows_from_another() {
 }
 
 #[test]
+fn what_a_directive_or_the_soa_would_have_given_is_not_missed_on_every_line() {
+    for text in [
+        "@ SOA ns1 hostmaster x 7200 3600 1209600 900\n@ NS ns1\nns1 A 192.0.2.1\na A 192.0.2.1\n",
+        "@ SAO ns1 hostmaster 1 7200 3600 1209600 900\n@ 60 NS ns1\nns1 A 192.0.2.1\na A 192.0.2.1\n",
+        "$TTL x\n@ SOA ns1 hostmaster 1 7200 3600 1209600 900\n@ NS ns1\nns1 A 192.0.2.1\n",
+        "$TTL\n@ SOA ns1 hostmaster 1 7200 3600 1209600 900\n@ NS ns1\nns1 A 192.0.2.1\n",
+        "@ NS ns1\n@ NS ns2.example.net.\n@ SOA ns1 hostmaster 1 7200 3600 1209600 900\nns1 A 192.0.2.1\n",
+        &format!("{HEAD}a CNAME b\n$ORIGIN c..\na A 192.0.2.1\nb CNAME c\n"),
+        &format!("{HEAD}$ORIGIN\na A 192.0.2.1\n"),
+    ] {
+        assert_eq!(errors(&with_files(text, &[])).len(), 1, "{text}{:?}", errors(&with_files(text, &[])));
+    }
+}
+
+#[test]
 fn diagnostics_are_limited_in_number_and_size() {
     let garbage = format!("{}\n", "x".repeat(100)).repeat(1000) + &"y".repeat(3 << 20);
     let parsed = with_files(&garbage, &[]);

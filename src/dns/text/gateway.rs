@@ -2,9 +2,9 @@
 
 use data_encoding::{BASE64, HEXUPPER, HEXUPPER_PERMISSIVE};
 
-use super::TextError;
 use super::print::push;
 use super::read::Reader;
+use super::{TextError, decode_base64};
 use crate::dns::{Name, name};
 
 /// Reads `precedence gateway-type algorithm gateway [key]` (RFC 4025 section 3).
@@ -61,7 +61,7 @@ pub(super) fn read_hip(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(),
     let hit = HEXUPPER_PERMISSIVE.decode(reader.bare(expected)?).ok();
     let hit = hit.filter(|hit| (1..=255).contains(&hit.len())).ok_or_else(|| reader.unexpected(expected))?;
     let expected = "a public key in base64, in one word";
-    let key = BASE64.decode(reader.bare(expected)?).ok();
+    let key = decode_base64(reader.bare(expected)?);
     let key = key.filter(|key| (1..=0xffff).contains(&key.len())).ok_or_else(|| reader.unexpected(expected))?;
     out.extend_from_slice(&[hit.len() as u8, algorithm]);
     out.extend_from_slice(&(key.len() as u16).to_be_bytes());

@@ -60,6 +60,16 @@ pub fn unescape_string(text: &[u8]) -> Result<Vec<u8>, name::NameError> {
     Ok(out)
 }
 
+/// Decodes base64 (RFC 4648 section 4): padding is required, stands at the end only, and no idle bits are set.
+pub fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
+    let padding = text.iter().rev().take_while(|&&octet| octet == b'=').count();
+    // The decoder alone would take several padded texts one behind the other.
+    if text[..text.len() - padding].contains(&b'=') {
+        return None;
+    }
+    data_encoding::BASE64.decode(text).ok()
+}
+
 /// A word for a message: printable, and no longer than a line can bear.
 pub fn show(text: &[u8]) -> String {
     const LONGEST: usize = 60;

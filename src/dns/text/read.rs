@@ -1,8 +1,10 @@
 //! Words to RDATA: walks the fields of a type, takes the words that each field wants, and says which one is wrong.
 
-use data_encoding::{BASE32HEX_NOPAD, BASE64, HEXUPPER_PERMISSIVE};
+use data_encoding::{BASE32HEX_NOPAD, HEXUPPER_PERMISSIVE};
 
-use super::{TextError, Word, apl, check, gateway, loc, mnemonic, show, svcb, syntax, time, unescape_string};
+use super::{
+    TextError, Word, apl, check, decode_base64, gateway, loc, mnemonic, show, svcb, syntax, time, unescape_string,
+};
 use crate::dns::rtype::Field;
 use crate::dns::{Name, Rdata, Rtype, rdata};
 
@@ -290,7 +292,7 @@ impl<'a> Reader<'a> {
     /// All words that are left as base64.
     pub(super) fn base64(&mut self) -> Result<Vec<u8>, TextError> {
         let valid = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/' | b'=');
-        self.decoded("base64", valid, |all| BASE64.decode(all).ok())
+        self.decoded("base64", valid, decode_base64)
     }
 
     fn salt(&mut self, out: &mut Vec<u8>) -> Result<(), TextError> {

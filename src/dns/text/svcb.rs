@@ -6,7 +6,7 @@ use data_encoding::BASE64;
 
 use super::print::{print_string, push};
 use super::read::Reader;
-use super::{TextError, Word, show, unescape_string};
+use super::{TextError, Word, decode_base64, show, unescape_string};
 use crate::dns::{name, rdata};
 
 const MANDATORY: u16 = 0;
@@ -146,7 +146,7 @@ fn encode(key: u16, text: &[u8]) -> Result<Vec<u8>, String> {
                 out.extend_from_slice(&address.octets());
             }
         }
-        ECH => out = BASE64.decode(text).map_err(|_| wrong("base64", &show(text)))?,
+        ECH => out = decode_base64(text).ok_or_else(|| wrong("base64", &show(text)))?,
         _ => out.extend_from_slice(text),
     }
     Ok(out)

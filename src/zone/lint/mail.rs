@@ -1,5 +1,7 @@
 //! What mail wants beside an MX: SPF, DMARC, DKIM keys that verifiers can read.
 
+use std::collections::{HashMap, HashSet};
+
 use super::Lint;
 use crate::dns::mailtext::{self, Dkim};
 use crate::dns::{Name, Rtype};
@@ -13,7 +15,7 @@ pub(super) fn check(lint: &mut Lint<'_>) {
 
 /// The records at `<selector>._domainkey.<domain>` (RFC 6376 section 3.6.2.1); `_adsp` is a policy, not a key.
 fn dkim(lint: &mut Lint<'_>) {
-    let mut selectors: Vec<&Name> = Vec::new();
+    let mut selectors: HashSet<&Name> = HashSet::new();
     for (index, placed) in lint.of_type(Rtype::TXT) {
         let record = &placed.record;
         let mut labels = record.owner.labels();
@@ -25,7 +27,7 @@ fn dkim(lint: &mut Lint<'_>) {
             let message = format!("the DKIM key of {} is not usable: {error}", record.owner);
             lint.warn(index, Part::Rdata(0), message, "paste the whole record that the key generator wrote");
         }
-        if selectors.contains(&&record.owner) {
+        if !selectors.insert(&record.owner) {
             let message = format!("a second TXT record at the DKIM selector {}", record.owner);
             lint.warn(
                 index,
@@ -34,12 +36,11 @@ fn dkim(lint: &mut Lint<'_>) {
                 "verifiers may take either: one record a selector (RFC 6376 section 3.6.2.2)",
             );
         }
-        selectors.push(&record.owner);
     }
 }
 
 fn spf(lint: &mut Lint<'_>) {
-    let mut owners: Vec<(&Name, usize)> = Vec::new();
+    let mut owners: HashMap<&Name, usize> = HashMap::new();
     for (index, placed) in lint.of_type(Rtype::TXT) {
         let record = &placed.record;
         let text = mailtext::txt_value(&record.rdata);
@@ -55,12 +56,12 @@ fn spf(lint: &mut Lint<'_>) {
                 "for example: \"v=spf1 mx ip4:192.0.2.0/24 -all\" (RFC 7208 section 4.6.1)",
             );
         }
-        if let Some(&(_, first)) = owners.iter().find(|(owner, _)| *owner == &record.owner) {
+        if let Some(&first) = owners.get(&record.owner) {
             let message = format!("a second SPF record at {}: receivers then treat both as an error", record.owner);
             let help = format!("join it with the one on line {} (RFC 7208 section 4.5)", lint.line(first));
             lint.warn(index, Part::Type, message, help);
         } else {
-            owners.push((&record.owner, index));
+            owners.insert(&record.owner, index);
         }
     }
 }
@@ -68,15 +69,25 @@ fn spf(lint: &mut Lint<'_>) {
 /// A domain that takes mail also sends some: without SPF and DMARC anybody can send in its name. A null MX
 /// (RFC 7505) wants neither.
 fn beside_mx(lint: &mut Lint<'_>) {
-    let firsts: Vec<(&Name, usize)> = lint
+    let sets: Vec<(&Name, Vec<usize>)> = lint
         .sets
         .iter()
         .filter(|((_, rtype), _)| *rtype == Rtype::MX)
-        .map(|((owner, _), indices)| (*owner, indices[0]))
+        .map(|((owner, _), set)| (*owner, set.clone()))
         .collect();
-    for (owner, index) in firsts {
-        let null = lint.records[index].record.rdata[2..] == [0];
-        if null || owner.is_wildcard() || lint.contents.cut(owner).is_some() {
+    for (owner, set) in sets {
+        let index = set[0];
+        let null = set.iter().copied().find(|&index| lint.records[index].record.rdata[2..] == [0]);
+        if let Some(null) = null.filter(|_| set.len() > 1) {
+            let message = format!("{owner} takes no mail by this null MX, and has other MX records beside it");
+            lint.warn(
+                null,
+                Part::Rdata(1),
+                message,
+                "a null MX stands alone (RFC 7505 section 3): keep one or the other",
+            );
+        }
+        if null.is_some() || owner.is_wildcard() || lint.contents.cut(owner).is_some() {
             continue;
         }
         if !has_text(lint, owner, mailtext::is_spf) {

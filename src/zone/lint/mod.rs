@@ -45,6 +45,9 @@ pub fn lint(parsed: &Parsed, signed: bool) -> Vec<Diagnostic> {
     found.into_iter().map(diagnostic).collect()
 }
 
+/// The most findings of which the first are reported.
+const MAX_FINDINGS: usize = 10_000;
+
 struct Finding {
     record: usize,
     part: Part,
@@ -63,7 +66,9 @@ struct Lint<'a> {
 
 impl<'a> Lint<'a> {
     fn warn(&mut self, record: usize, part: Part, message: String, help: impl Into<String>) {
-        self.found.push(Finding { record, part, message, help: help.into() });
+        if self.found.len() < MAX_FINDINGS {
+            self.found.push(Finding { record, part, message, help: help.into() });
+        }
     }
 
     fn origin(&self) -> &'a Name {

@@ -89,6 +89,7 @@ fn rrsets_have_one_ttl_and_no_record_twice() {
 #[test]
 fn mail_wants_spf_dmarc_and_a_key_that_reads() {
     warns("@ MX 10 mail\nmail A 192.0.2.25\n", &[(1, 1, "no SPF"), (1, 1, "no DMARC")]);
+    warns(&format!("{MAIL}@ MX 0 .\n"), &[(5, 8, "null MX")]);
     warns(&format!("{MAIL}@ TXT \"v=spf1 -all\"\n"), &[(5, 3, "a second SPF")]);
     warns("@ TXT \"v=spf1 ipv4:192.0.2.1 -all\"\n", &[(1, 7, "`ipv4:192.0.2.1`")]);
     warns("s._domainkey TXT \"v=DKIM1; p=AQID\"\n", &[(1, 18, "not usable")]);
