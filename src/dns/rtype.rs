@@ -104,8 +104,6 @@ macro_rules! types {
 types! {
     A = 1: [Field::Ipv4];
     NS = 2: [NAME_1035];
-    MD = 3: [NAME_1035];
-    MF = 4: [NAME_1035];
     CNAME = 5: [NAME_1035];
     SOA = 6: [NAME_1035, NAME_1035, Field::U32, Field::Seconds, Field::Seconds, Field::Seconds, Field::Seconds];
     MB = 7: [NAME_1035];

@@ -29,7 +29,7 @@ static NSEC: NxProofKind = NxProofKind::Nsec;
 /// One zone of the snapshot as a `ZoneHandler`.
 ///
 /// Positive answers, NODATA, NXDOMAIN, referrals, wildcards and DNAME come out with their records, signatures and proofs. A zone that
-/// the snapshot does not hold is passed over (`Skip`): the next handler is asked, and without one Catalog answers SERVFAIL.
+/// the snapshot does not hold, or holds as broken, is passed over (`Skip`): the next handler is asked, and without one Catalog answers SERVFAIL.
 ///
 /// # What `Catalog` 0.26.3 changes on the way out
 ///
@@ -76,7 +76,7 @@ impl DaneZone {
         DaneZone { origin, snapshot }
     }
 
-    /// Answers whole: Catalog sees to the size. None where the snapshot lacks the zone.
+    /// Answers whole: Catalog sees to the size. None where the snapshot lacks the zone or a good version of it.
     fn ask(&self, query: &[u8], peer: IpAddr) -> Option<Response> {
         let snapshot = self.snapshot.load();
         let mut apex = Vec::new();
@@ -190,6 +190,9 @@ impl ZoneHandler for DaneZone {
 /// What Catalog is told, so that it comes as near to the response as it can.
 fn outcome(response: Response) -> LookupControlFlow<AuthLookup> {
     let Response { metadata, answers, authorities, additionals, .. } = response;
+    if metadata.response_code == ResponseCode::ServFail {
+        return LookupControlFlow::Skip;
+    }
     let is_referral = authorities.first().is_some_and(|record| record.record_type() == RecordType::NS);
     LookupControlFlow::Continue(match metadata.response_code {
         _ if !answers.is_empty() => Ok(both(answers, additionals)),

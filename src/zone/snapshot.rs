@@ -112,6 +112,13 @@ impl Snapshot {
         Snapshot { zones: keyed }
     }
 
+    /// The same with this zone in the place of what its apex had.
+    pub fn with(&self, zone: Arc<ZoneSnapshot>) -> Snapshot {
+        let mut zones = self.zones.clone();
+        zones.insert(zone.origin.to_lowercase().as_wire().into(), Some(zone));
+        Snapshot { zones }
+    }
+
     /// The zone whose apex is nearest above `name`, or `name` itself; `Some(None)` where it has no good version. `name` is wire form in
     /// lower case.
     pub fn zone_of(&self, name: &[u8]) -> Option<Option<&ZoneSnapshot>> {

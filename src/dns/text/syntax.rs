@@ -11,6 +11,11 @@ pub fn syntax(rtype: Rtype) -> Option<&'static str> {
         Rtype::SOA => {
             "SOA ns1.example.org. hostmaster.example.org. 2024010101 7200 3600 1209600 3600 (primary, mailbox, serial, refresh, retry, expire, minimum)"
         }
+        Rtype::MB => "MB host.example.org.",
+        Rtype::MG | Rtype::MR => "MG mailbox.example.org.",
+        Rtype::MINFO => "MINFO requests.example.org. errors.example.org.",
+        Rtype::RT => "RT 10 relay.example.org.",
+        Rtype::PX => "PX 10 map822.example.org. mapx400.example.org.",
         Rtype::PTR => "PTR host.example.org.",
         Rtype::HINFO => "HINFO \"amd64\" \"Linux\"",
         Rtype::MX => "MX 10 mail.example.org.",
