@@ -87,7 +87,7 @@ fn beside_mx(lint: &mut Lint<'_>) {
                 "a null MX stands alone (RFC 7505 section 3): keep one or the other",
             );
         }
-        if null.is_some() || owner.is_wildcard() || lint.contents.cut(owner).is_some() {
+        if null.is_some() || owner.is_wildcard() || lint.cuts.contains_key(owner) {
             continue;
         }
         if !has_text(lint, owner, mailtext::is_spf) {

@@ -6,7 +6,7 @@ mod delegation;
 mod mail;
 mod names;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::contents::Contents;
 use super::diagnostic::{Diagnostic, Severity};
@@ -26,7 +26,8 @@ pub fn lint(parsed: &Parsed, signed: bool) -> Vec<Diagnostic> {
     for (index, placed) in parsed.records.iter().enumerate() {
         sets.entry((&placed.record.owner, placed.record.rtype)).or_default().push(index);
     }
-    let mut lint = Lint { contents, records: &parsed.records, sets, found: Vec::new() };
+    let cuts = delegation::cuts(contents);
+    let mut lint = Lint { contents, records: &parsed.records, sets, cuts, found: Vec::new() };
     names::check(&mut lint);
     delegation::check(&mut lint);
     mail::check(&mut lint);
@@ -61,6 +62,8 @@ struct Lint<'a> {
     records: &'a [Placed],
     /// The records of each owner and type, by index.
     sets: BTreeMap<(&'a Name, Rtype), Vec<usize>>,
+    /// The zone cut of each owner that is at or below one.
+    cuts: HashMap<&'a Name, &'a Name>,
     found: Vec<Finding>,
 }
 
