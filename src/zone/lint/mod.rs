@@ -12,7 +12,7 @@ use super::contents::Contents;
 use super::diagnostic::{Diagnostic, Severity};
 use super::file::{Parsed, soa_number};
 use super::source::{Part, Placed};
-use crate::dns::rdata::canonical;
+use crate::dns::rdata::{self, canonical};
 use crate::dns::{Name, Rtype};
 
 /// The most warnings of one run.
@@ -141,6 +141,12 @@ impl<'a> Lint<'a> {
         let Some((index, placed)) = self.of_type(Rtype::SOA).into_iter().next() else { return };
         let number = |from_end: usize| u64::from(soa_number(&placed.record.rdata, from_end).unwrap_or_default());
         let (refresh, retry, expire, minimum) = (number(16), number(12), number(8), number(4));
+        let mailbox = rdata::names(Rtype::SOA, &placed.record.rdata).pop();
+        // The mailbox is a name whose first label is the local part (RFC 1035 section 8).
+        if mailbox.is_some_and(|name| name.labels().next().is_some_and(|label| label.contains(&b'@'))) {
+            let message = "an @ in the SOA's mailbox is part of a name, not of an address".to_owned();
+            self.warn(index, Part::Rdata(1), message, "hostmaster@example.org is written hostmaster.example.org.");
+        }
         if expire < refresh + retry {
             self.warn(
                 index,
