@@ -208,6 +208,15 @@ pub fn is_dmarc(text: &[u8]) -> bool {
     first.split_once('=').is_some_and(|(tag, value)| tag.trim() == "v" && value.trim() == "DMARC1")
 }
 
+/// Whether a DMARC record has a policy: `p=` with none, quarantine or reject (RFC 7489 section 6.3).
+pub fn has_dmarc_policy(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    text.split(';').filter_map(|tag| tag.split_once('=')).any(|(tag, value)| {
+        let value = value.trim().to_ascii_lowercase();
+        tag.trim() == "p" && matches!(value.as_str(), "none" | "quarantine" | "reject")
+    })
+}
+
 /// Looks an SPF record over by the grammar of RFC 7208 section 4.6.1: the first term that is neither a mechanism nor
 /// a modifier comes back. Macros and addresses within the terms are not looked at closely.
 pub fn check_spf(text: &[u8]) -> Result<(), String> {

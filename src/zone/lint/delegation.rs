@@ -1,14 +1,14 @@
 //! Zone cuts: glue, records that a cut or a DNAME hides, DS records without a delegation.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{Lint, names};
 use crate::dns::{Name, Rtype, rdata};
+use crate::zone::contents::Contents;
 use crate::zone::source::Part;
 
 pub(super) fn check(lint: &mut Lint<'_>) {
-    let cuts = lint.sets.keys().any(|(owner, rtype)| *rtype == Rtype::NS && *owner != lint.origin());
-    if cuts {
+    if !lint.cuts.is_empty() {
         glue(lint);
         below_cuts(lint);
     }
@@ -16,6 +16,19 @@ pub(super) fn check(lint: &mut Lint<'_>) {
         below_dnames(lint);
     }
     ds(lint);
+}
+
+/// The owners at or below a zone cut, with the topmost cut. Below a name stand its descendants in canonical order.
+pub(super) fn cuts(contents: &Contents) -> HashMap<&Name, &Name> {
+    let mut cuts = HashMap::new();
+    let mut current: Option<&Name> = None;
+    for (owner, node) in contents.nodes() {
+        if current.is_none_or(|cut| !owner.is_at_or_below(cut)) {
+            current = (node.contains_key(&Rtype::NS) && owner != contents.origin()).then_some(owner);
+        }
+        cuts.extend(current.map(|cut| (owner, cut)));
+    }
+    cuts
 }
 
 /// A server whose name lies within what is delegated to it can be reached by glue only (RFC 1034 section 4.2.1).
@@ -27,7 +40,7 @@ fn glue(lint: &mut Lint<'_>) {
         else {
             continue;
         };
-        if lint.contents.cut(owner) == Some(owner) && !names::has_address(lint, target) {
+        if lint.cuts.get(owner) == Some(&owner) && !names::has_address(lint, target) {
             lint.warn(
                 index,
                 Part::Rdata(0),
@@ -45,7 +58,7 @@ fn below_cuts(lint: &mut Lint<'_>) {
     let mut reported: HashSet<&Name> = HashSet::new();
     for (index, placed) in lint.records.iter().enumerate() {
         let (owner, rtype) = (&placed.record.owner, placed.record.rtype);
-        let Some(cut) = lint.contents.cut(owner) else { continue };
+        let Some(&cut) = lint.cuts.get(owner) else { continue };
         let glue = matches!(rtype, Rtype::A | Rtype::AAAA) && servers.contains(owner);
         let at_cut = owner == cut && matches!(rtype, Rtype::NS | Rtype::DS | Rtype::NSEC | Rtype::RRSIG);
         let signed = matches!(rtype, Rtype::NSEC3 | Rtype::RRSIG);

@@ -4,12 +4,14 @@ use std::collections::{HashMap, HashSet};
 
 use super::Lint;
 use crate::dns::mailtext::{self, Dkim};
+use crate::dns::text::show;
 use crate::dns::{Name, Rtype};
 use crate::zone::source::Part;
 
 pub(super) fn check(lint: &mut Lint<'_>) {
     dkim(lint);
     spf(lint);
+    dmarc(lint);
     beside_mx(lint);
 }
 
@@ -25,7 +27,12 @@ fn dkim(lint: &mut Lint<'_>) {
         }
         if let Err(error) = Dkim::parse(&mailtext::txt_value(&record.rdata)) {
             let message = format!("the DKIM key of {} is not usable: {error}", record.owner);
-            lint.warn(index, Part::Rdata(0), message, "paste the whole record that the key generator wrote");
+            lint.warn(
+                index,
+                Part::Rdata(0),
+                message,
+                "paste the whole record that the key generator wrote; outside quotation marks a `;` begins a comment",
+            );
         }
         if !selectors.insert(&record.owner) {
             let message = format!("a second TXT record at the DKIM selector {}", record.owner);
@@ -45,6 +52,16 @@ fn spf(lint: &mut Lint<'_>) {
         let record = &placed.record;
         let text = mailtext::txt_value(&record.rdata);
         if !mailtext::is_spf(&text) {
+            // Strings are joined without a space (RFC 7208 section 3.3): `TXT v=spf1 mx -all` is v=spf1mx-all.
+            if text.to_ascii_lowercase().starts_with(b"v=spf1") {
+                let message = format!("this is `{}`, which is no SPF record", show(&text));
+                lint.warn(
+                    index,
+                    Part::Rdata(0),
+                    message,
+                    "write it as one string in quotation marks: \"v=spf1 mx -all\"",
+                );
+            }
             continue;
         }
         if let Err(term) = mailtext::check_spf(&text) {
@@ -62,6 +79,22 @@ fn spf(lint: &mut Lint<'_>) {
             lint.warn(index, Part::Type, message, help);
         } else {
             owners.insert(&record.owner, index);
+        }
+    }
+}
+
+/// A policy at `_dmarc.<domain>` has `v=` first and `p=` (RFC 7489 section 6.3).
+fn dmarc(lint: &mut Lint<'_>) {
+    for (index, placed) in lint.of_type(Rtype::TXT) {
+        let record = &placed.record;
+        if !record.owner.labels().next().is_some_and(|label| label.eq_ignore_ascii_case(b"_dmarc")) {
+            continue;
+        }
+        let text = mailtext::txt_value(&record.rdata);
+        if !mailtext::is_dmarc(&text) || !mailtext::has_dmarc_policy(&text) {
+            let message = format!("`{}` is no DMARC policy", show(&text));
+            let help = "for example: \"v=DMARC1; p=quarantine\"; outside quotation marks a `;` begins a comment";
+            lint.warn(index, Part::Rdata(0), message, help);
         }
     }
 }
@@ -87,7 +120,7 @@ fn beside_mx(lint: &mut Lint<'_>) {
                 "a null MX stands alone (RFC 7505 section 3): keep one or the other",
             );
         }
-        if null.is_some() || owner.is_wildcard() || lint.contents.cut(owner).is_some() {
+        if null.is_some() || owner.is_wildcard() || lint.cuts.contains_key(owner) {
             continue;
         }
         if !has_text(lint, owner, mailtext::is_spf) {

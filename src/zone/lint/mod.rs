@@ -6,13 +6,13 @@ mod delegation;
 mod mail;
 mod names;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::contents::Contents;
 use super::diagnostic::{Diagnostic, Severity};
 use super::file::{Parsed, soa_number};
 use super::source::{Part, Placed};
-use crate::dns::rdata::canonical;
+use crate::dns::rdata::{self, canonical};
 use crate::dns::{Name, Rtype};
 
 /// The most warnings of one run.
@@ -26,7 +26,8 @@ pub fn lint(parsed: &Parsed, signed: bool) -> Vec<Diagnostic> {
     for (index, placed) in parsed.records.iter().enumerate() {
         sets.entry((&placed.record.owner, placed.record.rtype)).or_default().push(index);
     }
-    let mut lint = Lint { contents, records: &parsed.records, sets, found: Vec::new() };
+    let cuts = delegation::cuts(contents);
+    let mut lint = Lint { contents, records: &parsed.records, sets, cuts, found: Vec::new() };
     names::check(&mut lint);
     delegation::check(&mut lint);
     mail::check(&mut lint);
@@ -61,6 +62,8 @@ struct Lint<'a> {
     records: &'a [Placed],
     /// The records of each owner and type, by index.
     sets: BTreeMap<(&'a Name, Rtype), Vec<usize>>,
+    /// The zone cut of each owner that is at or below one.
+    cuts: HashMap<&'a Name, &'a Name>,
     found: Vec<Finding>,
 }
 
@@ -138,6 +141,12 @@ impl<'a> Lint<'a> {
         let Some((index, placed)) = self.of_type(Rtype::SOA).into_iter().next() else { return };
         let number = |from_end: usize| u64::from(soa_number(&placed.record.rdata, from_end).unwrap_or_default());
         let (refresh, retry, expire, minimum) = (number(16), number(12), number(8), number(4));
+        let mailbox = rdata::names(Rtype::SOA, &placed.record.rdata).pop();
+        // The mailbox is a name whose first label is the local part (RFC 1035 section 8).
+        if mailbox.is_some_and(|name| name.labels().next().is_some_and(|label| label.contains(&b'@'))) {
+            let message = "an @ in the SOA's mailbox is part of a name, not of an address".to_owned();
+            self.warn(index, Part::Rdata(1), message, "hostmaster@example.org is written hostmaster.example.org.");
+        }
         if expire < refresh + retry {
             self.warn(
                 index,

@@ -94,6 +94,9 @@ fn mail_wants_spf_dmarc_and_a_key_that_reads() {
     warns("@ TXT \"v=spf1 ipv4:192.0.2.1 -all\"\n", &[(1, 7, "`ipv4:192.0.2.1`")]);
     warns("s._domainkey TXT \"v=DKIM1; p=AQID\"\n", &[(1, 18, "not usable")]);
     warns("s._domainkey TXT \"v=DKIM1; p=\"\ns._domainkey TXT \"p=\"\n", &[(2, 14, "a second TXT")]);
+    warns("@ TXT v=spf1 mx -all\n", &[(1, 7, "`v=spf1mx-all`, which is no SPF")]);
+    warns("_dmarc TXT v=DMARC1; p=reject\n", &[(1, 12, "`v=DMARC1` is no DMARC policy")]);
+    warns("example.net._report._dmarc TXT v=DMARC1\n", &[]);
     warns("_adsp._domainkey TXT \"dkim=all\"\n", &[]);
 }
 
@@ -112,6 +115,8 @@ fn the_soa_and_zonemd_are_looked_over() {
     assert_eq!(found(&zone("7200 3600 3600 900")), [38]);
     assert_eq!(found(&zone("3600 7200 1209600 900")), [33]);
     assert_eq!(found(&zone("7200 3600 1209600 604800")), [46]);
+    let text = "@ 300 SOA ns1 host@example.org. 1 7200 3600 1209600 900\n@ NS ns1\nns1 A 192.0.2.1\n";
+    assert_eq!(found(text), [15]);
     let zonemd = format!("{HEAD}@ ZONEMD 1 1 240 {}\n", "00".repeat(48));
     assert_eq!(warnings(&zonemd, false).len(), 0);
     assert_eq!(warnings(&zonemd, true).len(), 1);
