@@ -41,8 +41,19 @@ pub struct Surroundings {
 /// Runs cycles until told to stop. `first` is the cycle that was run before serving began.
 pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> Keeper {
     let mut cycle = first;
-    let mut config_seen = stamp(keeper.config.file.as_ref());
     watch(&around, &keeper, &cycle);
+    // What changed after it was read and before it was watched gave no notice.
+    let mut config_seen = stamp(keeper.config.file.as_ref());
+    tokio::task::block_in_place(|| {
+        if (around.configure)().is_ok_and(|config| config == keeper.config) {
+            cycle = keeper.cycle(now());
+        } else {
+            // It is logged what is wrong with it.
+            let _ = reconfigure(&mut keeper, &around);
+            cycle = keeper.cycle(now());
+        }
+        watch(&around, &keeper, &cycle);
+    });
     loop {
         let wait = Duration::from_secs(cycle.next.saturating_sub(now()).max(1));
         let mut reply: Option<(Request, oneshot::Sender<Reply>)> = None;
