@@ -39,6 +39,8 @@ pub const RESCAN: u64 = 60;
 /// What a daemon serves and all that it knows of it.
 pub struct Keeper {
     config: Config,
+    /// Why the file's configuration is not the one in force.
+    config_problem: Option<String>,
     dane_config: DaneConfig,
     store: Store,
     ephemeral: bool,
@@ -71,6 +73,7 @@ impl Keeper {
         Ok(Keeper {
             dane_config: config.dane_rules(),
             config,
+            config_problem: None,
             store,
             ephemeral,
             started: now,
@@ -91,8 +94,14 @@ impl Keeper {
 
     /// Takes another configuration from the next cycle on.
     pub fn configure(&mut self, config: Config) {
+        self.config_problem = None;
         self.dane_config = config.dane_rules();
         self.config = config;
+    }
+
+    /// The file can't be used: the configuration before stays in force, and the problem is told as long as it lasts.
+    pub fn keep_configuration(&mut self, problem: String) {
+        self.config_problem = Some(problem);
     }
 
     /// The operator's `withdraw` or `restore` of a host; gives the TLSA owners that it is about.
@@ -114,6 +123,7 @@ impl Keeper {
     /// Looks, decides, writes down, publishes.
     pub fn cycle(&mut self, now: Timestamp) -> Cycle {
         let before = std::mem::take(&mut self.problems);
+        self.problems.extend(self.config_problem.clone());
         self.look_at_zones(now);
         self.look_at_keys(now);
         self.look_at_certificates();
