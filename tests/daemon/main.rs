@@ -6,5 +6,6 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod bad_input;
 mod house;
 mod prerequisites;
