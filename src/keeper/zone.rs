@@ -122,7 +122,9 @@ impl Zone {
         let name = self.file.path.display().to_string();
         let parsed = zone::parse(&self.origin, &name, text, &mut Beneath(includes));
         self.inputs.extend(includes.included().iter().map(|path| Input::look(path)));
-        self.diagnostics = zone::lint(&parsed, mode == SigningMode::Csk);
+        let warnings = zone::lint(&parsed, mode == SigningMode::Csk);
+        self.diagnostics = parsed.diagnostics;
+        self.diagnostics.extend(warnings);
         parsed.contents
     }
 
