@@ -6,26 +6,13 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::common::succeed;
-use crate::house::{CONFIG, Daemon, HEAD, HOST, House, ZONE, good_zone, wait_until, within_patience};
+use crate::house::{CONFIG, Daemon, HEAD, HOST, House, TLSA, ZONE, good_zone, wait_until, within_patience};
 
-/// What is served, as it must not change.
-#[derive(Debug, PartialEq, Eq)]
-struct State {
-    serial: u32,
-    address: Vec<String>,
-    signature: String,
-    tlsa: Vec<String>,
-    tlsa_signature: String,
-}
-
-fn state(daemon: &Daemon<'_>) -> State {
-    State {
-        serial: daemon.serial(),
-        address: daemon.records(HOST, "A"),
-        signature: daemon.signature(HOST, "A"),
-        tlsa: daemon.tlsa(),
-        tlsa_signature: daemon.signature(crate::house::TLSA, "TLSA"),
-    }
+/// What is served, as it must not change: the serial, an answer, the TLSA, each with its signature.
+fn state(daemon: &Daemon<'_>) -> String {
+    let text = daemon.dig(&["+noall", "+answer", "+dnssec", ZONE, "SOA", HOST, "A", TLSA, "TLSA"]);
+    assert_eq!(text.matches("RRSIG").count(), 3, "{text}");
+    text
 }
 
 /// A slip: what it is, how it is made, a part of what is said about it, how it is mended.
@@ -455,5 +442,4 @@ fn configurations() {
     ]);
     assert!(cases.len() >= 12);
     go_through(&house, &cases);
-    assert_eq!(ZONE, "example.org");
 }
