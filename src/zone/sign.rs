@@ -34,6 +34,15 @@ pub struct Published {
     pub refresh_at: Option<Timestamp>,
     /// The earliest expiration of its signatures.
     pub expires_at: Option<Timestamp>,
+    /// The latest inception of its signatures.
+    pub begins_at: Option<Timestamp>,
+}
+
+impl Published {
+    /// Whether signatures want to be made anew: one is about to expire, or is not valid yet since the clock was set back.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.refresh_at.is_some_and(|at| at <= now) || self.begins_at.is_some_and(|at| at > now)
+    }
 }
 
 /// How long signatures are valid and when they are renewed. All in seconds.
@@ -235,7 +244,11 @@ impl<'a> Draft<'a> {
     ) -> Result<Draft<'a>, SigningError> {
         let soa = contents.soa().ok_or(SigningError::NoSoa)?.clone();
         let origin = contents.origin().clone();
-        Ok(Draft { zone: Published { origin, nodes, serial: 0, refresh_at: None, expires_at: None }, soa, signing })
+        Ok(Draft {
+            zone: Published { origin, nodes, serial: 0, refresh_at: None, expires_at: None, begins_at: None },
+            soa,
+            signing,
+        })
     }
 
     /// The serial that the zone file gives.
@@ -284,14 +297,14 @@ impl<'a> Draft<'a> {
         };
         apex.insert(Rtype::SOA, SignedSet { rrset, rrsigs });
         if let Some(signing) = &signing {
-            let expires_at = zone
-                .nodes
-                .values()
-                .flat_map(BTreeMap::values)
-                .flat_map(|set| &set.rrsigs)
-                .filter_map(|rrsig| RrsigFields::parse(rrsig))
-                .map(|fields| unwrap_time(fields.expiration, signing.now))
-                .min();
+            let rrsigs = zone.nodes.values().flat_map(BTreeMap::values).flat_map(|set| &set.rrsigs);
+            let (mut expires_at, mut begins_at) = (None::<Timestamp>, None::<Timestamp>);
+            for fields in rrsigs.filter_map(|rrsig| RrsigFields::parse(rrsig)) {
+                let expiration = unwrap_time(fields.expiration, signing.now);
+                expires_at = Some(expires_at.map_or(expiration, |at| at.min(expiration)));
+                begins_at = begins_at.max(Some(unwrap_time(fields.inception, signing.now)));
+            }
+            zone.begins_at = begins_at;
             zone.expires_at = expires_at;
             zone.refresh_at = expires_at.map(|expires| expires.saturating_sub(signing.policy.refresh));
         }
