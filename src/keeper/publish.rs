@@ -10,7 +10,7 @@ use super::{Keeper, Synthesised};
 use crate::act;
 use crate::config::{SigningConfig, SigningMode, ZoneConfig};
 use crate::dns::dnssec::{Algorithm, Signer};
-use crate::dns::{Name, RRset, Timestamp};
+use crate::dns::{Name, RRset, Rdata, Rtype, Timestamp};
 use crate::keys::{self, KeyChoice, KnownKey, ZoneKey};
 use crate::observe;
 use crate::store::{self, State, Store};
@@ -123,7 +123,6 @@ impl Keeper {
 
     /// Publishes every zone that changed or whose signatures are due; gives the time of the next refresh.
     pub(super) fn publish_zones(&mut self, tlsa: &Synthesised, now: Timestamp) -> Option<Timestamp> {
-        let mut swapped = false;
         let mut events = Vec::new();
         for (origin, zone) in &mut self.zones {
             let config = self.config.zone(origin);
@@ -134,7 +133,7 @@ impl Keeper {
             }
             match publish(zone, &config, &synthesised, &mut self.store, self.ephemeral, now) {
                 Ok(said) => {
-                    swapped = true;
+                    self.dirty = true;
                     zone.changed = false;
                     zone.failure = None;
                     zone.synthesised = synthesised;
@@ -157,7 +156,7 @@ impl Keeper {
         }
         let served: Vec<Arc<ZoneSnapshot>> = self.zones.values().filter_map(|zone| zone.snapshot.clone()).collect();
         let broken = self.zones.values().filter(|zone| zone.snapshot.is_none()).map(|zone| zone.origin.clone());
-        if swapped || served.len() != self.published.load().zones().count() || broken.clone().next().is_some() {
+        if std::mem::take(&mut self.dirty) {
             self.published.store(Arc::new(Snapshot::new(served, broken)));
         }
         self.say_expiry(now);
@@ -221,18 +220,20 @@ fn publish(
         Draft::signed(&merged, &signers, kept, policy(&config.signing), now)
     };
     let draft = draft.map_err(|error| text(&error))?;
-    let (published, said) = number(draft, &zone.origin, store, zone.is_known, now).map_err(Some)?;
-    let snapshot = ZoneSnapshot::build(&published).map_err(|error| text(&error))?;
-    let kept = Signatures::of(&published);
-    if !ephemeral {
-        if let Err(error) = store.store_image(&zone.origin, &kept.to_image()) {
+    let numbered = number(draft, &zone.origin, store, zone.is_known, now).map_err(Some)?;
+    let (published, last, said) = numbered;
+    let kept = Signatures::of(&published, &signers);
+    // Laid out before anything is written down: what can't be served costs no serial.
+    let snapshot = ZoneSnapshot::build(&published).map_err(|error| text(&error));
+    if let Some(last) = last.filter(|_| snapshot.is_ok()) {
+        if !ephemeral && let Err(error) = store.store_image(&zone.origin, &kept.to_image()) {
             warn!("{}: its signatures can't be kept over a restart, which then signs again: {error}", zone.origin);
         }
-        if let Some(state) = zone.to_store() {
-            store.save(&state).map_err(|error| text(&error))?;
-        }
+        let states: Vec<State> = std::iter::once(last).chain(zone.to_store().filter(|_| !ephemeral)).collect();
+        store.save_all(&states, &[]).map_err(|error| text(&error))?;
     }
     zone.kept = Some(kept);
+    let snapshot = snapshot?;
     zone.published = Some(published);
     zone.snapshot = Some(Arc::new(snapshot));
     Ok(said)
@@ -256,6 +257,14 @@ fn merge(
     }
     let origin = contents.origin();
     for rrset in keys::apex_rrsets(origin, signers, signing.dnskey_ttl, signing.cds && !ephemeral) {
+        // The delete form stands alone (RFC 8078 section 4): the operator's way out of DNSSEC.
+        let is_delete = |rdata: &Rdata| match rrset.rtype {
+            Rtype::CDS | Rtype::CDNSKEY => rdata.get(if rrset.rtype == Rtype::CDS { 2 } else { 3 }) == Some(&0),
+            _ => false,
+        };
+        if merged.rrset(origin, rrset.rtype).is_some_and(|own| own.rdatas.iter().any(is_delete)) {
+            continue;
+        }
         // Another signer's keys in the file stay beside ours (RFC 8901).
         let mut all = merged.rrset(origin, rrset.rtype).cloned().unwrap_or(RRset { rdatas: Vec::new(), ..rrset });
         all.ttl = rrset.ttl;
@@ -267,6 +276,9 @@ fn merge(
     merged
 }
 
+/// A zone with its serial, what to store before it is served, and what to say; neither where nothing changed.
+type Numbered = (Published, Option<State>, Option<String>);
+
 /// Gives a zone its serial: a new one if anything changed since what was served last, in this process or before. `is_known`: the
 /// zone was served before and what it was served with is lost, so that its serial has to start ahead of anything likely.
 fn number(
@@ -275,7 +287,7 @@ fn number(
     store: &mut Store,
     is_known: bool,
     now: Timestamp,
-) -> Result<(Published, Option<String>), String> {
+) -> Result<Numbered, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let key = origin.to_string();
     let last: Option<ServedLast> = match store.load(SERVED, &key).map_err(|error| text(&error))? {
@@ -290,7 +302,7 @@ fn number(
     });
     if let Some(last) = unchanged {
         let serial = last.serial;
-        return Ok((draft.finish(serial).map_err(|error| text(&error))?, None));
+        return Ok((draft.finish(serial).map_err(|error| text(&error))?, None, None));
     }
     let at_least = match &last {
         None if is_known && serial::compare(now as u32, file_serial) == Some(Ordering::Greater) => {
@@ -302,6 +314,6 @@ fn number(
     let serial = store.lease(origin, at_least).map_err(|error| text(&error))?;
     let published = draft.finish(serial).map_err(|error| text(&error))?;
     let json = serde_json::to_string(&ServedLast { serial, digest }).map_err(|error| text(&error))?;
-    store.save(&State { kind: SERVED.to_owned(), key, version: 1, json }).map_err(|error| text(&error))?;
-    Ok((published, Some(format!("is served with serial {serial}"))))
+    let state = State { kind: SERVED.to_owned(), key, version: 1, json };
+    Ok((published, Some(state), Some(format!("is served with serial {serial}"))))
 }

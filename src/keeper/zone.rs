@@ -137,6 +137,8 @@ impl Zone {
         let contents = match (self.file.read(), self.file.includes()) {
             (Ok(text), Ok(mut includes)) => self.parse(&text, &mut includes, mode),
             (Err(problem), _) | (_, Err(problem)) => {
+                // What the system refuses now it may give without the file having changed.
+                self.inputs.clear();
                 self.diagnostics = vec![unreadable(&self.file.path, problem.why)];
                 None
             }
