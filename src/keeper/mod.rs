@@ -49,6 +49,7 @@ pub struct Keeper {
     zones: BTreeMap<Name, Zone>,
     dane: DaneState,
     explanations: Vec<Explanation>,
+    lagging: Option<BTreeSet<Name>>,
     scans: Vec<certificates::Scan>,
     key_problems: Vec<zone_keys::KeyProblem>,
     problems: BTreeSet<String>,
@@ -83,6 +84,7 @@ impl Keeper {
             zones: BTreeMap::new(),
             dane,
             explanations: Vec::new(),
+            lagging: None,
             scans: Vec::new(),
             key_problems: Vec::new(),
             problems: BTreeSet::new(),
@@ -137,6 +139,7 @@ impl Keeper {
         self.look_at_certificates();
         let (tlsa, dane_next) = self.decide_tlsa(now);
         let refresh = self.publish_zones(&tlsa, now);
+        self.lagging = Some(self.not_served(&tlsa));
         self.say_problems(&before);
         let next = [dane_next, refresh, self.vanishing()].into_iter().flatten().fold(now + RESCAN, Timestamp::min);
         Cycle { next: next.max(now + 1), watch: self.folders() }
@@ -163,7 +166,7 @@ impl Keeper {
     /// What the DANE room wants in each zone. When its state can't be stored, nothing new is published: what was served stays.
     fn decide_tlsa(&mut self, now: Timestamp) -> (Synthesised, Option<Timestamp>) {
         let sightings = certificates::sightings(&self.scans);
-        let served = ServedZones { zones: &self.zones };
+        let served = ServedZones { zones: &self.zones, lagging: self.lagging.as_ref() };
         let plan = dane::plan(
             dane::plan::Input {
                 served: &served,
@@ -199,6 +202,20 @@ impl Keeper {
 
     fn tlsa_as_served(&self) -> Synthesised {
         self.zones.iter().map(|(origin, zone)| (origin.clone(), zone.synthesised.clone())).collect()
+    }
+
+    /// The TLSA owners where what is served is not what was decided.
+    fn not_served(&self, tlsa: &Synthesised) -> BTreeSet<Name> {
+        let mut lagging = BTreeSet::new();
+        for (origin, zone) in &self.zones {
+            let wanted = tlsa.get(origin).map(Vec::as_slice).unwrap_or_default();
+            let differ = |left: &[(Name, RRset)], right: &[(Name, RRset)]| -> Vec<Name> {
+                left.iter().filter(|one| !right.contains(one)).map(|(owner, _)| owner.clone()).collect()
+            };
+            lagging.extend(differ(wanted, &zone.synthesised));
+            lagging.extend(differ(&zone.synthesised, wanted));
+        }
+        lagging
     }
 
     /// Tells the log and the event list what became of certificates and publications.
