@@ -29,8 +29,8 @@ use crate::zone::Snapshot;
 pub use report::{CertificateReport, StatusReport, ZoneReport, explain};
 pub use run::{Message, Surroundings, now, run};
 use served::ServedZones;
-pub use zone::Beneath;
 use zone::Zone;
+pub use zone::{Beneath, Finished};
 
 /// A zone file that is gone is missed for so long, in seconds, before its zone goes: editors and deployments replace files in steps.
 const VANISHED: u64 = 10;
@@ -130,18 +130,21 @@ impl Keeper {
         Ok(owners)
     }
 
-    /// Looks, decides, writes down, publishes.
-    pub fn cycle(&mut self, now: Timestamp) -> Cycle {
+    /// Looks, decides, writes down, publishes. `finished`: which files are known to be wholly written.
+    pub fn cycle(&mut self, finished: &Finished, now: Timestamp) -> Cycle {
         let before = std::mem::take(&mut self.problems);
         self.problems.extend(self.config_problem.clone());
-        self.look_at_zones(now);
+        self.look_at_zones(finished, now);
         self.look_at_keys(now);
         self.look_at_certificates();
         let (tlsa, dane_next) = self.decide_tlsa(now);
         let refresh = self.publish_zones(&tlsa, now);
         self.lagging = Some(self.not_served(&tlsa));
         self.say_problems(&before);
-        let next = [dane_next, refresh, self.vanishing()].into_iter().flatten().fold(now + RESCAN, Timestamp::min);
+        let next = [dane_next, refresh, self.vanishing(), self.settling()]
+            .into_iter()
+            .flatten()
+            .fold(now + RESCAN, Timestamp::min);
         Cycle { next: next.max(now + 1), watch: self.folders() }
     }
 
@@ -311,7 +314,7 @@ fn dkim_ok(txt: &[u8]) -> Result<(), String> {
 }
 
 impl Keeper {
-    fn look_at_zones(&mut self, now: Timestamp) {
+    fn look_at_zones(&mut self, finished: &Finished, now: Timestamp) {
         let named: Vec<(Name, PathBuf)> =
             self.config.overrides.iter().filter_map(|zone| Some((zone.origin.clone(), zone.file.clone()?))).collect();
         let found = match zones::find(&self.config.zones, &named) {
@@ -337,7 +340,7 @@ impl Keeper {
                 Zone::new(file.clone())
             });
             zone.file = file;
-            zone.read(mode, &self.store);
+            zone.read(mode, &self.store, finished, now);
             self.problems.extend(zone.problem());
         }
         for (origin, zone) in &mut self.zones {
@@ -356,6 +359,10 @@ impl Keeper {
             warn!("{origin} is no longer served: its file has been gone for {VANISHED} s");
             self.event(now, "zone-removed", &origin.to_string(), "its file is gone");
         }
+    }
+
+    fn settling(&self) -> Option<Timestamp> {
+        self.zones.values().filter_map(Zone::settles_at).min()
     }
 
     fn vanishing(&self) -> Option<Timestamp> {
