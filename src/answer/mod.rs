@@ -25,8 +25,21 @@ pub const MESSAGE_MAX: usize = 65_535;
 pub enum Transport {
     /// A datagram.
     Udp,
-    /// A stream: TCP, and what is carried in it.
+    /// A stream.
     Tcp,
+    /// DNS over TLS (RFC 7858).
+    Tls,
+    /// DNS over HTTPS (RFC 8484).
+    Https,
+    /// DNS over QUIC (RFC 9250).
+    Quic,
+}
+
+impl Transport {
+    /// Whether nobody on the way can read it.
+    pub fn is_encrypted(self) -> bool {
+        matches!(self, Transport::Tls | Transport::Https | Transport::Quic)
+    }
 }
 
 /// What an answer may depend on besides the snapshot and the query.
