@@ -3,7 +3,7 @@
 use super::message::{Message, Owner, POINTER_MAX, Place, Section};
 use super::query::{LowerName, Query};
 use crate::dns::Rtype;
-use crate::dns::header::Rcode;
+use crate::dns::header::{ExtendedError, Rcode};
 use crate::dns::name::{MAX_NAME, wire_len};
 use crate::zone::snapshot::{Node, QUESTION_POINTER, Set, Snapshot, ZoneSnapshot, apex_pointer};
 
@@ -78,8 +78,14 @@ impl<'a> Lookup<'a> {
     pub fn run(mut self, message: &mut Message<'_>) {
         let zone = match self.zone_of_name() {
             Some(Some(zone)) => zone,
-            Some(None) => return message.rcode(Rcode::ServFail),
-            None => return message.rcode(Rcode::Refused),
+            Some(None) => {
+                message.rcode(Rcode::ServFail);
+                return message.explain(ExtendedError::InvalidData);
+            }
+            None => {
+                message.rcode(Rcode::Refused);
+                return message.explain(ExtendedError::NotAuthoritative);
+            }
         };
         let apex = apex_pointer(self.question_len, zone.origin().as_wire().len());
         if self.chain(Place { zone, apex }, message).is_err() || self.put_authority(message).is_err() {

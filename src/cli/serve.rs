@@ -48,7 +48,7 @@ impl Answerer for View<'_> {
             Transport::Udp => answer::Transport::Udp,
             Transport::Tcp => answer::Transport::Tcp,
         };
-        let context = Context { peer: peer.ip(), transport, now: self.now };
+        let context = Context::new(peer.ip(), transport, self.now);
         answer::answer(self.snapshot, &context, query, out)
     }
 

@@ -55,7 +55,7 @@ fn an_answer_allocates_nothing() {
     let before = COUNT.get();
     let mut answered = 0;
     for (query, transport) in &queries {
-        let context = Context { peer: [127, 0, 0, 1].into(), transport: *transport, now };
+        let context = Context::new([127, 0, 0, 1].into(), *transport, now);
         answered += usize::from(answer(&snapshot, &context, query, &mut out).is_some());
     }
     let allocations = COUNT.get() - before;

@@ -5,5 +5,7 @@
 mod common;
 
 mod allocations;
+mod compliance;
+mod options;
 mod packets;
 mod signing;
