@@ -111,13 +111,15 @@ impl Keeper {
             let config = self.config.zone(origin);
             let synthesised = tlsa.get(origin).cloned().unwrap_or_default();
             let due = zone.published.as_ref().and_then(|published| published.refresh_at).is_some_and(|at| at <= now);
-            if !(zone.changed || due || zone.failure.is_some() || synthesised != zone.synthesised) {
+            let otherwise = zone.signing.as_ref().is_some_and(|before| *before != config.signing);
+            if !(zone.changed || otherwise || due || zone.failure.is_some() || synthesised != zone.synthesised) {
                 continue;
             }
             match publish(zone, &config, &synthesised, &mut self.store, self.ephemeral, now) {
                 Ok(said) => {
                     swapped = true;
                     zone.changed = false;
+                    zone.signing = Some(config.signing);
                     zone.failure = None;
                     zone.synthesised = synthesised;
                     events.extend(said.map(|text| (origin.to_string(), text)));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use crate::config::SigningMode;
+use crate::config::{SigningConfig, SigningMode};
 use crate::dns::{Name, RRset, Timestamp};
 use crate::keys::ZoneKey;
 use crate::observe::zones::{ZoneFile, ZoneIncludes};
@@ -43,6 +43,8 @@ pub struct Zone {
     pub snapshot: Option<Arc<ZoneSnapshot>>,
     /// Whether what is published was made from something else than what is at hand now.
     pub changed: bool,
+    /// How what is published was signed.
+    pub signing: Option<SigningConfig>,
     inputs: Vec<Input>,
     mode: Option<SigningMode>,
 }
@@ -82,6 +84,7 @@ impl Zone {
             kept: None,
             snapshot: None,
             changed: false,
+            signing: None,
             inputs: Vec::new(),
             mode: None,
         }

@@ -7,5 +7,9 @@
 mod common;
 
 mod bad_input;
+mod certificates;
+mod changes;
 mod house;
+mod keys;
+mod packets;
 mod prerequisites;
