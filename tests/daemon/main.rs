@@ -9,6 +9,7 @@ mod common;
 mod bad_input;
 mod certificates;
 mod changes;
+mod commands;
 mod house;
 mod keys;
 mod packets;
