@@ -37,8 +37,6 @@ impl Keeper {
                 return;
             }
         };
-        self.problems
-            .extend(folder.problems.iter().map(|problem| format!("{}: {}", problem.path.display(), problem.message)));
         self.key_problems = std::mem::take(&mut folder.problems);
         let origins: Vec<Name> = self.zones.keys().cloned().collect();
         for origin in origins {
@@ -54,6 +52,13 @@ impl Keeper {
             let Some(zone) = self.zones.get_mut(&origin) else { continue };
             zone.changed |= tags(&zone.keys) != tags(&keys);
             zone.keys = keys;
+        }
+        for problem in &self.key_problems {
+            let text = format!("{}: {}", problem.path.display(), problem.message);
+            // Where it keeps a zone from being signed, the zone's problem has said it.
+            if !self.problems.iter().any(|said| said.contains(&text)) {
+                self.problems.insert(text);
+            }
         }
     }
 

@@ -29,6 +29,8 @@ pub struct Zone {
     pub contents: Option<Contents>,
     /// What is wrong with the file as it is now.
     pub diagnostics: Vec<Diagnostic>,
+    /// Why the file can't be read at all.
+    pub unreadable: Option<String>,
     /// Its keys, or why it can't be signed. None before the keys were looked at, or for a zone that is not signed.
     pub keys: Option<Result<Vec<ZoneKey>, String>>,
     /// Why its last publication failed.
@@ -53,18 +55,23 @@ pub struct Zone {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Input {
     path: PathBuf,
-    /// Device, inode, length, and when any of it was changed last, its mode included.
-    stamp: Option<[u64; 5]>,
+    stamp: Option<Stamp>,
+}
+
+/// Device, inode, length, and when any of it was changed last, its mode included.
+pub type Stamp = [u64; 5];
+
+/// A file's stamp: another one tells that it is to be read again. None where there is no file.
+pub fn stamp(path: &Path) -> Option<Stamp> {
+    use std::os::unix::fs::MetadataExt;
+    let found = std::fs::metadata(path).ok()?;
+    let changed = [found.ctime().cast_unsigned(), found.ctime_nsec().cast_unsigned()];
+    Some([found.dev(), found.ino(), found.len(), changed[0], changed[1]])
 }
 
 impl Input {
     fn look(path: &Path) -> Input {
-        use std::os::unix::fs::MetadataExt;
-        let stamp = std::fs::metadata(path).ok().map(|found| {
-            let changed = [found.ctime().cast_unsigned(), found.ctime_nsec().cast_unsigned()];
-            [found.dev(), found.ino(), found.len(), changed[0], changed[1]]
-        });
-        Input { path: path.to_owned(), stamp }
+        Input { path: path.to_owned(), stamp: stamp(path) }
     }
 }
 
@@ -77,6 +84,7 @@ impl Zone {
             missing_since: None,
             contents: None,
             diagnostics: Vec::new(),
+            unreadable: None,
             keys: None,
             failure: None,
             synthesised: Vec::new(),
@@ -102,10 +110,11 @@ impl Zone {
         self.inputs = vec![Input::look(&self.file.path)];
         self.mode = Some(mode);
         self.changed = true;
+        (self.diagnostics, self.unreadable) = (Vec::new(), None);
         let contents = match (self.file.read(), self.file.includes()) {
             (Ok(text), Ok(mut includes)) => self.parse(&text, &mut includes, mode),
             (Err(problem), _) | (_, Err(problem)) => {
-                self.diagnostics = vec![unreadable(&self.file.path, problem.why)];
+                self.unreadable = Some(problem.to_string());
                 None
             }
         };
@@ -149,8 +158,8 @@ impl Zone {
 
     /// The errors in the file, as one text.
     pub fn problem(&self) -> Option<String> {
-        let errors: Vec<String> =
-            self.diagnostics.iter().filter(|one| one.severity == Severity::Error).map(ToString::to_string).collect();
+        let errors = self.diagnostics.iter().filter(|one| one.severity == Severity::Error).map(ToString::to_string);
+        let errors: Vec<String> = self.unreadable.clone().into_iter().chain(errors).collect();
         let meanwhile = match self.contents {
             Some(_) => "the last good version stays in service",
             None => "there is no good version; its names are answered SERVFAIL",
@@ -164,7 +173,7 @@ impl Zone {
         let file = first.map(|one| format!("{}:{}:{}: {}", one.file, one.line, one.column, one.message));
         let keys = self.keys.as_ref().and_then(|keys| keys.as_ref().err().cloned());
         let gone = self.missing_since.map(|_| "its file is gone".to_owned());
-        file.or(keys).or_else(|| self.failure.clone()).or(gone)
+        self.unreadable.clone().or(file).or(keys).or_else(|| self.failure.clone()).or(gone)
     }
 
     /// How many warnings the file has.
@@ -175,19 +184,6 @@ impl Zone {
     /// The folders of the files that it was read from.
     pub fn folders(&self) -> BTreeSet<PathBuf> {
         self.inputs.iter().filter_map(|input| input.path.parent().map(Path::to_owned)).collect()
-    }
-}
-
-fn unreadable(path: &Path, why: String) -> Diagnostic {
-    Diagnostic {
-        severity: Severity::Error,
-        file: path.display().to_string().into(),
-        line: 1,
-        column: 1,
-        source: String::new(),
-        width: 1,
-        message: why,
-        help: None,
     }
 }
 
