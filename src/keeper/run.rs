@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use super::zone::{Stamp, stamp};
 use super::{Cycle, Finished, Keeper};
 use crate::config::Config;
 use crate::dns::Timestamp;
@@ -43,7 +43,7 @@ pub struct Surroundings {
 /// Runs cycles until told to stop. `first` is the cycle that was run before serving began.
 pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> Keeper {
     watch(&around, &keeper, &first);
-    let mut config_seen = stamp(keeper.config.file.as_ref());
+    let mut config_seen = config_stamp(&keeper);
     // What changed after it was read and before it was watched gave no notice: look once more.
     let mut due = tokio::task::block_in_place(|| {
         if !(around.configure)().is_ok_and(|config| config == keeper.config) {
@@ -61,7 +61,7 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
             () = tokio::time::sleep_until(due) => {}
             Some(changed) = around.changed.recv() => {
                 finished = Finished::Only(changed.paths.iter().filter_map(|path| Finished::key(path)).collect());
-                reload = stamp(keeper.config.file.as_ref()) != config_seen;
+                reload = config_stamp(&keeper) != config_seen;
             }
             Some(call) = around.calls.recv() => {
                 reload = call.request == Request::Reload;
@@ -82,7 +82,7 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
         tokio::task::block_in_place(|| {
             let mut said = Ok(());
             if reload {
-                config_seen = stamp(keeper.config.file.as_ref());
+                config_seen = config_stamp(&keeper);
                 said = reconfigure(&mut keeper, &around);
             }
             let Some((request, reply)) = request else {
@@ -168,9 +168,8 @@ fn watch(around: &Surroundings, keeper: &Keeper, cycle: &Cycle) {
     watcher.watch(folders);
 }
 
-fn stamp(file: Option<&PathBuf>) -> Option<(SystemTime, u64)> {
-    let metadata = std::fs::metadata(file?).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+fn config_stamp(keeper: &Keeper) -> Option<Stamp> {
+    stamp(keeper.config.file.as_ref()?)
 }
 
 /// The wall clock.

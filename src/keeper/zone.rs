@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use crate::config::SigningMode;
+use crate::config::{SigningConfig, SigningMode};
 use crate::dns::dnssec::Signer;
 use crate::dns::{Name, RRset, Timestamp};
 use crate::keys::ZoneKey;
@@ -30,6 +30,8 @@ pub struct Zone {
     pub contents: Option<Contents>,
     /// What is wrong with the file as it is now.
     pub diagnostics: Vec<Diagnostic>,
+    /// Why the file can't be read at all.
+    pub unreadable: Option<String>,
     /// Its keys.
     pub keys: Keys,
     /// Whether its key is older than what the store knows of it: it was served before.
@@ -46,6 +48,8 @@ pub struct Zone {
     pub snapshot: Option<Arc<ZoneSnapshot>>,
     /// Whether what is published was made from something else than what is at hand now.
     pub changed: bool,
+    /// How what is published was signed.
+    pub signing: Option<SigningConfig>,
     inputs: Vec<Input>,
     /// Files that changed without word that the write is finished, and since when they look so.
     unsettled: Option<(Vec<Input>, Timestamp)>,
@@ -122,18 +126,23 @@ impl Keys {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Input {
     path: PathBuf,
-    /// Device, inode, length, and when any of it was changed last, its mode included.
-    stamp: Option<[u64; 5]>,
+    stamp: Option<Stamp>,
+}
+
+/// Device, inode, length, and when any of it was changed last, its mode included.
+pub type Stamp = [u64; 5];
+
+/// A file's stamp: another one tells that it is to be read again. None where there is no file.
+pub fn stamp(path: &Path) -> Option<Stamp> {
+    use std::os::unix::fs::MetadataExt;
+    let found = std::fs::metadata(path).ok()?;
+    let changed = [found.ctime().cast_unsigned(), found.ctime_nsec().cast_unsigned()];
+    Some([found.dev(), found.ino(), found.len(), changed[0], changed[1]])
 }
 
 impl Input {
     fn look(path: &Path) -> Input {
-        use std::os::unix::fs::MetadataExt;
-        let stamp = std::fs::metadata(path).ok().map(|found| {
-            let changed = [found.ctime().cast_unsigned(), found.ctime_nsec().cast_unsigned()];
-            [found.dev(), found.ino(), found.len(), changed[0], changed[1]]
-        });
-        Input { path: path.to_owned(), stamp }
+        Input { path: path.to_owned(), stamp: stamp(path) }
     }
 }
 
@@ -146,6 +155,7 @@ impl Zone {
             missing_since: None,
             contents: None,
             diagnostics: Vec::new(),
+            unreadable: None,
             keys: Keys::Unseen,
             is_known: false,
             failure: None,
@@ -154,6 +164,7 @@ impl Zone {
             kept: None,
             snapshot: None,
             changed: false,
+            signing: None,
             inputs: Vec::new(),
             unsettled: None,
             mode: None,
@@ -189,12 +200,13 @@ impl Zone {
         self.inputs = vec![Input::look(&self.file.path)];
         self.mode = Some(mode);
         self.changed = true;
+        (self.diagnostics, self.unreadable) = (Vec::new(), None);
         let contents = match (self.file.read(), self.file.includes()) {
             (Ok(text), Ok(mut includes)) => self.parse(&text, &mut includes, mode),
             (Err(problem), _) | (_, Err(problem)) => {
                 // What the system refuses now it may give without the file having changed.
                 self.inputs.clear();
-                self.diagnostics = vec![unreadable(&self.file.path, problem.why)];
+                self.unreadable = Some(problem.to_string());
                 None
             }
         };
@@ -243,8 +255,8 @@ impl Zone {
 
     /// The errors in the file, as one text.
     pub fn problem(&self) -> Option<String> {
-        let errors: Vec<String> =
-            self.diagnostics.iter().filter(|one| one.severity == Severity::Error).map(ToString::to_string).collect();
+        let errors = self.diagnostics.iter().filter(|one| one.severity == Severity::Error).map(ToString::to_string);
+        let errors: Vec<String> = self.unreadable.clone().into_iter().chain(errors).collect();
         let meanwhile = match self.contents {
             Some(_) => "the last good version stays in service",
             None => "there is no good version; its names are answered SERVFAIL",
@@ -261,7 +273,7 @@ impl Zone {
             _ => None,
         };
         let gone = self.missing_since.map(|_| "its file is gone".to_owned());
-        file.or(keys).or_else(|| self.failure.clone()).or(gone)
+        self.unreadable.clone().or(file).or(keys).or_else(|| self.failure.clone()).or(gone)
     }
 
     /// How many warnings the file has.
@@ -272,19 +284,6 @@ impl Zone {
     /// The folders of the files that it was read from.
     pub fn folders(&self) -> BTreeSet<PathBuf> {
         self.inputs.iter().filter_map(|input| input.path.parent().map(Path::to_owned)).collect()
-    }
-}
-
-fn unreadable(path: &Path, why: String) -> Diagnostic {
-    Diagnostic {
-        severity: Severity::Error,
-        file: path.display().to_string().into(),
-        line: 1,
-        column: 1,
-        source: String::new(),
-        width: 1,
-        message: why,
-        help: None,
     }
 }
 
