@@ -191,7 +191,9 @@ impl fmt::Display for Explanation {
                 let status = match source.status {
                     SourceStatus::Current => "current".to_owned(),
                     SourceStatus::Waiting => "file can't be used now; last good one".to_owned(),
-                    SourceStatus::Gone => "file gone; last good one".to_owned(),
+                    SourceStatus::Gone => {
+                        "file gone; last good one: `danelaw forget` if it is gone for good".to_owned()
+                    }
                     SourceStatus::Old { until } => format!("old, stays until {}", print_moment(until)),
                 };
                 writeln!(f, "    from {} ({status})", source.file)?;

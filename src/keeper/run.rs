@@ -89,9 +89,12 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
                 due = look(&mut keeper, &around, &finished);
                 return;
             };
-            if let Request::Withdraw { host } | Request::Restore { host } = &request {
-                let withdraw = matches!(request, Request::Withdraw { .. });
-                said = keeper.command(host, withdraw, now()).map(drop);
+            match &request {
+                Request::Withdraw { host } => said = keeper.command(host, true, now()).map(drop),
+                Request::Restore { host } => said = keeper.command(host, false, now()).map(drop),
+                Request::Forget { host, certificate } => said = keeper.forget_certificate(host, certificate, now()),
+                Request::ForgetKey { zone, key } => said = keeper.forget_key(zone, key, now()),
+                Request::Status | Request::Explain { .. } | Request::Dump { .. } | Request::Reload => {}
             }
             if request.is_change() {
                 due = look(&mut keeper, &around, &finished);
@@ -119,16 +122,18 @@ fn report(keeper: &Keeper, request: &Request, around: &Surroundings) -> Reply {
     let json = |value: serde_json::Result<serde_json::Value>| value.map_err(|error| error.to_string());
     match request {
         Request::Status | Request::Reload => json(serde_json::to_value(keeper.status(&around.listening, now()))),
-        Request::Explain { host } | Request::Withdraw { host } | Request::Restore { host } => {
-            match keeper.explain(host) {
-                found if found.is_empty() => Err(format!(
-                    "no mail domain in the zones served here has {} as its MX host, and no [[service]] names it; \
+        Request::ForgetKey { .. } => json(serde_json::to_value(keeper.status(&around.listening, now()))),
+        Request::Explain { host }
+        | Request::Withdraw { host }
+        | Request::Restore { host }
+        | Request::Forget { host, .. } => match keeper.explain(host) {
+            found if found.is_empty() => Err(format!(
+                "no mail domain in the zones served here has {} as its MX host, and no [[service]] names it; \
                      `danelaw status` lists what is known",
-                    host.to_host()
-                )),
-                found => json(serde_json::to_value(found)),
-            }
-        }
+                host.to_host()
+            )),
+            found => json(serde_json::to_value(found)),
+        },
         Request::Dump { zone } => keeper.dump(zone).map(Into::into),
     }
 }

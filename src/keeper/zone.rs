@@ -233,6 +233,12 @@ impl Zone {
         parsed.contents
     }
 
+    /// Takes the last good contents from before the start, where there is no file to read.
+    pub fn recall(&mut self, store: &Store) {
+        self.contents = self.last_good(store);
+        self.changed = true;
+    }
+
     fn last_good(&self, store: &Store) -> Option<Contents> {
         let (_, text) = store.load(LAST_GOOD, &self.origin.to_string()).ok()??;
         let parsed = zone::parse(&self.origin, "last good version", text.as_bytes(), &mut NoIncludes);
