@@ -9,6 +9,9 @@ mod run;
 mod served;
 mod zone;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
