@@ -52,6 +52,8 @@ pub struct Keeper {
     scans: Vec<certificates::Scan>,
     key_problems: Vec<zone_keys::KeyProblem>,
     problems: BTreeSet<String>,
+    /// The set of zones, or one of them, is not what is published.
+    dirty: bool,
     published: Arc<ArcSwap<Snapshot>>,
 }
 
@@ -84,6 +86,7 @@ impl Keeper {
             scans: Vec::new(),
             key_problems: Vec::new(),
             problems: BTreeSet::new(),
+            dirty: true,
             published: Arc::default(),
         })
     }
@@ -98,6 +101,10 @@ impl Keeper {
         self.config_problem = None;
         self.dane_config = config.dane_rules();
         self.config = config;
+        // What a zone is made from may be another now; one that comes out the same keeps its serial.
+        for zone in self.zones.values_mut() {
+            zone.changed = true;
+        }
     }
 
     /// The file can't be used: the configuration before stays in force, and the problem is told as long as it lasts.
@@ -307,7 +314,11 @@ impl Keeper {
                 there.insert(origin.clone());
             }
             let mode = self.config.zone(&origin).signing.mode;
-            let zone = self.zones.entry(origin).or_insert_with(|| Zone::new(file.clone()));
+            let dirty = &mut self.dirty;
+            let zone = self.zones.entry(origin).or_insert_with(|| {
+                *dirty = true;
+                Zone::new(file.clone())
+            });
             zone.file = file;
             zone.read(mode, &self.store);
             self.problems.extend(zone.problem());
@@ -324,6 +335,7 @@ impl Keeper {
             self.zones.values().filter(|zone| is_gone(zone)).map(|zone| zone.origin.clone()).collect();
         for origin in gone {
             self.zones.remove(&origin);
+            self.dirty = true;
             warn!("{origin} is no longer served: its file has been gone for {VANISHED} s");
             self.event(now, "zone-removed", &origin.to_string(), "its file is gone");
         }

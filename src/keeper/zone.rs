@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use crate::config::{SigningConfig, SigningMode};
+use crate::dns::dnssec::Signer;
 use crate::dns::{Name, RRset, Timestamp};
 use crate::keys::ZoneKey;
 use crate::observe::zones::{ZoneFile, ZoneIncludes};
@@ -31,8 +32,10 @@ pub struct Zone {
     pub diagnostics: Vec<Diagnostic>,
     /// Why the file can't be read at all.
     pub unreadable: Option<String>,
-    /// Its keys, or why it can't be signed. None before the keys were looked at, or for a zone that is not signed.
-    pub keys: Option<Result<Vec<ZoneKey>, String>>,
+    /// Its keys.
+    pub keys: Keys,
+    /// Whether its key is older than what the store knows of it: it was served before.
+    pub is_known: bool,
     /// Why its last publication failed.
     pub failure: Option<String>,
     /// The TLSA RRsets that are in what is published.
@@ -49,6 +52,37 @@ pub struct Zone {
     pub signing: Option<SigningConfig>,
     inputs: Vec<Input>,
     mode: Option<SigningMode>,
+}
+
+/// What is known of a zone's keys.
+#[derive(Debug)]
+pub enum Keys {
+    /// Nobody has looked yet.
+    Unseen,
+    /// The zone is not signed, by configuration.
+    Unsigned,
+    /// It should be signed and can't be.
+    Refused(String),
+    /// These sign it.
+    Held(Vec<ZoneKey>),
+}
+
+impl Keys {
+    /// The keys that sign; none unless they are held.
+    pub fn held(&self) -> &[ZoneKey] {
+        match self {
+            Keys::Held(keys) => keys,
+            _ => &[],
+        }
+    }
+
+    /// Whether the same would be published with both.
+    pub fn is_same(&self, other: &Keys) -> bool {
+        let tags = |keys: &Keys| -> Vec<(u8, u16)> {
+            keys.held().iter().map(|key| (key.algorithm(), key.key_tag())).collect()
+        };
+        std::mem::discriminant(self) == std::mem::discriminant(other) && tags(self) == tags(other)
+    }
 }
 
 /// A file that was read, and how to tell that it changed.
@@ -85,7 +119,8 @@ impl Zone {
             contents: None,
             diagnostics: Vec::new(),
             unreadable: None,
-            keys: None,
+            keys: Keys::Unseen,
+            is_known: false,
             failure: None,
             synthesised: Vec::new(),
             published: None,
@@ -114,6 +149,8 @@ impl Zone {
         let contents = match (self.file.read(), self.file.includes()) {
             (Ok(text), Ok(mut includes)) => self.parse(&text, &mut includes, mode),
             (Err(problem), _) | (_, Err(problem)) => {
+                // What the system refuses now it may give without the file having changed.
+                self.inputs.clear();
                 self.unreadable = Some(problem.to_string());
                 None
             }
@@ -171,7 +208,10 @@ impl Zone {
     pub fn stale(&self) -> Option<String> {
         let first = self.diagnostics.iter().find(|one| one.severity == Severity::Error);
         let file = first.map(|one| format!("{}:{}:{}: {}", one.file, one.line, one.column, one.message));
-        let keys = self.keys.as_ref().and_then(|keys| keys.as_ref().err().cloned());
+        let keys = match &self.keys {
+            Keys::Refused(why) => Some(why.clone()),
+            _ => None,
+        };
         let gone = self.missing_since.map(|_| "its file is gone".to_owned());
         self.unreadable.clone().or(file).or(keys).or_else(|| self.failure.clone()).or(gone)
     }

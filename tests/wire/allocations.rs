@@ -1,0 +1,65 @@
+//! The answer path allocates nothing: counted, not claimed.
+#![expect(unsafe_code, reason = "GlobalAlloc can't be implemented without it")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use danelaw::answer::{Context, MESSAGE_MAX, Transport, answer};
+use danelaw::dns::rtype::TYPES;
+
+use super::common::wire::{self, DNSSEC, PLAIN, TCP};
+use super::common::{EXAMPLES, name, now};
+
+thread_local! {
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promises are the system allocator's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: likewise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn an_answer_allocates_nothing() {
+    let snapshot = super::packets::examples();
+    let mut queries = Vec::new();
+    for origin in EXAMPLES {
+        for prefix in
+            ["", "mail.", "nowhere.", "x.wild.", "a.b.tree.", "chain1.", "www.secure.", "x.loop.", "large.", "ent."]
+        {
+            for info in TYPES {
+                for ask in [PLAIN, DNSSEC, TCP] {
+                    let transport = if ask.tcp { Transport::Tcp } else { Transport::Udp };
+                    let owner = name(&format!("{prefix}{origin}"));
+                    queries.push((wire::query(owner.as_wire(), info.rtype.0, ask), transport));
+                }
+            }
+        }
+    }
+    let mut out = vec![0; MESSAGE_MAX];
+    let now = now();
+    let before = COUNT.get();
+    let mut answered = 0;
+    for (query, transport) in &queries {
+        let context = Context { peer: [127, 0, 0, 1].into(), transport: *transport, now };
+        answered += usize::from(answer(&snapshot, &context, query, &mut out).is_some());
+    }
+    let allocations = COUNT.get() - before;
+    assert_eq!((answered, allocations), (queries.len(), 0));
+    drop(Vec::<u8>::with_capacity(1));
+    assert_eq!(COUNT.get() - before, 1, "the counter counts");
+}

@@ -1,0 +1,9 @@
+//! What is promised of a single packet: headers, EDNS, truncation, referrals, and what never gets an answer.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod allocations;
+mod packets;
+mod signing;
