@@ -29,8 +29,8 @@ use crate::zone::Snapshot;
 pub use report::{CertificateReport, StatusReport, ZoneReport, explain};
 pub use run::{Message, Surroundings, now, run};
 use served::ServedZones;
-pub use zone::Beneath;
 use zone::Zone;
+pub use zone::{Beneath, Finished};
 
 /// A zone file that is gone is missed for so long, in seconds, before its zone goes: editors and deployments replace files in steps.
 const VANISHED: u64 = 10;
@@ -49,6 +49,7 @@ pub struct Keeper {
     zones: BTreeMap<Name, Zone>,
     dane: DaneState,
     explanations: Vec<Explanation>,
+    lagging: Option<BTreeSet<Name>>,
     scans: Vec<certificates::Scan>,
     key_problems: Vec<zone_keys::KeyProblem>,
     problems: BTreeSet<String>,
@@ -83,6 +84,7 @@ impl Keeper {
             zones: BTreeMap::new(),
             dane,
             explanations: Vec::new(),
+            lagging: None,
             scans: Vec::new(),
             key_problems: Vec::new(),
             problems: BTreeSet::new(),
@@ -128,17 +130,21 @@ impl Keeper {
         Ok(owners)
     }
 
-    /// Looks, decides, writes down, publishes.
-    pub fn cycle(&mut self, now: Timestamp) -> Cycle {
+    /// Looks, decides, writes down, publishes. `finished`: which files are known to be wholly written.
+    pub fn cycle(&mut self, finished: &Finished, now: Timestamp) -> Cycle {
         let before = std::mem::take(&mut self.problems);
         self.problems.extend(self.config_problem.clone());
-        self.look_at_zones(now);
+        self.look_at_zones(finished, now);
         self.look_at_keys(now);
         self.look_at_certificates();
         let (tlsa, dane_next) = self.decide_tlsa(now);
         let refresh = self.publish_zones(&tlsa, now);
+        self.lagging = Some(self.not_served(&tlsa));
         self.say_problems(&before);
-        let next = [dane_next, refresh, self.vanishing()].into_iter().flatten().fold(now + RESCAN, Timestamp::min);
+        let next = [dane_next, refresh, self.vanishing(), self.settling()]
+            .into_iter()
+            .flatten()
+            .fold(now + RESCAN, Timestamp::min);
         Cycle { next: next.max(now + 1), watch: self.folders() }
     }
 
@@ -163,7 +169,7 @@ impl Keeper {
     /// What the DANE room wants in each zone. When its state can't be stored, nothing new is published: what was served stays.
     fn decide_tlsa(&mut self, now: Timestamp) -> (Synthesised, Option<Timestamp>) {
         let sightings = certificates::sightings(&self.scans);
-        let served = ServedZones { zones: &self.zones };
+        let served = ServedZones { zones: &self.zones, lagging: self.lagging.as_ref() };
         let plan = dane::plan(
             dane::plan::Input {
                 served: &served,
@@ -199,6 +205,20 @@ impl Keeper {
 
     fn tlsa_as_served(&self) -> Synthesised {
         self.zones.iter().map(|(origin, zone)| (origin.clone(), zone.synthesised.clone())).collect()
+    }
+
+    /// The TLSA owners where what is served is not what was decided.
+    fn not_served(&self, tlsa: &Synthesised) -> BTreeSet<Name> {
+        let mut lagging = BTreeSet::new();
+        for (origin, zone) in &self.zones {
+            let wanted = tlsa.get(origin).map(Vec::as_slice).unwrap_or_default();
+            let differ = |left: &[(Name, RRset)], right: &[(Name, RRset)]| -> Vec<Name> {
+                left.iter().filter(|one| !right.contains(one)).map(|(owner, _)| owner.clone()).collect()
+            };
+            lagging.extend(differ(wanted, &zone.synthesised));
+            lagging.extend(differ(&zone.synthesised, wanted));
+        }
+        lagging
     }
 
     /// Tells the log and the event list what became of certificates and publications.
@@ -294,7 +314,7 @@ fn dkim_ok(txt: &[u8]) -> Result<(), String> {
 }
 
 impl Keeper {
-    fn look_at_zones(&mut self, now: Timestamp) {
+    fn look_at_zones(&mut self, finished: &Finished, now: Timestamp) {
         let named: Vec<(Name, PathBuf)> =
             self.config.overrides.iter().filter_map(|zone| Some((zone.origin.clone(), zone.file.clone()?))).collect();
         let found = match zones::find(&self.config.zones, &named) {
@@ -320,7 +340,7 @@ impl Keeper {
                 Zone::new(file.clone())
             });
             zone.file = file;
-            zone.read(mode, &self.store);
+            zone.read(mode, &self.store, finished, now);
             self.problems.extend(zone.problem());
         }
         for (origin, zone) in &mut self.zones {
@@ -339,6 +359,10 @@ impl Keeper {
             warn!("{origin} is no longer served: its file has been gone for {VANISHED} s");
             self.event(now, "zone-removed", &origin.to_string(), "its file is gone");
         }
+    }
+
+    fn settling(&self) -> Option<Timestamp> {
+        self.zones.values().filter_map(Zone::settles_at).min()
     }
 
     fn vanishing(&self) -> Option<Timestamp> {

@@ -1,14 +1,15 @@
 //! The keeper's thread: waits for a notice, a command or the time, and runs a cycle.
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::zone::{Stamp, stamp};
-use super::{Cycle, Keeper};
+use super::{Cycle, Finished, Keeper};
 use crate::config::Config;
 use crate::dns::Timestamp;
 use crate::observe::watch::{Changed, Folder, Watcher};
@@ -49,21 +50,31 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
             // What is wrong with it is among the problems.
             let _ = reconfigure(&mut keeper, &around);
         }
-        look(&mut keeper, &around)
+        look(&mut keeper, &around, &Finished::All)
     });
     loop {
         let mut request: Option<(Request, oneshot::Sender<Reply>)> = None;
         let mut reload = false;
+        let mut finished = Finished::none();
         tokio::select! {
             // A moment, not a wait: those who ask often don't put it off.
             () = tokio::time::sleep_until(due) => {}
-            Some(_) = around.changed.recv() => reload = config_stamp(&keeper) != config_seen,
+            Some(changed) = around.changed.recv() => {
+                finished = Finished::Only(changed.paths.iter().filter_map(|path| Finished::key(path)).collect());
+                reload = config_stamp(&keeper) != config_seen;
+            }
             Some(call) = around.calls.recv() => {
                 reload = call.request == Request::Reload;
+                if reload {
+                    finished = Finished::All;
+                }
                 request = Some((call.request, call.reply));
             }
             message = around.messages.recv() => match message {
-                Some(Message::Reload) => reload = true,
+                Some(Message::Reload) => {
+                    reload = true;
+                    finished = Finished::All;
+                }
                 Some(Message::Stop) | None => return keeper,
             },
         }
@@ -75,7 +86,7 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
                 said = reconfigure(&mut keeper, &around);
             }
             let Some((request, reply)) = request else {
-                due = look(&mut keeper, &around);
+                due = look(&mut keeper, &around, &finished);
                 return;
             };
             if let Request::Withdraw { host } | Request::Restore { host } = &request {
@@ -83,7 +94,7 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
                 said = keeper.command(host, withdraw, now()).map(drop);
             }
             if request.is_change() {
-                due = look(&mut keeper, &around);
+                due = look(&mut keeper, &around, &finished);
             }
             // Who asked may have gone.
             let _ = reply.send(said.and_then(|()| report(&keeper, &request, &around)));
@@ -92,9 +103,13 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
 }
 
 /// Runs a cycle; gives the moment of the next one.
-fn look(keeper: &mut Keeper, around: &Surroundings) -> Instant {
+fn look(keeper: &mut Keeper, around: &Surroundings, finished: &Finished) -> Instant {
     let time = now();
-    let cycle = keeper.cycle(time);
+    // A bug in here must not end the answering: it is told, and tried again with the next look.
+    let cycle = std::panic::catch_unwind(AssertUnwindSafe(|| keeper.cycle(finished, time))).unwrap_or_else(|_| {
+        error!("a bug: looking at zones and certificates panicked; what is served stays");
+        Cycle { next: time + super::RESCAN, watch: Default::default() }
+    });
     watch(around, keeper, &cycle);
     Instant::now() + Duration::from_secs(cycle.next.saturating_sub(time))
 }

@@ -1,6 +1,6 @@
 //! The zones' contents as the DANE room looks at them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::zone::{Keys, Zone};
 use crate::dane::prerequisites::{Served, SignedState};
@@ -13,6 +13,8 @@ use crate::zone::Contents;
 pub struct ServedZones<'a> {
     /// They.
     pub zones: &'a BTreeMap<Name, Zone>,
+    /// The TLSA owners whose decided RRset is not served; none before the first publication: then nothing is known to be.
+    pub lagging: Option<&'a BTreeSet<Name>>,
 }
 
 impl ServedZones<'_> {
@@ -67,6 +69,10 @@ impl Served for ServedZones<'_> {
             (Keys::Refused(why), ..) | (_, Some(why), _) => SignedState::Unknown(why.clone()),
             (Keys::Held(keys), None, Some(_)) => self.contradiction(apex, keys).unwrap_or(SignedState::Signed),
         }
+    }
+
+    fn lags(&self, owner: &Name) -> bool {
+        self.lagging.is_none_or(|lagging| lagging.contains(owner))
     }
 
     fn owners_below(&self, name: &Name) -> Vec<Name> {

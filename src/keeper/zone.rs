@@ -51,7 +51,44 @@ pub struct Zone {
     /// How what is published was signed.
     pub signing: Option<SigningConfig>,
     inputs: Vec<Input>,
+    /// Files that changed without word that the write is finished, and since when they look so.
+    unsettled: Option<(Vec<Input>, Timestamp)>,
     mode: Option<SigningMode>,
+}
+
+/// A file that changed counts as written when it looks the same for so long, in seconds.
+const SETTLE: u64 = 2;
+
+/// Of which files it is known that their writes are finished.
+#[derive(Clone, Debug)]
+pub enum Finished {
+    /// Of all: the start, and the operator's word.
+    All,
+    /// Of these, by [`Finished::key`].
+    Only(BTreeSet<PathBuf>),
+}
+
+impl Finished {
+    /// Of none.
+    pub fn none() -> Finished {
+        Finished::Only(BTreeSet::new())
+    }
+
+    /// One name for a file, however its folder is written.
+    pub fn key(path: &Path) -> Option<PathBuf> {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        Some(folder.canonicalize().ok()?.join(path.file_name()?))
+    }
+
+    fn includes(&self, path: &Path) -> bool {
+        match self {
+            Finished::All => true,
+            Finished::Only(paths) => Finished::key(path).is_some_and(|key| paths.contains(&key)),
+        }
+    }
 }
 
 /// What is known of a zone's keys.
@@ -129,18 +166,36 @@ impl Zone {
             changed: false,
             signing: None,
             inputs: Vec::new(),
+            unsettled: None,
             mode: None,
         }
     }
 
-    /// Reads the file if it or an included one changed. Errors leave the last good contents, from before the start too.
-    pub fn read(&mut self, mode: SigningMode, store: &Store) {
-        let unchanged = self.inputs.first().is_some_and(|input| input.path == self.file.path)
-            && self.mode == Some(mode)
-            && self.inputs.iter().all(|input| Input::look(&input.path) == *input);
-        if unchanged {
+    /// Reads the file if it or an included one changed and the write is finished. Errors leave the last good contents, from before the
+    /// start too.
+    pub fn read(&mut self, mode: SigningMode, store: &Store, finished: &Finished, now: Timestamp) {
+        let known = self.inputs.first().is_some_and(|input| input.path == self.file.path);
+        let mut changed: Vec<Input> = self.inputs.iter().map(|input| Input::look(&input.path)).collect();
+        changed.retain(|input| !self.inputs.contains(input));
+        if !known {
+            changed = vec![Input::look(&self.file.path)];
+        }
+        if changed.is_empty() && self.mode == Some(mode) {
+            self.unsettled = None;
             return;
         }
+        if !changed.iter().all(|input| finished.includes(&input.path)) {
+            // Nobody said that the write is finished. It is when nothing moved for a while.
+            match &self.unsettled {
+                Some((seen, since)) if *seen == changed && now.saturating_sub(*since) >= SETTLE => {}
+                Some((seen, since)) if *seen == changed && now >= *since => return,
+                _ => {
+                    self.unsettled = Some((changed, now));
+                    return;
+                }
+            }
+        }
+        self.unsettled = None;
         // Stamped before it is read: a change in between is read once more, never missed.
         self.inputs = vec![Input::look(&self.file.path)];
         self.mode = Some(mode);
@@ -191,6 +246,11 @@ impl Zone {
     pub fn to_store(&self) -> Option<State> {
         let json = zone::print::print(self.contents.as_ref()?);
         Some(State { kind: LAST_GOOD.to_owned(), key: self.origin.to_string(), version: 1, json })
+    }
+
+    /// When a write that nobody called finished may count as such.
+    pub fn settles_at(&self) -> Option<Timestamp> {
+        self.unsettled.as_ref().map(|(_, since)| since + SETTLE)
     }
 
     /// The errors in the file, as one text.
