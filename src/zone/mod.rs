@@ -4,6 +4,7 @@
 
 mod check;
 pub mod contents;
+pub mod denial;
 pub mod diagnostic;
 mod entry;
 pub mod file;
@@ -16,6 +17,7 @@ pub mod snapshot;
 pub mod source;
 
 pub use contents::Contents;
+pub use denial::Denial;
 pub use diagnostic::{Diagnostic, Severity};
 pub use file::{Includes, NoIncludes, Parsed, parse};
 pub use lint::lint;

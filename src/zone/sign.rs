@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, HashMap};
 use sha2::{Digest, Sha256};
 
 use super::contents::{Contents, Node};
+use super::denial::{Denial, Owner, Standing, nsec, nsec3, standings};
 use super::serial;
 use crate::dns::dnssec::{self, RrsigFields, SignError, Signer, Window};
-use crate::dns::{Name, RRset, Rdata, Rtype, Timestamp, rdata};
+use crate::dns::{Name, RRset, Rdata, Rtype, Timestamp};
 
 /// An RRset with its signatures; unsigned where it is glue, a delegation's NS, or the zone is not signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +27,12 @@ pub struct SignedSet {
 pub struct Published {
     /// The apex.
     pub origin: Name,
-    /// RRsets by owner and type. RRSIG is not a key here.
+    /// RRsets by owner and type. RRSIG and NSEC3 are no keys here.
     pub nodes: BTreeMap<Name, BTreeMap<Rtype, SignedSet>>,
+    /// NSEC3 RRsets by owner: hashes are names in the file and in a transfer, and nobody's for a query (RFC 5155 section 7.2.8).
+    pub nsec3: BTreeMap<Name, SignedSet>,
+    /// What absence is proven by, if the zone is signed.
+    pub denial: Denial,
     /// The SOA serial.
     pub serial: u32,
     /// When the first signature wants to be made anew; none for an unsigned zone.
@@ -36,8 +41,22 @@ pub struct Published {
     pub expires_at: Option<Timestamp>,
 }
 
-/// How long signatures are valid and when they are renewed. All in seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+impl Published {
+    /// Every RRset with its owner: the names' in canonical order, then those of the NSEC3 chain.
+    pub fn sets(&self) -> impl Iterator<Item = (&Name, &SignedSet)> {
+        let named = self.nodes.iter().flat_map(|(owner, node)| node.values().map(move |set| (owner, set)));
+        named.chain(&self.nsec3)
+    }
+
+    /// The earliest expiration of its signatures.
+    fn earliest_expiration(&self, now: Timestamp) -> Option<Timestamp> {
+        let rrsigs = self.sets().flat_map(|(_, set)| &set.rrsigs);
+        rrsigs.filter_map(|rrsig| RrsigFields::parse(rrsig)).map(|fields| unwrap_time(fields.expiration, now)).min()
+    }
+}
+
+/// How a zone is signed: how long signatures are valid and when they are renewed, in seconds, and how absence is proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// From now to expiration, before jitter.
     pub validity: u64,
@@ -47,12 +66,14 @@ pub struct Policy {
     pub jitter: u64,
     /// Inception lies this far back, for resolvers whose clocks are behind.
     pub backdate: u64,
+    /// The chain.
+    pub denial: Denial,
 }
 
 impl Default for Policy {
     fn default() -> Policy {
         const DAY: u64 = 86_400;
-        Policy { validity: 14 * DAY, refresh: 5 * DAY, jitter: 2 * DAY, backdate: 3600 }
+        Policy { validity: 14 * DAY, refresh: 5 * DAY, jitter: 2 * DAY, backdate: 3600, denial: Denial::Nsec }
     }
 }
 
@@ -68,6 +89,12 @@ pub enum SigningError {
     /// The contents lack what every zone has.
     #[error("the zone has no SOA record at its apex")]
     NoSoa,
+    /// Two names have one hash.
+    #[error("{0} and {1} have the same NSEC3 hash; another nsec3-salt, or denial = \"nsec\", helps")]
+    Collision(Name, Name),
+    /// A hash before the apex makes a name of more than 255 octets.
+    #[error("{0} is too long for NSEC3, which puts 33 octets before it; denial = \"nsec\" helps")]
+    LongOrigin(Name),
 }
 
 /// Signatures by a digest of what they cover and who made them: what lets a signature be kept.
@@ -78,12 +105,10 @@ impl Signatures {
     /// The signatures of a published zone.
     pub fn of(published: &Published) -> Signatures {
         let mut kept = HashMap::new();
-        for (owner, node) in &published.nodes {
-            for set in node.values() {
-                for rrsig in &set.rrsigs {
-                    if let Some(fields) = RrsigFields::parse(rrsig) {
-                        kept.insert(cache_key(owner, &set.rrset, fields.algorithm, fields.key_tag), rrsig.clone());
-                    }
+        for (owner, set) in published.sets() {
+            for rrsig in &set.rrsigs {
+                if let Some(fields) = RrsigFields::parse(rrsig) {
+                    kept.insert(cache_key(owner, &set.rrset, fields.algorithm, fields.key_tag), rrsig.clone());
                 }
             }
         }
@@ -144,9 +169,9 @@ struct Signing<'a> {
 }
 
 impl<'a> Draft<'a> {
-    /// A zone that is served as its contents stand. RRSIGs among them cover their RRsets.
+    /// A zone that is served as its contents stand. RRSIGs among them cover their RRsets, NSEC3s are its chain.
     pub fn unsigned(contents: &Contents) -> Result<Draft<'a>, SigningError> {
-        let mut nodes: BTreeMap<Name, BTreeMap<Rtype, SignedSet>> = BTreeMap::new();
+        let mut draft = Draft::new(contents, None)?;
         for (owner, node) in contents.nodes() {
             let mut sets = unsigned_sets(node);
             sets.remove(&Rtype::RRSIG);
@@ -156,11 +181,21 @@ impl<'a> Draft<'a> {
                     set.rrsigs.push(rrsig.clone());
                 }
             }
+            if let Some(nsec3) = sets.remove(&Rtype::NSEC3) {
+                draft.zone.nsec3.insert(owner.clone(), nsec3);
+            }
             if !sets.is_empty() {
-                nodes.insert(owner.clone(), sets);
+                draft.zone.nodes.insert(owner.clone(), sets);
             }
         }
-        Draft::new(contents, nodes, None)
+        let nsec3param = contents.rrset(contents.origin(), Rtype::NSEC3PARAM);
+        let parameters = nsec3param.into_iter().flat_map(|rrset| &rrset.rdatas).find_map(|rdata| {
+            let parameters = nsec3::Parameters::from_nsec3param(rdata)?;
+            let apex = nsec3::owner(&parameters.hash(contents.origin().as_wire()), contents.origin())?;
+            draft.zone.nsec3.contains_key(&apex).then_some(parameters)
+        });
+        draft.zone.denial = parameters.map_or(Denial::Nsec, Denial::Nsec3);
+        Ok(draft)
     }
 
     /// Builds the denial chain and signs what `kept` does not hold. `contents` has the apex's DNSKEY, CDS and CDNSKEY already.
@@ -176,66 +211,77 @@ impl<'a> Draft<'a> {
         }
         let soa = contents.soa().ok_or(SigningError::NoSoa)?;
         // RFC 9077 section 3.1: the lesser of the SOA's MINIMUM and its TTL.
-        let nsec_ttl = soa.ttl.min(serial::minimum_of_soa(&soa.rdatas[0]).unwrap_or(0));
+        let denial_ttl = soa.ttl.min(serial::minimum_of_soa(&soa.rdatas[0]).unwrap_or(0));
+        let denial = policy.denial.clone();
         let signing = Signing { signers, kept, policy, now };
+        let origin = contents.origin();
 
-        let mut nodes = BTreeMap::new();
-        let mut chain: Vec<(&Name, Vec<Rtype>)> = Vec::new();
-        let mut hidden_below: Option<(&Name, Hides)> = None;
-        for (owner, node) in contents.nodes() {
-            if let Some((above, hides)) = hidden_below
-                && owner.is_below(above)
-            {
-                // Glue is served unsigned; below a DNAME nothing exists (RFC 6672 section 2.4).
-                if hides == Hides::Cut {
+        let mut nodes: BTreeMap<Name, BTreeMap<Rtype, SignedSet>> = BTreeMap::new();
+        let mut owners: Vec<Owner<'_>> = Vec::new();
+        for (owner, node, standing) in standings(contents) {
+            match standing {
+                Standing::Hidden => continue,
+                // Glue is served unsigned.
+                Standing::Glue => {
                     nodes.insert(owner.clone(), unsigned_sets(node));
+                    continue;
                 }
-                continue;
+                Standing::Cut | Standing::Authoritative => {}
             }
-            let is_cut = owner != contents.origin() && node.contains_key(&Rtype::NS);
-            hidden_below = match (is_cut, node.contains_key(&Rtype::DNAME)) {
-                (true, _) => Some((owner, Hides::Cut)),
-                (false, true) => Some((owner, Hides::Dname)),
-                (false, false) => None,
-            };
+            let is_cut = standing == Standing::Cut;
             let mut sets = unsigned_sets(node);
             sets.retain(|rtype, _| !is_made_by_signing(*rtype));
-            if sets.is_empty() {
-                continue;
+            if let (true, Denial::Nsec3(parameters)) = (owner == origin, &denial) {
+                let rrset = RRset::new(Rtype::NSEC3PARAM, denial_ttl, parameters.nsec3param());
+                sets.insert(Rtype::NSEC3PARAM, SignedSet { rrset, rrsigs: Vec::new() });
             }
-            let mut types = vec![Rtype::RRSIG, Rtype::NSEC];
             for (rtype, set) in &mut sets {
-                let authoritative = !is_cut || *rtype == Rtype::DS;
-                if authoritative || *rtype == Rtype::NS {
-                    types.push(*rtype);
-                }
-                if authoritative && *rtype != Rtype::SOA {
-                    set.rrsigs = signing.sign(owner, &set.rrset, contents.origin())?;
+                if *rtype != Rtype::SOA && (!is_cut || *rtype == Rtype::DS) {
+                    set.rrsigs = signing.sign(owner, &set.rrset, origin)?;
                 }
             }
-            nodes.insert(owner.clone(), sets);
-            chain.push((owner, types));
+            owners.extend(Owner::new(owner, sets.keys().copied(), is_cut));
+            if !sets.is_empty() {
+                nodes.insert(owner.clone(), sets);
+            }
         }
 
-        for (index, (owner, types)) in chain.iter().enumerate() {
-            let (next, _) = chain[(index + 1) % chain.len()];
-            let mut nsec = next.as_wire().to_vec();
-            nsec.extend_from_slice(&rdata::bitmap(types.iter().copied()));
-            let rrset = RRset::new(Rtype::NSEC, nsec_ttl, nsec.into());
-            let rrsigs = signing.sign(owner, &rrset, contents.origin())?;
-            nodes.entry((*owner).clone()).or_default().insert(Rtype::NSEC, SignedSet { rrset, rrsigs });
+        let mut draft = Draft::new(contents, None)?;
+        match &denial {
+            Denial::Nsec => {
+                for (owner, rrset) in nsec::chain(&owners, denial_ttl) {
+                    let rrsigs = signing.sign(owner, &rrset, origin)?;
+                    nodes.entry(owner.clone()).or_default().insert(Rtype::NSEC, SignedSet { rrset, rrsigs });
+                }
+            }
+            Denial::Nsec3(parameters) => {
+                let links = nsec3::links(origin, &owners, parameters, parameters.opt_out)
+                    .map_err(|nsec3::Collision(one, other)| SigningError::Collision(one, other))?;
+                let chain = nsec3::chain(origin, &links, parameters, denial_ttl)
+                    .ok_or_else(|| SigningError::LongOrigin(origin.clone()))?;
+                for (owner, rrset) in chain {
+                    let rrsigs = signing.sign(&owner, &rrset, origin)?;
+                    draft.zone.nsec3.insert(owner, SignedSet { rrset, rrsigs });
+                }
+            }
         }
-        Draft::new(contents, nodes, Some(signing))
+        draft.zone.nodes = nodes;
+        draft.zone.denial = denial;
+        draft.signing = Some(signing);
+        Ok(draft)
     }
 
-    fn new(
-        contents: &Contents,
-        nodes: BTreeMap<Name, BTreeMap<Rtype, SignedSet>>,
-        signing: Option<Signing<'a>>,
-    ) -> Result<Draft<'a>, SigningError> {
-        let soa = contents.soa().ok_or(SigningError::NoSoa)?.clone();
-        let origin = contents.origin().clone();
-        Ok(Draft { zone: Published { origin, nodes, serial: 0, refresh_at: None, expires_at: None }, soa, signing })
+    fn new(contents: &Contents, signing: Option<Signing<'a>>) -> Result<Draft<'a>, SigningError> {
+        let zone = Published {
+            origin: contents.origin().clone(),
+            nodes: BTreeMap::new(),
+            nsec3: BTreeMap::new(),
+            denial: Denial::Nsec,
+            serial: 0,
+            refresh_at: None,
+            expires_at: None,
+        };
+        Ok(Draft { zone, soa: contents.soa().ok_or(SigningError::NoSoa)?.clone(), signing })
     }
 
     /// The serial that the zone file gives.
@@ -255,10 +301,8 @@ impl<'a> Draft<'a> {
             }
             hash.update(&data);
         };
-        for (owner, node) in &self.zone.nodes {
-            for set in node.values().filter(|set| set.rrset.rtype != Rtype::SOA) {
-                add(owner, &set.rrset, &set.rrsigs);
-            }
+        for (owner, set) in self.zone.sets().filter(|(_, set)| set.rrset.rtype != Rtype::SOA) {
+            add(owner, &set.rrset, &set.rrsigs);
         }
         add(&self.zone.origin, &self.soa_with(0), &[]);
         hash.finalize().into()
@@ -284,16 +328,8 @@ impl<'a> Draft<'a> {
         };
         apex.insert(Rtype::SOA, SignedSet { rrset, rrsigs });
         if let Some(signing) = &signing {
-            let expires_at = zone
-                .nodes
-                .values()
-                .flat_map(BTreeMap::values)
-                .flat_map(|set| &set.rrsigs)
-                .filter_map(|rrsig| RrsigFields::parse(rrsig))
-                .map(|fields| unwrap_time(fields.expiration, signing.now))
-                .min();
-            zone.expires_at = expires_at;
-            zone.refresh_at = expires_at.map(|expires| expires.saturating_sub(signing.policy.refresh));
+            zone.expires_at = zone.earliest_expiration(signing.now);
+            zone.refresh_at = zone.expires_at.map(|expires| expires.saturating_sub(signing.policy.refresh));
         }
         Ok(zone)
     }
@@ -301,12 +337,6 @@ impl<'a> Draft<'a> {
     fn soa_with(&self, serial: u32) -> RRset {
         RRset::new(Rtype::SOA, self.soa.ttl, serial::with_serial(&self.soa.rdatas[0], serial))
     }
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Hides {
-    Cut,
-    Dname,
 }
 
 /// Types that the signer makes itself; what a file has of them is left out of a zone that is signed here.

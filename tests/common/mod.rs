@@ -12,7 +12,8 @@ use danelaw::dns::{Name, Timestamp};
 use danelaw::keys::{self, ZoneKey};
 use danelaw::zone::file::{Includes, parse};
 use danelaw::zone::sign::{Policy, Signatures};
-use danelaw::zone::{Contents, Draft, Published, ZoneSnapshot};
+use danelaw::zone::denial::nsec3::Parameters;
+use danelaw::zone::{Contents, Denial, Draft, Published, ZoneSnapshot};
 
 /// The example zones of the repository, by origin.
 pub const EXAMPLES: [&str; 3] = ["example.org", "corners.example", "types.example"];
@@ -57,10 +58,26 @@ fn contents(origin: &str, text: &[u8], includes: &mut dyn Includes) -> Contents 
     parsed.contents.unwrap_or_else(|| panic!("{}", diagnostics.join("\n")))
 }
 
+/// Every kind of chain: NSEC, NSEC3 as RFC 9276 wants it, and NSEC3 with all that it advises against.
+pub fn denials() -> [(&'static str, Denial); 3] {
+    let deprecated = Parameters { iterations: 3, salt: [0xaa, 0xbb, 0xcc, 0xdd].into(), opt_out: true };
+    [
+        ("nsec", Denial::Nsec),
+        ("nsec3", Denial::Nsec3(Parameters::default())),
+        ("nsec3 with opt-out, salt and iterations", Denial::Nsec3(deprecated)),
+    ]
+}
+
 /// Signs contents with a new key, now.
 pub fn sign(contents: &Contents, algorithm: Algorithm) -> Published {
+    sign_denying(contents, algorithm, Denial::Nsec)
+}
+
+/// The same with another chain.
+pub fn sign_denying(contents: &Contents, algorithm: Algorithm, denial: Denial) -> Published {
     let (key, _) = ZoneKey::generate(algorithm).unwrap();
-    sign_with(contents, &[&key], &Signatures::default(), now(), 1)
+    let policy = Policy { denial, ..Policy::default() };
+    sign_by(contents, &[&key], &Signatures::default(), policy, now(), 1)
 }
 
 /// Signs contents as they are published.
@@ -71,12 +88,24 @@ pub fn sign_with(
     now: Timestamp,
     serial: u32,
 ) -> Published {
+    sign_by(contents, signers, kept, Policy::default(), now, serial)
+}
+
+/// The same under a policy.
+pub fn sign_by(
+    contents: &Contents,
+    signers: &[&dyn Signer],
+    kept: &Signatures,
+    policy: Policy,
+    now: Timestamp,
+    serial: u32,
+) -> Published {
     let mut contents = contents.clone();
     let origin = contents.origin().clone();
     for rrset in keys::apex_rrsets(&origin, signers, keys::KEY_TTL, true) {
         contents.replace(&origin, rrset);
     }
-    Draft::signed(&contents, signers, kept, Policy::default(), now).unwrap().finish(serial).unwrap()
+    Draft::signed(&contents, signers, kept, policy, now).unwrap().finish(serial).unwrap()
 }
 
 pub fn snapshot(published: &Published) -> std::sync::Arc<ZoneSnapshot> {

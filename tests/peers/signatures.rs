@@ -6,7 +6,7 @@ use danelaw::dns::Rtype;
 use danelaw::dns::dnssec::Algorithm;
 use danelaw::zone::{Published, Snapshot, print};
 
-use super::common::{EXAMPLES, example, run, server, sign, snapshot, succeed};
+use super::common::{EXAMPLES, denials, example, run, server, sign, sign_denying, snapshot, succeed};
 
 const ALGORITHMS: [Algorithm; 2] = [Algorithm::EcdsaP256Sha256, Algorithm::Ed25519];
 
@@ -20,9 +20,11 @@ fn each_signed_example(test: impl Fn(&str, &Published, &str)) {
     let folder = tempfile::tempdir().unwrap();
     for origin in EXAMPLES {
         for algorithm in ALGORITHMS {
-            let published = sign(&example(origin), algorithm);
-            let path = dump(&published, folder.path());
-            test(origin, &published, path.to_str().unwrap());
+            for (_, denial) in denials() {
+                let published = sign_denying(&example(origin), algorithm, denial);
+                let path = dump(&published, folder.path());
+                test(origin, &published, path.to_str().unwrap());
+            }
         }
     }
 }
@@ -102,9 +104,17 @@ const QUESTIONS: &[(&str, &str, &str, &str)] = &[
 
 #[test]
 fn delv_validates_every_kind_of_answer() {
+    for (kind, denial) in denials() {
+        let signed = EXAMPLES
+            .iter()
+            .map(|origin| sign_denying(&example(origin), Algorithm::EcdsaP256Sha256, denial.clone()))
+            .collect();
+        delv_validates(kind, signed);
+    }
+}
+
+fn delv_validates(kind: &str, signed: Vec<Published>) {
     let folder = tempfile::tempdir().unwrap();
-    let signed: Vec<Published> =
-        EXAMPLES.iter().map(|origin| sign(&example(origin), Algorithm::EcdsaP256Sha256)).collect();
     let address = server::serve(Snapshot::new(signed.iter().map(snapshot), []));
     let port = address.port().to_string();
     for published in &signed {
@@ -123,7 +133,7 @@ fn delv_validates_every_kind_of_answer() {
         let arguments = ["@127.0.0.1", "-p", &port, "-a", anchor.to_str().unwrap(), &root, name, rtype];
         let said = run("delv", &arguments);
         let said = format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
-        assert!(said.contains(expected), "delv {name} {rtype}, expected {expected:?}:\n{said}");
-        assert!(!said.contains("; unsigned answer"), "delv {name} {rtype}:\n{said}");
+        assert!(said.contains(expected), "{kind}: delv {name} {rtype}, expected {expected:?}:\n{said}");
+        assert!(!said.contains("; unsigned answer"), "{kind}: delv {name} {rtype}:\n{said}");
     }
 }
