@@ -177,7 +177,9 @@ impl<'a> Lookup<'a> {
         }
         let answered = match (self.qtype, cname) {
             (Rtype::ANY, _) => self.put_any(place, node, message)?,
-            (Rtype::RRSIG, _) => self.put_all_rrsigs(place, node, message)?,
+            // In an unsigned zone RRSIG is a type like any other: a CNAME is followed.
+            (Rtype::RRSIG, None) => self.put_all_rrsigs(place, node, message)?,
+            (Rtype::RRSIG, Some(cname)) if cname.rrsig_count > 0 => self.put_all_rrsigs(place, node, message)?,
             (qtype, cname) => match zone.set(node, qtype).or(cname) {
                 Some(set) => {
                     let at = self.put_answer(place, set, message)?;
@@ -258,7 +260,9 @@ impl<'a> Lookup<'a> {
         self.pend(place, ns, zone.name(cut));
         if self.dnssec_ok {
             match zone.set(cut, Rtype::DS) {
-                Some(ds) => self.pend(place, ds, zone.name(cut)),
+                // An unsigned zone has nothing to say of the security of another (RFC 4035 section 3.1).
+                Some(ds) if ds.rrsig_count > 0 => self.pend(place, ds, zone.name(cut)),
+                Some(_) => {}
                 None => self.prove_no_ds(place, cut),
             }
         }

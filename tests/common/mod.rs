@@ -6,13 +6,14 @@ pub mod wire;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use danelaw::dns::dnssec::{Algorithm, Signer};
 use danelaw::dns::{Name, Timestamp};
 use danelaw::keys::{self, ZoneKey};
+use danelaw::zone::denial::nsec3::Parameters;
 use danelaw::zone::file::{Includes, parse};
 use danelaw::zone::sign::{Policy, Signatures};
-use danelaw::zone::denial::nsec3::Parameters;
 use danelaw::zone::{Contents, Denial, Draft, Published, ZoneSnapshot};
 
 /// The example zones of the repository, by origin.
@@ -58,14 +59,12 @@ fn contents(origin: &str, text: &[u8], includes: &mut dyn Includes) -> Contents 
     parsed.contents.unwrap_or_else(|| panic!("{}", diagnostics.join("\n")))
 }
 
+pub const OPT_OUT: &str = "nsec3 with opt-out, salt and iterations";
+
 /// Every kind of chain: NSEC, NSEC3 as RFC 9276 wants it, and NSEC3 with all that it advises against.
 pub fn denials() -> [(&'static str, Denial); 3] {
     let deprecated = Parameters { iterations: 3, salt: [0xaa, 0xbb, 0xcc, 0xdd].into(), opt_out: true };
-    [
-        ("nsec", Denial::Nsec),
-        ("nsec3", Denial::Nsec3(Parameters::default())),
-        ("nsec3 with opt-out, salt and iterations", Denial::Nsec3(deprecated)),
-    ]
+    [("nsec", Denial::Nsec), ("nsec3", Denial::Nsec3(Parameters::default())), (OPT_OUT, Denial::Nsec3(deprecated))]
 }
 
 /// Signs contents with a new key, now.
@@ -129,7 +128,9 @@ pub fn succeed(program: &str, arguments: &[&str]) -> String {
 
 /// A port of 127.0.0.1 that is free for UDP and TCP, below the range that the kernel gives to clients.
 pub fn free_port() -> u16 {
-    let start = 20_000 + (std::process::id() % 1000) as u16 * 10;
+    // Tests that run side by side begin at different ports.
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = 20_000 + (std::process::id() % 1000) as u16 * 10 + NEXT.fetch_add(1, Ordering::Relaxed) % 1000;
     let free = |port: &u16| {
         let address = ("127.0.0.1", *port);
         std::net::UdpSocket::bind(address).is_ok() && std::net::TcpListener::bind(address).is_ok()

@@ -114,7 +114,8 @@ mod tests {
         for len in [1u32, 2, 3, 17, 1000] {
             let mut hashes: Vec<Hash> = (0..len).map(|number| parameters.hash(&number.to_be_bytes())).collect();
             hashes.sort_unstable();
-            let mut wanted: Vec<Hash> = (0..500u32).map(|number| parameters.hash(&(number << 8).to_le_bytes())).collect();
+            let mut wanted: Vec<Hash> =
+                (0..500u32).map(|number| parameters.hash(&(number << 8).to_le_bytes())).collect();
             wanted.extend([[0; 20], [255; 20]]);
             wanted.extend(&hashes);
             let chain = chain(hashes.clone());
@@ -124,7 +125,11 @@ mod tests {
             }
         }
         assert_eq!(chain([]).position(&[1; 20]), None);
-        let skewed = chain((0..100).map(|last| { let mut hash = [255; 20]; hash[19] = last; hash }));
+        let skewed = chain((0..100).map(|last| {
+            let mut hash = [255; 20];
+            hash[19] = last;
+            hash
+        }));
         assert_eq!(skewed.position(&[0; 20]), Some(99));
         assert_eq!(skewed.position(&[255; 20]), Some(99));
     }

@@ -95,7 +95,19 @@ impl Layout {
         let index = index_of(&self.arena, &self.nodes);
         let Layout { arena, origin, nodes, sets, pointers, additional, .. } = self;
         let serial = zone.serial;
-        Ok(ZoneSnapshot { arena, origin, serial, nodes, index, sets, pointers, additional, chain, hashed, negative_soa })
+        Ok(ZoneSnapshot {
+            arena,
+            origin,
+            serial,
+            nodes,
+            index,
+            sets,
+            pointers,
+            additional,
+            chain,
+            hashed,
+            negative_soa,
+        })
     }
 
     /// The NSEC3 RRsets of one chain; a zone that changes its salt may hold the records of another one beside it.
