@@ -290,7 +290,7 @@ impl Keeper {
             let mode = self.config.zone(&origin).signing.mode;
             let zone = self.zones.entry(origin).or_insert_with(|| Zone::new(file.clone()));
             zone.file = file;
-            zone.read(mode, &self.store);
+            zone.read(mode, &self.store, now);
             self.problems.extend(zone.problem());
         }
         for (origin, zone) in &mut self.zones {

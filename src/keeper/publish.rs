@@ -45,7 +45,7 @@ impl Keeper {
             let config = self.config.zone(&origin);
             let at_hand = folder.keys.remove(&origin).unwrap_or_default();
             let keys = match config.signing.mode {
-                SigningMode::None => None,
+                SigningMode::None | SigningMode::Presigned => None,
                 SigningMode::Csk => Some(self.keys_for(&origin, &config.signing, at_hand, now)),
             };
             if let Some(Err(why)) = &keys {
@@ -148,14 +148,20 @@ impl Keeper {
         self.zones.values().filter_map(|zone| zone.published.as_ref()?.refresh_at).chain(retry).min()
     }
 
-    /// Signatures that are about to expire unrefreshed mean that signing has been failing for days.
+    /// Signatures that are about to expire unrefreshed mean that signing has been failing for days, here or elsewhere.
     fn say_expiry(&mut self, now: Timestamp) {
         for (origin, zone) in &self.zones {
-            let expires = zone.published.as_ref().and_then(|published| published.expires_at);
-            if let Some(expires) = expires.filter(|expires| expires.saturating_sub(now) < 2 * 86_400) {
-                let hours = expires.saturating_sub(now) / 3600;
-                self.problems
-                    .insert(format!("{origin}: the first signature expires in {hours} h; the zone goes bogus then"));
+            let Some(expires) = zone.published.as_ref().and_then(|published| published.expires_at) else { continue };
+            let elsewhere = zone.keys.is_none();
+            let notice = if elsewhere { 3 } else { 2 } * 86_400;
+            let todo = if elsewhere { "; it is signed elsewhere: sign it again there" } else { "" };
+            if expires <= now {
+                self.problems.insert(format!("{origin}: a signature has expired and the zone is bogus{todo}"));
+            } else if expires - now < notice {
+                let hours = (expires - now) / 3600;
+                self.problems.insert(format!(
+                    "{origin}: the first signature expires in {hours} h; the zone goes bogus then{todo}"
+                ));
             }
         }
     }
@@ -189,22 +195,22 @@ fn publish(
     let text = |error: &dyn std::fmt::Display| Some(error.to_string());
     let contents = zone.contents.as_ref().ok_or(None)?;
     let (published, said) = match &zone.keys {
-        None => (unsigned(contents).map_err(|error| text(&error))?, None),
+        None => (unsigned(contents, now).map_err(|error| text(&error))?, None),
         // Its reason is among the problems already; the last good version stays.
         Some(Err(_)) => return Err(None),
         Some(Ok(keys)) => {
-            if zone.kept.is_none() {
-                let image = store.load_image(&zone.origin).and_then(|image| Signatures::from_image(&image));
-                zone.kept = Some(image.unwrap_or_default());
-            }
-            let kept = zone.kept.as_ref().ok_or(None)?;
+            let kept = &*zone.kept.get_or_insert_with(|| super::zone::kept(&zone.origin, store));
             let signers: Vec<&dyn Signer> = keys.iter().map(|key| key as &dyn Signer).collect();
             let contents = merge(contents, synthesised, &signers, &config.signing, ephemeral);
             signed(&contents, &signers, kept, &config.signing, store, now).map_err(Some)?
         }
     };
     let snapshot = ZoneSnapshot::build(&published).map_err(|error| text(&error))?;
-    let kept = Signatures::of(&published);
+    // What nobody checked must not be taken for checked, should the zone be called pre-signed later.
+    let kept = match config.signing.mode {
+        SigningMode::None => Signatures::default(),
+        SigningMode::Csk | SigningMode::Presigned => Signatures::of(&published),
+    };
     if !ephemeral {
         if let Err(error) = store.store_image(&zone.origin, &kept.to_image()) {
             warn!("{}: its signatures can't be kept over a restart, which then signs again: {error}", zone.origin);
@@ -219,10 +225,13 @@ fn publish(
     Ok(said)
 }
 
-fn unsigned(contents: &Contents) -> Result<Published, crate::zone::sign::SigningError> {
+/// A zone as its file has it, with the file's serial. What it has of signatures expires, and is not renewed here.
+fn unsigned(contents: &Contents, now: Timestamp) -> Result<Published, crate::zone::sign::SigningError> {
     let draft = Draft::unsigned(contents)?;
     let serial = draft.file_serial();
-    draft.finish(serial)
+    let mut published = draft.finish(serial)?;
+    published.expires_at = published.earliest_expiration(now);
+    Ok(published)
 }
 
 /// The file's records, the synthesised ones, the keys' own.
@@ -261,8 +270,13 @@ fn signed(
 ) -> Result<(Published, Option<String>), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let origin = contents.origin();
-    let policy =
-        Policy { validity: signing.validity, refresh: signing.refresh, jitter: signing.jitter, ..Policy::default() };
+    let policy = Policy {
+        validity: signing.validity,
+        refresh: signing.refresh,
+        jitter: signing.jitter,
+        denial: signing.denial.clone(),
+        ..Policy::default()
+    };
     let draft = Draft::signed(contents, signers, kept, policy, now).map_err(|error| text(&error))?;
     let digest = data_encoding::HEXLOWER.encode(&draft.digest());
     let key = origin.to_string();

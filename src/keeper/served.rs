@@ -34,10 +34,14 @@ impl Served for ServedZones<'_> {
         let Some(zone) = self.zones.get(apex) else { return SignedState::Unsigned };
         match (&zone.keys, &zone.failure, &zone.contents) {
             (_, _, None) => SignedState::Unknown("the zone has no good version".to_owned()),
-            (None, ..) => SignedState::Unsigned,
+            (None, ..) if !zone.is_presigned() => SignedState::Unsigned,
             (Some(Err(why)), ..) | (_, Some(why), _) => SignedState::Unknown(why.clone()),
-            (Some(Ok(_)), None, Some(_)) => SignedState::Signed,
+            (Some(Ok(_)) | None, None, Some(_)) => SignedState::Signed,
         }
+    }
+
+    fn is_presigned(&self, apex: &Name) -> bool {
+        self.zones.get(apex).is_some_and(Zone::is_presigned)
     }
 
     fn owners_below(&self, name: &Name) -> Vec<Name> {

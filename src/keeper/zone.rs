@@ -87,7 +87,7 @@ impl Zone {
     }
 
     /// Reads the file if it or an included one changed. Errors leave the last good contents, from before the start too.
-    pub fn read(&mut self, mode: SigningMode, store: &Store) {
+    pub fn read(&mut self, mode: SigningMode, store: &Store, now: Timestamp) {
         let unchanged = self.inputs.first().is_some_and(|input| input.path == self.file.path)
             && self.mode == Some(mode)
             && self.inputs.iter().all(|input| Input::look(&input.path) == *input);
@@ -99,7 +99,7 @@ impl Zone {
         self.mode = Some(mode);
         self.changed = true;
         let contents = match (self.file.read(), self.file.includes()) {
-            (Ok(text), Ok(mut includes)) => self.parse(&text, &mut includes, mode),
+            (Ok(text), Ok(mut includes)) => self.parse(&text, &mut includes, mode, store, now),
             (Err(problem), _) | (_, Err(problem)) => {
                 self.diagnostics = vec![unreadable(&self.file.path, problem.why)];
                 None
@@ -118,17 +118,39 @@ impl Zone {
         }
     }
 
-    fn parse(&mut self, text: &[u8], includes: &mut ZoneIncludes, mode: SigningMode) -> Option<Contents> {
+    fn parse(
+        &mut self,
+        text: &[u8],
+        includes: &mut ZoneIncludes,
+        mode: SigningMode,
+        store: &Store,
+        now: Timestamp,
+    ) -> Option<Contents> {
         let name = self.file.path.display().to_string();
         let parsed = zone::parse(&self.origin, &name, text, &mut Beneath(includes));
         self.inputs.extend(includes.included().iter().map(|path| Input::look(path)));
-        self.diagnostics = zone::lint(&parsed, mode == SigningMode::Csk);
-        parsed.contents
+        self.diagnostics = zone::lint(&parsed, mode);
+        if mode != SigningMode::Presigned {
+            return parsed.contents;
+        }
+        let verified = self.kept.get_or_insert_with(|| kept(&self.origin, store));
+        self.diagnostics.extend(zone::presigned::check(&parsed, verified, Some(now)));
+        parsed.contents.filter(|_| self.diagnostics.iter().all(|one| one.severity != Severity::Error))
+    }
+
+    /// Whether what is served of it was signed elsewhere, and checked.
+    pub fn is_presigned(&self) -> bool {
+        self.mode == Some(SigningMode::Presigned)
     }
 
     fn last_good(&self, store: &Store) -> Option<Contents> {
         let (_, text) = store.load(LAST_GOOD, &self.origin.to_string()).ok()??;
-        let parsed = zone::parse(&self.origin, "last good version", text.as_bytes(), &mut NoIncludes);
+        let mut parsed = zone::parse(&self.origin, "last good version", text.as_bytes(), &mut NoIncludes);
+        if self.is_presigned() {
+            // It may be of a time when the zone was signed here. Expired is better than nothing: not everybody validates.
+            let found = zone::presigned::check(&parsed, &kept(&self.origin, store), None);
+            parsed.contents = parsed.contents.filter(|_| found.iter().all(|one| one.severity != Severity::Error));
+        }
         if parsed.contents.is_some() {
             warn!("{}: serving the last good version, from before the start", self.origin);
         }
@@ -170,6 +192,11 @@ impl Zone {
     pub fn folders(&self) -> BTreeSet<PathBuf> {
         self.inputs.iter().filter_map(|input| input.path.parent().map(Path::to_owned)).collect()
     }
+}
+
+/// The signatures that were published last, in this process or before: good ones, made or checked here.
+pub fn kept(origin: &Name, store: &Store) -> Signatures {
+    store.load_image(origin).and_then(|image| Signatures::from_image(&image)).unwrap_or_default()
 }
 
 fn unreadable(path: &Path, why: String) -> Diagnostic {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use sha2::{Digest, Sha256};
 
 use super::contents::{Contents, Node};
-use super::denial::{Denial, Owner, Standing, nsec, nsec3, standings};
+use super::denial::{self, Denial, Owner, Standing, nsec, nsec3, standings};
 use super::serial;
 use crate::dns::dnssec::{self, RrsigFields, SignError, Signer, Window};
 use crate::dns::{Name, RRset, Rdata, Rtype, Timestamp};
@@ -49,10 +49,21 @@ impl Published {
     }
 
     /// The earliest expiration of its signatures.
-    fn earliest_expiration(&self, now: Timestamp) -> Option<Timestamp> {
+    pub fn earliest_expiration(&self, now: Timestamp) -> Option<Timestamp> {
         let rrsigs = self.sets().flat_map(|(_, set)| &set.rrsigs);
         rrsigs.filter_map(|rrsig| RrsigFields::parse(rrsig)).map(|fields| unwrap_time(fields.expiration, now)).min()
     }
+}
+
+/// Whether and where a zone is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SigningMode {
+    /// Here, with one key that is KSK and ZSK in one.
+    Csk,
+    /// Elsewhere: its file has the signatures, which are checked and served.
+    Presigned,
+    /// Not at all. What its file has of signatures is served unchecked.
+    None,
 }
 
 /// How a zone is signed: how long signatures are valid and when they are renewed, in seconds, and how absence is proven.
@@ -113,6 +124,12 @@ impl Signatures {
             }
         }
         Signatures(kept)
+    }
+
+    /// Whether this very signature of this very RRset is among them.
+    pub fn holds(&self, owner: &Name, rrset: &RRset, rrsig: &Rdata) -> bool {
+        RrsigFields::parse(rrsig)
+            .is_some_and(|fields| self.0.get(&cache_key(owner, rrset, fields.algorithm, fields.key_tag)) == Some(rrsig))
     }
 
     /// The image that outlives the process: an entry is a 16-octet digest, a length, an RRSIG RDATA.
@@ -188,13 +205,10 @@ impl<'a> Draft<'a> {
                 draft.zone.nodes.insert(owner.clone(), sets);
             }
         }
-        let nsec3param = contents.rrset(contents.origin(), Rtype::NSEC3PARAM);
-        let parameters = nsec3param.into_iter().flat_map(|rrset| &rrset.rdatas).find_map(|rdata| {
-            let parameters = nsec3::Parameters::from_nsec3param(rdata)?;
-            let apex = nsec3::owner(&parameters.hash(contents.origin().as_wire()), contents.origin())?;
-            draft.zone.nsec3.contains_key(&apex).then_some(parameters)
-        });
-        draft.zone.denial = parameters.map_or(Denial::Nsec, Denial::Nsec3);
+        draft.zone.denial = match denial::in_file(contents) {
+            Denial::Nsec3(parameters) if parameters.iterations > nsec3::MAX_ITERATIONS => Denial::Nsec,
+            denial => denial,
+        };
         Ok(draft)
     }
 

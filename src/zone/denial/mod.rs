@@ -7,7 +7,7 @@ pub mod nsec;
 pub mod nsec3;
 
 use super::contents::{Contents, Node};
-use crate::dns::{Name, Rtype};
+use crate::dns::{Name, Rdata, Rtype};
 use nsec3::Parameters;
 
 /// How absence is proven.
@@ -18,6 +18,46 @@ pub enum Denial {
     Nsec,
     /// By NSEC3.
     Nsec3(Parameters),
+}
+
+impl Denial {
+    /// What RFC 9276 advises against.
+    pub fn warnings(&self) -> Vec<String> {
+        let Denial::Nsec3(Parameters { iterations, salt, opt_out }) = self else { return Vec::new() };
+        let mut warnings = Vec::new();
+        if *iterations > 0 {
+            let risk = if *iterations > nsec3::RISKY_ITERATIONS {
+                ", and resolvers may take the zone for unsigned"
+            } else {
+                ""
+            };
+            warnings.push(format!(
+                "nsec3-iterations = {iterations} makes every answer dearer and hides nothing better{risk}; 0 is right (RFC 9276 section 3.1)"
+            ));
+        }
+        if !salt.is_empty() {
+            warnings.push("nsec3-salt hides nothing better; \"-\" is right (RFC 9276 section 3.1)".to_owned());
+        }
+        if *opt_out {
+            let text = "nsec3-opt-out leaves delegations without DS and wildcards' answers unproven; it is for zones with very many delegations (RFC 9276 section 3.1)";
+            warnings.push(text.to_owned());
+        }
+        warnings
+    }
+}
+
+/// What a file's own signatures prove absence by: NSEC3 where an NSEC3PARAM at the apex has its chain there (RFC 5155 section 4).
+pub fn in_file(contents: &Contents) -> Denial {
+    let origin = contents.origin();
+    let nsec3param = contents.rrset(origin, Rtype::NSEC3PARAM);
+    let parameters = nsec3param.into_iter().flat_map(|rrset| &rrset.rdatas).find_map(|rdata| {
+        let parameters = Parameters::from_nsec3param(rdata)?;
+        let apex = nsec3::owner(&parameters.hash(origin.as_wire()), origin)?;
+        let rrset = contents.rrset(&apex, Rtype::NSEC3)?;
+        let is_of = |rdata: &Rdata| nsec3::Fields::parse(rdata).is_some_and(|fields| fields.is_of(&parameters));
+        rrset.rdatas.iter().any(is_of).then_some(parameters)
+    });
+    parameters.map_or(Denial::Nsec, Denial::Nsec3)
 }
 
 /// How a name stands in a zone.
