@@ -48,6 +48,18 @@ pub fn example(origin: &str) -> Contents {
     contents(origin, &text, &mut Folder(folder))
 }
 
+/// A zone of delegations, names that only lead to them, and wildcards beside both: what opt-out makes different.
+pub fn delegations() -> Contents {
+    let text = "$TTL 300\n@ SOA ns h 1 2 3 4 60\n NS ns\nns A 192.0.2.1\n\
+                plain NS ns.plain\nns.plain A 192.0.2.2\n\
+                secure NS ns\n DS 1 13 2 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n\
+                x.deep NS ns\ny.deeper.deep NS ns.y.deeper.deep\nns.y.deeper.deep A 192.0.2.3\n\
+                z.mixed NS ns\na.b.mixed TXT here\n\
+                *.mixed TXT wild\n*.wide.wild CNAME ns\n\
+                *.all TXT all\nu.v.all NS ns\n";
+    zone("delegations.example", text)
+}
+
 /// Zone text that has to be right.
 pub fn zone(origin: &str, text: &str) -> Contents {
     contents(origin, text.as_bytes(), &mut Folder("/nonexistent".into()))

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use danelaw::dns::dnssec::Algorithm;
 use danelaw::dns::rtype::TYPES;
 use danelaw::dns::{Name, Rtype};
-use danelaw::zone::{Denial, Draft, Published, Snapshot};
+use danelaw::zone::{Contents, Denial, Draft, Published, Snapshot};
 
 use super::common::wire::{self, DNSSEC, PLAIN, Response, Rr, TCP};
-use super::common::{EXAMPLES, denials, example, free_port, name, server, sign_denying, snapshot};
+use super::common::{EXAMPLES, delegations, denials, example, free_port, name, server, sign_denying, snapshot};
 
 struct Nsd {
     child: Child,
@@ -94,6 +94,14 @@ fn reconcile(name: &Name, rtype: Rtype, ours: &mut Response, theirs: &mut Respon
         ours.additional.clear();
         theirs.additional.clear();
     }
+    let has = |rtype: Rtype| ours.answer.iter().any(|record| record.rtype == rtype.0);
+    // RFC 1034 section 3.6.2: a CNAME is followed for every type but its own. NSD makes an exception of NSEC3 and says NODATA.
+    if rtype == Rtype::NSEC3 && has(Rtype::CNAME) && theirs.answer.is_empty() {
+        theirs.answer.clone_from(&ours.answer);
+        theirs.authority.clone_from(&ours.authority);
+        theirs.rcode = ours.rcode;
+        theirs.tc = ours.tc;
+    }
     // RFC 2181 section 9: after TC the rest of the message means nothing.
     if ours.tc && theirs.tc {
         for response in [ours, theirs] {
@@ -103,16 +111,10 @@ fn reconcile(name: &Name, rtype: Rtype, ours: &mut Response, theirs: &mut Respon
         }
         return;
     }
-    let has = |rtype: Rtype| ours.answer.iter().any(|record| record.rtype == rtype.0);
-    // RFC 1034 section 3.6.2: a CNAME is followed for every type but its own. NSD makes an exception of NSEC3 and says NODATA.
-    if rtype == Rtype::NSEC3 && has(Rtype::CNAME) && theirs.answer.is_empty() {
-        theirs.answer.clone_from(&ours.answer);
-        theirs.authority.clone_from(&ours.authority);
-        theirs.rcode = ours.rcode;
-    }
     // RFC 4035 section 3.1.3.2: NXDOMAIN is proven by an NSEC that covers the name and one that covers the wildcard. Behind a DNAME
     // NSD leaves out the former.
-    if ours.rcode == 3 && has(Rtype::DNAME) && theirs.authority.is_subset(&ours.authority) {
+    let has_dname = ours.answer.iter().any(|record| record.rtype == Rtype::DNAME.0);
+    if ours.rcode == 3 && has_dname && theirs.authority.is_subset(&ours.authority) {
         theirs.authority.clone_from(&ours.authority);
     }
     let hashed = |response: &Response| response.authority.iter().any(|record| record.rtype == Rtype::NSEC3.0);
@@ -120,6 +122,11 @@ fn reconcile(name: &Name, rtype: Rtype, ours: &mut Response, theirs: &mut Respon
         // RFC 5155 section 7.2.3: NODATA at a name that exists is proven by the NSEC3 that matches it. At a wildcard that is asked for by its
         // own name NSD adds the closest encloser's.
         if name.is_wildcard() && ours.rcode == 0 && ours.authority.is_subset(&theirs.authority) {
+            theirs.authority.clone_from(&ours.authority);
+        }
+        // RFC 5155 section 7.2.4: that a name which opt-out leaves out has no DS is proven by the closest encloser and the NSEC3 that covers the
+        // name one label longer. For an empty non-terminal NSD leaves out the latter.
+        if rtype == Rtype::DS && ours.rcode == 0 && hashed(theirs) && theirs.authority.is_subset(&ours.authority) {
             theirs.authority.clone_from(&ours.authority);
         }
         // RFC 5155 section 7.2.8: an NSEC3's owner is no name of the zone, so it encloses nothing (section 1.3). NSD knows that of the name, and
@@ -140,6 +147,10 @@ fn is_hash(label: &[u8]) -> bool {
 
 fn covers(record: &Rr, rtype: Rtype) -> bool {
     record.rtype == Rtype::RRSIG.0 && record.rdata[..2] == rtype.0.to_be_bytes()
+}
+
+fn contents() -> Vec<Contents> {
+    EXAMPLES.iter().map(|origin| example(origin)).chain([delegations()]).collect()
 }
 
 fn signed(denial: &Denial) -> Vec<Published> {
@@ -163,8 +174,8 @@ fn answers_equal_nsds_under_nsec3_with_opt_out() {
 
 #[test]
 fn answers_equal_nsds_of_unsigned_zones() {
-    let unsigned = |origin: &&str| Draft::unsigned(&example(origin)).unwrap().finish(1).unwrap();
-    compare("unsigned", &EXAMPLES.iter().map(unsigned).collect::<Vec<_>>());
+    let unsigned = |contents: &Contents| Draft::unsigned(contents).unwrap().finish(1).unwrap();
+    compare("unsigned", &contents().iter().map(unsigned).collect::<Vec<_>>());
 }
 
 /// What one response has and the other lacks.
@@ -182,7 +193,7 @@ fn but(one: &Response, other: &Response) -> String {
 }
 
 /// Every name, type and DO bit.
-fn compare(kind: &str, zones: &[Published]) {
+pub fn compare(kind: &str, zones: &[Published]) {
     let folder = tempfile::tempdir().unwrap();
     let ours = server::serve(Snapshot::new(zones.iter().map(snapshot), []));
     let nsd = start_nsd(zones, folder.path());

@@ -8,6 +8,7 @@ mod answers;
 mod generate;
 mod mutate;
 mod parse;
+mod presigned;
 mod signatures;
 mod tools;
 
