@@ -86,7 +86,7 @@ fn check(file: &ZoneFile, config: &Config) -> Result<Vec<Diagnostic>, CliError> 
     let mode = config.zone(&file.origin).signing.mode;
     let mut findings = zone::lint(&parsed, mode);
     if mode == SigningMode::Presigned {
-        findings.extend(zone::presigned::check(&parsed, &Signatures::default(), Some(now())));
+        findings.extend(zone::presigned::check(&parsed, &Signatures::default(), Some(now())).diagnostics);
     }
-    Ok(findings)
+    Ok(parsed.diagnostics.into_iter().chain(findings).collect())
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::zone::Zone;
+use super::zone::{Keys, Zone};
 use crate::dane::prerequisites::{Served, SignedState};
-use crate::dns::{Name, RRset, Rtype};
+use crate::dns::dnssec::Signer;
+use crate::dns::{Name, RRset, Rtype, dnssec};
 use crate::zone::Contents;
 
 /// The zones by apex.
@@ -17,6 +18,41 @@ impl ServedZones<'_> {
     fn nearest(&self, name: &Name) -> Option<&Zone> {
         std::iter::once(name.clone()).chain(name.ancestors()).find_map(|apex| self.zones.get(&apex))
     }
+
+    /// A signed parent that is served here has to delegate with a DS of one of the keys (RFC 4035 section 5.2).
+    fn contradiction(&self, apex: &Name, keys: &[&[u8]]) -> Option<SignedState> {
+        let parent = self.nearest(&apex.parent()?)?;
+        let contents = parent.contents.as_ref().filter(|_| !dnskeys(parent).is_empty())?;
+        if contents.cut(&apex.parent()?).is_some() {
+            return None;
+        }
+        let has = |rtype| contents.rrset(apex, rtype);
+        let vouched =
+            has(Rtype::DS).is_some_and(|ds| keys.iter().any(|key| ds.rdatas.contains(&dnssec::ds(apex, key))));
+        let wrong = match (has(Rtype::NS).is_some(), has(Rtype::DS).is_some()) {
+            (true, true) if vouched => return None,
+            // An insecure delegation: the child is not bogus, and not secure either.
+            (true, false) => "has no DS for it",
+            (true, true) => "has a DS of another key",
+            (false, _) => "does not delegate it",
+        };
+        let evidence = format!("{}, which is served here, {wrong}", parent.origin);
+        let help = format!(
+            "put the NS records of {apex} and the output of `danelaw ds {}` into the zone {}",
+            apex.to_host(),
+            parent.origin
+        );
+        Some(SignedState::Contradicted(evidence, help))
+    }
+}
+
+/// The DNSKEYs that sign a zone, here or elsewhere; none of an unsigned one.
+fn dnskeys(zone: &Zone) -> Vec<&[u8]> {
+    if !zone.is_presigned() {
+        return zone.keys.held().iter().map(Signer::dnskey).collect();
+    }
+    let rrset = zone.contents.as_ref().and_then(|contents| contents.rrset(&zone.origin, Rtype::DNSKEY));
+    rrset.into_iter().flat_map(|rrset| &rrset.rdatas).map(|rdata| &**rdata).collect()
 }
 
 impl Served for ServedZones<'_> {
@@ -34,9 +70,12 @@ impl Served for ServedZones<'_> {
         let Some(zone) = self.zones.get(apex) else { return SignedState::Unsigned };
         match (&zone.keys, &zone.failure, &zone.contents) {
             (_, _, None) => SignedState::Unknown("the zone has no good version".to_owned()),
-            (None, ..) if !zone.is_presigned() => SignedState::Unsigned,
-            (Some(Err(why)), ..) | (_, Some(why), _) => SignedState::Unknown(why.clone()),
-            (Some(Ok(_)) | None, None, Some(_)) => SignedState::Signed,
+            (Keys::Unsigned, ..) if !zone.is_presigned() => SignedState::Unsigned,
+            (Keys::Unseen, ..) => SignedState::Unknown("the keys were not looked at yet".to_owned()),
+            (Keys::Refused(why), ..) | (_, Some(why), _) => SignedState::Unknown(why.clone()),
+            (Keys::Held(_) | Keys::Unsigned, None, Some(_)) => {
+                self.contradiction(apex, &dnskeys(zone)).unwrap_or(SignedState::Signed)
+            }
         }
     }
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tracing::{info, warn};
 
 use crate::config::SigningMode;
+use crate::dns::dnssec::Signer;
 use crate::dns::{Name, RRset, Timestamp};
 use crate::keys::ZoneKey;
 use crate::observe::zones::{ZoneFile, ZoneIncludes};
@@ -30,8 +30,10 @@ pub struct Zone {
     pub contents: Option<Contents>,
     /// What is wrong with the file as it is now.
     pub diagnostics: Vec<Diagnostic>,
-    /// Its keys, or why it can't be signed. None before the keys were looked at, or for a zone that is not signed.
-    pub keys: Option<Result<Vec<ZoneKey>, String>>,
+    /// Its keys.
+    pub keys: Keys,
+    /// Whether its key is older than what the store knows of it: it was served before.
+    pub is_known: bool,
     /// Why its last publication failed.
     pub failure: Option<String>,
     /// The TLSA RRsets that are in what is published.
@@ -48,19 +50,52 @@ pub struct Zone {
     mode: Option<SigningMode>,
 }
 
+/// What is known of a zone's keys.
+#[derive(Debug)]
+pub enum Keys {
+    /// Nobody has looked yet.
+    Unseen,
+    /// The zone is not signed, by configuration.
+    Unsigned,
+    /// It should be signed and can't be.
+    Refused(String),
+    /// These sign it.
+    Held(Vec<ZoneKey>),
+}
+
+impl Keys {
+    /// The keys that sign; none unless they are held.
+    pub fn held(&self) -> &[ZoneKey] {
+        match self {
+            Keys::Held(keys) => keys,
+            _ => &[],
+        }
+    }
+
+    /// Whether the same would be published with both.
+    pub fn is_same(&self, other: &Keys) -> bool {
+        let tags = |keys: &Keys| -> Vec<(u8, u16)> {
+            keys.held().iter().map(|key| (key.algorithm(), key.key_tag())).collect()
+        };
+        std::mem::discriminant(self) == std::mem::discriminant(other) && tags(self) == tags(other)
+    }
+}
+
 /// A file that was read, and how to tell that it changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Input {
     path: PathBuf,
-    stamp: Option<(SystemTime, u64, u64)>,
+    /// Device, inode, length, and when any of it was changed last, its mode included.
+    stamp: Option<[u64; 5]>,
 }
 
 impl Input {
     fn look(path: &Path) -> Input {
         use std::os::unix::fs::MetadataExt;
-        let stamp = std::fs::metadata(path)
-            .ok()
-            .and_then(|metadata| Some((metadata.modified().ok()?, metadata.len(), metadata.ino())));
+        let stamp = std::fs::metadata(path).ok().map(|found| {
+            let changed = [found.ctime().cast_unsigned(), found.ctime_nsec().cast_unsigned()];
+            [found.dev(), found.ino(), found.len(), changed[0], changed[1]]
+        });
         Input { path: path.to_owned(), stamp }
     }
 }
@@ -74,7 +109,8 @@ impl Zone {
             missing_since: None,
             contents: None,
             diagnostics: Vec::new(),
-            keys: None,
+            keys: Keys::Unseen,
+            is_known: false,
             failure: None,
             synthesised: Vec::new(),
             published: None,
@@ -99,8 +135,10 @@ impl Zone {
         self.mode = Some(mode);
         self.changed = true;
         let contents = match (self.file.read(), self.file.includes()) {
-            (Ok(text), Ok(mut includes)) => self.parse(&text, &mut includes, mode, store, now),
+            (Ok(text), Ok(mut includes)) => self.parse(&text, &mut includes, (mode, now), store),
             (Err(problem), _) | (_, Err(problem)) => {
+                // What the system refuses now it may give without the file having changed.
+                self.inputs.clear();
                 self.diagnostics = vec![unreadable(&self.file.path, problem.why)];
                 None
             }
@@ -122,20 +160,23 @@ impl Zone {
         &mut self,
         text: &[u8],
         includes: &mut ZoneIncludes,
-        mode: SigningMode,
+        (mode, now): (SigningMode, Timestamp),
         store: &Store,
-        now: Timestamp,
     ) -> Option<Contents> {
         let name = self.file.path.display().to_string();
         let parsed = zone::parse(&self.origin, &name, text, &mut Beneath(includes));
         self.inputs.extend(includes.included().iter().map(|path| Input::look(path)));
         self.diagnostics = zone::lint(&parsed, mode);
-        if mode != SigningMode::Presigned {
-            return parsed.contents;
-        }
-        let verified = self.kept.get_or_insert_with(|| kept(&self.origin, store));
-        self.diagnostics.extend(zone::presigned::check(&parsed, verified, Some(now)));
-        parsed.contents.filter(|_| self.diagnostics.iter().all(|one| one.severity != Severity::Error))
+        let checked = (mode == SigningMode::Presigned).then(|| {
+            let verified = self.kept.take().unwrap_or_else(|| kept(&self.origin, store));
+            let checked = zone::presigned::check(&parsed, &verified, Some(now));
+            let good = parsed.contents.is_some() && checked.holds();
+            self.kept = Some(if good { checked.verified } else { verified });
+            self.diagnostics.extend(checked.diagnostics);
+            good
+        });
+        self.diagnostics.splice(0..0, parsed.diagnostics);
+        parsed.contents.filter(|_| checked != Some(false))
     }
 
     /// Whether what is served of it was signed elsewhere, and checked.
@@ -148,8 +189,8 @@ impl Zone {
         let mut parsed = zone::parse(&self.origin, "last good version", text.as_bytes(), &mut NoIncludes);
         if self.is_presigned() {
             // It may be of a time when the zone was signed here. Expired is better than nothing: not everybody validates.
-            let found = zone::presigned::check(&parsed, &kept(&self.origin, store), None);
-            parsed.contents = parsed.contents.filter(|_| found.iter().all(|one| one.severity != Severity::Error));
+            let checked = zone::presigned::check(&parsed, &kept(&self.origin, store), None);
+            parsed.contents = parsed.contents.filter(|_| checked.holds());
         }
         if parsed.contents.is_some() {
             warn!("{}: serving the last good version, from before the start", self.origin);
@@ -178,7 +219,10 @@ impl Zone {
     pub fn stale(&self) -> Option<String> {
         let first = self.diagnostics.iter().find(|one| one.severity == Severity::Error);
         let file = first.map(|one| format!("{}:{}:{}: {}", one.file, one.line, one.column, one.message));
-        let keys = self.keys.as_ref().and_then(|keys| keys.as_ref().err().cloned());
+        let keys = match &self.keys {
+            Keys::Refused(why) => Some(why.clone()),
+            _ => None,
+        };
         let gone = self.missing_since.map(|_| "its file is gone".to_owned());
         file.or(keys).or_else(|| self.failure.clone()).or(gone)
     }

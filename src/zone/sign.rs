@@ -11,7 +11,8 @@ use super::contents::{Contents, Node};
 use super::denial::{self, Denial, Owner, Standing, nsec, nsec3, standings};
 use super::serial;
 use crate::dns::dnssec::{self, RrsigFields, SignError, Signer, Window};
-use crate::dns::{Name, RRset, Rdata, Rtype, Timestamp};
+use crate::dns::text::print_moment;
+use crate::dns::{Name, RRset, Rdata, Rtype, Timestamp, rdata};
 
 /// An RRset with its signatures; unsigned where it is glue, a delegation's NS, or the zone is not signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,15 @@ pub struct Published {
     pub refresh_at: Option<Timestamp>,
     /// The earliest expiration of its signatures.
     pub expires_at: Option<Timestamp>,
+    /// The latest inception of its signatures.
+    pub begins_at: Option<Timestamp>,
+}
+
+impl Published {
+    /// Whether signatures want to be made anew: one is about to expire, or is not valid yet since the clock was set back.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        now >= EARLIEST && (self.refresh_at.is_some_and(|at| at <= now) || self.begins_at.is_some_and(|at| at > now))
+    }
 }
 
 impl Published {
@@ -48,10 +58,11 @@ impl Published {
         named.chain(&self.nsec3)
     }
 
-    /// The earliest expiration of its signatures.
-    pub fn earliest_expiration(&self, now: Timestamp) -> Option<Timestamp> {
-        let rrsigs = self.sets().flat_map(|(_, set)| &set.rrsigs);
-        rrsigs.filter_map(|rrsig| RrsigFields::parse(rrsig)).map(|fields| unwrap_time(fields.expiration, now)).min()
+    /// The latest inception and the earliest expiration of its signatures; none of a zone without any.
+    pub fn window(&self, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
+        let rrsigs = self.sets().flat_map(|(_, set)| &set.rrsigs).filter_map(|rrsig| RrsigFields::parse(rrsig));
+        let windows = rrsigs.map(|fields| (unwrap_time(fields.inception, now), unwrap_time(fields.expiration, now)));
+        windows.reduce(|(begins, expires), (inception, expiration)| (begins.max(inception), expires.min(expiration)))
     }
 }
 
@@ -81,10 +92,13 @@ pub struct Policy {
     pub denial: Denial,
 }
 
+/// No clock that is right says less than 2026-01-01: a machine without one that runs on starts in 1970.
+const EARLIEST: Timestamp = 1_767_225_600;
+
 impl Default for Policy {
     fn default() -> Policy {
         const DAY: u64 = 86_400;
-        Policy { validity: 14 * DAY, refresh: 5 * DAY, jitter: 2 * DAY, backdate: 3600, denial: Denial::Nsec }
+        Policy { validity: 14 * DAY, refresh: 6 * DAY, jitter: DAY, backdate: 3600, denial: Denial::Nsec }
     }
 }
 
@@ -97,6 +111,9 @@ pub enum SigningError {
     /// There is no key.
     #[error("the zone is to be signed, and has no key")]
     NoKey,
+    /// A signature made now would be taken for expired or not yet valid.
+    #[error("the clock says {}: nothing is signed before it is set", print_moment(*.0))]
+    Clock(Timestamp),
     /// The contents lack what every zone has.
     #[error("the zone has no SOA record at its apex")]
     NoSoa,
@@ -113,23 +130,26 @@ pub enum SigningError {
 pub struct Signatures(HashMap<[u8; 16], Rdata>);
 
 impl Signatures {
-    /// The signatures of a published zone.
-    pub fn of(published: &Published) -> Signatures {
-        let mut kept = HashMap::new();
+    /// The signatures in a published zone that these keys made.
+    pub fn of(published: &Published, signers: &[&dyn Signer]) -> Signatures {
+        let mut kept = Signatures::default();
         for (owner, set) in published.sets() {
-            for rrsig in &set.rrsigs {
-                if let Some(fields) = RrsigFields::parse(rrsig) {
-                    kept.insert(cache_key(owner, &set.rrset, fields.algorithm, fields.key_tag), rrsig.clone());
-                }
+            // Each key made one, in the order of the keys.
+            for (signer, rrsig) in signers.iter().zip(&set.rrsigs) {
+                kept.insert(signer.dnskey(), owner, &set.rrset, rrsig);
             }
         }
-        Signatures(kept)
+        kept
     }
 
-    /// Whether this very signature of this very RRset is among them.
-    pub fn holds(&self, owner: &Name, rrset: &RRset, rrsig: &Rdata) -> bool {
-        RrsigFields::parse(rrsig)
-            .is_some_and(|fields| self.0.get(&cache_key(owner, rrset, fields.algorithm, fields.key_tag)) == Some(rrsig))
+    /// Notes that the key of this DNSKEY made a signature of an RRset.
+    pub fn insert(&mut self, dnskey: &[u8], owner: &Name, rrset: &RRset, rrsig: &Rdata) {
+        self.0.insert(cache_key(owner, rrset, dnskey), rrsig.clone());
+    }
+
+    /// Whether this very signature of this very RRset by this key is among them.
+    pub fn holds(&self, dnskey: &[u8], owner: &Name, rrset: &RRset, rrsig: &Rdata) -> bool {
+        self.0.get(&cache_key(owner, rrset, dnskey)) == Some(rrsig)
     }
 
     /// The image that outlives the process: an entry is a 16-octet digest, a length, an RRSIG RDATA.
@@ -161,9 +181,9 @@ impl Signatures {
     }
 }
 
-fn cache_key(owner: &Name, rrset: &RRset, algorithm: u8, key_tag: u16) -> [u8; 16] {
-    let mut data = vec![algorithm];
-    data.extend_from_slice(&key_tag.to_be_bytes());
+/// By the whole key, not by its tag alone: two keys can share a tag.
+fn cache_key(owner: &Name, rrset: &RRset, dnskey: &[u8]) -> [u8; 16] {
+    let mut data = dnskey.to_vec();
     dnssec::append_canonical(&mut data, owner, rrset);
     let digest: [u8; 32] = Sha256::digest(&data).into();
     let mut key = [0; 16];
@@ -294,13 +314,21 @@ impl<'a> Draft<'a> {
             serial: 0,
             refresh_at: None,
             expires_at: None,
+            begins_at: None,
         };
-        Ok(Draft { zone, soa: contents.soa().ok_or(SigningError::NoSoa)?.clone(), signing })
+        let soa = contents.soa().filter(|soa| rdata::fields(Rtype::SOA, &soa.rdatas[0]).is_some());
+        Ok(Draft { zone, soa: soa.ok_or(SigningError::NoSoa)?.clone(), signing })
     }
 
     /// The serial that the zone file gives.
     pub fn file_serial(&self) -> u32 {
         serial::of_soa(&self.soa.rdatas[0]).unwrap_or(0)
+    }
+
+    /// Whether the file has a signature of the SOA: any other serial than the file's would break it.
+    pub fn is_sealed(&self) -> bool {
+        let soa = self.zone.nodes.get(&self.zone.origin).and_then(|apex| apex.get(&Rtype::SOA));
+        self.signing.is_none() && soa.is_some_and(|set| !set.rrsigs.is_empty())
     }
 
     /// A digest of all that would be published, the serial and the SOA's signatures left out: whether anything changed.
@@ -342,7 +370,9 @@ impl<'a> Draft<'a> {
         };
         apex.insert(Rtype::SOA, SignedSet { rrset, rrsigs });
         if let Some(signing) = &signing {
-            zone.expires_at = zone.earliest_expiration(signing.now);
+            let window = zone.window(signing.now);
+            zone.begins_at = window.map(|(begins, _)| begins);
+            zone.expires_at = window.map(|(_, expires)| expires);
             zone.refresh_at = zone.expires_at.map(|expires| expires.saturating_sub(signing.policy.refresh));
         }
         Ok(zone)
@@ -368,21 +398,27 @@ impl Signing<'_> {
             .iter()
             .map(|signer| match self.kept(owner, rrset, *signer) {
                 Some(rrsig) => Ok(rrsig.clone()),
+                None if self.now < EARLIEST => Err(SigningError::Clock(self.now)),
                 None => Ok(dnssec::sign(owner, rrset, zone, self.window(owner, rrset), *signer)?),
             })
             .collect()
     }
 
     fn kept(&self, owner: &Name, rrset: &RRset, signer: &dyn Signer) -> Option<&Rdata> {
-        let rrsig = self.kept.0.get(&cache_key(owner, rrset, signer.algorithm(), signer.key_tag()))?;
+        let rrsig = self.kept.0.get(&cache_key(owner, rrset, signer.dnskey()))?;
+        if self.now < EARLIEST {
+            return Some(rrsig);
+        }
         let fields = RrsigFields::parse(rrsig)?;
         let begun = unwrap_time(fields.inception, self.now) <= self.now;
-        // A validity that was shortened since, or a clock that was ahead, must not keep a signature for longer than the policy says.
         let left = unwrap_time(fields.expiration, self.now).saturating_sub(self.now);
-        (begun && left > self.policy.refresh && left <= self.policy.validity).then_some(rrsig)
+        // Those that fall due within the next while go along, so that a refresh is one publication and not one a signature. A validity
+        // that was shortened since, or a clock that was ahead, must not keep a signature for longer than the policy says.
+        let batch = (self.policy.jitter / 8).max(3600);
+        (begun && left > self.policy.refresh + batch && left <= self.policy.validity).then_some(rrsig)
     }
 
-    /// The jitter is drawn from the owner, the type and the time, so that signing again gives the same windows.
+    /// The jitter is drawn from the owner, the type and the hour.
     fn window(&self, owner: &Name, rrset: &RRset) -> Window {
         let mut hash = Sha256::new();
         hash.update(owner.to_lowercase().as_wire());

@@ -29,16 +29,32 @@ pub struct Finding {
     pub help: String,
 }
 
-/// What is wrong with the signatures and the chain of a zone file, each at its record; empty for a zone that didn't read well. `verified`
-/// are signatures that were found good before and need no second look. Without a time, windows are not looked at.
-pub fn check(parsed: &Parsed, verified: &Signatures, now: Option<Timestamp>) -> Vec<Diagnostic> {
-    let Some(contents) = &parsed.contents else { return Vec::new() };
-    let (found, left_out) = findings(contents, verified, now);
+/// What came of a check.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// What is wrong, each at its record.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The signatures that are good: they need no second look.
+    pub verified: Signatures,
+}
+
+impl Checked {
+    /// Whether the zone may be served.
+    pub fn holds(&self) -> bool {
+        self.diagnostics.iter().all(|one| one.severity != Severity::Error)
+    }
+}
+
+/// Checks the signatures and the chain of a zone file; nothing is found of one that didn't read well. `verified` are signatures that were
+/// good before. Without a time, windows are not looked at.
+pub fn check(parsed: &Parsed, verified: &Signatures, now: Option<Timestamp>) -> Checked {
+    let Some(contents) = &parsed.contents else { return Checked::default() };
+    let Findings { found, left_out, verified } = findings(contents, verified, now);
     let mut diagnostics: Vec<Diagnostic> = found.into_iter().filter_map(|finding| place(parsed, finding)).collect();
     if let Some(last) = diagnostics.last_mut().filter(|_| left_out > 0) {
         last.message.push_str(&format!(" (and {left_out} more findings like these)"));
     }
-    diagnostics
+    Checked { diagnostics, verified }
 }
 
 fn place(parsed: &Parsed, finding: Finding) -> Option<Diagnostic> {
@@ -49,23 +65,29 @@ fn place(parsed: &Parsed, finding: Finding) -> Option<Diagnostic> {
     Some(parsed.sources.at(severity, placed, Part::Type, message, Some(help)))
 }
 
-/// The same of contents; and how many findings were left out.
-pub fn findings(contents: &Contents, verified: &Signatures, now: Option<Timestamp>) -> (Vec<Finding>, usize) {
-    let mut findings = Findings { found: Vec::new(), left_out: 0 };
+/// The same of contents.
+pub fn findings(contents: &Contents, verified: &Signatures, now: Option<Timestamp>) -> Findings {
+    let mut findings = Findings::default();
     let Some(keys) = signatures::keys(contents) else {
         let message = "the zone is said to be signed in its file, and there is no DNSKEY record to check it with";
         let help = "sign it first, or take `signing = \"presigned\"` out of the configuration";
         findings.error(contents.origin(), Rtype::SOA, message.to_owned(), help);
-        return (findings.found, 0);
+        return findings;
     };
     signatures::check(contents, &keys, verified, now, &mut findings);
     chain::check(contents, &mut findings);
-    (findings.found, findings.left_out)
+    findings
 }
 
-struct Findings {
-    found: Vec<Finding>,
-    left_out: usize,
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// The first findings.
+    pub found: Vec<Finding>,
+    /// How many more there are.
+    pub left_out: usize,
+    /// The signatures that are good.
+    pub verified: Signatures,
 }
 
 impl Findings {

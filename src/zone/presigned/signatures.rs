@@ -36,19 +36,16 @@ pub(super) fn check(
     now: Option<Timestamp>,
     findings: &mut Findings,
 ) {
-    let origin = contents.origin();
-    // A tag does not tell keys apart for certain: with other keys than before, every signature is looked at again.
-    let same_keys = contents.rrset(origin, Rtype::DNSKEY).is_some_and(|rrset| {
-        rrsigs(contents.node(origin), Rtype::DNSKEY).any(|rrsig| verified.holds(origin, rrset, rrsig))
-    });
-    let none = Signatures::default();
-    let verified = if same_keys { verified } else { &none };
-    let check = Check { origin, keys, verified, now };
+    let check = Check { origin: contents.origin(), keys, verified, now };
     for (owner, node, standing) in standings(contents) {
         for rrset in node.values().filter(|rrset| needs_signature(rrset.rtype, standing)) {
-            if let Err(why) = check.rrset(owner, rrset, node) {
-                let message = format!("the {} records of {owner} have no signature that validates: {why}", rrset.rtype);
-                findings.error(owner, rrset.rtype, message, RESIGN);
+            match check.rrset(owner, rrset, node) {
+                Ok((dnskey, rrsig)) => findings.verified.insert(dnskey, owner, rrset, rrsig),
+                Err(why) => {
+                    let message =
+                        format!("the {} records of {owner} have no signature that validates: {why}", rrset.rtype);
+                    findings.error(owner, rrset.rtype, message, RESIGN);
+                }
             }
         }
     }
@@ -63,8 +60,8 @@ fn needs_signature(rtype: Rtype, standing: Standing) -> bool {
     }
 }
 
-fn rrsigs(node: Option<&Node>, covered: Rtype) -> impl Iterator<Item = &Rdata> {
-    let all = node.and_then(|node| node.get(&Rtype::RRSIG)).into_iter().flat_map(|rrset| &rrset.rdatas);
+fn rrsigs(node: &Node, covered: Rtype) -> impl Iterator<Item = &Rdata> {
+    let all = node.get(&Rtype::RRSIG).into_iter().flat_map(|rrset| &rrset.rdatas);
     all.filter(move |rrsig| rrsig.starts_with(&covered.0.to_be_bytes()))
 }
 
@@ -75,13 +72,14 @@ struct Check<'a> {
     now: Option<Timestamp>,
 }
 
-impl Check<'_> {
-    /// One good signature is enough for a validator (RFC 4035 section 5.3.3); if there is none, why the last one is not.
-    fn rrset(&self, owner: &Name, rrset: &RRset, node: &Node) -> Result<(), String> {
+impl<'a> Check<'a> {
+    /// One good signature is enough for a validator (RFC 4035 section 5.3.3): it, and the key that made it. If there is none, why the last
+    /// one is not.
+    fn rrset<'z>(&self, owner: &Name, rrset: &RRset, node: &'z Node) -> Result<(&'a [u8], &'z Rdata), String> {
         let mut why = "there is no RRSIG".to_owned();
-        for rrsig in rrsigs(Some(node), rrset.rtype) {
+        for rrsig in rrsigs(node, rrset.rtype) {
             match self.rrsig(owner, rrset, rrsig) {
-                Ok(()) => return Ok(()),
+                Ok(dnskey) => return Ok((dnskey, rrsig)),
                 Err(reason) => why = reason,
             }
         }
@@ -89,7 +87,7 @@ impl Check<'_> {
     }
 
     /// RFC 4035 section 5.3.1, with what an authoritative server knows besides: the TTL has to be the original one.
-    fn rrsig(&self, owner: &Name, rrset: &RRset, rrsig: &Rdata) -> Result<(), String> {
+    fn rrsig(&self, owner: &Name, rrset: &RRset, rrsig: &Rdata) -> Result<&'a [u8], String> {
         let fields = RrsigFields::parse(rrsig).ok_or("the RRSIG is cut short")?;
         let signer = wire_len(fields.rest).and_then(|len| fields.rest.split_at_checked(len));
         let (signer, signature) = signer.ok_or("the RRSIG is cut short")?;
@@ -110,9 +108,6 @@ impl Check<'_> {
                 return Err(format!("the RRSIG is valid from {} on", print_time(fields.inception)));
             }
         }
-        if self.verified.holds(owner, rrset, rrsig) {
-            return Ok(());
-        }
         self.cryptography(owner, rrset, rrsig, &fields, signature)
     }
 
@@ -120,10 +115,10 @@ impl Check<'_> {
         &self,
         owner: &Name,
         rrset: &RRset,
-        rrsig: &[u8],
+        rrsig: &Rdata,
         fields: &RrsigFields<'_>,
         signature: &[u8],
-    ) -> Result<(), String> {
+    ) -> Result<&'a [u8], String> {
         let RrsigFields { algorithm, key_tag, .. } = *fields;
         if !is_known(algorithm) {
             return Err(format!("signatures of algorithm {algorithm} can't be checked here: 8, 10, 13, 14 and 15 can"));
@@ -136,9 +131,12 @@ impl Check<'_> {
         let mut data = rrsig[..18].to_vec();
         data.extend_from_slice(self.origin.to_lowercase().as_wire());
         append_canonical(&mut data, owner, rrset);
-        match candidates.any(|key| verify(key.dnskey, &data, signature)) {
-            true => Ok(()),
-            false => Err(format!("the RRSIG of {algorithm:03}+{key_tag:05} is not of these records")),
+        let good = |key: &&Key<'_>| {
+            self.verified.holds(key.dnskey, owner, rrset, rrsig) || verify(key.dnskey, &data, signature)
+        };
+        match candidates.find(good) {
+            Some(key) => Ok(key.dnskey),
+            None => Err(format!("the RRSIG of {algorithm:03}+{key_tag:05} is not of these records")),
         }
     }
 }

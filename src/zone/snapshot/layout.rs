@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::hashed::HashedChain;
-use super::{Additional, LayoutError, NONE, Node, QUESTION_POINTER, Set, ZoneSnapshot, apex_pointer, hash};
+use super::{Additional, LayoutError, NONE, Node, QUESTION_POINTER, RRSET_MAX, Set, ZoneSnapshot, apex_pointer, hash};
 use crate::dns::header::CLASS_IN;
+use crate::dns::rdata::Span;
 use crate::dns::rtype::Field;
 use crate::dns::{Name, RRset, Rdata, Rtype, name, rdata};
 use crate::zone::denial::{Denial, nsec3};
@@ -162,8 +163,10 @@ impl Layout {
         let first_additional = self.additional.len() as u32;
         let too_large = || LayoutError::LargeRRset { owner: owner.clone(), rtype };
         for rdata in &rrset.rdatas {
-            self.append_record(start, owner, rrset, rdata, indices);
-            if self.arena.len() - start > usize::from(u16::MAX) {
+            let spans = rdata::fields(rtype, rdata);
+            let spans = spans.ok_or_else(|| LayoutError::Malformed { owner: owner.clone(), rtype })?;
+            self.append_record(start, owner, (rrset, rdata), spans, indices);
+            if self.arena.len() - start > RRSET_MAX {
                 return Err(too_large());
             }
         }
@@ -173,7 +176,7 @@ impl Layout {
             self.arena.extend_from_slice(&(rrsig.len() as u16).to_be_bytes());
             self.arena.extend_from_slice(rrsig);
         }
-        if self.arena.len() - start > usize::from(u16::MAX) {
+        if self.arena.len() - start > RRSET_MAX {
             return Err(too_large());
         }
         Ok(Set {
@@ -198,14 +201,13 @@ impl Layout {
         &mut self,
         set_start: usize,
         owner: &Name,
-        rrset: &RRset,
-        rdata: &Rdata,
+        (rrset, rdata): (&RRset, &Rdata),
+        spans: Vec<Span>,
         indices: &BTreeMap<Name, u32>,
     ) {
         self.append_head(rrset.rtype, rrset.ttl);
         let length_at = self.arena.len();
         self.arena.extend_from_slice(&[0, 0]);
-        let spans = rdata::fields(rrset.rtype, rdata).unwrap_or_default();
         let mut done = 0;
         for (field, span) in spans {
             let Field::Name { compress, .. } = field else { continue };

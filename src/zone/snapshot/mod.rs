@@ -63,6 +63,9 @@ pub struct Node {
     proofs: u32,
 }
 
+/// What is left for an RRset and its signatures in the longest message, beside header, longest question and OPT.
+const RRSET_MAX: usize = 65_535 - HEADER - 255 - 4 - 11;
+
 /// No node.
 pub const NONE: u32 = u32::MAX;
 
@@ -99,6 +102,14 @@ pub enum LayoutError {
         /// Their owner.
         owner: Name,
         /// Their type.
+        rtype: Rtype,
+    },
+    /// RDATA that does not fit its type: only a program that builds contents itself can bring it here.
+    #[error("the {rtype} record at {owner} is malformed")]
+    Malformed {
+        /// Its owner.
+        owner: Name,
+        /// Its type.
         rtype: Rtype,
     },
     /// No SOA.
@@ -196,6 +207,20 @@ impl ZoneSnapshot {
     /// The owner of an NSEC3 RRset in wire form.
     pub fn hashed_name(&self, hashed: &Hashed) -> &[u8] {
         self.bytes(&hashed.name)
+    }
+
+    /// The zone cut at or above a name that need not exist.
+    pub fn cut_above(&self, name: &[u8]) -> Option<&Node> {
+        let mut at = 0;
+        loop {
+            if let Some(node) = self.find(&name[at..]) {
+                return self.cut(node);
+            }
+            match *name.get(at)? {
+                0 => return None,
+                len => at += 1 + usize::from(len),
+            }
+        }
     }
 
     /// A node's name in wire form.
