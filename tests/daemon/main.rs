@@ -9,3 +9,4 @@ mod common;
 mod bad_input;
 mod house;
 mod prerequisites;
+mod presigned;
