@@ -73,6 +73,9 @@ impl Keeper {
             Some((_, json)) => read_state(&json)?,
             None => DaneState::default(),
         };
+        for warning in config.warnings() {
+            warn!("{warning}");
+        }
         Ok(Keeper {
             dane_config: config.dane_rules(),
             config,
@@ -98,6 +101,9 @@ impl Keeper {
 
     /// Takes another configuration from the next cycle on.
     pub fn configure(&mut self, config: Config) {
+        for warning in config.warnings() {
+            warn!("{warning}");
+        }
         self.config_problem = None;
         self.dane_config = config.dane_rules();
         self.config = config;

@@ -1,7 +1,7 @@
 //! Zones that were signed elsewhere: what holds is served, and every slip is found.
 
 use danelaw::dns::dnssec::Algorithm;
-use danelaw::dns::{Record, Rtype};
+use danelaw::dns::{Rdata, Record, Rtype};
 use danelaw::zone::denial::nsec3::Parameters;
 use danelaw::zone::presigned::{Finding, check, findings};
 use danelaw::zone::sign::{Policy, Signatures};
@@ -56,10 +56,10 @@ fn a_missing_or_spoilt_signature_is_found() {
         break_it(&mut published);
         errors(&reread(&published))
     };
-    let set = |published: &mut Published, owner: &str, rtype, edit: &dyn Fn(&mut Vec<Box<[u8]>>)| {
+    let set = |published: &mut Published, owner: &str, rtype, edit: &dyn Fn(&mut Vec<Rdata>)| {
         edit(&mut published.nodes.get_mut(&name(owner)).unwrap().get_mut(&rtype).unwrap().rrsigs);
     };
-    let spoil = |rrsigs: &mut Vec<Box<[u8]>>| *rrsigs[0].last_mut().unwrap() ^= 1;
+    let spoil = |rrsigs: &mut Vec<Rdata>| *rrsigs[0].last_mut().unwrap() ^= 1;
 
     let found = broken(&|zone| set(zone, "ns.example.test", Rtype::A, &|rrsigs| rrsigs.clear()));
     assert!(found.len() == 1 && found[0].contains("there is no RRSIG"), "{found:?}");

@@ -84,7 +84,7 @@ impl HashedChain {
     fn position(&self, wanted: &Hash) -> Option<usize> {
         let (hashes, len) = (&self.hashes, self.hashes.len());
         let [first, second, third, fourth, ..] = *wanted;
-        let guess = u64::from(u32::from_be_bytes([first, second, third, fourth])) * len as u64 >> 32;
+        let guess = (u64::from(u32::from_be_bytes([first, second, third, fourth])) * len as u64) >> 32;
         let (mut low, mut high) = (guess as usize, guess as usize);
         let mut step = 4;
         while low > 0 && hashes[low] > *wanted {
