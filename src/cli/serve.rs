@@ -16,7 +16,7 @@ use crate::act;
 use crate::answer::{self, Context};
 use crate::config::Config;
 use crate::dns::Timestamp;
-use crate::keeper::{self, Keeper, Message, Surroundings};
+use crate::keeper::{self, Finished, Keeper, Message, Surroundings};
 use crate::observe::watch::{Timing, Watcher};
 use crate::serve::control::{ControlHandle, ControlSocket};
 use crate::serve::{Answerer, Handle, Listeners, Transport};
@@ -75,7 +75,7 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
     let (control, calls) = control(&config, args.ephemeral, &runtime)?;
 
     let mut keeper = Keeper::new(config.clone(), store, args.ephemeral, keeper::now())?;
-    let first = keeper.cycle(keeper::now());
+    let first = keeper.cycle(&Finished::All, keeper::now());
     let handle = listeners.run(runtime.handle(), Arc::new(Published(keeper.published())))?;
     say_ready(&handle, begun);
     if let Some(path) = &args.ready_file {

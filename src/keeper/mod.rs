@@ -29,8 +29,8 @@ use crate::zone::Snapshot;
 pub use report::{CertificateReport, StatusReport, ZoneReport, explain};
 pub use run::{Message, Surroundings, now, run};
 use served::ServedZones;
-pub use zone::Beneath;
 use zone::Zone;
+pub use zone::{Beneath, Finished};
 
 /// A zone file that is gone is missed for so long, in seconds, before its zone goes: editors and deployments replace files in steps.
 const VANISHED: u64 = 10;
@@ -49,6 +49,7 @@ pub struct Keeper {
     zones: BTreeMap<Name, Zone>,
     dane: DaneState,
     explanations: Vec<Explanation>,
+    lagging: Option<BTreeSet<Name>>,
     scans: Vec<certificates::Scan>,
     key_problems: Vec<zone_keys::KeyProblem>,
     problems: BTreeSet<String>,
@@ -86,6 +87,7 @@ impl Keeper {
             zones: BTreeMap::new(),
             dane,
             explanations: Vec::new(),
+            lagging: None,
             scans: Vec::new(),
             key_problems: Vec::new(),
             problems: BTreeSet::new(),
@@ -107,10 +109,6 @@ impl Keeper {
         self.config_problem = None;
         self.dane_config = config.dane_rules();
         self.config = config;
-        // What a zone is made from may be another now; one that comes out the same keeps its serial.
-        for zone in self.zones.values_mut() {
-            zone.changed = true;
-        }
     }
 
     /// The file can't be used: the configuration before stays in force, and the problem is told as long as it lasts.
@@ -134,17 +132,63 @@ impl Keeper {
         Ok(owners)
     }
 
-    /// Looks, decides, writes down, publishes.
-    pub fn cycle(&mut self, now: Timestamp) -> Cycle {
+    /// The operator's word that a certificate will never be presented again, though no replacement was seen. `certificate` is the
+    /// beginning of its fingerprint.
+    pub fn forget_certificate(&mut self, host: &Name, certificate: &str, now: Timestamp) -> Result<(), String> {
+        let mut dane = self.dane.clone();
+        let known =
+            dane.keysets.get_mut(host).ok_or_else(|| format!("no certificate of {} is known", host.to_host()))?;
+        let fingerprints = known.known.iter().map(|known| known.chain.leaf().fingerprint());
+        let matching: Vec<String> = fingerprints.filter(|fingerprint| fingerprint.starts_with(certificate)).collect();
+        let [fingerprint] = &matching[..] else {
+            return Err(format!(
+                "{certificate}: {} certificates of {} begin so; `danelaw explain {}` shows them",
+                matching.len(),
+                host.to_host(),
+                host.to_host()
+            ));
+        };
+        if known.known.iter().any(|known| known.present && known.chain.leaf().fingerprint() == *fingerprint) {
+            return Err(format!("{fingerprint} is in its file still: take the file away first"));
+        }
+        known.forget(fingerprint);
+        self.save_dane(&dane).map_err(|error| error.to_string())?;
+        self.dane = dane;
+        self.event(now, "certificate-forgotten", &host.to_string(), &format!("{fingerprint}: by the operator"));
+        Ok(())
+    }
+
+    /// The operator's word that a DNSSEC key is lost for good. `key` is its algorithm and tag, `013+55648`.
+    pub fn forget_key(&mut self, zone: &Name, key: &str, now: Timestamp) -> Result<(), String> {
+        let known = self.store.known_keys(zone).map_err(|error| error.to_string())?;
+        let names = |known: &crate::store::KnownKey| format!("{:03}+{:05}", known.algorithm, known.tag);
+        let Some(known) = known.iter().find(|known| names(known) == key) else {
+            let all: Vec<String> = known.iter().map(names).collect();
+            return Err(format!("{} has no key {key}; known are: {}", zone.to_host(), all.join(", ")));
+        };
+        if self.config.keys.join(&known.file).exists() {
+            return Err(format!("{} is in the key folder: it is not lost", known.file));
+        }
+        self.store.forget_key(zone, &known.file).map_err(|error| error.to_string())?;
+        self.event(now, "key-forgotten", &zone.to_string(), &format!("{key}: by the operator"));
+        Ok(())
+    }
+
+    /// Looks, decides, writes down, publishes. `finished`: which files are known to be wholly written.
+    pub fn cycle(&mut self, finished: &Finished, now: Timestamp) -> Cycle {
         let before = std::mem::take(&mut self.problems);
         self.problems.extend(self.config_problem.clone());
-        self.look_at_zones(now);
+        self.look_at_zones(finished, now);
         self.look_at_keys(now);
         self.look_at_certificates();
         let (tlsa, dane_next) = self.decide_tlsa(now);
         let refresh = self.publish_zones(&tlsa, now);
+        self.lagging = Some(self.not_served(&tlsa));
         self.say_problems(&before);
-        let next = [dane_next, refresh, self.vanishing()].into_iter().flatten().fold(now + RESCAN, Timestamp::min);
+        let next = [dane_next, refresh, self.vanishing(), self.settling()]
+            .into_iter()
+            .flatten()
+            .fold(now + RESCAN, Timestamp::min);
         Cycle { next: next.max(now + 1), watch: self.folders() }
     }
 
@@ -169,7 +213,7 @@ impl Keeper {
     /// What the DANE room wants in each zone. When its state can't be stored, nothing new is published: what was served stays.
     fn decide_tlsa(&mut self, now: Timestamp) -> (Synthesised, Option<Timestamp>) {
         let sightings = certificates::sightings(&self.scans);
-        let served = ServedZones { zones: &self.zones };
+        let served = ServedZones { zones: &self.zones, lagging: self.lagging.as_ref() };
         let plan = dane::plan(
             dane::plan::Input {
                 served: &served,
@@ -205,6 +249,20 @@ impl Keeper {
 
     fn tlsa_as_served(&self) -> Synthesised {
         self.zones.iter().map(|(origin, zone)| (origin.clone(), zone.synthesised.clone())).collect()
+    }
+
+    /// The TLSA owners where what is served is not what was decided.
+    fn not_served(&self, tlsa: &Synthesised) -> BTreeSet<Name> {
+        let mut lagging = BTreeSet::new();
+        for (origin, zone) in &self.zones {
+            let wanted = tlsa.get(origin).map(Vec::as_slice).unwrap_or_default();
+            let differ = |left: &[(Name, RRset)], right: &[(Name, RRset)]| -> Vec<Name> {
+                left.iter().filter(|one| !right.contains(one)).map(|(owner, _)| owner.clone()).collect()
+            };
+            lagging.extend(differ(wanted, &zone.synthesised));
+            lagging.extend(differ(&zone.synthesised, wanted));
+        }
+        lagging
     }
 
     /// Tells the log and the event list what became of certificates and publications.
@@ -300,7 +358,7 @@ fn dkim_ok(txt: &[u8]) -> Result<(), String> {
 }
 
 impl Keeper {
-    fn look_at_zones(&mut self, now: Timestamp) {
+    fn look_at_zones(&mut self, finished: &Finished, now: Timestamp) {
         let named: Vec<(Name, PathBuf)> =
             self.config.overrides.iter().filter_map(|zone| Some((zone.origin.clone(), zone.file.clone()?))).collect();
         let found = match zones::find(&self.config.zones, &named) {
@@ -312,6 +370,9 @@ impl Keeper {
             }
         };
         self.problems.extend(found.problems.iter().map(ToString::to_string));
+        if found.files.is_empty() && self.hold_remembered() {
+            return;
+        }
         let mut there: BTreeSet<Name> = found.problems.into_iter().filter_map(|problem| problem.origin).collect();
         for file in found.files {
             let origin = file.origin.clone();
@@ -326,13 +387,44 @@ impl Keeper {
                 Zone::new(file.clone())
             });
             zone.file = file;
-            zone.read(mode, &self.store, now);
+            zone.read(mode, &self.store, finished, now);
             self.problems.extend(zone.problem());
         }
         for (origin, zone) in &mut self.zones {
             zone.missing_since = if there.contains(origin) { None } else { zone.missing_since.or(Some(now)) };
         }
         self.remove_vanished(now);
+    }
+
+    /// No zone file at all, where there were some: a volume that is not mounted, more likely than a farewell. What was served last stays,
+    /// from before the start too. False where nothing was ever served.
+    fn hold_remembered(&mut self) -> bool {
+        let remembered = match self.store.load_all(zone::LAST_GOOD) {
+            Ok(remembered) => remembered,
+            Err(error) => {
+                self.problems.insert(format!("store: {error}"));
+                return !self.zones.is_empty();
+            }
+        };
+        if remembered.is_empty() && self.zones.is_empty() {
+            return false;
+        }
+        self.problems.insert(format!(
+            "{}: no zone file at all, where there were some; their last good versions stay in service. Put the files back (is the \
+             volume mounted?), or give danelaw an empty state folder if they are to go",
+            self.config.zones.display()
+        ));
+        for state in remembered {
+            let Ok(origin) = Name::parse(&state.key, None) else { continue };
+            if !self.zones.contains_key(&origin) {
+                let path = self.config.zones.join(format!("{}.zone", origin.to_host()));
+                let mut zone = Zone::new(zones::ZoneFile { origin: origin.clone(), path, named: false });
+                zone.recall(self.config.zone(&origin).signing.mode, &self.store);
+                self.zones.insert(origin, zone);
+                self.dirty = true;
+            }
+        }
+        true
     }
 
     fn remove_vanished(&mut self, now: Timestamp) {
@@ -342,9 +434,16 @@ impl Keeper {
         for origin in gone {
             self.zones.remove(&origin);
             self.dirty = true;
+            if let Err(error) = self.store.remove(zone::LAST_GOOD, &origin.to_string()) {
+                error!("{origin}: its last good version stays in the store: {error}");
+            }
             warn!("{origin} is no longer served: its file has been gone for {VANISHED} s");
             self.event(now, "zone-removed", &origin.to_string(), "its file is gone");
         }
+    }
+
+    fn settling(&self) -> Option<Timestamp> {
+        self.zones.values().filter_map(Zone::settles_at).min()
     }
 
     fn vanishing(&self) -> Option<Timestamp> {

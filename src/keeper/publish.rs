@@ -35,8 +35,6 @@ impl Keeper {
             Ok(folder) => folder,
             Err(error) => return self.keep_keys(&format!("{}: {error}", self.config.keys.display())),
         };
-        self.problems
-            .extend(folder.problems.iter().map(|problem| format!("{}: {}", problem.path.display(), problem.message)));
         self.key_problems = std::mem::take(&mut folder.problems);
         for origin in origins {
             let config = self.config.zone(&origin);
@@ -54,6 +52,13 @@ impl Keeper {
             let Some(zone) = self.zones.get_mut(&origin) else { continue };
             zone.changed |= !zone.keys.is_same(&keys);
             zone.keys = keys;
+        }
+        for problem in &self.key_problems {
+            let text = format!("{}: {}", problem.path.display(), problem.message);
+            // Where it keeps a zone from being signed, the zone's problem has said it.
+            if !self.problems.iter().any(|said| said.contains(&text)) {
+                self.problems.insert(text);
+            }
         }
     }
 
@@ -128,13 +133,15 @@ impl Keeper {
             let config = self.config.zone(origin);
             let synthesised = tlsa.get(origin).cloned().unwrap_or_default();
             let due = zone.published.as_ref().is_some_and(|published| published.is_due(now));
-            if !(zone.changed || due || zone.failure.is_some() || synthesised != zone.synthesised) {
+            let otherwise = zone.signing.as_ref().is_some_and(|before| *before != config.signing);
+            if !(zone.changed || otherwise || due || zone.failure.is_some() || synthesised != zone.synthesised) {
                 continue;
             }
             match publish(zone, &config, &synthesised, &mut self.store, self.ephemeral, now) {
                 Ok(said) => {
                     self.dirty = true;
                     zone.changed = false;
+                    zone.signing = Some(config.signing);
                     zone.failure = None;
                     zone.synthesised = synthesised;
                     events.extend(said.map(|text| (origin.to_string(), text)));

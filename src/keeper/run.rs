@@ -1,14 +1,15 @@
 //! The keeper's thread: waits for a notice, a command or the time, and runs a cycle.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use super::{Cycle, Keeper};
+use super::zone::{Stamp, stamp};
+use super::{Cycle, Finished, Keeper};
 use crate::config::Config;
 use crate::dns::Timestamp;
 use crate::observe::watch::{Changed, Folder, Watcher};
@@ -42,28 +43,38 @@ pub struct Surroundings {
 /// Runs cycles until told to stop. `first` is the cycle that was run before serving began.
 pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> Keeper {
     watch(&around, &keeper, &first);
-    let mut config_seen = stamp(keeper.config.file.as_ref());
+    let mut config_seen = config_stamp(&keeper);
     // What changed after it was read and before it was watched gave no notice: look once more.
     let mut due = tokio::task::block_in_place(|| {
         if !(around.configure)().is_ok_and(|config| config == keeper.config) {
             // What is wrong with it is among the problems.
             let _ = reconfigure(&mut keeper, &around);
         }
-        look(&mut keeper, &around)
+        look(&mut keeper, &around, &Finished::All)
     });
     loop {
         let mut request: Option<(Request, oneshot::Sender<Reply>)> = None;
         let mut reload = false;
+        let mut finished = Finished::none();
         tokio::select! {
             // A moment, not a wait: those who ask often don't put it off.
             () = tokio::time::sleep_until(due) => {}
-            Some(_) = around.changed.recv() => reload = stamp(keeper.config.file.as_ref()) != config_seen,
+            Some(changed) = around.changed.recv() => {
+                finished = Finished::Only(changed.paths.iter().filter_map(|path| Finished::key(path)).collect());
+                reload = config_stamp(&keeper) != config_seen;
+            }
             Some(call) = around.calls.recv() => {
                 reload = call.request == Request::Reload;
+                if reload {
+                    finished = Finished::All;
+                }
                 request = Some((call.request, call.reply));
             }
             message = around.messages.recv() => match message {
-                Some(Message::Reload) => reload = true,
+                Some(Message::Reload) => {
+                    reload = true;
+                    finished = Finished::All;
+                }
                 Some(Message::Stop) | None => return keeper,
             },
         }
@@ -71,19 +82,22 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
         tokio::task::block_in_place(|| {
             let mut said = Ok(());
             if reload {
-                config_seen = stamp(keeper.config.file.as_ref());
+                config_seen = config_stamp(&keeper);
                 said = reconfigure(&mut keeper, &around);
             }
             let Some((request, reply)) = request else {
-                due = look(&mut keeper, &around);
+                due = look(&mut keeper, &around, &finished);
                 return;
             };
-            if let Request::Withdraw { host } | Request::Restore { host } = &request {
-                let withdraw = matches!(request, Request::Withdraw { .. });
-                said = keeper.command(host, withdraw, now()).map(drop);
+            match &request {
+                Request::Withdraw { host } => said = keeper.command(host, true, now()).map(drop),
+                Request::Restore { host } => said = keeper.command(host, false, now()).map(drop),
+                Request::Forget { host, certificate } => said = keeper.forget_certificate(host, certificate, now()),
+                Request::ForgetKey { zone, key } => said = keeper.forget_key(zone, key, now()),
+                Request::Status | Request::Explain { .. } | Request::Dump { .. } | Request::Reload => {}
             }
             if request.is_change() {
-                due = look(&mut keeper, &around);
+                due = look(&mut keeper, &around, &finished);
             }
             // Who asked may have gone.
             let _ = reply.send(said.and_then(|()| report(&keeper, &request, &around)));
@@ -92,9 +106,13 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
 }
 
 /// Runs a cycle; gives the moment of the next one.
-fn look(keeper: &mut Keeper, around: &Surroundings) -> Instant {
+fn look(keeper: &mut Keeper, around: &Surroundings, finished: &Finished) -> Instant {
     let time = now();
-    let cycle = keeper.cycle(time);
+    // A bug in here must not end the answering: it is told, and tried again with the next look.
+    let cycle = std::panic::catch_unwind(AssertUnwindSafe(|| keeper.cycle(finished, time))).unwrap_or_else(|_| {
+        error!("a bug: looking at zones and certificates panicked; what is served stays");
+        Cycle { next: time + super::RESCAN, watch: Default::default() }
+    });
     watch(around, keeper, &cycle);
     Instant::now() + Duration::from_secs(cycle.next.saturating_sub(time))
 }
@@ -104,16 +122,18 @@ fn report(keeper: &Keeper, request: &Request, around: &Surroundings) -> Reply {
     let json = |value: serde_json::Result<serde_json::Value>| value.map_err(|error| error.to_string());
     match request {
         Request::Status | Request::Reload => json(serde_json::to_value(keeper.status(&around.listening, now()))),
-        Request::Explain { host } | Request::Withdraw { host } | Request::Restore { host } => {
-            match keeper.explain(host) {
-                found if found.is_empty() => Err(format!(
-                    "no mail domain in the zones served here has {} as its MX host, and no [[service]] names it; \
+        Request::ForgetKey { .. } => json(serde_json::to_value(keeper.status(&around.listening, now()))),
+        Request::Explain { host }
+        | Request::Withdraw { host }
+        | Request::Restore { host }
+        | Request::Forget { host, .. } => match keeper.explain(host) {
+            found if found.is_empty() => Err(format!(
+                "no mail domain in the zones served here has {} as its MX host, and no [[service]] names it; \
                      `danelaw status` lists what is known",
-                    host.to_host()
-                )),
-                found => json(serde_json::to_value(found)),
-            }
-        }
+                host.to_host()
+            )),
+            found => json(serde_json::to_value(found)),
+        },
         Request::Dump { zone } => keeper.dump(zone).map(Into::into),
     }
 }
@@ -153,9 +173,8 @@ fn watch(around: &Surroundings, keeper: &Keeper, cycle: &Cycle) {
     watcher.watch(folders);
 }
 
-fn stamp(file: Option<&PathBuf>) -> Option<(SystemTime, u64)> {
-    let metadata = std::fs::metadata(file?).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+fn config_stamp(keeper: &Keeper) -> Option<Stamp> {
+    stamp(keeper.config.file.as_ref()?)
 }
 
 /// The wall clock.

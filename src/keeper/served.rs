@@ -1,6 +1,6 @@
 //! The zones' contents as the DANE room looks at them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::zone::{Keys, Zone};
 use crate::dane::prerequisites::{Served, SignedState};
@@ -12,6 +12,8 @@ use crate::zone::Contents;
 pub struct ServedZones<'a> {
     /// They.
     pub zones: &'a BTreeMap<Name, Zone>,
+    /// The TLSA owners whose decided RRset is not served; none before the first publication: then nothing is known to be.
+    pub lagging: Option<&'a BTreeSet<Name>>,
 }
 
 impl ServedZones<'_> {
@@ -81,6 +83,10 @@ impl Served for ServedZones<'_> {
 
     fn is_presigned(&self, apex: &Name) -> bool {
         self.zones.get(apex).is_some_and(Zone::is_presigned)
+    }
+
+    fn lags(&self, owner: &Name) -> bool {
+        self.lagging.is_none_or(|lagging| lagging.contains(owner))
     }
 
     fn owners_below(&self, name: &Name) -> Vec<Name> {

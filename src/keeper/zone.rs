@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use crate::config::SigningMode;
+use crate::config::{SigningConfig, SigningMode};
 use crate::dns::dnssec::Signer;
 use crate::dns::{Name, RRset, Timestamp};
 use crate::keys::ZoneKey;
@@ -30,6 +30,8 @@ pub struct Zone {
     pub contents: Option<Contents>,
     /// What is wrong with the file as it is now.
     pub diagnostics: Vec<Diagnostic>,
+    /// Why the file can't be read at all.
+    pub unreadable: Option<String>,
     /// Its keys.
     pub keys: Keys,
     /// Whether its key is older than what the store knows of it: it was served before.
@@ -46,8 +48,47 @@ pub struct Zone {
     pub snapshot: Option<Arc<ZoneSnapshot>>,
     /// Whether what is published was made from something else than what is at hand now.
     pub changed: bool,
+    /// How what is published was signed.
+    pub signing: Option<SigningConfig>,
     inputs: Vec<Input>,
+    /// Files that changed without word that the write is finished, and since when they look so.
+    unsettled: Option<(Vec<Input>, Timestamp)>,
     mode: Option<SigningMode>,
+}
+
+/// A file that changed counts as written when it looks the same for so long, in seconds.
+const SETTLE: u64 = 2;
+
+/// Of which files it is known that their writes are finished.
+#[derive(Clone, Debug)]
+pub enum Finished {
+    /// Of all: the start, and the operator's word.
+    All,
+    /// Of these, by [`Finished::key`].
+    Only(BTreeSet<PathBuf>),
+}
+
+impl Finished {
+    /// Of none.
+    pub fn none() -> Finished {
+        Finished::Only(BTreeSet::new())
+    }
+
+    /// One name for a file, however its folder is written.
+    pub fn key(path: &Path) -> Option<PathBuf> {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        Some(folder.canonicalize().ok()?.join(path.file_name()?))
+    }
+
+    fn includes(&self, path: &Path) -> bool {
+        match self {
+            Finished::All => true,
+            Finished::Only(paths) => Finished::key(path).is_some_and(|key| paths.contains(&key)),
+        }
+    }
 }
 
 /// What is known of a zone's keys.
@@ -85,18 +126,23 @@ impl Keys {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Input {
     path: PathBuf,
-    /// Device, inode, length, and when any of it was changed last, its mode included.
-    stamp: Option<[u64; 5]>,
+    stamp: Option<Stamp>,
+}
+
+/// Device, inode, length, and when any of it was changed last, its mode included.
+pub type Stamp = [u64; 5];
+
+/// A file's stamp: another one tells that it is to be read again. None where there is no file.
+pub fn stamp(path: &Path) -> Option<Stamp> {
+    use std::os::unix::fs::MetadataExt;
+    let found = std::fs::metadata(path).ok()?;
+    let changed = [found.ctime().cast_unsigned(), found.ctime_nsec().cast_unsigned()];
+    Some([found.dev(), found.ino(), found.len(), changed[0], changed[1]])
 }
 
 impl Input {
     fn look(path: &Path) -> Input {
-        use std::os::unix::fs::MetadataExt;
-        let stamp = std::fs::metadata(path).ok().map(|found| {
-            let changed = [found.ctime().cast_unsigned(), found.ctime_nsec().cast_unsigned()];
-            [found.dev(), found.ino(), found.len(), changed[0], changed[1]]
-        });
-        Input { path: path.to_owned(), stamp }
+        Input { path: path.to_owned(), stamp: stamp(path) }
     }
 }
 
@@ -109,6 +155,7 @@ impl Zone {
             missing_since: None,
             contents: None,
             diagnostics: Vec::new(),
+            unreadable: None,
             keys: Keys::Unseen,
             is_known: false,
             failure: None,
@@ -117,29 +164,49 @@ impl Zone {
             kept: None,
             snapshot: None,
             changed: false,
+            signing: None,
             inputs: Vec::new(),
+            unsettled: None,
             mode: None,
         }
     }
 
-    /// Reads the file if it or an included one changed. Errors leave the last good contents, from before the start too.
-    pub fn read(&mut self, mode: SigningMode, store: &Store, now: Timestamp) {
-        let unchanged = self.inputs.first().is_some_and(|input| input.path == self.file.path)
-            && self.mode == Some(mode)
-            && self.inputs.iter().all(|input| Input::look(&input.path) == *input);
-        if unchanged {
+    /// Reads the file if it or an included one changed and the write is finished. Errors leave the last good contents, from before the
+    /// start too.
+    pub fn read(&mut self, mode: SigningMode, store: &Store, finished: &Finished, now: Timestamp) {
+        let known = self.inputs.first().is_some_and(|input| input.path == self.file.path);
+        let mut changed: Vec<Input> = self.inputs.iter().map(|input| Input::look(&input.path)).collect();
+        changed.retain(|input| !self.inputs.contains(input));
+        if !known {
+            changed = vec![Input::look(&self.file.path)];
+        }
+        if changed.is_empty() && self.mode == Some(mode) {
+            self.unsettled = None;
             return;
         }
+        if !changed.iter().all(|input| finished.includes(&input.path)) {
+            // Nobody said that the write is finished. It is when nothing moved for a while.
+            match &self.unsettled {
+                Some((seen, since)) if *seen == changed && now.saturating_sub(*since) >= SETTLE => {}
+                Some((seen, since)) if *seen == changed && now >= *since => return,
+                _ => {
+                    self.unsettled = Some((changed, now));
+                    return;
+                }
+            }
+        }
+        self.unsettled = None;
         // Stamped before it is read: a change in between is read once more, never missed.
         self.inputs = vec![Input::look(&self.file.path)];
         self.mode = Some(mode);
         self.changed = true;
+        (self.diagnostics, self.unreadable) = (Vec::new(), None);
         let contents = match (self.file.read(), self.file.includes()) {
             (Ok(text), Ok(mut includes)) => self.parse(&text, &mut includes, (mode, now), store),
             (Err(problem), _) | (_, Err(problem)) => {
                 // What the system refuses now it may give without the file having changed.
                 self.inputs.clear();
-                self.diagnostics = vec![unreadable(&self.file.path, problem.why)];
+                self.unreadable = Some(problem.to_string());
                 None
             }
         };
@@ -184,6 +251,13 @@ impl Zone {
         self.mode == Some(SigningMode::Presigned)
     }
 
+    /// Takes the last good contents from before the start, where there is no file to read.
+    pub fn recall(&mut self, mode: SigningMode, store: &Store) {
+        self.mode = Some(mode);
+        self.contents = self.last_good(store);
+        self.changed = true;
+    }
+
     fn last_good(&self, store: &Store) -> Option<Contents> {
         let (_, text) = store.load(LAST_GOOD, &self.origin.to_string()).ok()??;
         let mut parsed = zone::parse(&self.origin, "last good version", text.as_bytes(), &mut NoIncludes);
@@ -204,10 +278,15 @@ impl Zone {
         Some(State { kind: LAST_GOOD.to_owned(), key: self.origin.to_string(), version: 1, json })
     }
 
+    /// When a write that nobody called finished may count as such.
+    pub fn settles_at(&self) -> Option<Timestamp> {
+        self.unsettled.as_ref().map(|(_, since)| since + SETTLE)
+    }
+
     /// The errors in the file, as one text.
     pub fn problem(&self) -> Option<String> {
-        let errors: Vec<String> =
-            self.diagnostics.iter().filter(|one| one.severity == Severity::Error).map(ToString::to_string).collect();
+        let errors = self.diagnostics.iter().filter(|one| one.severity == Severity::Error).map(ToString::to_string);
+        let errors: Vec<String> = self.unreadable.clone().into_iter().chain(errors).collect();
         let meanwhile = match self.contents {
             Some(_) => "the last good version stays in service",
             None => "there is no good version; its names are answered SERVFAIL",
@@ -224,7 +303,7 @@ impl Zone {
             _ => None,
         };
         let gone = self.missing_since.map(|_| "its file is gone".to_owned());
-        file.or(keys).or_else(|| self.failure.clone()).or(gone)
+        self.unreadable.clone().or(file).or(keys).or_else(|| self.failure.clone()).or(gone)
     }
 
     /// How many warnings the file has.
@@ -241,19 +320,6 @@ impl Zone {
 /// The signatures that were published last, in this process or before: good ones, made or checked here.
 pub fn kept(origin: &Name, store: &Store) -> Signatures {
     store.load_image(origin).and_then(|image| Signatures::from_image(&image)).unwrap_or_default()
-}
-
-fn unreadable(path: &Path, why: String) -> Diagnostic {
-    Diagnostic {
-        severity: Severity::Error,
-        file: path.display().to_string().into(),
-        line: 1,
-        column: 1,
-        source: String::new(),
-        width: 1,
-        message: why,
-        help: None,
-    }
 }
 
 /// The observer's reader of included files, as the parser wants it.
