@@ -157,6 +157,7 @@ impl fmt::Display for Reason {
             Reason::Lost => "withdrawn after the loss of a prerequisite",
             Reason::Disabled => "DANE is disabled in the configuration",
             Reason::WithdrawnByOperator => "withdrawn by the operator; `danelaw restore` brings it back",
+            Reason::Presigned => "the zone is signed elsewhere, so nothing can be added to it here",
             Reason::NoCertificate => "no certificate for the host, or no record can be made from it",
         })
     }

@@ -77,6 +77,9 @@ impl Keeper {
             Some((_, json)) => read_state(&json)?,
             None => DaneState::default(),
         };
+        for warning in config.warnings() {
+            warn!("{warning}");
+        }
         Ok(Keeper {
             dane_config: config.dane_rules(),
             config,
@@ -103,6 +106,9 @@ impl Keeper {
 
     /// Takes another configuration from the next cycle on.
     pub fn configure(&mut self, config: Config) {
+        for warning in config.warnings() {
+            warn!("{warning}");
+        }
         self.config_problem = None;
         self.dane_config = config.dane_rules();
         self.config = config;
@@ -416,7 +422,7 @@ impl Keeper {
             if !self.zones.contains_key(&origin) {
                 let path = self.config.zones.join(format!("{}.zone", origin.to_host()));
                 let mut zone = Zone::new(zones::ZoneFile { origin: origin.clone(), path, named: false });
-                zone.recall(&self.store);
+                zone.recall(self.config.zone(&origin).signing.mode, &self.store);
                 self.zones.insert(origin, zone);
                 self.dirty = true;
             }

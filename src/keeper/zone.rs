@@ -202,7 +202,7 @@ impl Zone {
         self.changed = true;
         (self.diagnostics, self.unreadable) = (Vec::new(), None);
         let contents = match (self.file.read(), self.file.includes()) {
-            (Ok(text), Ok(mut includes)) => self.parse(&text, &mut includes, mode),
+            (Ok(text), Ok(mut includes)) => self.parse(&text, &mut includes, (mode, now), store),
             (Err(problem), _) | (_, Err(problem)) => {
                 // What the system refuses now it may give without the file having changed.
                 self.inputs.clear();
@@ -223,25 +223,49 @@ impl Zone {
         }
     }
 
-    fn parse(&mut self, text: &[u8], includes: &mut ZoneIncludes, mode: SigningMode) -> Option<Contents> {
+    fn parse(
+        &mut self,
+        text: &[u8],
+        includes: &mut ZoneIncludes,
+        (mode, now): (SigningMode, Timestamp),
+        store: &Store,
+    ) -> Option<Contents> {
         let name = self.file.path.display().to_string();
         let parsed = zone::parse(&self.origin, &name, text, &mut Beneath(includes));
         self.inputs.extend(includes.included().iter().map(|path| Input::look(path)));
-        let warnings = zone::lint(&parsed, mode == SigningMode::Csk);
-        self.diagnostics = parsed.diagnostics;
-        self.diagnostics.extend(warnings);
-        parsed.contents
+        self.diagnostics = zone::lint(&parsed, mode);
+        let checked = (mode == SigningMode::Presigned).then(|| {
+            let verified = self.kept.take().unwrap_or_else(|| kept(&self.origin, store));
+            let checked = zone::presigned::check(&parsed, &verified, Some(now));
+            let good = parsed.contents.is_some() && checked.holds();
+            self.kept = Some(if good { checked.verified } else { verified });
+            self.diagnostics.extend(checked.diagnostics);
+            good
+        });
+        self.diagnostics.splice(0..0, parsed.diagnostics);
+        parsed.contents.filter(|_| checked != Some(false))
+    }
+
+    /// Whether what is served of it was signed elsewhere, and checked.
+    pub fn is_presigned(&self) -> bool {
+        self.mode == Some(SigningMode::Presigned)
     }
 
     /// Takes the last good contents from before the start, where there is no file to read.
-    pub fn recall(&mut self, store: &Store) {
+    pub fn recall(&mut self, mode: SigningMode, store: &Store) {
+        self.mode = Some(mode);
         self.contents = self.last_good(store);
         self.changed = true;
     }
 
     fn last_good(&self, store: &Store) -> Option<Contents> {
         let (_, text) = store.load(LAST_GOOD, &self.origin.to_string()).ok()??;
-        let parsed = zone::parse(&self.origin, "last good version", text.as_bytes(), &mut NoIncludes);
+        let mut parsed = zone::parse(&self.origin, "last good version", text.as_bytes(), &mut NoIncludes);
+        if self.is_presigned() {
+            // It may be of a time when the zone was signed here. Expired is better than nothing: not everybody validates.
+            let checked = zone::presigned::check(&parsed, &kept(&self.origin, store), None);
+            parsed.contents = parsed.contents.filter(|_| checked.holds());
+        }
         if parsed.contents.is_some() {
             warn!("{}: serving the last good version, from before the start", self.origin);
         }
@@ -291,6 +315,11 @@ impl Zone {
     pub fn folders(&self) -> BTreeSet<PathBuf> {
         self.inputs.iter().filter_map(|input| input.path.parent().map(Path::to_owned)).collect()
     }
+}
+
+/// The signatures that were published last, in this process or before: good ones, made or checked here.
+pub fn kept(origin: &Name, store: &Store) -> Signatures {
+    store.load_image(origin).and_then(|image| Signatures::from_image(&image)).unwrap_or_default()
 }
 
 /// The observer's reader of included files, as the parser wants it.

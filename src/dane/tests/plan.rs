@@ -194,6 +194,23 @@ fn hand_written_records_are_served_as_they_stand_and_a_conflict_names_both() {
 }
 
 #[test]
+fn into_a_zone_that_is_signed_elsewhere_nothing_is_put_and_what_belongs_there_is_told() {
+    let mut world = world();
+    let published = world.plan(&State::default(), START);
+    assert!(published.owners[0].rrset.is_some());
+    world.presigned = true;
+    let plan = world.plan(&published.state, START);
+    assert_eq!(plan.owners[0].rrset, None);
+    let explanation = &plan.owners[0].explanation;
+    assert_eq!(explanation.status, Status::Withheld(Reason::Presigned));
+    let told = format!("_25._tcp.mail.example.org. 3600 IN TLSA 3 1 1 {}", chain(pem!("p256")).leaf().spki_sha256());
+    assert!(explanation.to_do().iter().any(|line| line.to_lowercase().contains(&told.to_lowercase())), "{explanation}");
+    // Signed here again, it goes on where it was.
+    world.presigned = false;
+    assert_eq!(world.plan(&plan.state, START).owners[0].rrset, published.owners[0].rrset);
+}
+
+#[test]
 fn a_host_outside_our_zones_is_not_ours_to_publish() {
     let mut world = world();
     world.mx("example.org", "mx.example.net");
