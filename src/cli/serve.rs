@@ -29,7 +29,7 @@ impl Answerer for Published {
     fn answer(&self, peer: SocketAddr, transport: Transport, query: &[u8], out: &mut [u8]) -> Option<usize> {
         let transport = match transport {
             Transport::Udp => answer::Transport::Udp,
-            Transport::Tcp => answer::Transport::Tcp,
+            Transport::Tcp | Transport::Tls | Transport::Https | Transport::Quic => answer::Transport::Tcp,
         };
         let context = Context { peer: peer.ip(), transport, now: keeper::now() };
         answer::answer(&self.0.load(), &context, query, out)

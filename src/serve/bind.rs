@@ -10,8 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::tcp::{self, TcpLimits};
-use super::{Answerer, Handle, ServeError, udp};
+use super::{Answerer, Handle, ServeError, TcpLimits, tcp, udp};
 
 /// How often another free port is tried when the system's choice for TCP is taken for UDP.
 const PORT_TRIES: usize = 32;

@@ -3,7 +3,9 @@
 //! Nothing here knows what a zone is. What an [`Answerer`] does with a packet, a snapshot swap included, is its own.
 
 mod bind;
+mod clients;
 pub mod control;
+mod stream;
 mod tcp;
 mod udp;
 
@@ -20,7 +22,7 @@ use tokio::sync::watch;
 use tracing::error;
 
 pub use bind::Listeners;
-pub use tcp::TcpLimits;
+pub use stream::TcpLimits;
 
 /// The biggest DNS message, octets.
 pub const MAX_MESSAGE: usize = 65_535;
@@ -35,6 +37,12 @@ pub enum Transport {
     Udp,
     /// A stream (RFC 7766).
     Tcp,
+    /// TLS (RFC 7858).
+    Tls,
+    /// HTTP/2 (RFC 8484).
+    Https,
+    /// QUIC (RFC 9250).
+    Quic,
 }
 
 /// From query to response. Called from many threads at once; must not block.

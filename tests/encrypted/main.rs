@@ -1,0 +1,1 @@
+//! DoT, DoH and DoQ.
