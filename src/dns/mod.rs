@@ -10,6 +10,7 @@ pub mod rdata;
 pub mod record;
 pub mod rtype;
 pub mod text;
+pub mod walk;
 
 pub use name::{Name, NameError};
 pub use record::{RRset, Rdata, Record};

@@ -90,9 +90,11 @@ impl Clients {
         Some(Place { clients: Arc::clone(self), number, seat })
     }
 
-    /// How many there are.
-    pub(super) fn count(&self) -> usize {
-        self.taken().places.len()
+    /// Whether a quarter of the places is taken, of all or of this address's: time to ask who is really there.
+    pub(super) fn is_pressed_by(&self, peer: SocketAddr) -> bool {
+        let taken = self.taken();
+        let of_address = taken.by_address.get(&counted_address(peer.ip())).copied().unwrap_or(0);
+        taken.places.len() >= self.total.div_ceil(4) || of_address >= self.per_address.div_ceil(4)
     }
 
     fn send_one_away(&self, taken: &mut Taken) -> bool {
@@ -171,7 +173,7 @@ mod tests {
         let _third = clients.enter(peer("2001:db8:0:1::1")).unwrap();
         assert!(clients.enter(peer("192.0.2.1")).is_none(), "full, and nobody has been silent long");
         drop(first);
-        assert_eq!(clients.count(), 2);
+        assert_eq!(clients.taken().places.len(), 2);
         assert!(clients.enter(peer("2001:db8::3")).is_some());
     }
 
@@ -186,8 +188,8 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(5), silent.must_leave()).await.expect("it is told so");
         assert!(tokio::time::timeout(Duration::ZERO, talker.must_leave()).await.is_err());
         drop(silent);
-        assert_eq!(clients.count(), 2, "its place was given away already");
+        assert_eq!(clients.taken().places.len(), 2, "its place was given away already");
         drop((talker, new));
-        assert_eq!((clients.count(), clients.taken().by_address.len()), (0, 0));
+        assert_eq!((clients.taken().places.len(), clients.taken().by_address.len()), (0, 0));
     }
 }

@@ -1,10 +1,11 @@
-//! Sockets in front of a function from query to response: UDP, TCP, and the control socket.
+//! Sockets in front of a function from query to response: UDP, TCP, TLS, HTTPS, QUIC, and the control socket.
 //!
 //! Nothing here knows what a zone is. What an [`Answerer`] does with a packet, a snapshot swap included, is its own.
 
 mod bind;
 mod clients;
 pub mod control;
+pub mod encrypted;
 mod stream;
 mod tcp;
 mod udp;
