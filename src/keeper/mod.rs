@@ -3,6 +3,7 @@
 //! A [`Keeper::cycle`] is told the time and does everything that is due: it may be run at any moment and as often as one
 //! likes. What was decided is stored before it is served.
 
+mod presented;
 mod publish;
 mod report;
 mod run;
@@ -22,6 +23,7 @@ use crate::dane::state::State as DaneState;
 use crate::dane::{self, DaneConfig};
 use crate::dns::{Name, RRset, Timestamp};
 use crate::observe::{certificates, zone_keys, zones};
+use crate::serve::encrypted::Presented;
 use crate::store::{State, Store, StoreError};
 use crate::zone::Snapshot;
 
@@ -50,6 +52,9 @@ pub struct Keeper {
     key_problems: Vec<zone_keys::KeyProblem>,
     problems: BTreeSet<String>,
     published: Arc<ArcSwap<Snapshot>>,
+    presented: Presented,
+    /// The file that it was read from.
+    presented_from: Option<PathBuf>,
 }
 
 /// When to look again, and what to watch besides the folders of the configuration.
@@ -81,6 +86,8 @@ impl Keeper {
             key_problems: Vec::new(),
             problems: BTreeSet::new(),
             published: Arc::default(),
+            presented: Presented::default(),
+            presented_from: None,
         })
     }
 
@@ -117,6 +124,7 @@ impl Keeper {
         self.look_at_zones(now);
         self.look_at_keys(now);
         self.look_at_certificates();
+        self.look_at_presented(now);
         let (tlsa, dane_next) = self.decide_tlsa(now);
         let refresh = self.publish_zones(&tlsa, now);
         self.say_problems(&before);

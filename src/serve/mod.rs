@@ -49,6 +49,18 @@ pub enum Transport {
     Quic,
 }
 
+impl std::fmt::Display for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
+            Transport::Https => "https",
+            Transport::Quic => "quic",
+        })
+    }
+}
+
 /// From query to response. Called from many threads at once; must not block.
 pub trait Answerer: Send + Sync {
     /// Writes the response to `query` into `out` and returns its length. None: no reply. `out` has [`MAX_MESSAGE`] octets, for UDP

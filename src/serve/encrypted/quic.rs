@@ -22,6 +22,7 @@ use crate::serve::{Answerer, HEADER, Transport};
 /// RFC 9250 section 4.3.
 const NO_ERROR: VarInt = VarInt::from_u32(0);
 const PROTOCOL_ERROR: VarInt = VarInt::from_u32(2);
+const REQUEST_CANCELLED: VarInt = VarInt::from_u32(3);
 const EXCESSIVE_LOAD: VarInt = VarInt::from_u32(4);
 const UNSPECIFIED_ERROR: VarInt = VarInt::from_u32(5);
 
@@ -125,36 +126,58 @@ async fn exchange(
     mut send: SendStream,
     mut receive: RecvStream,
 ) -> Result<(), Broken> {
-    // Section 4.2: one query, then the end of the stream.
-    let whole = receive.read_to_end(2 + limits.connection.query_size);
-    let framed = match timeout(limits.connection.receive, whole).await {
-        Ok(Ok(framed)) => framed,
-        Ok(Err(quinn::ReadToEndError::TooLong)) => return Err(Broken),
-        // The client took its query back, or is gone.
-        Ok(Err(quinn::ReadToEndError::Read(_))) => return Ok(()),
-        Err(_) => {
+    // A stream that is only dropped ends as if its response were empty: it is reset where there is none.
+    let framed = match receive_query(&mut receive, &limits).await {
+        Received::Query(framed) => framed,
+        Received::Broken => {
+            let _ = send.reset(PROTOCOL_ERROR);
+            return Err(Broken);
+        }
+        Received::TooSlow => {
             let _ = receive.stop(EXCESSIVE_LOAD);
             let _ = send.reset(EXCESSIVE_LOAD);
             return Ok(());
         }
+        Received::TakenBack => {
+            let _ = send.reset(REQUEST_CANCELLED);
+            return Ok(());
+        }
     };
-    let query = one_query(&framed).ok_or(Broken)?;
-    let mut framed = Vec::new();
-    respond(&*answerer, peer, Transport::Quic, query, &mut framed);
-    if framed.is_empty() {
+    let mut response = Vec::new();
+    respond(&*answerer, peer, Transport::Quic, &framed[2..], &mut response);
+    if response.is_empty() {
         let _ = send.reset(UNSPECIFIED_ERROR);
         return Ok(());
     }
-    match timeout(limits.connection.send, send.write_all(&framed)).await {
+    match timeout(limits.connection.send, send.write_all(&response)).await {
         Ok(_) => drop(send.finish()),
         Err(_) => drop(send.reset(EXCESSIVE_LOAD)),
     }
     Ok(())
 }
 
-/// The query of a stream, if it is the only one, whole, with ID 0 (section 4.2.1) and without what QUIC forbids.
-fn one_query(framed: &[u8]) -> Option<&[u8]> {
-    let (length, query) = framed.split_first_chunk::<2>()?;
+enum Received {
+    /// With its length before it.
+    Query(Vec<u8>),
+    Broken,
+    TooSlow,
+    TakenBack,
+}
+
+/// Section 4.2: one query, then the end of the stream.
+async fn receive_query(receive: &mut RecvStream, limits: &EncryptedLimits) -> Received {
+    let whole = receive.read_to_end(2 + limits.connection.query_size);
+    match timeout(limits.connection.receive, whole).await {
+        Ok(Ok(framed)) if is_one_query(&framed) => Received::Query(framed),
+        Ok(Ok(_) | Err(quinn::ReadToEndError::TooLong)) => Received::Broken,
+        Ok(Err(quinn::ReadToEndError::Read(_))) => Received::TakenBack,
+        Err(_) => Received::TooSlow,
+    }
+}
+
+/// Whether a stream has one query, whole, with ID 0 (section 4.2.1) and without what QUIC forbids.
+fn is_one_query(framed: &[u8]) -> bool {
+    let Some((length, query)) = framed.split_first_chunk::<2>() else { return false };
     let whole = query.len() == usize::from(u16::from_be_bytes(*length)) && query.len() >= HEADER;
-    (whole && query[..2] == [0, 0] && !walk::has_option(query, KEEPALIVE)).then_some(query)
+    whole && query[..2] == [0, 0] && !walk::has_option(query, KEEPALIVE)
 }
