@@ -16,7 +16,7 @@ use crate::act;
 use crate::answer::{self, Context};
 use crate::config::{Config, Encrypted};
 use crate::dns::Timestamp;
-use crate::keeper::{self, Keeper, Message, Surroundings};
+use crate::keeper::{self, Finished, Keeper, Message, Surroundings};
 use crate::observe::watch::{Timing, Watcher};
 use crate::serve::control::{ControlHandle, ControlSocket};
 use crate::serve::encrypted::{EncryptedHandle, EncryptedListeners};
@@ -80,7 +80,7 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
     let (control, calls) = control(&config, args.ephemeral, &runtime)?;
 
     let mut keeper = Keeper::new(config.clone(), store, args.ephemeral, keeper::now())?;
-    let first = keeper.cycle(keeper::now());
+    let first = keeper.cycle(&Finished::All, keeper::now());
     let answerer: Arc<dyn Answerer> = Arc::new(Published(keeper.published()));
     let encrypted = encrypted.run(runtime.handle(), Arc::clone(&answerer), &keeper.presented())?;
     let handle = listeners.run(runtime.handle(), answerer)?;

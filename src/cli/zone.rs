@@ -6,7 +6,7 @@ use super::output::{Output, complain};
 use super::{CliError, Outcome};
 use crate::config::Config;
 use crate::dns::Name;
-use crate::keeper::{Keeper, now};
+use crate::keeper::{Finished, Keeper, now};
 use crate::serve::control::{ControlError, Request, call};
 use crate::store::Store;
 
@@ -18,7 +18,7 @@ pub fn dump(config: &Config, zone: &Name, out: &mut Output) -> Result<Outcome, C
         Err(ControlError::NotRunning(_)) => {
             complain("warning: no daemon runs here, so this is signed with a throw-away key and has no TLSA history");
             let mut keeper = Keeper::new(config.clone(), Store::ephemeral()?, true, now())?;
-            keeper.cycle(now());
+            keeper.cycle(&Finished::All, now());
             keeper.dump(zone).map_err(CliError::Failed)?
         }
         Err(error) => return Err(error.into()),

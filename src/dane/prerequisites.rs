@@ -21,6 +21,11 @@ pub trait Served {
     fn owners_below(&self, name: &Name) -> Vec<Name>;
     /// The owners of an MX RRset in all served zones, in canonical order.
     fn mail_domains(&self) -> Vec<Name>;
+    /// Whether the TLSA that was decided last for an owner is not what is served: its zone could not be published.
+    fn lags(&self, owner: &Name) -> bool {
+        let _ = owner;
+        false
+    }
     /// What is known of the DS at the parent. This version does not check it.
     fn parent(&self, apex: &Name) -> Fact {
         let _ = apex;
@@ -40,6 +45,8 @@ pub enum SignedState {
     Signed,
     /// It isn't, by configuration.
     Unsigned,
+    /// It is, and its parent, which is served here too, says otherwise: validators take it for bogus. What is wrong, what to do.
+    Contradicted(String, String),
     /// It should be; why it can't be told or done now.
     Unknown(String),
 }

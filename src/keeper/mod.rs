@@ -11,7 +11,7 @@ mod served;
 mod zone;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::dane::explain::{Explanation, Status};
+use crate::dane::keyset::Keyset;
 use crate::dane::state::State as DaneState;
 use crate::dane::{self, DaneConfig};
 use crate::dns::{Name, RRset, Timestamp};
@@ -30,8 +31,8 @@ use crate::zone::Snapshot;
 pub use report::{CertificateReport, StatusReport, ZoneReport, explain};
 pub use run::{Message, Surroundings, now, run};
 use served::ServedZones;
-pub use zone::Beneath;
 use zone::Zone;
+pub use zone::{Beneath, Finished};
 
 /// A zone file that is gone is missed for so long, in seconds, before its zone goes: editors and deployments replace files in steps.
 const VANISHED: u64 = 10;
@@ -41,6 +42,8 @@ pub const RESCAN: u64 = 60;
 /// What a daemon serves and all that it knows of it.
 pub struct Keeper {
     config: Config,
+    /// Why the file's configuration is not the one in force.
+    config_problem: Option<String>,
     dane_config: DaneConfig,
     store: Store,
     ephemeral: bool,
@@ -48,9 +51,12 @@ pub struct Keeper {
     zones: BTreeMap<Name, Zone>,
     dane: DaneState,
     explanations: Vec<Explanation>,
+    lagging: Option<BTreeSet<Name>>,
     scans: Vec<certificates::Scan>,
     key_problems: Vec<zone_keys::KeyProblem>,
     problems: BTreeSet<String>,
+    /// The set of zones, or one of them, is not what is published.
+    dirty: bool,
     published: Arc<ArcSwap<Snapshot>>,
     presented: Presented,
     /// The file that it was read from.
@@ -76,15 +82,18 @@ impl Keeper {
         Ok(Keeper {
             dane_config: config.dane_rules(),
             config,
+            config_problem: None,
             store,
             ephemeral,
             started: now,
             zones: BTreeMap::new(),
             dane,
             explanations: Vec::new(),
+            lagging: None,
             scans: Vec::new(),
             key_problems: Vec::new(),
             problems: BTreeSet::new(),
+            dirty: true,
             published: Arc::default(),
             presented: Presented::default(),
             presented_from: None,
@@ -98,8 +107,18 @@ impl Keeper {
 
     /// Takes another configuration from the next cycle on.
     pub fn configure(&mut self, config: Config) {
+        self.config_problem = None;
         self.dane_config = config.dane_rules();
         self.config = config;
+        // What a zone is made from may be another now; one that comes out the same keeps its serial.
+        for zone in self.zones.values_mut() {
+            zone.changed = true;
+        }
+    }
+
+    /// The file can't be used: the configuration before stays in force, and the problem is told as long as it lasts.
+    pub fn keep_configuration(&mut self, problem: String) {
+        self.config_problem = Some(problem);
     }
 
     /// The operator's `withdraw` or `restore` of a host; gives the TLSA owners that it is about.
@@ -118,39 +137,48 @@ impl Keeper {
         Ok(owners)
     }
 
-    /// Looks, decides, writes down, publishes.
-    pub fn cycle(&mut self, now: Timestamp) -> Cycle {
+    /// Looks, decides, writes down, publishes. `finished`: which files are known to be wholly written.
+    pub fn cycle(&mut self, finished: &Finished, now: Timestamp) -> Cycle {
         let before = std::mem::take(&mut self.problems);
-        self.look_at_zones(now);
+        self.problems.extend(self.config_problem.clone());
+        self.look_at_zones(finished, now);
         self.look_at_keys(now);
         self.look_at_certificates();
-        self.look_at_presented(now);
         let (tlsa, dane_next) = self.decide_tlsa(now);
         let refresh = self.publish_zones(&tlsa, now);
+        // After its record.
+        self.look_at_presented(now);
+        self.lagging = Some(self.not_served(&tlsa));
         self.say_problems(&before);
-        let next = [dane_next, refresh, self.vanishing()].into_iter().flatten().fold(now + RESCAN, Timestamp::min);
+        let next = [dane_next, refresh, self.vanishing(), self.settling()]
+            .into_iter()
+            .flatten()
+            .fold(now + RESCAN, Timestamp::min);
         Cycle { next: next.max(now + 1), watch: self.folders() }
     }
 
     fn look_at_certificates(&mut self) {
         self.scans = self.config.certificates.iter().map(certificates::scan).collect();
-        let problems = self.scans.iter().flat_map(|scan| &scan.problems);
-        self.problems.extend(problems.filter(|problem| problem.severity > certificates::Severity::Note).map(
-            |problem| {
-                let help = if problem.help.is_empty() { String::new() } else { format!(" ({})", problem.help) };
-                format!(
-                    "{}: {}{help}; the last good certificate stays in force",
-                    problem.path.display(),
-                    problem.message
-                )
-            },
-        ));
+        for problem in self.scans.iter().flat_map(|scan| &scan.problems) {
+            let path = problem.path.display().to_string();
+            let in_force =
+                self.dane.keysets.values().flat_map(Keyset::current).any(|known| is_at(&path, &known.source));
+            let is_note = problem.severity == certificates::Severity::Note;
+            let found = self.scans.iter().flat_map(|scan| &scan.certificates).any(|found| found.path == problem.path);
+            // A stray file in a plain folder is nobody's business, one that a certificate in force came from is.
+            if is_note && (found || !in_force) {
+                continue;
+            }
+            let help = if problem.help.is_empty() || is_note { String::new() } else { format!(" ({})", problem.help) };
+            let meanwhile = if in_force { "; the last good certificate stays in force" } else { "" };
+            self.problems.insert(format!("{path}: {}{help}{meanwhile}", problem.message));
+        }
     }
 
     /// What the DANE room wants in each zone. When its state can't be stored, nothing new is published: what was served stays.
     fn decide_tlsa(&mut self, now: Timestamp) -> (Synthesised, Option<Timestamp>) {
         let sightings = certificates::sightings(&self.scans);
-        let served = ServedZones { zones: &self.zones };
+        let served = ServedZones { zones: &self.zones, lagging: self.lagging.as_ref() };
         let plan = dane::plan(
             dane::plan::Input {
                 served: &served,
@@ -186,6 +214,20 @@ impl Keeper {
 
     fn tlsa_as_served(&self) -> Synthesised {
         self.zones.iter().map(|(origin, zone)| (origin.clone(), zone.synthesised.clone())).collect()
+    }
+
+    /// The TLSA owners where what is served is not what was decided.
+    fn not_served(&self, tlsa: &Synthesised) -> BTreeSet<Name> {
+        let mut lagging = BTreeSet::new();
+        for (origin, zone) in &self.zones {
+            let wanted = tlsa.get(origin).map(Vec::as_slice).unwrap_or_default();
+            let differ = |left: &[(Name, RRset)], right: &[(Name, RRset)]| -> Vec<Name> {
+                left.iter().filter(|one| !right.contains(one)).map(|(owner, _)| owner.clone()).collect()
+            };
+            lagging.extend(differ(wanted, &zone.synthesised));
+            lagging.extend(differ(&zone.synthesised, wanted));
+        }
+        lagging
     }
 
     /// Tells the log and the event list what became of certificates and publications.
@@ -263,6 +305,11 @@ type Synthesised = BTreeMap<Name, Vec<(Name, RRset)>>;
 /// Kind and key of the DANE room's state in the store.
 const DANE: (&str, &str) = ("dane", "all");
 
+/// Whether a file is this one or lies in this folder.
+fn is_at(path: &str, file: &str) -> bool {
+    Path::new(file).starts_with(path)
+}
+
 fn read_state(json: &str) -> Result<DaneState, StoreError> {
     serde_json::from_str(json).map_err(|error| StoreError::State { kind: DANE.0.to_owned(), why: error.to_string() })
 }
@@ -276,7 +323,7 @@ fn dkim_ok(txt: &[u8]) -> Result<(), String> {
 }
 
 impl Keeper {
-    fn look_at_zones(&mut self, now: Timestamp) {
+    fn look_at_zones(&mut self, finished: &Finished, now: Timestamp) {
         let named: Vec<(Name, PathBuf)> =
             self.config.overrides.iter().filter_map(|zone| Some((zone.origin.clone(), zone.file.clone()?))).collect();
         let found = match zones::find(&self.config.zones, &named) {
@@ -296,9 +343,13 @@ impl Keeper {
                 there.insert(origin.clone());
             }
             let mode = self.config.zone(&origin).signing.mode;
-            let zone = self.zones.entry(origin).or_insert_with(|| Zone::new(file.clone()));
+            let dirty = &mut self.dirty;
+            let zone = self.zones.entry(origin).or_insert_with(|| {
+                *dirty = true;
+                Zone::new(file.clone())
+            });
             zone.file = file;
-            zone.read(mode, &self.store);
+            zone.read(mode, &self.store, finished, now);
             self.problems.extend(zone.problem());
         }
         for (origin, zone) in &mut self.zones {
@@ -313,9 +364,14 @@ impl Keeper {
             self.zones.values().filter(|zone| is_gone(zone)).map(|zone| zone.origin.clone()).collect();
         for origin in gone {
             self.zones.remove(&origin);
+            self.dirty = true;
             warn!("{origin} is no longer served: its file has been gone for {VANISHED} s");
             self.event(now, "zone-removed", &origin.to_string(), "its file is gone");
         }
+    }
+
+    fn settling(&self) -> Option<Timestamp> {
+        self.zones.values().filter_map(Zone::settles_at).min()
     }
 
     fn vanishing(&self) -> Option<Timestamp> {

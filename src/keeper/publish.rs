@@ -1,15 +1,16 @@
 //! From a zone's contents, its TLSA records and its keys to what is served; signing fails closed.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
-use super::zone::Zone;
+use super::zone::{Keys, Zone};
 use super::{Keeper, Synthesised};
 use crate::act;
 use crate::config::{SigningConfig, SigningMode, ZoneConfig};
 use crate::dns::dnssec::{Algorithm, Signer};
-use crate::dns::{Name, RRset, Timestamp};
+use crate::dns::{Name, RRset, Rdata, Rtype, Timestamp};
 use crate::keys::{self, KeyChoice, KnownKey, ZoneKey};
 use crate::observe;
 use crate::store::{self, State, Store};
@@ -29,31 +30,40 @@ struct ServedLast {
 impl Keeper {
     /// Gives each zone its keys: those at hand, new ones for a zone never seen signed, or a refusal.
     pub(super) fn look_at_keys(&mut self, now: Timestamp) {
+        let origins: Vec<Name> = self.zones.keys().cloned().collect();
         let mut folder = match observe::zone_keys::scan(&self.config.keys) {
             Ok(folder) => folder,
-            Err(error) => {
-                // Not to see the keys is not to have none: what was read before stays.
-                self.problems.insert(format!("{}: {error}", self.config.keys.display()));
-                return;
-            }
+            Err(error) => return self.keep_keys(&format!("{}: {error}", self.config.keys.display())),
         };
         self.problems
             .extend(folder.problems.iter().map(|problem| format!("{}: {}", problem.path.display(), problem.message)));
         self.key_problems = std::mem::take(&mut folder.problems);
-        let origins: Vec<Name> = self.zones.keys().cloned().collect();
         for origin in origins {
             let config = self.config.zone(&origin);
             let at_hand = folder.keys.remove(&origin).unwrap_or_default();
             let keys = match config.signing.mode {
-                SigningMode::None => None,
-                SigningMode::Csk => Some(self.keys_for(&origin, &config.signing, at_hand, now)),
+                SigningMode::None => Keys::Unsigned,
+                SigningMode::Csk => match self.keys_for(&origin, &config.signing, at_hand, now) {
+                    Ok(keys) => Keys::Held(keys),
+                    Err(why) => {
+                        self.problems.insert(format!("{origin}: {why}"));
+                        Keys::Refused(why)
+                    }
+                },
             };
-            if let Some(Err(why)) = &keys {
-                self.problems.insert(format!("{origin}: {why}"));
-            }
             let Some(zone) = self.zones.get_mut(&origin) else { continue };
-            zone.changed |= tags(&zone.keys) != tags(&keys);
+            zone.changed |= !zone.keys.is_same(&keys);
             zone.keys = keys;
+        }
+    }
+
+    /// Not to see the keys is not to have none: those that were read before stay, and a zone without any is not signed.
+    fn keep_keys(&mut self, why: &str) {
+        self.problems.insert(why.to_owned());
+        for (origin, zone) in &mut self.zones {
+            if self.config.zone(origin).signing.mode == SigningMode::Csk && zone.keys.held().is_empty() {
+                zone.keys = Keys::Refused(why.to_owned());
+            }
         }
     }
 
@@ -65,8 +75,11 @@ impl Keeper {
         now: Timestamp,
     ) -> Result<Vec<ZoneKey>, String> {
         if self.ephemeral {
-            let kept = self.zones.get_mut(origin).and_then(|zone| zone.keys.take()).and_then(Result::ok);
-            return kept.map_or_else(|| generate(signing.algorithm).map(|(key, _)| vec![key]), Ok);
+            let zone = self.zones.get_mut(origin);
+            return match zone.map(|zone| std::mem::replace(&mut zone.keys, Keys::Unseen)) {
+                Some(Keys::Held(keys)) => Ok(keys),
+                _ => generate(signing.algorithm).map(|(key, _)| vec![key]),
+            };
         }
         // A key that is there and can't be used is not a key that never was.
         if let Some(problem) = self.key_problems.iter().find(|problem| problem.zone.as_ref() == Some(origin)) {
@@ -78,7 +91,12 @@ impl Keeper {
             remembered.iter().map(|key| KnownKey { algorithm: key.algorithm, key_tag: key.tag }).collect();
         let hand: Vec<KnownKey> = at_hand.iter().map(known).collect();
         let keys = match keys::choose(&remembered, &hand, signing.algorithm).map_err(|refusal| refusal.to_string())? {
-            KeyChoice::Use(_) => at_hand,
+            KeyChoice::Use(_) => {
+                if let Some(zone) = self.zones.get_mut(origin) {
+                    zone.is_known |= remembered.is_empty();
+                }
+                at_hand
+            }
             KeyChoice::Generate(algorithm) => {
                 let (key, pem) = generate(algorithm)?;
                 let name = keys::file_name(origin, key.algorithm(), key.key_tag());
@@ -105,18 +123,17 @@ impl Keeper {
 
     /// Publishes every zone that changed or whose signatures are due; gives the time of the next refresh.
     pub(super) fn publish_zones(&mut self, tlsa: &Synthesised, now: Timestamp) -> Option<Timestamp> {
-        let mut swapped = false;
         let mut events = Vec::new();
         for (origin, zone) in &mut self.zones {
             let config = self.config.zone(origin);
             let synthesised = tlsa.get(origin).cloned().unwrap_or_default();
-            let due = zone.published.as_ref().and_then(|published| published.refresh_at).is_some_and(|at| at <= now);
+            let due = zone.published.as_ref().is_some_and(|published| published.is_due(now));
             if !(zone.changed || due || zone.failure.is_some() || synthesised != zone.synthesised) {
                 continue;
             }
             match publish(zone, &config, &synthesised, &mut self.store, self.ephemeral, now) {
                 Ok(said) => {
-                    swapped = true;
+                    self.dirty = true;
                     zone.changed = false;
                     zone.failure = None;
                     zone.synthesised = synthesised;
@@ -139,7 +156,7 @@ impl Keeper {
         }
         let served: Vec<Arc<ZoneSnapshot>> = self.zones.values().filter_map(|zone| zone.snapshot.clone()).collect();
         let broken = self.zones.values().filter(|zone| zone.snapshot.is_none()).map(|zone| zone.origin.clone());
-        if swapped || served.len() != self.published.load().zones().count() || broken.clone().next().is_some() {
+        if std::mem::take(&mut self.dirty) {
             self.published.store(Arc::new(Snapshot::new(served, broken)));
         }
         self.say_expiry(now);
@@ -168,11 +185,6 @@ fn meanwhile(zone: &Zone) -> &'static str {
     }
 }
 
-fn tags(keys: &Option<Result<Vec<ZoneKey>, String>>) -> Option<Result<Vec<(u8, u16)>, ()>> {
-    let tags = |keys: &Vec<ZoneKey>| keys.iter().map(|key| (key.algorithm(), key.key_tag())).collect();
-    keys.as_ref().map(|keys| keys.as_ref().map(tags).map_err(drop))
-}
-
 fn generate(algorithm: Algorithm) -> Result<(ZoneKey, String), String> {
     ZoneKey::generate(algorithm).map_err(|error| error.to_string())
 }
@@ -188,41 +200,47 @@ fn publish(
 ) -> Result<Option<String>, Option<String>> {
     let text = |error: &dyn std::fmt::Display| Some(error.to_string());
     let contents = zone.contents.as_ref().ok_or(None)?;
-    let (published, said) = match &zone.keys {
-        None => (unsigned(contents).map_err(|error| text(&error))?, None),
-        // Its reason is among the problems already; the last good version stays.
-        Some(Err(_)) => return Err(None),
-        Some(Ok(keys)) => {
-            if zone.kept.is_none() {
-                let image = store.load_image(&zone.origin).and_then(|image| Signatures::from_image(&image));
-                zone.kept = Some(image.unwrap_or_default());
-            }
-            let kept = zone.kept.as_ref().ok_or(None)?;
-            let signers: Vec<&dyn Signer> = keys.iter().map(|key| key as &dyn Signer).collect();
-            let contents = merge(contents, synthesised, &signers, &config.signing, ephemeral);
-            signed(&contents, &signers, kept, &config.signing, store, now).map_err(Some)?
-        }
+    let keys = match &zone.keys {
+        Keys::Held(keys) => keys.as_slice(),
+        Keys::Unsigned => &[],
+        // The reason is among the problems already; the last good version stays.
+        Keys::Refused(_) | Keys::Unseen => return Err(None),
     };
-    let snapshot = ZoneSnapshot::build(&published).map_err(|error| text(&error))?;
-    let kept = Signatures::of(&published);
-    if !ephemeral {
-        if let Err(error) = store.store_image(&zone.origin, &kept.to_image()) {
+    if zone.kept.is_none() {
+        let image = store.load_image(&zone.origin).and_then(|image| Signatures::from_image(&image));
+        zone.kept = Some(image.unwrap_or_default());
+    }
+    let kept = zone.kept.as_ref().ok_or(None)?;
+    let signers: Vec<&dyn Signer> = keys.iter().map(|key| key as &dyn Signer).collect();
+    let merged;
+    let draft = if signers.is_empty() {
+        Draft::unsigned(contents)
+    } else {
+        merged = merge(contents, synthesised, &signers, &config.signing, ephemeral);
+        Draft::signed(&merged, &signers, kept, policy(&config.signing), now)
+    };
+    let draft = draft.map_err(|error| text(&error))?;
+    let numbered = number(draft, &zone.origin, store, zone.is_known, now).map_err(Some)?;
+    let (published, last, said) = numbered;
+    let kept = Signatures::of(&published, &signers);
+    // Laid out before anything is written down: what can't be served costs no serial.
+    let snapshot = ZoneSnapshot::build(&published).map_err(|error| text(&error));
+    if let Some(last) = last.filter(|_| snapshot.is_ok()) {
+        if !ephemeral && let Err(error) = store.store_image(&zone.origin, &kept.to_image()) {
             warn!("{}: its signatures can't be kept over a restart, which then signs again: {error}", zone.origin);
         }
-        if let Some(state) = zone.to_store() {
-            store.save(&state).map_err(|error| text(&error))?;
-        }
+        let states: Vec<State> = std::iter::once(last).chain(zone.to_store().filter(|_| !ephemeral)).collect();
+        store.save_all(&states, &[]).map_err(|error| text(&error))?;
     }
     zone.kept = Some(kept);
+    let snapshot = snapshot?;
     zone.published = Some(published);
     zone.snapshot = Some(Arc::new(snapshot));
     Ok(said)
 }
 
-fn unsigned(contents: &Contents) -> Result<Published, crate::zone::sign::SigningError> {
-    let draft = Draft::unsigned(contents)?;
-    let serial = draft.file_serial();
-    draft.finish(serial)
+fn policy(signing: &SigningConfig) -> Policy {
+    Policy { validity: signing.validity, refresh: signing.refresh, jitter: signing.jitter, ..Policy::default() }
 }
 
 /// The file's records, the synthesised ones, the keys' own.
@@ -239,6 +257,14 @@ fn merge(
     }
     let origin = contents.origin();
     for rrset in keys::apex_rrsets(origin, signers, signing.dnskey_ttl, signing.cds && !ephemeral) {
+        // The delete form stands alone (RFC 8078 section 4): the operator's way out of DNSSEC.
+        let is_delete = |rdata: &Rdata| match rrset.rtype {
+            Rtype::CDS | Rtype::CDNSKEY => rdata.get(if rrset.rtype == Rtype::CDS { 2 } else { 3 }) == Some(&0),
+            _ => false,
+        };
+        if merged.rrset(origin, rrset.rtype).is_some_and(|own| own.rdatas.iter().any(is_delete)) {
+            continue;
+        }
         // Another signer's keys in the file stay beside ours (RFC 8901).
         let mut all = merged.rrset(origin, rrset.rtype).cloned().unwrap_or(RRset { rdatas: Vec::new(), ..rrset });
         all.ttl = rrset.ttl;
@@ -250,39 +276,44 @@ fn merge(
     merged
 }
 
-/// Signs, and gives a new serial if anything changed since what was served last, in this process or before.
-fn signed(
-    contents: &Contents,
-    signers: &[&dyn Signer],
-    kept: &Signatures,
-    signing: &SigningConfig,
+/// A zone with its serial, what to store before it is served, and what to say; neither where nothing changed.
+type Numbered = (Published, Option<State>, Option<String>);
+
+/// Gives a zone its serial: a new one if anything changed since what was served last, in this process or before. `is_known`: the
+/// zone was served before and what it was served with is lost, so that its serial has to start ahead of anything likely.
+fn number(
+    draft: Draft<'_>,
+    origin: &Name,
     store: &mut Store,
+    is_known: bool,
     now: Timestamp,
-) -> Result<(Published, Option<String>), String> {
+) -> Result<Numbered, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
-    let origin = contents.origin();
-    let policy =
-        Policy { validity: signing.validity, refresh: signing.refresh, jitter: signing.jitter, ..Policy::default() };
-    let draft = Draft::signed(contents, signers, kept, policy, now).map_err(|error| text(&error))?;
-    let digest = data_encoding::HEXLOWER.encode(&draft.digest());
     let key = origin.to_string();
     let last: Option<ServedLast> = match store.load(SERVED, &key).map_err(|error| text(&error))? {
         Some((_, json)) => serde_json::from_str(&json).map_err(|error| text(&error))?,
         None => None,
     };
+    let digest = data_encoding::HEXLOWER.encode(&draft.digest());
     let file_serial = draft.file_serial();
     let unchanged = last.as_ref().filter(|last| {
-        let ahead = serial::compare(file_serial, last.serial) == Some(std::cmp::Ordering::Greater);
+        let ahead = serial::compare(file_serial, last.serial) == Some(Ordering::Greater);
         last.digest == digest && !ahead && draft.soa_is_kept(last.serial)
     });
     if let Some(last) = unchanged {
         let serial = last.serial;
-        return Ok((draft.finish(serial).map_err(|error| text(&error))?, None));
+        return Ok((draft.finish(serial).map_err(|error| text(&error))?, None, None));
     }
-    let at_least = serial::next(last.as_ref().map(|last| last.serial), file_serial);
+    let at_least = match &last {
+        None if is_known && serial::compare(now as u32, file_serial) == Some(Ordering::Greater) => {
+            warn!("{origin}: the state of this zone is lost, so its serial goes on from the time, {now}");
+            now as u32
+        }
+        last => serial::next(last.as_ref().map(|last| last.serial), file_serial),
+    };
     let serial = store.lease(origin, at_least).map_err(|error| text(&error))?;
     let published = draft.finish(serial).map_err(|error| text(&error))?;
     let json = serde_json::to_string(&ServedLast { serial, digest }).map_err(|error| text(&error))?;
-    store.save(&State { kind: SERVED.to_owned(), key, version: 1, json }).map_err(|error| text(&error))?;
-    Ok((published, Some(format!("is served with serial {serial}"))))
+    let state = State { kind: SERVED.to_owned(), key, version: 1, json };
+    Ok((published, Some(state), Some(format!("is served with serial {serial}"))))
 }

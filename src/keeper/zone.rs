@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tracing::{info, warn};
 
 use crate::config::SigningMode;
+use crate::dns::dnssec::Signer;
 use crate::dns::{Name, RRset, Timestamp};
 use crate::keys::ZoneKey;
 use crate::observe::zones::{ZoneFile, ZoneIncludes};
@@ -30,8 +30,10 @@ pub struct Zone {
     pub contents: Option<Contents>,
     /// What is wrong with the file as it is now.
     pub diagnostics: Vec<Diagnostic>,
-    /// Its keys, or why it can't be signed. None before the keys were looked at, or for a zone that is not signed.
-    pub keys: Option<Result<Vec<ZoneKey>, String>>,
+    /// Its keys.
+    pub keys: Keys,
+    /// Whether its key is older than what the store knows of it: it was served before.
+    pub is_known: bool,
     /// Why its last publication failed.
     pub failure: Option<String>,
     /// The TLSA RRsets that are in what is published.
@@ -45,22 +47,92 @@ pub struct Zone {
     /// Whether what is published was made from something else than what is at hand now.
     pub changed: bool,
     inputs: Vec<Input>,
+    /// Files that changed without word that the write is finished, and since when they look so.
+    unsettled: Option<(Vec<Input>, Timestamp)>,
     mode: Option<SigningMode>,
+}
+
+/// A file that changed counts as written when it looks the same for so long, in seconds.
+const SETTLE: u64 = 2;
+
+/// Of which files it is known that their writes are finished.
+#[derive(Clone, Debug)]
+pub enum Finished {
+    /// Of all: the start, and the operator's word.
+    All,
+    /// Of these, by [`Finished::key`].
+    Only(BTreeSet<PathBuf>),
+}
+
+impl Finished {
+    /// Of none.
+    pub fn none() -> Finished {
+        Finished::Only(BTreeSet::new())
+    }
+
+    /// One name for a file, however its folder is written.
+    pub fn key(path: &Path) -> Option<PathBuf> {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        Some(folder.canonicalize().ok()?.join(path.file_name()?))
+    }
+
+    fn includes(&self, path: &Path) -> bool {
+        match self {
+            Finished::All => true,
+            Finished::Only(paths) => Finished::key(path).is_some_and(|key| paths.contains(&key)),
+        }
+    }
+}
+
+/// What is known of a zone's keys.
+#[derive(Debug)]
+pub enum Keys {
+    /// Nobody has looked yet.
+    Unseen,
+    /// The zone is not signed, by configuration.
+    Unsigned,
+    /// It should be signed and can't be.
+    Refused(String),
+    /// These sign it.
+    Held(Vec<ZoneKey>),
+}
+
+impl Keys {
+    /// The keys that sign; none unless they are held.
+    pub fn held(&self) -> &[ZoneKey] {
+        match self {
+            Keys::Held(keys) => keys,
+            _ => &[],
+        }
+    }
+
+    /// Whether the same would be published with both.
+    pub fn is_same(&self, other: &Keys) -> bool {
+        let tags = |keys: &Keys| -> Vec<(u8, u16)> {
+            keys.held().iter().map(|key| (key.algorithm(), key.key_tag())).collect()
+        };
+        std::mem::discriminant(self) == std::mem::discriminant(other) && tags(self) == tags(other)
+    }
 }
 
 /// A file that was read, and how to tell that it changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Input {
     path: PathBuf,
-    stamp: Option<(SystemTime, u64, u64)>,
+    /// Device, inode, length, and when any of it was changed last, its mode included.
+    stamp: Option<[u64; 5]>,
 }
 
 impl Input {
     fn look(path: &Path) -> Input {
         use std::os::unix::fs::MetadataExt;
-        let stamp = std::fs::metadata(path)
-            .ok()
-            .and_then(|metadata| Some((metadata.modified().ok()?, metadata.len(), metadata.ino())));
+        let stamp = std::fs::metadata(path).ok().map(|found| {
+            let changed = [found.ctime().cast_unsigned(), found.ctime_nsec().cast_unsigned()];
+            [found.dev(), found.ino(), found.len(), changed[0], changed[1]]
+        });
         Input { path: path.to_owned(), stamp }
     }
 }
@@ -74,7 +146,8 @@ impl Zone {
             missing_since: None,
             contents: None,
             diagnostics: Vec::new(),
-            keys: None,
+            keys: Keys::Unseen,
+            is_known: false,
             failure: None,
             synthesised: Vec::new(),
             published: None,
@@ -82,18 +155,36 @@ impl Zone {
             snapshot: None,
             changed: false,
             inputs: Vec::new(),
+            unsettled: None,
             mode: None,
         }
     }
 
-    /// Reads the file if it or an included one changed. Errors leave the last good contents, from before the start too.
-    pub fn read(&mut self, mode: SigningMode, store: &Store) {
-        let unchanged = self.inputs.first().is_some_and(|input| input.path == self.file.path)
-            && self.mode == Some(mode)
-            && self.inputs.iter().all(|input| Input::look(&input.path) == *input);
-        if unchanged {
+    /// Reads the file if it or an included one changed and the write is finished. Errors leave the last good contents, from before the
+    /// start too.
+    pub fn read(&mut self, mode: SigningMode, store: &Store, finished: &Finished, now: Timestamp) {
+        let known = self.inputs.first().is_some_and(|input| input.path == self.file.path);
+        let mut changed: Vec<Input> = self.inputs.iter().map(|input| Input::look(&input.path)).collect();
+        changed.retain(|input| !self.inputs.contains(input));
+        if !known {
+            changed = vec![Input::look(&self.file.path)];
+        }
+        if changed.is_empty() && self.mode == Some(mode) {
+            self.unsettled = None;
             return;
         }
+        if !changed.iter().all(|input| finished.includes(&input.path)) {
+            // Nobody said that the write is finished. It is when nothing moved for a while.
+            match &self.unsettled {
+                Some((seen, since)) if *seen == changed && now.saturating_sub(*since) >= SETTLE => {}
+                Some((seen, since)) if *seen == changed && now >= *since => return,
+                _ => {
+                    self.unsettled = Some((changed, now));
+                    return;
+                }
+            }
+        }
+        self.unsettled = None;
         // Stamped before it is read: a change in between is read once more, never missed.
         self.inputs = vec![Input::look(&self.file.path)];
         self.mode = Some(mode);
@@ -101,6 +192,8 @@ impl Zone {
         let contents = match (self.file.read(), self.file.includes()) {
             (Ok(text), Ok(mut includes)) => self.parse(&text, &mut includes, mode),
             (Err(problem), _) | (_, Err(problem)) => {
+                // What the system refuses now it may give without the file having changed.
+                self.inputs.clear();
                 self.diagnostics = vec![unreadable(&self.file.path, problem.why)];
                 None
             }
@@ -122,7 +215,9 @@ impl Zone {
         let name = self.file.path.display().to_string();
         let parsed = zone::parse(&self.origin, &name, text, &mut Beneath(includes));
         self.inputs.extend(includes.included().iter().map(|path| Input::look(path)));
-        self.diagnostics = zone::lint(&parsed, mode == SigningMode::Csk);
+        let warnings = zone::lint(&parsed, mode == SigningMode::Csk);
+        self.diagnostics = parsed.diagnostics;
+        self.diagnostics.extend(warnings);
         parsed.contents
     }
 
@@ -141,6 +236,11 @@ impl Zone {
         Some(State { kind: LAST_GOOD.to_owned(), key: self.origin.to_string(), version: 1, json })
     }
 
+    /// When a write that nobody called finished may count as such.
+    pub fn settles_at(&self) -> Option<Timestamp> {
+        self.unsettled.as_ref().map(|(_, since)| since + SETTLE)
+    }
+
     /// The errors in the file, as one text.
     pub fn problem(&self) -> Option<String> {
         let errors: Vec<String> =
@@ -156,7 +256,10 @@ impl Zone {
     pub fn stale(&self) -> Option<String> {
         let first = self.diagnostics.iter().find(|one| one.severity == Severity::Error);
         let file = first.map(|one| format!("{}:{}:{}: {}", one.file, one.line, one.column, one.message));
-        let keys = self.keys.as_ref().and_then(|keys| keys.as_ref().err().cloned());
+        let keys = match &self.keys {
+            Keys::Refused(why) => Some(why.clone()),
+            _ => None,
+        };
         let gone = self.missing_since.map(|_| "its file is gone".to_owned());
         file.or(keys).or_else(|| self.failure.clone()).or(gone)
     }

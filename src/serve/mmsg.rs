@@ -100,7 +100,7 @@ impl Batch {
         self.parts_out[out] =
             libc::iovec { iov_base: self.responses[slot].as_mut_ptr().cast(), iov_len: length.min(RESPONSE_MAX) };
         let incoming = self.incoming[slot].msg_hdr;
-        let control = source_control(&mut self.controls[slot], incoming.msg_controllen as usize);
+        let control = source_control(&mut self.controls[slot], incoming.msg_controllen);
         let header = &mut self.outgoing[out].msg_hdr;
         header.msg_name = (&raw mut self.peers[slot]).cast();
         header.msg_namelen = incoming.msg_namelen;

@@ -93,8 +93,8 @@ fn a_quic_client_that_stalls_in_its_handshake_holds_up_none() {
     let laboratory = Laboratory::with(limits);
     let trusted = laboratory.presented.chain().unwrap();
     let server = laboratory.address(Transport::Quic);
-    // Real first packets, whose senders never hear what comes back: a client behind a socket that only sends.
-    for _ in 0..200 {
+    // Real first packets, each of a client of its own, whose senders never hear what comes back.
+    for _ in 0..100 {
         let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
         silent.send_to(&first_packet(&laboratory, &trusted), server).unwrap();
     }
@@ -216,4 +216,26 @@ fn a_request_whose_body_never_comes_is_told_so_and_idle_connections_end() {
         };
         tokio::time::timeout(clients::PATIENCE, ended).await.expect("idle for too long");
     });
+}
+
+#[test]
+fn requests_taken_back_at_once_by_the_thousand_keep_nobody_waiting() {
+    let laboratory = Laboratory::new();
+    let trusted = laboratory.presented.chain().unwrap();
+    let path = format!("https://ns1.example.org{}", clients::get(&question()));
+    laboratory.runtime.block_on(async {
+        let mut client = doh(laboratory.address(Transport::Https), config(&trusted, b"h2")).await.unwrap();
+        for _ in 0..2000 {
+            // The server may end such a connection.
+            let Ok(ready) = client.ready().await else { break };
+            client = ready;
+            let request = http::Request::get(&path).body(()).unwrap();
+            let Ok((_, mut stream)) = client.send_request(request, false) else { break };
+            stream.send_reset(h2::Reason::CANCEL);
+            tokio::task::yield_now().await;
+            let Ok(ready) = client.ready().await else { break };
+            client = ready;
+        }
+    });
+    others_are_answered(&laboratory, 2);
 }
