@@ -9,7 +9,7 @@ use super::Keeper;
 use crate::config::TlsCertificate;
 use crate::dane::Chain;
 use crate::dns::{Name, Timestamp};
-use crate::observe::certificates::{Found, Severity};
+use crate::observe::certificates::Found;
 use crate::observe::identity;
 use crate::serve::encrypted::Presented;
 
@@ -45,13 +45,9 @@ impl Keeper {
     }
 
     fn present_of_host(&mut self, host: &Name, now: Timestamp) -> Result<(), String> {
-        let broken = |path: &PathBuf| {
-            let problems = self.scans.iter().flat_map(|scan| &scan.problems);
-            problems.filter(|problem| problem.severity > Severity::Note).any(|problem| problem.path == *path)
-        };
         // Its file is being written, or broken: an older certificate elsewhere is no successor.
-        if self.presented_from.as_ref().is_some_and(broken) {
-            return Ok(());
+        if let Some(why) = self.presented_from.as_ref().and_then(|path| self.broken(path)) {
+            return Err(why);
         }
         let newest = self
             .config
@@ -70,6 +66,15 @@ impl Keeper {
         let key = identity::key_of_found(folder, found).map_err(|error| error.to_string())?;
         let Found { path, chain, .. } = found.clone();
         self.present(path, &chain, key, now)
+    }
+
+    /// What is wrong with a file that has no certificate to use any more.
+    fn broken(&self, path: &PathBuf) -> Option<String> {
+        if self.scans.iter().flat_map(|scan| &scan.certificates).any(|found| found.path == *path) {
+            return None;
+        }
+        let problem = self.scans.iter().flat_map(|scan| &scan.problems).find(|problem| problem.path == *path)?;
+        Some(format!("{}: {}", path.display(), problem.message))
     }
 
     fn is_presented(&self, chain: &Chain) -> bool {

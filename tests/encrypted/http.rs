@@ -10,6 +10,9 @@ use super::common::wire::{DNSSEC, PLAIN, decode};
 use super::equality::zero;
 use super::laboratory::Laboratory;
 
+/// The status, method, path, content type and body.
+type Case = (u16, Method, String, Option<&'static str>, Option<Vec<u8>>);
+
 #[test]
 fn what_is_no_query_gets_the_status_that_says_why() {
     let laboratory = Laboratory::new();
@@ -18,7 +21,7 @@ fn what_is_no_query_gets_the_status_that_says_why() {
     let mut response = query.clone();
     response[2] |= 0x80;
     let dns = |value: &str| format!("/dns-query?dns={value}");
-    let cases: Vec<(u16, Method, String, Option<&str>, Option<Vec<u8>>)> = vec![
+    let cases: Vec<Case> = vec![
         (200, Method::GET, get(&query), None, None),
         (200, Method::GET, format!("{}&ct", get(&query)), None, None),
         (200, Method::HEAD, get(&query), None, None),

@@ -132,8 +132,8 @@ fn a_full_house_makes_room_for_whoever_comes() {
     until("a newcomer is answered", || {
         open().is_ok_and(|mut client| client.write_all(&framed(&question())).is_ok() && read_frame(&mut client).is_ok())
     });
-    let closed = idle.iter_mut().map(|idle| is_closed(idle)).filter(|closed| *closed).take(1).count();
-    assert_eq!(closed, 1, "whoever has been silent longest went for it");
+    let closed = idle.iter_mut().any(is_closed);
+    assert!(closed, "whoever has been silent longest went for it");
     drop(half_open);
 }
 
