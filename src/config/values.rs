@@ -43,6 +43,35 @@ pub struct Config {
     /// `[example]`: hosts for which a self-signed certificate is made at start, in the first certificate folder.
     /// Every listener is loopback and every host reserved when this is not empty.
     pub example_certificates: Vec<Name>,
+    /// `listen-tls`, `listen-https`, `listen-quic` and `[tls]`.
+    pub encrypted: Encrypted,
+}
+
+/// DoT, DoH and DoQ; off where the lists are empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Encrypted {
+    /// Where to listen for DNS over TLS.
+    pub tls: Vec<SocketAddr>,
+    /// Where to listen for DNS over HTTPS.
+    pub https: Vec<SocketAddr>,
+    /// Where to listen for DNS over QUIC.
+    pub quic: Vec<SocketAddr>,
+    /// The certificate that all of them show. There is one when a list is not empty.
+    pub certificate: Option<TlsCertificate>,
+}
+
+/// Where a listener's certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TlsCertificate {
+    /// The newest one in the certificate folders that names this host.
+    OfHost(Name),
+    /// These files, chain and key in PEM.
+    Files {
+        /// The chain, leaf first.
+        certificate: PathBuf,
+        /// Its private key.
+        key: PathBuf,
+    },
 }
 
 impl Config {
@@ -67,6 +96,12 @@ impl Config {
         }
         warnings.extend(self.dane_rules().warnings());
         warnings
+    }
+
+    /// Every address that is listened on, for whatever.
+    pub fn listeners(&self) -> impl Iterator<Item = &SocketAddr> {
+        let Encrypted { tls, https, quic, .. } = &self.encrypted;
+        self.listen.iter().chain(tls).chain(https).chain(quic)
     }
 
     /// What the DANE room goes by.

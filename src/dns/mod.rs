@@ -11,6 +11,7 @@ pub mod record;
 pub mod rtype;
 pub mod text;
 pub mod verify;
+pub mod walk;
 
 pub use name::{Name, NameError};
 pub use record::{RRset, Rdata, Record};

@@ -3,6 +3,7 @@
 //! A [`Keeper::cycle`] is told the time and does everything that is due: it may be run at any moment and as often as one
 //! likes. What was decided is stored before it is served.
 
+mod presented;
 mod publish;
 mod report;
 mod run;
@@ -26,6 +27,7 @@ use crate::dane::state::State as DaneState;
 use crate::dane::{self, DaneConfig};
 use crate::dns::{Name, RRset, Timestamp};
 use crate::observe::{certificates, zone_keys, zones};
+use crate::serve::encrypted::Presented;
 use crate::store::{State, Store, StoreError};
 use crate::zone::Snapshot;
 
@@ -59,6 +61,9 @@ pub struct Keeper {
     /// The set of zones, or one of them, is not what is published.
     dirty: bool,
     published: Arc<ArcSwap<Snapshot>>,
+    presented: Presented,
+    /// The file that it was read from.
+    presented_from: Option<PathBuf>,
 }
 
 /// When to look again, and what to watch besides the folders of the configuration.
@@ -96,6 +101,8 @@ impl Keeper {
             problems: BTreeSet::new(),
             dirty: true,
             published: Arc::default(),
+            presented: Presented::default(),
+            presented_from: None,
         })
     }
 
@@ -186,6 +193,8 @@ impl Keeper {
         self.look_at_certificates();
         let (tlsa, dane_next) = self.decide_tlsa(now);
         let refresh = self.publish_zones(&tlsa, now);
+        // After its record.
+        self.look_at_presented(now);
         self.lagging = Some(self.not_served(&tlsa));
         self.say_problems(&before);
         let next = [dane_next, refresh, self.vanishing(), self.settling()]

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use super::zone::{Stamp, stamp};
 use super::{Cycle, Finished, Keeper};
-use crate::config::Config;
+use crate::config::{Config, TlsCertificate};
 use crate::dns::Timestamp;
 use crate::observe::watch::{Changed, Folder, Watcher};
 use crate::serve::control::{Call, Reply, Request};
@@ -145,6 +145,10 @@ fn reconfigure(keeper: &mut Keeper, around: &Surroundings) -> Result<(), String>
             if config.listen != keeper.config.listen {
                 warn!("`listen` changed: that takes a restart");
             }
+            let lists = |config: &Config| config.listeners().copied().collect::<Vec<_>>();
+            if config.listen == keeper.config.listen && lists(&config) != lists(&keeper.config) {
+                warn!("where encrypted queries come in changed: that takes a restart");
+            }
             info!("the configuration was read again");
             keeper.configure(config);
             Ok(())
@@ -168,6 +172,9 @@ fn watch(around: &Surroundings, keeper: &Keeper, cycle: &Cycle) {
     for certificates in &config.certificates {
         folders.push(Folder::deep(&certificates.path));
         folders.extend(certificates.roots.iter().map(Folder::deep));
+    }
+    if let Some(TlsCertificate::Files { certificate, key }) = &config.encrypted.certificate {
+        folders.extend([certificate, key].into_iter().filter_map(|path| path.parent()).map(Folder::flat));
     }
     folders.extend(cycle.watch.iter().map(Folder::flat));
     watcher.watch(folders);
