@@ -5,6 +5,7 @@
 
 mod chaos;
 pub mod cookie;
+mod denial;
 mod edns;
 mod lookup;
 mod message;

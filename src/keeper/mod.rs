@@ -3,11 +3,15 @@
 //! A [`Keeper::cycle`] is told the time and does everything that is due: it may be run at any moment and as often as one
 //! likes. What was decided is stored before it is served.
 
+mod presented;
 mod publish;
 mod report;
 mod run;
 mod served;
 mod zone;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -23,6 +27,7 @@ use crate::dane::state::State as DaneState;
 use crate::dane::{self, DaneConfig};
 use crate::dns::{Name, RRset, Timestamp};
 use crate::observe::{certificates, zone_keys, zones};
+use crate::serve::encrypted::Presented;
 use crate::store::{State, Store, StoreError};
 use crate::zone::Snapshot;
 
@@ -56,6 +61,9 @@ pub struct Keeper {
     /// The set of zones, or one of them, is not what is published.
     dirty: bool,
     published: Arc<ArcSwap<Snapshot>>,
+    presented: Presented,
+    /// The file that it was read from.
+    presented_from: Option<PathBuf>,
 }
 
 /// When to look again, and what to watch besides the folders of the configuration.
@@ -74,6 +82,9 @@ impl Keeper {
             Some((_, json)) => read_state(&json)?,
             None => DaneState::default(),
         };
+        for warning in config.warnings() {
+            warn!("{warning}");
+        }
         Ok(Keeper {
             dane_config: config.dane_rules(),
             config,
@@ -90,6 +101,8 @@ impl Keeper {
             problems: BTreeSet::new(),
             dirty: true,
             published: Arc::default(),
+            presented: Presented::default(),
+            presented_from: None,
         })
     }
 
@@ -100,13 +113,12 @@ impl Keeper {
 
     /// Takes another configuration from the next cycle on.
     pub fn configure(&mut self, config: Config) {
+        for warning in config.warnings() {
+            warn!("{warning}");
+        }
         self.config_problem = None;
         self.dane_config = config.dane_rules();
         self.config = config;
-        // What a zone is made from may be another now; one that comes out the same keeps its serial.
-        for zone in self.zones.values_mut() {
-            zone.changed = true;
-        }
     }
 
     /// The file can't be used: the configuration before stays in force, and the problem is told as long as it lasts.
@@ -130,6 +142,48 @@ impl Keeper {
         Ok(owners)
     }
 
+    /// The operator's word that a certificate will never be presented again, though no replacement was seen. `certificate` is the
+    /// beginning of its fingerprint.
+    pub fn forget_certificate(&mut self, host: &Name, certificate: &str, now: Timestamp) -> Result<(), String> {
+        let mut dane = self.dane.clone();
+        let known =
+            dane.keysets.get_mut(host).ok_or_else(|| format!("no certificate of {} is known", host.to_host()))?;
+        let fingerprints = known.known.iter().map(|known| known.chain.leaf().fingerprint());
+        let matching: Vec<String> = fingerprints.filter(|fingerprint| fingerprint.starts_with(certificate)).collect();
+        let [fingerprint] = &matching[..] else {
+            return Err(format!(
+                "{certificate}: {} certificates of {} begin so; `danelaw explain {}` shows them",
+                matching.len(),
+                host.to_host(),
+                host.to_host()
+            ));
+        };
+        if known.known.iter().any(|known| known.present && known.chain.leaf().fingerprint() == *fingerprint) {
+            return Err(format!("{fingerprint} is in its file still: take the file away first"));
+        }
+        known.forget(fingerprint);
+        self.save_dane(&dane).map_err(|error| error.to_string())?;
+        self.dane = dane;
+        self.event(now, "certificate-forgotten", &host.to_string(), &format!("{fingerprint}: by the operator"));
+        Ok(())
+    }
+
+    /// The operator's word that a DNSSEC key is lost for good. `key` is its algorithm and tag, `013+55648`.
+    pub fn forget_key(&mut self, zone: &Name, key: &str, now: Timestamp) -> Result<(), String> {
+        let known = self.store.known_keys(zone).map_err(|error| error.to_string())?;
+        let names = |known: &crate::store::KnownKey| format!("{:03}+{:05}", known.algorithm, known.tag);
+        let Some(known) = known.iter().find(|known| names(known) == key) else {
+            let all: Vec<String> = known.iter().map(names).collect();
+            return Err(format!("{} has no key {key}; known are: {}", zone.to_host(), all.join(", ")));
+        };
+        if self.config.keys.join(&known.file).exists() {
+            return Err(format!("{} is in the key folder: it is not lost", known.file));
+        }
+        self.store.forget_key(zone, &known.file).map_err(|error| error.to_string())?;
+        self.event(now, "key-forgotten", &zone.to_string(), &format!("{key}: by the operator"));
+        Ok(())
+    }
+
     /// Looks, decides, writes down, publishes. `finished`: which files are known to be wholly written.
     pub fn cycle(&mut self, finished: &Finished, now: Timestamp) -> Cycle {
         let before = std::mem::take(&mut self.problems);
@@ -139,6 +193,8 @@ impl Keeper {
         self.look_at_certificates();
         let (tlsa, dane_next) = self.decide_tlsa(now);
         let refresh = self.publish_zones(&tlsa, now);
+        // After its record.
+        self.look_at_presented(now);
         self.lagging = Some(self.not_served(&tlsa));
         self.say_problems(&before);
         let next = [dane_next, refresh, self.vanishing(), self.settling()]
@@ -326,6 +382,9 @@ impl Keeper {
             }
         };
         self.problems.extend(found.problems.iter().map(ToString::to_string));
+        if found.files.is_empty() && self.hold_remembered() {
+            return;
+        }
         let mut there: BTreeSet<Name> = found.problems.into_iter().filter_map(|problem| problem.origin).collect();
         for file in found.files {
             let origin = file.origin.clone();
@@ -349,6 +408,37 @@ impl Keeper {
         self.remove_vanished(now);
     }
 
+    /// No zone file at all, where there were some: a volume that is not mounted, more likely than a farewell. What was served last stays,
+    /// from before the start too. False where nothing was ever served.
+    fn hold_remembered(&mut self) -> bool {
+        let remembered = match self.store.load_all(zone::LAST_GOOD) {
+            Ok(remembered) => remembered,
+            Err(error) => {
+                self.problems.insert(format!("store: {error}"));
+                return !self.zones.is_empty();
+            }
+        };
+        if remembered.is_empty() && self.zones.is_empty() {
+            return false;
+        }
+        self.problems.insert(format!(
+            "{}: no zone file at all, where there were some; their last good versions stay in service. Put the files back (is the \
+             volume mounted?), or give danelaw an empty state folder if they are to go",
+            self.config.zones.display()
+        ));
+        for state in remembered {
+            let Ok(origin) = Name::parse(&state.key, None) else { continue };
+            if !self.zones.contains_key(&origin) {
+                let path = self.config.zones.join(format!("{}.zone", origin.to_host()));
+                let mut zone = Zone::new(zones::ZoneFile { origin: origin.clone(), path, named: false });
+                zone.recall(self.config.zone(&origin).signing.mode, &self.store);
+                self.zones.insert(origin, zone);
+                self.dirty = true;
+            }
+        }
+        true
+    }
+
     fn remove_vanished(&mut self, now: Timestamp) {
         let is_gone = |zone: &Zone| zone.missing_since.is_some_and(|since| now.saturating_sub(since) >= VANISHED);
         let gone: Vec<Name> =
@@ -356,6 +446,9 @@ impl Keeper {
         for origin in gone {
             self.zones.remove(&origin);
             self.dirty = true;
+            if let Err(error) = self.store.remove(zone::LAST_GOOD, &origin.to_string()) {
+                error!("{origin}: its last good version stays in the store: {error}");
+            }
             warn!("{origin} is no longer served: its file has been gone for {VANISHED} s");
             self.event(now, "zone-removed", &origin.to_string(), "its file is gone");
         }

@@ -4,11 +4,14 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use danelaw::answer::{Context, MESSAGE_MAX, Transport, answer};
+use danelaw::answer::cookie::Secrets;
+use danelaw::answer::{Context, MESSAGE_MAX, Settings, Transport, answer};
+use danelaw::dns::dnssec::Algorithm;
 use danelaw::dns::rtype::TYPES;
+use danelaw::zone::Snapshot;
 
 use super::common::wire::{self, DNSSEC, PLAIN, TCP};
-use super::common::{EXAMPLES, name, now};
+use super::common::{EXAMPLES, delegations, denials, example, name, now, sign_denying, snapshot};
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
@@ -35,12 +38,34 @@ static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn an_answer_allocates_nothing() {
-    let snapshot = super::packets::examples();
+    for (kind, denial) in denials() {
+        let signed = |origin| snapshot(&sign_denying(&example(origin), Algorithm::Ed25519, denial.clone()));
+        let zones = EXAMPLES.into_iter().map(signed).chain([snapshot(&sign_denying(
+            &delegations(),
+            Algorithm::Ed25519,
+            denial.clone(),
+        ))]);
+        count(kind, &Snapshot::new(zones, [name("broken.test")]));
+    }
+}
+
+fn count(kind: &str, snapshot: &Snapshot) {
     let mut queries = Vec::new();
-    for origin in EXAMPLES {
-        for prefix in
-            ["", "mail.", "nowhere.", "x.wild.", "a.b.tree.", "chain1.", "www.secure.", "x.loop.", "large.", "ent."]
-        {
+    for origin in EXAMPLES.into_iter().chain(["delegations.example"]) {
+        for prefix in [
+            "",
+            "mail.",
+            "nowhere.",
+            "x.wild.",
+            "a.b.tree.",
+            "chain1.",
+            "www.secure.",
+            "x.loop.",
+            "large.",
+            "ent.",
+            "x.deep.",
+            "y.deeper.deep.",
+        ] {
             for info in TYPES {
                 for ask in [PLAIN, DNSSEC, TCP] {
                     let transport = if ask.tcp { Transport::Tcp } else { Transport::Udp };
@@ -50,16 +75,32 @@ fn an_answer_allocates_nothing() {
             }
         }
     }
+    for (mut query, transport) in queries.clone() {
+        if query[11] == 1 {
+            // NSID, a cookie, keepalive and padding.
+            let options = b"\0\x03\0\0\0\x0a\0\x0812345678\0\x0b\0\0\0\x0c\0\0";
+            let at = query.len() - 2;
+            query[at..].copy_from_slice(&(options.len() as u16).to_be_bytes());
+            query.extend_from_slice(options);
+            queries.push((query, if transport == Transport::Tcp { Transport::Tls } else { transport }));
+        }
+    }
+    let settings = Settings {
+        nsid: b"ns1".to_vec(),
+        cookies: Secrets::new([[1; 16], [2; 16]]),
+        keepalive: Some(300),
+        ..Settings::default()
+    };
     let mut out = vec![0; MESSAGE_MAX];
     let now = now();
     let before = COUNT.get();
     let mut answered = 0;
     for (query, transport) in &queries {
-        let context = Context::new([127, 0, 0, 1].into(), *transport, now);
-        answered += usize::from(answer(&snapshot, &context, query, &mut out).is_some());
+        let context = Context::new([127, 0, 0, 1].into(), *transport, now).with(&settings);
+        answered += usize::from(answer(snapshot, &context, query, &mut out).is_some());
     }
     let allocations = COUNT.get() - before;
-    assert_eq!((answered, allocations), (queries.len(), 0));
+    assert_eq!((answered, allocations), (queries.len(), 0), "{kind}");
     drop(Vec::<u8>::with_capacity(1));
     assert_eq!(COUNT.get() - before, 1, "the counter counts");
 }

@@ -8,4 +8,5 @@ mod allocations;
 mod compliance;
 mod options;
 mod packets;
+mod presigned;
 mod signing;
