@@ -94,7 +94,7 @@ pub fn answer(snapshot: &Snapshot, context: &Context<'_>, query: &[u8], out: &mu
     let limit = limit(context.transport, &query, shown.is_some_and(|shown| shown.valid));
     let mut message = Message::begin(out.get_mut(..limit)?, &query, given(context, &query, shown));
     match query.fault {
-        None => Lookup::new(snapshot, &query).run(&mut message),
+        None => Lookup::new(snapshot, &query, context.now).run(&mut message),
         Some(Fault::Chaos) => chaos::answer(context.settings, &query, &mut message),
         // RFC 7873 section 5.4: a client learns whether its cookie is still good.
         Some(Fault::CookieOnly) => match shown {

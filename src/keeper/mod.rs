@@ -3,6 +3,7 @@
 //! A [`Keeper::cycle`] is told the time and does everything that is due: it may be run at any moment and as often as one
 //! likes. What was decided is stored before it is served.
 
+mod policy;
 mod presented;
 mod publish;
 mod report;
@@ -31,6 +32,7 @@ use crate::serve::encrypted::Presented;
 use crate::store::{State, Store, StoreError};
 use crate::zone::Snapshot;
 
+pub use policy::Policy;
 pub use report::{CertificateReport, StatusReport, ZoneReport, explain};
 pub use run::{Message, Surroundings, now, run};
 use served::ServedZones;
@@ -61,6 +63,7 @@ pub struct Keeper {
     /// The set of zones, or one of them, is not what is published.
     dirty: bool,
     published: Arc<ArcSwap<Snapshot>>,
+    policy: Arc<ArcSwap<Policy>>,
     presented: Presented,
     /// The file that it was read from.
     presented_from: Option<PathBuf>,
@@ -101,6 +104,7 @@ impl Keeper {
             problems: BTreeSet::new(),
             dirty: true,
             published: Arc::default(),
+            policy: Arc::default(),
             presented: Presented::default(),
             presented_from: None,
         })
@@ -188,6 +192,7 @@ impl Keeper {
     pub fn cycle(&mut self, finished: &Finished, now: Timestamp) -> Cycle {
         let before = std::mem::take(&mut self.problems);
         self.problems.extend(self.config_problem.clone());
+        self.look_at_policy(now);
         self.look_at_zones(finished, now);
         self.look_at_keys(now);
         self.look_at_certificates();

@@ -163,8 +163,11 @@ impl Keeper {
         }
         let served: Vec<Arc<ZoneSnapshot>> = self.zones.values().filter_map(|zone| zone.snapshot.clone()).collect();
         let broken = self.zones.values().filter(|zone| zone.snapshot.is_none()).map(|zone| zone.origin.clone());
-        if std::mem::take(&mut self.dirty) {
-            self.published.store(Arc::new(Snapshot::new(served, broken)));
+        let stale = |zone: &&Zone| zone.snapshot.is_some() && zone.stale().is_some();
+        let stale: Vec<Name> = self.zones.values().filter(stale).map(|zone| zone.origin.clone()).collect();
+        let otherwise = stale != self.published.load().stale();
+        if std::mem::take(&mut self.dirty) || otherwise {
+            self.published.store(Arc::new(Snapshot::new(served, broken).with_stale(stale)));
         }
         self.say_expiry(now);
         // A zone that could not be published is tried again soon.
