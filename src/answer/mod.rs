@@ -2,6 +2,7 @@
 //!
 //! `query` reads, `lookup` walks RFC 1034 section 4.3.2, `message` writes.
 
+mod denial;
 mod lookup;
 mod message;
 mod query;

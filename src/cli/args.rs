@@ -53,6 +53,8 @@ pub enum Command {
     Withdraw(Host),
     /// Publish a host's TLSA again once its prerequisites hold
     Restore(Host),
+    /// Say that a certificate of a host is gone for good, so that its record may go
+    Forget(Forget),
     /// Make the running daemon read everything again
     Reload(Plain),
 }
@@ -156,6 +158,8 @@ pub enum KeysCommand {
     List(KeysList),
     /// Make a key for a zone that has none
     Generate(Zone),
+    /// Say that a key is lost for good, so that the zone gets a new one. Take its DS out of the parent first
+    Forget(ForgetKey),
 }
 
 /// `keys list`
@@ -164,6 +168,30 @@ pub struct KeysList {
     /// Of this zone only
     pub zone: Option<Name>,
     /// JSON in place of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `forget`
+#[derive(Clone, Debug, clap::Args)]
+pub struct Forget {
+    /// The MX or service host
+    pub host: Name,
+    /// The beginning of the certificate's fingerprint, as `explain --json` shows it
+    pub certificate: String,
+    /// JSON in place of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `keys forget`
+#[derive(Clone, Debug, clap::Args)]
+pub struct ForgetKey {
+    /// The zone's name
+    pub zone: Name,
+    /// Algorithm and tag, such as 013+55648
+    pub key: String,
+    /// JSON in place of text
     #[arg(long)]
     pub json: bool,
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::output::{Output, complain};
+use super::output::{Output, warn};
 use super::{CliError, Outcome};
 use crate::config::Config;
 use crate::dns::Name;
@@ -16,7 +16,7 @@ pub fn dump(config: &Config, zone: &Name, out: &mut Output) -> Result<Outcome, C
         Ok(Value::String(text)) => text,
         Ok(other) => return Err(CliError::Failed(format!("the daemon sent {other}"))),
         Err(ControlError::NotRunning(_)) => {
-            complain("warning: no daemon runs here, so this is signed with a throw-away key and has no TLSA history");
+            warn("no daemon runs here, so this is signed with a throw-away key and has no TLSA history");
             let mut keeper = Keeper::new(config.clone(), Store::ephemeral()?, true, now())?;
             keeper.cycle(&Finished::All, now());
             keeper.dump(zone).map_err(CliError::Failed)?

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+use super::denial::check_denial;
 use super::reader::{Problems, Section, Span, as_section};
 use super::tls;
 use super::values::{
@@ -254,6 +255,7 @@ fn check_parameters(section: &mut Section<'_>, smtp: bool, problems: &mut Proble
 
 fn check_signing(mut section: Section<'_>, signing: &mut SigningConfig, problems: &mut Problems<'_>) {
     check_signing_keys(&mut section, signing, problems);
+    check_denial(&mut section, &mut signing.denial, problems);
     if let Some(validity) = section.duration("validity", DAY..=YEAR, problems) {
         signing.validity = validity;
         if !section.has("refresh") {
@@ -375,11 +377,12 @@ fn check_zone(mut section: Section<'_>, origin: Name, config: &mut Config, probl
     let mut zone = config.zone(&origin);
     let folder = config.folder.clone();
     zone.file = check_path(&mut section, "file", &folder, problems);
-    let modes = [("csk", SigningMode::Csk), ("none", SigningMode::None)];
+    let modes = [("csk", SigningMode::Csk), ("presigned", SigningMode::Presigned), ("none", SigningMode::None)];
     if let Some(mode) = section.choice("signing", &modes, problems) {
         zone.signing.mode = mode;
     }
     check_signing_keys(&mut section, &mut zone.signing, problems);
+    check_denial(&mut section, &mut zone.signing.denial, problems);
     let mut enabled_here: Option<Span> = None;
     if let Some(dane) = section.section("dane", problems) {
         enabled_here = dane.has("enabled").then(|| dane.span_of("enabled"));

@@ -3,6 +3,7 @@
 //! The file's TOML is the raw form and never leaves this room. Nothing here looks at a folder's contents.
 
 mod check;
+mod denial;
 mod reader;
 mod tls;
 pub mod values;

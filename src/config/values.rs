@@ -8,6 +8,8 @@ use crate::dane::DaneConfig;
 use crate::dane::config::{ServiceConfig, ZoneDane};
 use crate::dns::Name;
 pub use crate::dns::dnssec::Algorithm;
+use crate::zone::Denial;
+pub use crate::zone::sign::SigningMode;
 
 /// The whole checked configuration. Paths are absolute or relative to where the process started, never to the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +85,19 @@ impl Config {
         })
     }
 
+    /// What is allowed and better left alone.
+    pub fn warnings(&self) -> Vec<String> {
+        let zones = self.overrides.iter().filter(|zone| zone.signing.mode == SigningMode::Csk);
+        let zones = zones.map(|zone| (format!("zone {}", zone.origin), &zone.signing.denial));
+        let server = std::iter::once(("[signing]".to_owned(), &self.signing.denial));
+        let mut warnings: Vec<String> = Vec::new();
+        for (place, denial) in server.chain(zones.filter(|(_, denial)| **denial != self.signing.denial)) {
+            warnings.extend(denial.warnings().into_iter().map(|warning| format!("{place}: {warning}")));
+        }
+        warnings.extend(self.dane_rules().warnings());
+        warnings
+    }
+
     /// Every address that is listened on, for whatever.
     pub fn listeners(&self) -> impl Iterator<Item = &SocketAddr> {
         let Encrypted { tls, https, quic, .. } = &self.encrypted;
@@ -113,15 +128,6 @@ pub struct ZoneConfig {
     pub dane: ZoneDane,
 }
 
-/// Whether a zone is signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SigningMode {
-    /// With one key that is KSK and ZSK in one.
-    Csk,
-    /// Not at all.
-    None,
-}
-
 /// `[signing]`, of the server or of one zone. Times in seconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SigningConfig {
@@ -139,6 +145,8 @@ pub struct SigningConfig {
     pub jitter: u64,
     /// TTL of DNSKEY, CDS and CDNSKEY.
     pub dnskey_ttl: u32,
+    /// What absence is proven by.
+    pub denial: Denial,
 }
 
 impl Default for SigningConfig {
@@ -151,6 +159,7 @@ impl Default for SigningConfig {
             refresh: 6 * 86_400,
             jitter: 86_400,
             dnskey_ttl: 3600,
+            denial: Denial::Nsec,
         }
     }
 }

@@ -14,7 +14,7 @@ use super::config::{DaneConfig, ZoneDane};
 use super::explain::{Explanation, Record, Source, SourceStatus, Status};
 use super::keyset::{self, Changes, Keyset, Known, Sightings};
 use super::prerequisites::{Assessment, Readiness, Served, Verdict};
-use super::publication::{self, Decision, Phase, Publication};
+use super::publication::{self, Decision, Phase, Publication, Reason};
 use super::state::State;
 use super::tlsa::{Parameters, Service, Tlsa};
 
@@ -207,6 +207,11 @@ fn plan_owner(
         state.publications.insert(owner.clone(), before);
         return Planned { owner, zone: Some(apex), rrset: None, explanation: site.explanation };
     }
+    if input.served.is_presigned(&apex) {
+        site.leave_to_the_signer(&records);
+        state.publications.insert(owner.clone(), before);
+        return Planned { owner, zone: Some(apex), rrset: None, explanation: site.explanation };
+    }
     let readiness = Readiness::of(&site.explanation.assessments);
     let step = publication::Input {
         enabled: site.config.enabled,
@@ -374,6 +379,16 @@ impl Site<'_> {
             ));
         }
         true
+    }
+
+    /// In a zone that is signed elsewhere nothing can be added here: what belongs there is told, for whoever signs it.
+    fn leave_to_the_signer(&mut self, records: &[Made]) {
+        self.explanation.status = Status::Withheld(Reason::Presigned);
+        self.explanation.records = records.iter().map(|made| self.record(made)).collect();
+        for made in records {
+            let (owner, ttl, tlsa) = (&self.task.owner, self.ttl(), &made.tlsa);
+            self.explanation.todo.push(format!("add this before the zone is signed: {owner} {ttl} IN TLSA {tlsa}"));
+        }
     }
 
     /// Turns the decision into the RRset and the rest of the explanation.

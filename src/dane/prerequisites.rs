@@ -17,6 +17,11 @@ pub trait Served {
     fn rrset(&self, owner: &Name, rtype: Rtype) -> Option<&RRset>;
     /// Whether the zone goes out signed.
     fn signed(&self, apex: &Name) -> SignedState;
+    /// Whether the zone was signed elsewhere, so that nothing can be put into it.
+    fn is_presigned(&self, apex: &Name) -> bool {
+        let _ = apex;
+        false
+    }
     /// The owners at or below `name` that have records, in canonical order.
     fn owners_below(&self, name: &Name) -> Vec<Name>;
     /// The owners of an MX RRset in all served zones, in canonical order.

@@ -159,6 +159,8 @@ pub enum Reason {
     WithdrawnByOperator,
     /// Withheld: no certificate of the host was ever seen, or no record can be made from it.
     NoCertificate,
+    /// Withheld: the zone is signed elsewhere, and nothing can be put into it here.
+    Presigned,
 }
 
 /// What comes out of a step.

@@ -10,6 +10,9 @@ mod run;
 mod served;
 mod zone;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,6 +82,9 @@ impl Keeper {
             Some((_, json)) => read_state(&json)?,
             None => DaneState::default(),
         };
+        for warning in config.warnings() {
+            warn!("{warning}");
+        }
         Ok(Keeper {
             dane_config: config.dane_rules(),
             config,
@@ -107,13 +113,12 @@ impl Keeper {
 
     /// Takes another configuration from the next cycle on.
     pub fn configure(&mut self, config: Config) {
+        for warning in config.warnings() {
+            warn!("{warning}");
+        }
         self.config_problem = None;
         self.dane_config = config.dane_rules();
         self.config = config;
-        // What a zone is made from may be another now; one that comes out the same keeps its serial.
-        for zone in self.zones.values_mut() {
-            zone.changed = true;
-        }
     }
 
     /// The file can't be used: the configuration before stays in force, and the problem is told as long as it lasts.
@@ -135,6 +140,48 @@ impl Keeper {
             self.event(now, word, &owner.to_string(), &format!("{word} by the operator"));
         }
         Ok(owners)
+    }
+
+    /// The operator's word that a certificate will never be presented again, though no replacement was seen. `certificate` is the
+    /// beginning of its fingerprint.
+    pub fn forget_certificate(&mut self, host: &Name, certificate: &str, now: Timestamp) -> Result<(), String> {
+        let mut dane = self.dane.clone();
+        let known =
+            dane.keysets.get_mut(host).ok_or_else(|| format!("no certificate of {} is known", host.to_host()))?;
+        let fingerprints = known.known.iter().map(|known| known.chain.leaf().fingerprint());
+        let matching: Vec<String> = fingerprints.filter(|fingerprint| fingerprint.starts_with(certificate)).collect();
+        let [fingerprint] = &matching[..] else {
+            return Err(format!(
+                "{certificate}: {} certificates of {} begin so; `danelaw explain {}` shows them",
+                matching.len(),
+                host.to_host(),
+                host.to_host()
+            ));
+        };
+        if known.known.iter().any(|known| known.present && known.chain.leaf().fingerprint() == *fingerprint) {
+            return Err(format!("{fingerprint} is in its file still: take the file away first"));
+        }
+        known.forget(fingerprint);
+        self.save_dane(&dane).map_err(|error| error.to_string())?;
+        self.dane = dane;
+        self.event(now, "certificate-forgotten", &host.to_string(), &format!("{fingerprint}: by the operator"));
+        Ok(())
+    }
+
+    /// The operator's word that a DNSSEC key is lost for good. `key` is its algorithm and tag, `013+55648`.
+    pub fn forget_key(&mut self, zone: &Name, key: &str, now: Timestamp) -> Result<(), String> {
+        let known = self.store.known_keys(zone).map_err(|error| error.to_string())?;
+        let names = |known: &crate::store::KnownKey| format!("{:03}+{:05}", known.algorithm, known.tag);
+        let Some(known) = known.iter().find(|known| names(known) == key) else {
+            let all: Vec<String> = known.iter().map(names).collect();
+            return Err(format!("{} has no key {key}; known are: {}", zone.to_host(), all.join(", ")));
+        };
+        if self.config.keys.join(&known.file).exists() {
+            return Err(format!("{} is in the key folder: it is not lost", known.file));
+        }
+        self.store.forget_key(zone, &known.file).map_err(|error| error.to_string())?;
+        self.event(now, "key-forgotten", &zone.to_string(), &format!("{key}: by the operator"));
+        Ok(())
     }
 
     /// Looks, decides, writes down, publishes. `finished`: which files are known to be wholly written.
@@ -335,6 +382,9 @@ impl Keeper {
             }
         };
         self.problems.extend(found.problems.iter().map(ToString::to_string));
+        if found.files.is_empty() && self.hold_remembered() {
+            return;
+        }
         let mut there: BTreeSet<Name> = found.problems.into_iter().filter_map(|problem| problem.origin).collect();
         for file in found.files {
             let origin = file.origin.clone();
@@ -358,6 +408,37 @@ impl Keeper {
         self.remove_vanished(now);
     }
 
+    /// No zone file at all, where there were some: a volume that is not mounted, more likely than a farewell. What was served last stays,
+    /// from before the start too. False where nothing was ever served.
+    fn hold_remembered(&mut self) -> bool {
+        let remembered = match self.store.load_all(zone::LAST_GOOD) {
+            Ok(remembered) => remembered,
+            Err(error) => {
+                self.problems.insert(format!("store: {error}"));
+                return !self.zones.is_empty();
+            }
+        };
+        if remembered.is_empty() && self.zones.is_empty() {
+            return false;
+        }
+        self.problems.insert(format!(
+            "{}: no zone file at all, where there were some; their last good versions stay in service. Put the files back (is the \
+             volume mounted?), or give danelaw an empty state folder if they are to go",
+            self.config.zones.display()
+        ));
+        for state in remembered {
+            let Ok(origin) = Name::parse(&state.key, None) else { continue };
+            if !self.zones.contains_key(&origin) {
+                let path = self.config.zones.join(format!("{}.zone", origin.to_host()));
+                let mut zone = Zone::new(zones::ZoneFile { origin: origin.clone(), path, named: false });
+                zone.recall(self.config.zone(&origin).signing.mode, &self.store);
+                self.zones.insert(origin, zone);
+                self.dirty = true;
+            }
+        }
+        true
+    }
+
     fn remove_vanished(&mut self, now: Timestamp) {
         let is_gone = |zone: &Zone| zone.missing_since.is_some_and(|since| now.saturating_sub(since) >= VANISHED);
         let gone: Vec<Name> =
@@ -365,6 +446,9 @@ impl Keeper {
         for origin in gone {
             self.zones.remove(&origin);
             self.dirty = true;
+            if let Err(error) = self.store.remove(zone::LAST_GOOD, &origin.to_string()) {
+                error!("{origin}: its last good version stays in the store: {error}");
+            }
             warn!("{origin} is no longer served: its file has been gone for {VANISHED} s");
             self.event(now, "zone-removed", &origin.to_string(), "its file is gone");
         }

@@ -35,14 +35,12 @@ impl Keeper {
             Ok(folder) => folder,
             Err(error) => return self.keep_keys(&format!("{}: {error}", self.config.keys.display())),
         };
-        self.problems
-            .extend(folder.problems.iter().map(|problem| format!("{}: {}", problem.path.display(), problem.message)));
         self.key_problems = std::mem::take(&mut folder.problems);
         for origin in origins {
             let config = self.config.zone(&origin);
             let at_hand = folder.keys.remove(&origin).unwrap_or_default();
             let keys = match config.signing.mode {
-                SigningMode::None => Keys::Unsigned,
+                SigningMode::None | SigningMode::Presigned => Keys::Unsigned,
                 SigningMode::Csk => match self.keys_for(&origin, &config.signing, at_hand, now) {
                     Ok(keys) => Keys::Held(keys),
                     Err(why) => {
@@ -54,6 +52,13 @@ impl Keeper {
             let Some(zone) = self.zones.get_mut(&origin) else { continue };
             zone.changed |= !zone.keys.is_same(&keys);
             zone.keys = keys;
+        }
+        for problem in &self.key_problems {
+            let text = format!("{}: {}", problem.path.display(), problem.message);
+            // Where it keeps a zone from being signed, the zone's problem has said it.
+            if !self.problems.iter().any(|said| said.contains(&text)) {
+                self.problems.insert(text);
+            }
         }
     }
 
@@ -128,13 +133,15 @@ impl Keeper {
             let config = self.config.zone(origin);
             let synthesised = tlsa.get(origin).cloned().unwrap_or_default();
             let due = zone.published.as_ref().is_some_and(|published| published.is_due(now));
-            if !(zone.changed || due || zone.failure.is_some() || synthesised != zone.synthesised) {
+            let otherwise = zone.signing.as_ref().is_some_and(|before| *before != config.signing);
+            if !(zone.changed || otherwise || due || zone.failure.is_some() || synthesised != zone.synthesised) {
                 continue;
             }
             match publish(zone, &config, &synthesised, &mut self.store, self.ephemeral, now) {
                 Ok(said) => {
                     self.dirty = true;
                     zone.changed = false;
+                    zone.signing = Some(config.signing);
                     zone.failure = None;
                     zone.synthesised = synthesised;
                     events.extend(said.map(|text| (origin.to_string(), text)));
@@ -165,14 +172,20 @@ impl Keeper {
         self.zones.values().filter_map(|zone| zone.published.as_ref()?.refresh_at).chain(retry).min()
     }
 
-    /// Signatures that are about to expire unrefreshed mean that signing has been failing for days.
+    /// Signatures that are about to expire unrefreshed mean that signing has been failing for days, here or elsewhere.
     fn say_expiry(&mut self, now: Timestamp) {
         for (origin, zone) in &self.zones {
-            let expires = zone.published.as_ref().and_then(|published| published.expires_at);
-            if let Some(expires) = expires.filter(|expires| expires.saturating_sub(now) < 2 * 86_400) {
-                let hours = expires.saturating_sub(now) / 3600;
-                self.problems
-                    .insert(format!("{origin}: the first signature expires in {hours} h; the zone goes bogus then"));
+            let Some(expires) = zone.published.as_ref().and_then(|published| published.expires_at) else { continue };
+            let elsewhere = zone.keys.held().is_empty();
+            let notice = if elsewhere { 3 } else { 2 } * 86_400;
+            let todo = if elsewhere { "; it is signed elsewhere: sign it again there" } else { "" };
+            if expires <= now {
+                self.problems.insert(format!("{origin}: a signature has expired and the zone is bogus{todo}"));
+            } else if expires - now < notice {
+                let hours = (expires - now) / 3600;
+                self.problems.insert(format!(
+                    "{origin}: the first signature expires in {hours} h; the zone goes bogus then{todo}"
+                ));
             }
         }
     }
@@ -206,11 +219,8 @@ fn publish(
         // The reason is among the problems already; the last good version stays.
         Keys::Refused(_) | Keys::Unseen => return Err(None),
     };
-    if zone.kept.is_none() {
-        let image = store.load_image(&zone.origin).and_then(|image| Signatures::from_image(&image));
-        zone.kept = Some(image.unwrap_or_default());
-    }
-    let kept = zone.kept.as_ref().ok_or(None)?;
+    let kept = zone.kept.take().unwrap_or_else(|| super::zone::kept(&zone.origin, store));
+    let kept = &*zone.kept.insert(kept);
     let signers: Vec<&dyn Signer> = keys.iter().map(|key| key as &dyn Signer).collect();
     let merged;
     let draft = if signers.is_empty() {
@@ -221,8 +231,15 @@ fn publish(
     };
     let draft = draft.map_err(|error| text(&error))?;
     let numbered = number(draft, &zone.origin, store, zone.is_known, now).map_err(Some)?;
-    let (published, last, said) = numbered;
-    let kept = Signatures::of(&published, &signers);
+    let (mut published, last, said) = numbered;
+    if signers.is_empty() {
+        // What a file has of signatures expires, and is not renewed here.
+        published.expires_at = published.window(now).map(|(_, expires)| expires);
+    }
+    let kept = match config.signing.mode {
+        SigningMode::Presigned => kept.clone(),
+        SigningMode::Csk | SigningMode::None => Signatures::of(&published, &signers),
+    };
     // Laid out before anything is written down: what can't be served costs no serial.
     let snapshot = ZoneSnapshot::build(&published).map_err(|error| text(&error));
     if let Some(last) = last.filter(|_| snapshot.is_ok()) {
@@ -240,7 +257,13 @@ fn publish(
 }
 
 fn policy(signing: &SigningConfig) -> Policy {
-    Policy { validity: signing.validity, refresh: signing.refresh, jitter: signing.jitter, ..Policy::default() }
+    Policy {
+        validity: signing.validity,
+        refresh: signing.refresh,
+        jitter: signing.jitter,
+        denial: signing.denial.clone(),
+        ..Policy::default()
+    }
 }
 
 /// The file's records, the synthesised ones, the keys' own.
@@ -298,11 +321,17 @@ fn number(
     let file_serial = draft.file_serial();
     let unchanged = last.as_ref().filter(|last| {
         let ahead = serial::compare(file_serial, last.serial) == Some(Ordering::Greater);
-        last.digest == digest && !ahead && draft.soa_is_kept(last.serial)
+        let kept = if draft.is_sealed() { last.serial == file_serial } else { draft.soa_is_kept(last.serial) };
+        last.digest == digest && !ahead && kept
     });
     if let Some(last) = unchanged {
         let serial = last.serial;
         return Ok((draft.finish(serial).map_err(|error| text(&error))?, None, None));
+    }
+    if draft.is_sealed() {
+        let published = draft.finish(file_serial).map_err(|error| text(&error))?;
+        let state = served_last(key, file_serial, digest)?;
+        return Ok((published, Some(state), Some(format!("is served with serial {file_serial}, its file's"))));
     }
     let at_least = match &last {
         None if is_known && serial::compare(now as u32, file_serial) == Some(Ordering::Greater) => {
@@ -313,7 +342,11 @@ fn number(
     };
     let serial = store.lease(origin, at_least).map_err(|error| text(&error))?;
     let published = draft.finish(serial).map_err(|error| text(&error))?;
-    let json = serde_json::to_string(&ServedLast { serial, digest }).map_err(|error| text(&error))?;
-    let state = State { kind: SERVED.to_owned(), key, version: 1, json };
+    let state = served_last(key, serial, digest)?;
     Ok((published, Some(state), Some(format!("is served with serial {serial}"))))
+}
+
+fn served_last(key: String, serial: u32, digest: String) -> Result<State, String> {
+    let json = serde_json::to_string(&ServedLast { serial, digest }).map_err(|error| error.to_string())?;
+    Ok(State { kind: SERVED.to_owned(), key, version: 1, json })
 }

@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use super::zone::{Stamp, stamp};
 use super::{Cycle, Finished, Keeper};
 use crate::config::{Config, TlsCertificate};
 use crate::dns::Timestamp;
@@ -43,7 +43,7 @@ pub struct Surroundings {
 /// Runs cycles until told to stop. `first` is the cycle that was run before serving began.
 pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> Keeper {
     watch(&around, &keeper, &first);
-    let mut config_seen = stamp(keeper.config.file.as_ref());
+    let mut config_seen = config_stamp(&keeper);
     // What changed after it was read and before it was watched gave no notice: look once more.
     let mut due = tokio::task::block_in_place(|| {
         if !(around.configure)().is_ok_and(|config| config == keeper.config) {
@@ -61,7 +61,7 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
             () = tokio::time::sleep_until(due) => {}
             Some(changed) = around.changed.recv() => {
                 finished = Finished::Only(changed.paths.iter().filter_map(|path| Finished::key(path)).collect());
-                reload = stamp(keeper.config.file.as_ref()) != config_seen;
+                reload = config_stamp(&keeper) != config_seen;
             }
             Some(call) = around.calls.recv() => {
                 reload = call.request == Request::Reload;
@@ -82,16 +82,19 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
         tokio::task::block_in_place(|| {
             let mut said = Ok(());
             if reload {
-                config_seen = stamp(keeper.config.file.as_ref());
+                config_seen = config_stamp(&keeper);
                 said = reconfigure(&mut keeper, &around);
             }
             let Some((request, reply)) = request else {
                 due = look(&mut keeper, &around, &finished);
                 return;
             };
-            if let Request::Withdraw { host } | Request::Restore { host } = &request {
-                let withdraw = matches!(request, Request::Withdraw { .. });
-                said = keeper.command(host, withdraw, now()).map(drop);
+            match &request {
+                Request::Withdraw { host } => said = keeper.command(host, true, now()).map(drop),
+                Request::Restore { host } => said = keeper.command(host, false, now()).map(drop),
+                Request::Forget { host, certificate } => said = keeper.forget_certificate(host, certificate, now()),
+                Request::ForgetKey { zone, key } => said = keeper.forget_key(zone, key, now()),
+                Request::Status | Request::Explain { .. } | Request::Dump { .. } | Request::Reload => {}
             }
             if request.is_change() {
                 due = look(&mut keeper, &around, &finished);
@@ -119,16 +122,18 @@ fn report(keeper: &Keeper, request: &Request, around: &Surroundings) -> Reply {
     let json = |value: serde_json::Result<serde_json::Value>| value.map_err(|error| error.to_string());
     match request {
         Request::Status | Request::Reload => json(serde_json::to_value(keeper.status(&around.listening, now()))),
-        Request::Explain { host } | Request::Withdraw { host } | Request::Restore { host } => {
-            match keeper.explain(host) {
-                found if found.is_empty() => Err(format!(
-                    "no mail domain in the zones served here has {} as its MX host, and no [[service]] names it; \
+        Request::ForgetKey { .. } => json(serde_json::to_value(keeper.status(&around.listening, now()))),
+        Request::Explain { host }
+        | Request::Withdraw { host }
+        | Request::Restore { host }
+        | Request::Forget { host, .. } => match keeper.explain(host) {
+            found if found.is_empty() => Err(format!(
+                "no mail domain in the zones served here has {} as its MX host, and no [[service]] names it; \
                      `danelaw status` lists what is known",
-                    host.to_host()
-                )),
-                found => json(serde_json::to_value(found)),
-            }
-        }
+                host.to_host()
+            )),
+            found => json(serde_json::to_value(found)),
+        },
         Request::Dump { zone } => keeper.dump(zone).map(Into::into),
     }
 }
@@ -175,9 +180,8 @@ fn watch(around: &Surroundings, keeper: &Keeper, cycle: &Cycle) {
     watcher.watch(folders);
 }
 
-fn stamp(file: Option<&PathBuf>) -> Option<(SystemTime, u64)> {
-    let metadata = std::fs::metadata(file?).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+fn config_stamp(keeper: &Keeper) -> Option<Stamp> {
+    stamp(keeper.config.file.as_ref()?)
 }
 
 /// The wall clock.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use crate::config::SigningMode;
+use crate::config::{SigningConfig, SigningMode};
 use crate::dns::dnssec::Signer;
 use crate::dns::{Name, RRset, Timestamp};
 use crate::keys::ZoneKey;
@@ -30,6 +30,8 @@ pub struct Zone {
     pub contents: Option<Contents>,
     /// What is wrong with the file as it is now.
     pub diagnostics: Vec<Diagnostic>,
+    /// Why the file can't be read at all.
+    pub unreadable: Option<String>,
     /// Its keys.
     pub keys: Keys,
     /// Whether its key is older than what the store knows of it: it was served before.
@@ -46,6 +48,8 @@ pub struct Zone {
     pub snapshot: Option<Arc<ZoneSnapshot>>,
     /// Whether what is published was made from something else than what is at hand now.
     pub changed: bool,
+    /// How what is published was signed.
+    pub signing: Option<SigningConfig>,
     inputs: Vec<Input>,
     /// Files that changed without word that the write is finished, and since when they look so.
     unsettled: Option<(Vec<Input>, Timestamp)>,
@@ -122,18 +126,23 @@ impl Keys {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Input {
     path: PathBuf,
-    /// Device, inode, length, and when any of it was changed last, its mode included.
-    stamp: Option<[u64; 5]>,
+    stamp: Option<Stamp>,
+}
+
+/// Device, inode, length, and when any of it was changed last, its mode included.
+pub type Stamp = [u64; 5];
+
+/// A file's stamp: another one tells that it is to be read again. None where there is no file.
+pub fn stamp(path: &Path) -> Option<Stamp> {
+    use std::os::unix::fs::MetadataExt;
+    let found = std::fs::metadata(path).ok()?;
+    let changed = [found.ctime().cast_unsigned(), found.ctime_nsec().cast_unsigned()];
+    Some([found.dev(), found.ino(), found.len(), changed[0], changed[1]])
 }
 
 impl Input {
     fn look(path: &Path) -> Input {
-        use std::os::unix::fs::MetadataExt;
-        let stamp = std::fs::metadata(path).ok().map(|found| {
-            let changed = [found.ctime().cast_unsigned(), found.ctime_nsec().cast_unsigned()];
-            [found.dev(), found.ino(), found.len(), changed[0], changed[1]]
-        });
-        Input { path: path.to_owned(), stamp }
+        Input { path: path.to_owned(), stamp: stamp(path) }
     }
 }
 
@@ -146,6 +155,7 @@ impl Zone {
             missing_since: None,
             contents: None,
             diagnostics: Vec::new(),
+            unreadable: None,
             keys: Keys::Unseen,
             is_known: false,
             failure: None,
@@ -154,6 +164,7 @@ impl Zone {
             kept: None,
             snapshot: None,
             changed: false,
+            signing: None,
             inputs: Vec::new(),
             unsettled: None,
             mode: None,
@@ -189,12 +200,13 @@ impl Zone {
         self.inputs = vec![Input::look(&self.file.path)];
         self.mode = Some(mode);
         self.changed = true;
+        (self.diagnostics, self.unreadable) = (Vec::new(), None);
         let contents = match (self.file.read(), self.file.includes()) {
-            (Ok(text), Ok(mut includes)) => self.parse(&text, &mut includes, mode),
+            (Ok(text), Ok(mut includes)) => self.parse(&text, &mut includes, (mode, now), store),
             (Err(problem), _) | (_, Err(problem)) => {
                 // What the system refuses now it may give without the file having changed.
                 self.inputs.clear();
-                self.diagnostics = vec![unreadable(&self.file.path, problem.why)];
+                self.unreadable = Some(problem.to_string());
                 None
             }
         };
@@ -211,19 +223,49 @@ impl Zone {
         }
     }
 
-    fn parse(&mut self, text: &[u8], includes: &mut ZoneIncludes, mode: SigningMode) -> Option<Contents> {
+    fn parse(
+        &mut self,
+        text: &[u8],
+        includes: &mut ZoneIncludes,
+        (mode, now): (SigningMode, Timestamp),
+        store: &Store,
+    ) -> Option<Contents> {
         let name = self.file.path.display().to_string();
         let parsed = zone::parse(&self.origin, &name, text, &mut Beneath(includes));
         self.inputs.extend(includes.included().iter().map(|path| Input::look(path)));
-        let warnings = zone::lint(&parsed, mode == SigningMode::Csk);
-        self.diagnostics = parsed.diagnostics;
-        self.diagnostics.extend(warnings);
-        parsed.contents
+        self.diagnostics = zone::lint(&parsed, mode);
+        let checked = (mode == SigningMode::Presigned).then(|| {
+            let verified = self.kept.take().unwrap_or_else(|| kept(&self.origin, store));
+            let checked = zone::presigned::check(&parsed, &verified, Some(now));
+            let good = parsed.contents.is_some() && checked.holds();
+            self.kept = Some(if good { checked.verified } else { verified });
+            self.diagnostics.extend(checked.diagnostics);
+            good
+        });
+        self.diagnostics.splice(0..0, parsed.diagnostics);
+        parsed.contents.filter(|_| checked != Some(false))
+    }
+
+    /// Whether what is served of it was signed elsewhere, and checked.
+    pub fn is_presigned(&self) -> bool {
+        self.mode == Some(SigningMode::Presigned)
+    }
+
+    /// Takes the last good contents from before the start, where there is no file to read.
+    pub fn recall(&mut self, mode: SigningMode, store: &Store) {
+        self.mode = Some(mode);
+        self.contents = self.last_good(store);
+        self.changed = true;
     }
 
     fn last_good(&self, store: &Store) -> Option<Contents> {
         let (_, text) = store.load(LAST_GOOD, &self.origin.to_string()).ok()??;
-        let parsed = zone::parse(&self.origin, "last good version", text.as_bytes(), &mut NoIncludes);
+        let mut parsed = zone::parse(&self.origin, "last good version", text.as_bytes(), &mut NoIncludes);
+        if self.is_presigned() {
+            // It may be of a time when the zone was signed here. Expired is better than nothing: not everybody validates.
+            let checked = zone::presigned::check(&parsed, &kept(&self.origin, store), None);
+            parsed.contents = parsed.contents.filter(|_| checked.holds());
+        }
         if parsed.contents.is_some() {
             warn!("{}: serving the last good version, from before the start", self.origin);
         }
@@ -243,8 +285,8 @@ impl Zone {
 
     /// The errors in the file, as one text.
     pub fn problem(&self) -> Option<String> {
-        let errors: Vec<String> =
-            self.diagnostics.iter().filter(|one| one.severity == Severity::Error).map(ToString::to_string).collect();
+        let errors = self.diagnostics.iter().filter(|one| one.severity == Severity::Error).map(ToString::to_string);
+        let errors: Vec<String> = self.unreadable.clone().into_iter().chain(errors).collect();
         let meanwhile = match self.contents {
             Some(_) => "the last good version stays in service",
             None => "there is no good version; its names are answered SERVFAIL",
@@ -261,7 +303,7 @@ impl Zone {
             _ => None,
         };
         let gone = self.missing_since.map(|_| "its file is gone".to_owned());
-        file.or(keys).or_else(|| self.failure.clone()).or(gone)
+        self.unreadable.clone().or(file).or(keys).or_else(|| self.failure.clone()).or(gone)
     }
 
     /// How many warnings the file has.
@@ -275,17 +317,9 @@ impl Zone {
     }
 }
 
-fn unreadable(path: &Path, why: String) -> Diagnostic {
-    Diagnostic {
-        severity: Severity::Error,
-        file: path.display().to_string().into(),
-        line: 1,
-        column: 1,
-        source: String::new(),
-        width: 1,
-        message: why,
-        help: None,
-    }
+/// The signatures that were published last, in this process or before: good ones, made or checked here.
+pub fn kept(origin: &Name, store: &Store) -> Signatures {
+    store.load_image(origin).and_then(|image| Signatures::from_image(&image)).unwrap_or_default()
 }
 
 /// The observer's reader of included files, as the parser wants it.

@@ -4,10 +4,12 @@
 
 mod check;
 pub mod contents;
+pub mod denial;
 pub mod diagnostic;
 mod entry;
 pub mod file;
 pub mod lint;
+pub mod presigned;
 pub mod print;
 pub mod scan;
 pub mod serial;
@@ -16,8 +18,9 @@ pub mod snapshot;
 pub mod source;
 
 pub use contents::Contents;
+pub use denial::Denial;
 pub use diagnostic::{Diagnostic, Severity};
 pub use file::{Includes, NoIncludes, Parsed, parse};
 pub use lint::lint;
-pub use sign::{Draft, Published};
+pub use sign::{Draft, Published, SigningMode};
 pub use snapshot::{Snapshot, ZoneSnapshot};
