@@ -7,6 +7,7 @@ pub mod contents;
 pub mod diagnostic;
 mod entry;
 pub mod file;
+mod generate;
 pub mod lint;
 pub mod print;
 pub mod scan;

@@ -8,6 +8,7 @@ mod answers;
 mod generate;
 mod mutate;
 mod parse;
+mod series;
 mod signatures;
 mod tools;
 
