@@ -82,5 +82,6 @@ fn check(file: &ZoneFile, config: &Config) -> Result<Vec<Diagnostic>, CliError> 
     let mut includes = file.includes().map_err(failed)?;
     let name = file.path.display().to_string();
     let parsed = zone::parse(&file.origin, &name, &text, &mut Beneath(&mut includes));
-    Ok(zone::lint(&parsed, config.zone(&file.origin).signing.mode == SigningMode::Csk))
+    let warnings = zone::lint(&parsed, config.zone(&file.origin).signing.mode == SigningMode::Csk);
+    Ok(parsed.diagnostics.into_iter().chain(warnings).collect())
 }

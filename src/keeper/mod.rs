@@ -10,7 +10,7 @@ mod served;
 mod zone;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::dane::explain::{Explanation, Status};
+use crate::dane::keyset::Keyset;
 use crate::dane::state::State as DaneState;
 use crate::dane::{self, DaneConfig};
 use crate::dns::{Name, RRset, Timestamp};
@@ -39,6 +40,8 @@ pub const RESCAN: u64 = 60;
 /// What a daemon serves and all that it knows of it.
 pub struct Keeper {
     config: Config,
+    /// Why the file's configuration is not the one in force.
+    config_problem: Option<String>,
     dane_config: DaneConfig,
     store: Store,
     ephemeral: bool,
@@ -71,6 +74,7 @@ impl Keeper {
         Ok(Keeper {
             dane_config: config.dane_rules(),
             config,
+            config_problem: None,
             store,
             ephemeral,
             started: now,
@@ -91,8 +95,14 @@ impl Keeper {
 
     /// Takes another configuration from the next cycle on.
     pub fn configure(&mut self, config: Config) {
+        self.config_problem = None;
         self.dane_config = config.dane_rules();
         self.config = config;
+    }
+
+    /// The file can't be used: the configuration before stays in force, and the problem is told as long as it lasts.
+    pub fn keep_configuration(&mut self, problem: String) {
+        self.config_problem = Some(problem);
     }
 
     /// The operator's `withdraw` or `restore` of a host; gives the TLSA owners that it is about.
@@ -114,6 +124,7 @@ impl Keeper {
     /// Looks, decides, writes down, publishes.
     pub fn cycle(&mut self, now: Timestamp) -> Cycle {
         let before = std::mem::take(&mut self.problems);
+        self.problems.extend(self.config_problem.clone());
         self.look_at_zones(now);
         self.look_at_keys(now);
         self.look_at_certificates();
@@ -126,17 +137,20 @@ impl Keeper {
 
     fn look_at_certificates(&mut self) {
         self.scans = self.config.certificates.iter().map(certificates::scan).collect();
-        let problems = self.scans.iter().flat_map(|scan| &scan.problems);
-        self.problems.extend(problems.filter(|problem| problem.severity > certificates::Severity::Note).map(
-            |problem| {
-                let help = if problem.help.is_empty() { String::new() } else { format!(" ({})", problem.help) };
-                format!(
-                    "{}: {}{help}; the last good certificate stays in force",
-                    problem.path.display(),
-                    problem.message
-                )
-            },
-        ));
+        for problem in self.scans.iter().flat_map(|scan| &scan.problems) {
+            let path = problem.path.display().to_string();
+            let in_force =
+                self.dane.keysets.values().flat_map(Keyset::current).any(|known| is_at(&path, &known.source));
+            let is_note = problem.severity == certificates::Severity::Note;
+            let found = self.scans.iter().flat_map(|scan| &scan.certificates).any(|found| found.path == problem.path);
+            // A stray file in a plain folder is nobody's business, one that a certificate in force came from is.
+            if is_note && (found || !in_force) {
+                continue;
+            }
+            let help = if problem.help.is_empty() || is_note { String::new() } else { format!(" ({})", problem.help) };
+            let meanwhile = if in_force { "; the last good certificate stays in force" } else { "" };
+            self.problems.insert(format!("{path}: {}{help}{meanwhile}", problem.message));
+        }
     }
 
     /// What the DANE room wants in each zone. When its state can't be stored, nothing new is published: what was served stays.
@@ -254,6 +268,11 @@ type Synthesised = BTreeMap<Name, Vec<(Name, RRset)>>;
 
 /// Kind and key of the DANE room's state in the store.
 const DANE: (&str, &str) = ("dane", "all");
+
+/// Whether a file is this one or lies in this folder.
+fn is_at(path: &str, file: &str) -> bool {
+    Path::new(file).starts_with(path)
+}
 
 fn read_state(json: &str) -> Result<DaneState, StoreError> {
     serde_json::from_str(json).map_err(|error| StoreError::State { kind: DANE.0.to_owned(), why: error.to_string() })

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, info};
+use tokio::time::Instant;
+use tracing::{info, warn};
 
 use super::{Cycle, Keeper};
 use crate::config::Config;
@@ -40,19 +41,26 @@ pub struct Surroundings {
 
 /// Runs cycles until told to stop. `first` is the cycle that was run before serving began.
 pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> Keeper {
-    let mut cycle = first;
+    watch(&around, &keeper, &first);
     let mut config_seen = stamp(keeper.config.file.as_ref());
-    watch(&around, &keeper, &cycle);
+    // What changed after it was read and before it was watched gave no notice: look once more.
+    let mut due = tokio::task::block_in_place(|| {
+        if !(around.configure)().is_ok_and(|config| config == keeper.config) {
+            // What is wrong with it is among the problems.
+            let _ = reconfigure(&mut keeper, &around);
+        }
+        look(&mut keeper, &around)
+    });
     loop {
-        let wait = Duration::from_secs(cycle.next.saturating_sub(now()).max(1));
-        let mut reply: Option<(Request, oneshot::Sender<Reply>)> = None;
+        let mut request: Option<(Request, oneshot::Sender<Reply>)> = None;
         let mut reload = false;
         tokio::select! {
-            () = tokio::time::sleep(wait) => {}
+            // A moment, not a wait: those who ask often don't put it off.
+            () = tokio::time::sleep_until(due) => {}
             Some(_) = around.changed.recv() => reload = stamp(keeper.config.file.as_ref()) != config_seen,
             Some(call) = around.calls.recv() => {
                 reload = call.request == Request::Reload;
-                reply = Some((call.request, call.reply));
+                request = Some((call.request, call.reply));
             }
             message = around.messages.recv() => match message {
                 Some(Message::Reload) => reload = true,
@@ -66,41 +74,47 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
                 config_seen = stamp(keeper.config.file.as_ref());
                 said = reconfigure(&mut keeper, &around);
             }
-            match reply {
-                Some((request, reply)) => {
-                    let answer = said.and_then(|()| perform(&mut keeper, &request, &around, &mut cycle));
-                    // Who asked may have gone.
-                    let _ = reply.send(answer);
-                }
-                None => cycle = keeper.cycle(now()),
+            let Some((request, reply)) = request else {
+                due = look(&mut keeper, &around);
+                return;
+            };
+            if let Request::Withdraw { host } | Request::Restore { host } = &request {
+                let withdraw = matches!(request, Request::Withdraw { .. });
+                said = keeper.command(host, withdraw, now()).map(drop);
             }
-            watch(&around, &keeper, &cycle);
+            if request.is_change() {
+                due = look(&mut keeper, &around);
+            }
+            // Who asked may have gone.
+            let _ = reply.send(said.and_then(|()| report(&keeper, &request, &around)));
         });
     }
 }
 
-fn perform(keeper: &mut Keeper, request: &Request, around: &Surroundings, cycle: &mut Cycle) -> Reply {
+/// Runs a cycle; gives the moment of the next one.
+fn look(keeper: &mut Keeper, around: &Surroundings) -> Instant {
+    let time = now();
+    let cycle = keeper.cycle(time);
+    watch(around, keeper, &cycle);
+    Instant::now() + Duration::from_secs(cycle.next.saturating_sub(time))
+}
+
+/// What is said to a request once everything is done.
+fn report(keeper: &Keeper, request: &Request, around: &Surroundings) -> Reply {
     let json = |value: serde_json::Result<serde_json::Value>| value.map_err(|error| error.to_string());
     match request {
-        Request::Status => json(serde_json::to_value(keeper.status(&around.listening, now()))),
-        Request::Explain { host } => match keeper.explain(host) {
-            found if found.is_empty() => Err(format!(
-                "no mail domain in the zones served here has {} as its MX host, and no [[service]] names it; \
-                 `danelaw status` lists what is known",
-                host.to_host()
-            )),
-            found => json(serde_json::to_value(found)),
-        },
+        Request::Status | Request::Reload => json(serde_json::to_value(keeper.status(&around.listening, now()))),
+        Request::Explain { host } | Request::Withdraw { host } | Request::Restore { host } => {
+            match keeper.explain(host) {
+                found if found.is_empty() => Err(format!(
+                    "no mail domain in the zones served here has {} as its MX host, and no [[service]] names it; \
+                     `danelaw status` lists what is known",
+                    host.to_host()
+                )),
+                found => json(serde_json::to_value(found)),
+            }
+        }
         Request::Dump { zone } => keeper.dump(zone).map(Into::into),
-        Request::Withdraw { host } | Request::Restore { host } => {
-            keeper.command(host, matches!(request, Request::Withdraw { .. }), now())?;
-            *cycle = keeper.cycle(now());
-            json(serde_json::to_value(keeper.explain(host)))
-        }
-        Request::Reload => {
-            *cycle = keeper.cycle(now());
-            json(serde_json::to_value(keeper.status(&around.listening, now())))
-        }
     }
 }
 
@@ -109,15 +123,16 @@ fn reconfigure(keeper: &mut Keeper, around: &Surroundings) -> Result<(), String>
     match (around.configure)() {
         Ok(config) => {
             if config.listen != keeper.config.listen {
-                info!("`listen` changed: that takes a restart");
+                warn!("`listen` changed: that takes a restart");
             }
             info!("the configuration was read again");
             keeper.configure(config);
             Ok(())
         }
         Err(why) => {
-            error!("{why}\nthe configuration before stays in force");
-            Err(format!("{why}\nthe configuration before stays in force"))
+            let problem = format!("{why}\nthe configuration before stays in force");
+            keeper.keep_configuration(problem.clone());
+            Err(problem)
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tracing::{info, warn};
 
@@ -52,15 +51,17 @@ pub struct Zone {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Input {
     path: PathBuf,
-    stamp: Option<(SystemTime, u64, u64)>,
+    /// Device, inode, length, and when any of it was changed last, its mode included.
+    stamp: Option<[u64; 5]>,
 }
 
 impl Input {
     fn look(path: &Path) -> Input {
         use std::os::unix::fs::MetadataExt;
-        let stamp = std::fs::metadata(path)
-            .ok()
-            .and_then(|metadata| Some((metadata.modified().ok()?, metadata.len(), metadata.ino())));
+        let stamp = std::fs::metadata(path).ok().map(|found| {
+            let changed = [found.ctime().cast_unsigned(), found.ctime_nsec().cast_unsigned()];
+            [found.dev(), found.ino(), found.len(), changed[0], changed[1]]
+        });
         Input { path: path.to_owned(), stamp }
     }
 }
@@ -122,7 +123,9 @@ impl Zone {
         let name = self.file.path.display().to_string();
         let parsed = zone::parse(&self.origin, &name, text, &mut Beneath(includes));
         self.inputs.extend(includes.included().iter().map(|path| Input::look(path)));
-        self.diagnostics = zone::lint(&parsed, mode == SigningMode::Csk);
+        let warnings = zone::lint(&parsed, mode == SigningMode::Csk);
+        self.diagnostics = parsed.diagnostics;
+        self.diagnostics.extend(warnings);
         parsed.contents
     }
 

@@ -86,12 +86,14 @@ pub fn scan(directory: &CertificateFolder) -> Scan {
 /// What the scans of all directories mean for [`crate::dane::plan`].
 pub fn sightings(scans: &[Scan]) -> Sightings {
     let text = |path: &Path| path.display().to_string();
-    let found = scans.iter().flat_map(|scan| &scan.certificates);
+    let found = || scans.iter().flat_map(|scan| &scan.certificates);
+    let is_found = |path: &Path| found().any(|found| found.path == path);
     let problems = scans.iter().flat_map(|scan| &scan.problems);
     Sightings {
-        seen: found.map(|found| Sighting { chain: found.chain.clone(), source: text(&found.path) }).collect(),
+        seen: found().map(|found| Sighting { chain: found.chain.clone(), source: text(&found.path) }).collect(),
+        // A file that never was a certificate is nobody's source, and being waited for changes nothing for it.
         waiting: problems
-            .filter(|problem| problem.severity > Severity::Note)
+            .filter(|problem| problem.severity > Severity::Note || !is_found(&problem.path))
             .map(|problem| text(&problem.path))
             .collect(),
     }
@@ -157,9 +159,9 @@ impl Scanner {
             Error::OnlyAuthorities { .. } if layout == Layout::Plain => (Severity::Note, "nothing to do"),
             Error::NoCertificate { .. } if layout == Layout::Plain && !is_empty => (Severity::Note, "nothing to do"),
             Error::TruncatedPem { .. } | Error::NoCertificate { .. } => {
-                (Severity::Waiting, "the last good certificate stays in force; write the file again if this lasts")
+                (Severity::Waiting, "write the file again if this lasts")
             }
-            _ => (Severity::Error, "the last good certificate stays in force; copy the file again"),
+            _ => (Severity::Error, "copy the file again"),
         };
         self.problem(path, severity, error.to_string(), help);
     }
@@ -177,7 +179,7 @@ impl Scanner {
         };
         if !same {
             let message = format!("its leaf differs from that in {}: a renewal half written", leaf.display());
-            self.problem(path, Severity::Waiting, message, "the last good certificate stays in force until both agree");
+            self.problem(path, Severity::Waiting, message, "it is taken when both agree");
         }
         same
     }
@@ -219,7 +221,7 @@ impl Scanner {
                     "the private key in {} is not this certificate's: a renewal half written",
                     key_path.display()
                 );
-                let help = "the last good certificate stays in force until both belong together";
+                let help = "it is taken when both belong together";
                 self.problem(path, Severity::Waiting, message, help);
                 None
             }

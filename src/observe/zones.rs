@@ -46,7 +46,7 @@ pub struct ZoneProblem {
 pub struct FoundZones {
     /// The zones, in canonical order of their names.
     pub files: Vec<ZoneFile>,
-    /// Files that can't be zones, in order of their paths.
+    /// Files that can't be zones.
     pub problems: Vec<ZoneProblem>,
 }
 
@@ -72,7 +72,11 @@ pub fn find(folder: &Path, named: &[(Name, PathBuf)]) -> Result<FoundZones, Zone
     for entry in entries {
         paths.push(entry.map_err(|error| problem(folder, error.to_string()))?.path());
     }
-    paths.sort();
+    // Of two files of one zone that with the plain name counts: another beside it takes nothing over.
+    paths.sort_by_cached_key(|path| {
+        let name = path.file_name().map(OsStrExt::as_bytes).unwrap_or_default();
+        (name.iter().any(u8::is_ascii_uppercase), path.clone())
+    });
     for path in paths {
         let name = path.file_name().map(OsStrExt::as_bytes).unwrap_or_default();
         // Editors' lock and swap files begin with a dot.
@@ -296,9 +300,10 @@ mod tests {
         let whys: Vec<&str> = found.problems.iter().map(|problem| problem.why.as_str()).collect();
         assert!(whys[0].starts_with("' ' in its name"), "{whys:?}");
         assert!(whys[1].starts_with("empty label"), "{whys:?}");
-        assert!(whys[2].contains("is in") && whys[2].contains("Example.ORG.zone already"), "{whys:?}");
-        assert!(whys[3].starts_with("'ä' in its name"), "{whys:?}");
-        assert_eq!(found.problems[2].origin, Some(name("example.org.")));
+        assert!(whys[2].starts_with("'ä' in its name"), "{whys:?}");
+        assert!(whys[3].contains("is in") && whys[3].contains("/example.org.zone already"), "{whys:?}");
+        assert!(found.problems[3].path.ends_with("Example.ORG.zone"));
+        assert_eq!(found.problems[3].origin, Some(name("example.org.")));
     }
 
     #[test]
