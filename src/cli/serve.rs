@@ -54,8 +54,10 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
     let (control, calls) = control(&config, args.ephemeral, &runtime)?;
 
     let mut keeper = Keeper::new(config.clone(), store, args.ephemeral, keeper::now())?;
-    let first = keeper.cycle(keeper::now());
+    // Zones that are not signed yet are answered SERVFAIL meanwhile, those that are with what they have.
+    keeper.find_zones(keeper::now());
     let handle = listeners.run(runtime.handle(), Arc::new(Published(keeper.published())))?;
+    let first = keeper.cycle(keeper::now());
     say_ready(&handle, begun);
     if let Some(path) = &args.ready_file {
         ready::write(path, handle.local_addrs())?;
@@ -83,7 +85,7 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
     })?;
     drop(control);
     handle.shutdown();
-    keeper.close()?;
+    keeper.close(keeper::now())?;
     info!("stopped");
     Ok(Outcome::Done)
 }

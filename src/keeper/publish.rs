@@ -1,23 +1,35 @@
-//! From a zone's contents, its TLSA records and its keys to what is served; signing fails closed.
+//! From zones' contents, their TLSA records and their keys to what is served; signing fails closed.
+//!
+//! Zones go through in batches: drafts are signed on all cores, serials of the whole batch are stored in one transaction, then
+//! the batch is served. Nothing is served whose serial is not on the disk. Images are written behind that.
 
 use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
+use super::spread::spread;
 use super::zone::Zone;
 use super::{Keeper, Synthesised};
-use crate::act;
-use crate::config::{SigningConfig, SigningMode, ZoneConfig};
-use crate::dns::dnssec::{Algorithm, Signer};
+use crate::config::SigningConfig;
+use crate::dns::dnssec::Signer;
 use crate::dns::{Name, RRset, Timestamp};
-use crate::keys::{self, KeyChoice, KnownKey, ZoneKey};
-use crate::observe;
-use crate::store::{self, State, Store};
+use crate::keys;
+use crate::store::{Images, State, Store, StoreError};
 use crate::zone::sign::{Policy, Signatures};
 use crate::zone::{Contents, Draft, Published, Snapshot, ZoneSnapshot, serial};
 
 /// The kind under which the store keeps what was served last of a zone: its serial and a digest of the rest.
 const SERVED: &str = "zone-served";
+/// A batch ends at so many zones or records.
+const BATCH_ZONES: usize = 512;
+const BATCH_RECORDS: usize = 50_000;
+/// Of more zones than this at a time, the log and the event list tell the number only.
+const MANY: usize = 100;
+/// A zone of more records than this has its image written once in a while, in seconds, and not at every change.
+const LARGE: usize = 20_000;
+const IMAGE_DELAY: u64 = 60;
+/// An image of less octets is compared with the one that is there: most are the same after a restart.
+const SMALL_IMAGE: usize = 1 << 20;
 
 /// What was served last.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -26,203 +38,289 @@ struct ServedLast {
     digest: String,
 }
 
+/// A zone that has to be published.
+struct Due<'a> {
+    zone: &'a mut Zone,
+    signing: &'a SigningConfig,
+    synthesised: Vec<(Name, RRset)>,
+    records: usize,
+}
+
+/// What became of one zone. `Ok`: its new serial, if it has one.
+type Outcome = Result<Option<u32>, String>;
+
 impl Keeper {
-    /// Gives each zone its keys: those at hand, new ones for a zone never seen signed, or a refusal.
-    pub(super) fn look_at_keys(&mut self, now: Timestamp) {
-        let mut folder = match observe::zone_keys::scan(&self.config.keys) {
-            Ok(folder) => folder,
-            Err(error) => {
-                // Not to see the keys is not to have none: what was read before stays.
-                self.problems.insert(format!("{}: {error}", self.config.keys.display()));
-                return;
-            }
-        };
-        self.problems
-            .extend(folder.problems.iter().map(|problem| format!("{}: {}", problem.path.display(), problem.message)));
-        self.key_problems = std::mem::take(&mut folder.problems);
-        let origins: Vec<Name> = self.zones.keys().cloned().collect();
-        for origin in origins {
-            let config = self.config.zone(&origin);
-            let at_hand = folder.keys.remove(&origin).unwrap_or_default();
-            let keys = match config.signing.mode {
-                SigningMode::None => None,
-                SigningMode::Csk => Some(self.keys_for(&origin, &config.signing, at_hand, now)),
-            };
-            if let Some(Err(why)) = &keys {
-                self.problems.insert(format!("{origin}: {why}"));
-            }
-            let Some(zone) = self.zones.get_mut(&origin) else { continue };
-            zone.changed |= tags(&zone.keys) != tags(&keys);
-            zone.keys = keys;
-        }
-    }
-
-    fn keys_for(
-        &mut self,
-        origin: &Name,
-        signing: &SigningConfig,
-        at_hand: Vec<ZoneKey>,
-        now: Timestamp,
-    ) -> Result<Vec<ZoneKey>, String> {
-        if self.ephemeral {
-            let kept = self.zones.get_mut(origin).and_then(|zone| zone.keys.take()).and_then(Result::ok);
-            return kept.map_or_else(|| generate(signing.algorithm).map(|(key, _)| vec![key]), Ok);
-        }
-        // A key that is there and can't be used is not a key that never was.
-        if let Some(problem) = self.key_problems.iter().find(|problem| problem.zone.as_ref() == Some(origin)) {
-            return Err(format!("{}: {}", problem.path.display(), problem.message));
-        }
-        let known = |key: &ZoneKey| KnownKey { algorithm: key.algorithm(), key_tag: key.key_tag() };
-        let remembered = self.store.known_keys(origin).map_err(|error| error.to_string())?;
-        let remembered: Vec<KnownKey> =
-            remembered.iter().map(|key| KnownKey { algorithm: key.algorithm, key_tag: key.tag }).collect();
-        let hand: Vec<KnownKey> = at_hand.iter().map(known).collect();
-        let keys = match keys::choose(&remembered, &hand, signing.algorithm).map_err(|refusal| refusal.to_string())? {
-            KeyChoice::Use(_) => at_hand,
-            KeyChoice::Generate(algorithm) => {
-                let (key, pem) = generate(algorithm)?;
-                let name = keys::file_name(origin, key.algorithm(), key.key_tag());
-                let path = act::keys::write(&self.config.keys, &name, &pem).map_err(|error| {
-                    format!("a new key can't be written to {}: {error}", self.config.keys.display())
-                })?;
-                info!(
-                    "{origin}: a new key, {}; `danelaw ds {}` prints the DS for its parent",
-                    path.display(),
-                    origin.to_host()
-                );
-                self.event(now, "key-generated", &origin.to_string(), &name);
-                vec![key]
-            }
-        };
-        for key in keys.iter().filter(|key| !remembered.contains(&known(key))) {
-            let (algorithm, tag) = (key.algorithm(), key.key_tag());
-            let file = keys::file_name(origin, algorithm, tag);
-            let known = store::KnownKey { zone: origin.clone(), algorithm, tag, file, first_seen: now };
-            self.store.remember_key(&known).map_err(|error| error.to_string())?;
-        }
-        Ok(keys)
-    }
-
     /// Publishes every zone that changed or whose signatures are due; gives the time of the next refresh.
     pub(super) fn publish_zones(&mut self, tlsa: &Synthesised, now: Timestamp) -> Option<Timestamp> {
-        let mut swapped = false;
-        let mut events = Vec::new();
-        for (origin, zone) in &mut self.zones {
-            let config = self.config.zone(origin);
-            let synthesised = tlsa.get(origin).cloned().unwrap_or_default();
-            let due = zone.published.as_ref().and_then(|published| published.refresh_at).is_some_and(|at| at <= now);
-            if !(zone.changed || due || zone.failure.is_some() || synthesised != zone.synthesised) {
-                continue;
-            }
-            match publish(zone, &config, &synthesised, &mut self.store, self.ephemeral, now) {
-                Ok(said) => {
-                    swapped = true;
-                    zone.changed = false;
-                    zone.failure = None;
-                    zone.synthesised = synthesised;
-                    events.extend(said.map(|text| (origin.to_string(), text)));
-                }
-                Err(None) => {}
-                Err(Some(why)) => {
-                    let text = format!("{origin}: not published: {why}; {}", meanwhile(zone));
-                    if zone.failure.as_ref() != Some(&why) {
-                        error!("{text}");
-                    }
-                    self.problems.insert(text);
-                    zone.failure = Some(why);
-                }
+        let Keeper { zones, config, store, ephemeral, published, .. } = self;
+        let mut due = Vec::new();
+        for (origin, zone) in zones.iter_mut() {
+            let synthesised = tlsa.get(origin).map(Vec::as_slice).unwrap_or_default();
+            let refresh =
+                zone.published.as_ref().and_then(|published| published.refresh_at).is_some_and(|at| at <= now);
+            // A zone without contents or without its key has nothing to be published from: that is among the problems already.
+            let can = zone.contents.is_some() && !matches!(zone.keys, Some(Err(_)));
+            if can && (zone.changed || refresh || zone.failure.is_some() || synthesised != zone.synthesised) {
+                let synthesised = synthesised.to_vec();
+                let records = zone.contents.as_ref().map_or(0, Contents::record_count);
+                due.push(Due { zone, signing: config.signing(origin), synthesised, records });
             }
         }
-        for (origin, text) in events {
-            info!("{origin} {text}");
-            self.event(now, "zone-published", &origin, &text);
+        // A large zone does not keep small ones waiting.
+        due.sort_by_key(|due| due.records);
+        let mut said = Vec::new();
+        while !due.is_empty() {
+            let batch = next_batch(&mut due);
+            said.extend(publish_batch(batch, store, *ephemeral, published, now));
         }
-        let served: Vec<Arc<ZoneSnapshot>> = self.zones.values().filter_map(|zone| zone.snapshot.clone()).collect();
-        let broken = self.zones.values().filter(|zone| zone.snapshot.is_none()).map(|zone| zone.origin.clone());
-        if swapped || served.len() != self.published.load().zones().count() || broken.clone().next().is_some() {
-            self.published.store(Arc::new(Snapshot::new(served, broken)));
-        }
-        self.say_expiry(now);
+        self.say_published(said, now);
+        self.write_images(false, now);
         // A zone that could not be published is tried again soon.
         let retry = self.zones.values().any(|zone| zone.failure.is_some()).then_some(now + 30);
-        self.zones.values().filter_map(|zone| zone.published.as_ref()?.refresh_at).chain(retry).min()
+        let images = self.zones.values().filter_map(|zone| Some(zone.unsaved? + IMAGE_DELAY)).min();
+        let refresh = self.zones.values().filter_map(|zone| zone.published.as_ref()?.refresh_at).min();
+        [retry, images, refresh].into_iter().flatten().min()
+    }
+
+    fn say_published(&mut self, said: Vec<(Name, u32)>, now: Timestamp) {
+        let mut events = Vec::new();
+        if said.len() > MANY {
+            let text = format!("{} zones are served with new serials", said.len());
+            info!("{text}");
+            events.push(("zones-published", String::new(), text));
+        } else {
+            for (origin, serial) in said {
+                info!("{origin} is served with serial {serial}");
+                events.push(("zone-published", origin.to_string(), format!("is served with serial {serial}")));
+            }
+        }
+        self.events(now, events);
+    }
+
+    /// Writes the images that are not up to date. A large zone's waits a while, so that many changes cost one image.
+    pub(super) fn write_images(&mut self, all: bool, now: Timestamp) {
+        let Keeper { zones, store, .. } = self;
+        let is_due = |zone: &Zone| {
+            let large = || zone.contents.as_ref().is_some_and(|contents| contents.nodes().count() > LARGE);
+            zone.unsaved.is_some_and(|since| all || now >= since + IMAGE_DELAY || !large())
+        };
+        let mut unsaved: Vec<&mut Zone> = zones.values_mut().filter(|zone| is_due(zone)).collect();
+        let Some(images) = store.images() else {
+            unsaved.into_iter().for_each(|zone| zone.unsaved = None);
+            return;
+        };
+        while !unsaved.is_empty() {
+            let mut batch = unsaved.split_off(unsaved.len().saturating_sub(BATCH_ZONES));
+            let work = |zone: &&mut Zone| {
+                let image = zone.image();
+                let same = image.len() < SMALL_IMAGE && images.load(&zone.origin).is_some_and(|there| there == image);
+                (!same).then(|| (zone.origin.clone(), image))
+            };
+            let written: Vec<_> = spread(batch.iter().collect(), work).into_iter().flatten().collect();
+            if let Err(error) = images.store(&written) {
+                warn!("signatures can't be kept over a restart, which then signs again: {error}");
+            }
+            // What can't be written is tried again at the next change.
+            batch.iter_mut().for_each(|zone| zone.unsaved = None);
+        }
     }
 
     /// Signatures that are about to expire unrefreshed mean that signing has been failing for days.
-    fn say_expiry(&mut self, now: Timestamp) {
+    pub(super) fn expiring(&self, now: Timestamp) -> Vec<String> {
+        let mut found = Vec::new();
         for (origin, zone) in &self.zones {
             let expires = zone.published.as_ref().and_then(|published| published.expires_at);
             if let Some(expires) = expires.filter(|expires| expires.saturating_sub(now) < 2 * 86_400) {
                 let hours = expires.saturating_sub(now) / 3600;
-                self.problems
-                    .insert(format!("{origin}: the first signature expires in {hours} h; the zone goes bogus then"));
+                found.push(format!("{origin}: the first signature expires in {hours} h; the zone goes bogus then"));
             }
         }
+        found
     }
 }
 
-fn meanwhile(zone: &Zone) -> &'static str {
-    match zone.snapshot {
-        Some(_) => "its last good version stays in service",
-        None => "its names are answered SERVFAIL",
-    }
+/// Takes the first zones off, as many as go through together.
+fn next_batch<'a>(due: &mut Vec<Due<'a>>) -> Vec<Due<'a>> {
+    let mut records = 0;
+    let fitting = due.iter().take(BATCH_ZONES).take_while(|due| {
+        records += due.records;
+        records <= BATCH_RECORDS
+    });
+    let rest = due.split_off(fitting.count().max(1).min(due.len()));
+    std::mem::replace(due, rest)
 }
 
-fn tags(keys: &Option<Result<Vec<ZoneKey>, String>>) -> Option<Result<Vec<(u8, u16)>, ()>> {
-    let tags = |keys: &Vec<ZoneKey>| keys.iter().map(|key| (key.algorithm(), key.key_tag())).collect();
-    keys.as_ref().map(|keys| keys.as_ref().map(tags).map_err(drop))
+/// A zone that is signed but for its SOA.
+struct Prepared<'a> {
+    draft: Draft<'a>,
+    /// Of all but the serial; none for a zone that is not signed here.
+    digest: Option<String>,
 }
 
-fn generate(algorithm: Algorithm) -> Result<(ZoneKey, String), String> {
-    ZoneKey::generate(algorithm).map_err(|error| error.to_string())
+struct Finished {
+    published: Published,
+    snapshot: Arc<ZoneSnapshot>,
 }
 
-/// Publishes one zone. `Ok` says what changed, if anything did; `Err(None)`: there is nothing to publish it from.
-fn publish(
-    zone: &mut Zone,
-    config: &ZoneConfig,
-    synthesised: &[(Name, RRset)],
+fn publish_batch(
+    mut batch: Vec<Due<'_>>,
     store: &mut Store,
     ephemeral: bool,
+    served: &arc_swap::ArcSwap<Snapshot>,
     now: Timestamp,
-) -> Result<Option<String>, Option<String>> {
-    let text = |error: &dyn std::fmt::Display| Some(error.to_string());
-    let contents = zone.contents.as_ref().ok_or(None)?;
-    let (published, said) = match &zone.keys {
-        None => (unsigned(contents).map_err(|error| text(&error))?, None),
-        // Its reason is among the problems already; the last good version stays.
-        Some(Err(_)) => return Err(None),
-        Some(Ok(keys)) => {
-            if zone.kept.is_none() {
-                let image = store.load_image(&zone.origin).and_then(|image| Signatures::from_image(&image));
-                zone.kept = Some(image.unwrap_or_default());
-            }
-            let kept = zone.kept.as_ref().ok_or(None)?;
-            let signers: Vec<&dyn Signer> = keys.iter().map(|key| key as &dyn Signer).collect();
-            let contents = merge(contents, synthesised, &signers, &config.signing, ephemeral);
-            signed(&contents, &signers, kept, &config.signing, store, now).map_err(Some)?
+) -> Vec<(Name, u32)> {
+    let images = store.images().cloned();
+    spread(batch.iter_mut().collect(), |due: &mut Due<'_>| due.load(images.as_ref()));
+    let signers: Vec<Vec<&dyn Signer>> = batch.iter().map(|due| due.signers()).collect();
+    let work = batch.iter().zip(&signers).collect();
+    let drafts = spread(work, |(due, signers): (&Due<'_>, &Vec<&dyn Signer>)| due.draft(signers, ephemeral, now));
+    let numbered = store.together(|store| {
+        let mut numbered = Vec::with_capacity(batch.len());
+        for (due, draft) in batch.iter().zip(drafts) {
+            numbered.push(match draft {
+                Ok(prepared) => number(&due.zone.origin, prepared, store)?,
+                Err(why) => Err(why),
+            });
         }
+        Ok(numbered)
+    });
+    let finished = match numbered {
+        Ok(numbered) => spread(numbered, |numbered| numbered.and_then(finish)),
+        Err(error) => batch.iter().map(|_| Err(error.to_string())).collect(),
     };
-    let snapshot = ZoneSnapshot::build(&published).map_err(|error| text(&error))?;
-    let kept = Signatures::of(&published);
-    if !ephemeral {
-        if let Err(error) = store.store_image(&zone.origin, &kept.to_image()) {
-            warn!("{}: its signatures can't be kept over a restart, which then signs again: {error}", zone.origin);
-        }
-        if let Some(state) = zone.to_store() {
-            store.save(&state).map_err(|error| text(&error))?;
+    drop(signers);
+    let mut said = Vec::new();
+    let mut fresh = Vec::new();
+    for (due, finished) in batch.iter_mut().zip(finished) {
+        match due.settle(finished, now) {
+            Ok(serial) => {
+                said.extend(serial.map(|serial| (due.zone.origin.clone(), serial)));
+                fresh.extend(due.zone.snapshot.clone());
+            }
+            Err(why) => due.fail(why),
         }
     }
-    zone.kept = Some(kept);
-    zone.published = Some(published);
-    zone.snapshot = Some(Arc::new(snapshot));
-    Ok(said)
+    if !fresh.is_empty() {
+        served.store(Arc::new(served.load().with_all(fresh)));
+    }
+    // What is kept of a zone is not needed to serve it.
+    spread(batch, |due: Due<'_>| due.keep());
+    said
 }
 
-fn unsigned(contents: &Contents) -> Result<Published, crate::zone::sign::SigningError> {
-    let draft = Draft::unsigned(contents)?;
-    let serial = draft.file_serial();
-    draft.finish(serial)
+impl Due<'_> {
+    fn load(&mut self, images: Option<&Images>) {
+        if matches!(self.zone.keys, Some(Ok(_))) {
+            self.zone.load_kept(images);
+        }
+    }
+
+    fn signers(&self) -> Vec<&dyn Signer> {
+        let keys = self.zone.keys.as_ref().and_then(|keys| keys.as_ref().ok());
+        keys.into_iter().flatten().map(|key| key.as_ref() as &dyn Signer).collect()
+    }
+
+    fn draft<'b>(
+        &'b self,
+        signers: &'b [&'b dyn Signer],
+        ephemeral: bool,
+        now: Timestamp,
+    ) -> Result<Prepared<'b>, String> {
+        let contents = self.zone.contents.as_ref().ok_or("it has no good version")?;
+        let (Some(_), Some(kept)) = (&self.zone.keys, &self.zone.kept) else {
+            let draft = Draft::unsigned(contents).map_err(|error| error.to_string())?;
+            return Ok(Prepared { draft, digest: None });
+        };
+        let SigningConfig { validity, refresh, jitter, .. } = *self.signing;
+        let policy = Policy { validity, refresh, jitter, ..Policy::default() };
+        let contents = merge(contents, &self.synthesised, signers, self.signing, ephemeral);
+        let draft = Draft::signed(&contents, signers, kept, policy, now).map_err(|error| error.to_string())?;
+        let digest = data_encoding::HEXLOWER.encode(&draft.digest());
+        Ok(Prepared { draft, digest: Some(digest) })
+    }
+
+    fn settle(&mut self, finished: Result<(Finished, Option<u32>), String>, now: Timestamp) -> Outcome {
+        let (Finished { published, snapshot }, serial) = finished?;
+        let zone = &mut *self.zone;
+        // After a restart with nothing changed a large image is not written again.
+        if serial.is_some() || zone.published.is_some() || self.records <= LARGE {
+            zone.unsaved.get_or_insert(now);
+        }
+        zone.published = Some(published);
+        zone.snapshot = Some(snapshot);
+        zone.changed = false;
+        zone.failure = None;
+        zone.synthesised = std::mem::take(&mut self.synthesised);
+        Ok(serial)
+    }
+
+    fn fail(&mut self, why: String) {
+        if self.zone.failure.as_ref() != Some(&why) {
+            error!("{}", not_published(self.zone, &why));
+        }
+        self.zone.failure = Some(why);
+    }
+
+    fn keep(self) {
+        if let (Some(published), None) = (&self.zone.published, &self.zone.failure) {
+            self.zone.kept = Some(Signatures::of(published));
+        }
+    }
+}
+
+/// Why a zone is not published, and what is served meanwhile.
+pub fn not_published(zone: &Zone, why: &str) -> String {
+    let meanwhile = match zone.snapshot {
+        Some(_) => "its last good version stays in service",
+        None => "its names are answered SERVFAIL",
+    };
+    format!("{}: not published: {why}; {meanwhile}", zone.origin)
+}
+
+/// A draft with the serial that it will have; whether that is a new one.
+type Numbered<'a> = (Draft<'a>, u32, bool);
+
+/// Gives a new serial if anything changed since what was served last, in this process or before. Within a transaction: the outer error
+/// undoes it for all zones, the inner one is this zone's own.
+fn number<'a>(
+    origin: &Name,
+    prepared: Prepared<'a>,
+    store: &mut Store,
+) -> Result<Result<Numbered<'a>, String>, StoreError> {
+    let Prepared { draft, digest } = prepared;
+    let file_serial = draft.file_serial();
+    let Some(digest) = digest else { return Ok(Ok((draft, file_serial, false))) };
+    let key = origin.to_string();
+    let last: Option<ServedLast> = match store.load(SERVED, &key)?.map(|(_, json)| serde_json::from_str(&json)) {
+        Some(Err(error)) => return Ok(Err(error.to_string())),
+        Some(Ok(last)) => Some(last),
+        None => None,
+    };
+    let unchanged = last.as_ref().filter(|last| {
+        let ahead = serial::compare(file_serial, last.serial) == Some(std::cmp::Ordering::Greater);
+        last.digest == digest && !ahead && draft.soa_is_kept(last.serial)
+    });
+    if let Some(last) = unchanged {
+        return Ok(Ok((draft, last.serial, false)));
+    }
+    let at_least = serial::next(last.as_ref().map(|last| last.serial), file_serial);
+    let serial = match store.lease(origin, at_least) {
+        Ok(serial) => serial,
+        Err(error @ StoreError::Serial { .. }) => return Ok(Err(error.to_string())),
+        Err(error) => return Err(error),
+    };
+    let json = match serde_json::to_string(&ServedLast { serial, digest }) {
+        Ok(json) => json,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    store.save(&State { kind: SERVED.to_owned(), key, version: 1, json })?;
+    Ok(Ok((draft, serial, true)))
+}
+
+fn finish((draft, serial, is_new): Numbered<'_>) -> Result<(Finished, Option<u32>), String> {
+    let published = draft.finish(serial).map_err(|error| error.to_string())?;
+    let snapshot = Arc::new(ZoneSnapshot::build(&published).map_err(|error| error.to_string())?);
+    Ok((Finished { published, snapshot }, is_new.then_some(serial)))
 }
 
 /// The file's records, the synthesised ones, the keys' own.
@@ -248,41 +346,4 @@ fn merge(
         merged.replace(origin, all);
     }
     merged
-}
-
-/// Signs, and gives a new serial if anything changed since what was served last, in this process or before.
-fn signed(
-    contents: &Contents,
-    signers: &[&dyn Signer],
-    kept: &Signatures,
-    signing: &SigningConfig,
-    store: &mut Store,
-    now: Timestamp,
-) -> Result<(Published, Option<String>), String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    let origin = contents.origin();
-    let policy =
-        Policy { validity: signing.validity, refresh: signing.refresh, jitter: signing.jitter, ..Policy::default() };
-    let draft = Draft::signed(contents, signers, kept, policy, now).map_err(|error| text(&error))?;
-    let digest = data_encoding::HEXLOWER.encode(&draft.digest());
-    let key = origin.to_string();
-    let last: Option<ServedLast> = match store.load(SERVED, &key).map_err(|error| text(&error))? {
-        Some((_, json)) => serde_json::from_str(&json).map_err(|error| text(&error))?,
-        None => None,
-    };
-    let file_serial = draft.file_serial();
-    let unchanged = last.as_ref().filter(|last| {
-        let ahead = serial::compare(file_serial, last.serial) == Some(std::cmp::Ordering::Greater);
-        last.digest == digest && !ahead && draft.soa_is_kept(last.serial)
-    });
-    if let Some(last) = unchanged {
-        let serial = last.serial;
-        return Ok((draft.finish(serial).map_err(|error| text(&error))?, None));
-    }
-    let at_least = serial::next(last.as_ref().map(|last| last.serial), file_serial);
-    let serial = store.lease(origin, at_least).map_err(|error| text(&error))?;
-    let published = draft.finish(serial).map_err(|error| text(&error))?;
-    let json = serde_json::to_string(&ServedLast { serial, digest }).map_err(|error| text(&error))?;
-    store.save(&State { kind: SERVED.to_owned(), key, version: 1, json }).map_err(|error| text(&error))?;
-    Ok((published, Some(format!("is served with serial {serial}"))))
 }

@@ -49,15 +49,19 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
             // What is wrong with it is among the problems.
             let _ = reconfigure(&mut keeper, &around);
         }
-        look(&mut keeper, &around)
+        look(&mut keeper, &around, None)
     });
     loop {
         let mut request: Option<(Request, oneshot::Sender<Reply>)> = None;
         let mut reload = false;
+        let mut changed = None;
         tokio::select! {
             // A moment, not a wait: those who ask often don't put it off.
             () = tokio::time::sleep_until(due) => {}
-            Some(_) = around.changed.recv() => reload = stamp(keeper.config.file.as_ref()) != config_seen,
+            Some(notice) = around.changed.recv() => {
+                reload = stamp(keeper.config.file.as_ref()) != config_seen;
+                changed = Some(notice).filter(|_| !reload);
+            }
             Some(call) = around.calls.recv() => {
                 reload = call.request == Request::Reload;
                 request = Some((call.request, call.reply));
@@ -75,7 +79,7 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
                 said = reconfigure(&mut keeper, &around);
             }
             let Some((request, reply)) = request else {
-                due = look(&mut keeper, &around);
+                due = look(&mut keeper, &around, changed.as_ref());
                 return;
             };
             if let Request::Withdraw { host } | Request::Restore { host } = &request {
@@ -83,7 +87,7 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
                 said = keeper.command(host, withdraw, now()).map(drop);
             }
             if request.is_change() {
-                due = look(&mut keeper, &around);
+                due = look(&mut keeper, &around, None);
             }
             // Who asked may have gone.
             let _ = reply.send(said.and_then(|()| report(&keeper, &request, &around)));
@@ -91,11 +95,17 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
     }
 }
 
-/// Runs a cycle; gives the moment of the next one.
-fn look(keeper: &mut Keeper, around: &Surroundings) -> Instant {
+/// Runs a cycle, over everything or over what changed; gives the moment of the next one.
+fn look(keeper: &mut Keeper, around: &Surroundings, changed: Option<&Changed>) -> Instant {
     let time = now();
-    let cycle = keeper.cycle(time);
-    watch(around, keeper, &cycle);
+    let cycle = match changed {
+        Some(changed) => keeper.cycle_after(changed, time),
+        None => keeper.cycle(time),
+    };
+    // The watcher looks through its folders when it is told of them.
+    if cycle.new_folders {
+        watch(around, keeper, &cycle);
+    }
     Instant::now() + Duration::from_secs(cycle.next.saturating_sub(time))
 }
 

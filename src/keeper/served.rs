@@ -48,11 +48,7 @@ impl Served for ServedZones<'_> {
     }
 
     fn mail_domains(&self) -> Vec<Name> {
-        let contents = self.zones.values().filter_map(|zone| zone.contents.as_ref());
-        let authoritative = contents.flat_map(|contents| {
-            contents.nodes().filter(|(owner, node)| node.contains_key(&Rtype::MX) && contents.cut(owner).is_none())
-        });
-        let mut domains: Vec<Name> = authoritative.map(|(owner, _)| owner.clone()).collect();
+        let mut domains: Vec<Name> = self.zones.values().flat_map(|zone| &zone.mail_domains).cloned().collect();
         domains.sort();
         domains
     }

@@ -1,21 +1,21 @@
 //! One zone in the keeper's hands: its file, its keys, its last good contents, what is published of it.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use crate::config::SigningMode;
-use crate::dns::{Name, RRset, Timestamp};
-use crate::keys::ZoneKey;
+use crate::dns::dnssec::Signer;
+use crate::dns::{Name, RRset, Rtype, Timestamp};
+use crate::keys::{KnownKey, ZoneKey};
 use crate::observe::zones::{ZoneFile, ZoneIncludes};
-use crate::store::{State, Store};
+use crate::store::{Images, Store, StoreError};
 use crate::zone::sign::Signatures;
 use crate::zone::{self, Contents, Diagnostic, Includes, NoIncludes, Published, Severity, ZoneSnapshot};
 
-/// The kind under which the store keeps the last good contents of a zone, as zone text.
-pub const LAST_GOOD: &str = "zone-text";
+/// The keys that a zone is signed with, or why it can't be signed. None before the keys were looked at, or for a zone that is not signed.
+pub type Keys = Option<Result<Vec<Arc<ZoneKey>>, String>>;
 
 /// One zone.
 pub struct Zone {
@@ -29,16 +29,22 @@ pub struct Zone {
     pub contents: Option<Contents>,
     /// What is wrong with the file as it is now.
     pub diagnostics: Vec<Diagnostic>,
-    /// Its keys, or why it can't be signed. None before the keys were looked at, or for a zone that is not signed.
-    pub keys: Option<Result<Vec<ZoneKey>, String>>,
+    /// The owners of MX records that are authoritative in the last good contents.
+    pub mail_domains: Vec<Name>,
+    /// Its keys.
+    pub keys: Keys,
+    /// The keys that the store knows of it, once they were asked for.
+    pub remembered: Option<Vec<KnownKey>>,
     /// Why its last publication failed.
     pub failure: Option<String>,
     /// The TLSA RRsets that are in what is published.
     pub synthesised: Vec<(Name, RRset)>,
     /// What is published.
     pub published: Option<Published>,
-    /// Its signatures, to keep.
+    /// Its signatures, to keep; none before its image was read.
     pub kept: Option<Signatures>,
+    /// Since when what is published is not in its image.
+    pub unsaved: Option<Timestamp>,
     /// Its wire form.
     pub snapshot: Option<Arc<ZoneSnapshot>>,
     /// Whether what is published was made from something else than what is at hand now.
@@ -75,11 +81,14 @@ impl Zone {
             missing_since: None,
             contents: None,
             diagnostics: Vec::new(),
+            mail_domains: Vec::new(),
             keys: None,
+            remembered: None,
             failure: None,
             synthesised: Vec::new(),
             published: None,
             kept: None,
+            unsaved: None,
             snapshot: None,
             changed: false,
             inputs: Vec::new(),
@@ -88,12 +97,13 @@ impl Zone {
     }
 
     /// Reads the file if it or an included one changed. Errors leave the last good contents, from before the start too.
-    pub fn read(&mut self, mode: SigningMode, store: &Store) {
+    /// Gives whether it was read.
+    pub fn read(&mut self, mode: SigningMode, images: Option<&Images>) -> bool {
         let unchanged = self.inputs.first().is_some_and(|input| input.path == self.file.path)
             && self.mode == Some(mode)
             && self.inputs.iter().all(|input| Input::look(&input.path) == *input);
         if unchanged {
-            return;
+            return false;
         }
         // Stamped before it is read: a change in between is read once more, never missed.
         self.inputs = vec![Input::look(&self.file.path)];
@@ -111,12 +121,30 @@ impl Zone {
         }
         match contents {
             Some(contents) => {
-                info!("{}: {} records in {}", self.origin, contents.record_count(), self.file.path.display());
+                debug!("{}: {} records in {}", self.origin, contents.record_count(), self.file.path.display());
                 self.contents = Some(contents);
             }
-            None if self.contents.is_none() => self.contents = self.last_good(store),
+            None if self.contents.is_none() => self.contents = images.and_then(|images| self.last_good(images)),
             None => {}
         }
+        self.mail_domains = self.contents.as_ref().map(mail_domains).unwrap_or_default();
+        true
+    }
+
+    /// Takes keys; what is published has to be made anew where they are others.
+    pub fn take_keys(&mut self, keys: Keys) {
+        self.changed |= tags(&self.keys) != tags(&keys);
+        self.keys = keys;
+    }
+
+    /// The keys that the store knows of it.
+    pub fn remembered(&mut self, store: &Store) -> Result<&[KnownKey], StoreError> {
+        if self.remembered.is_none() {
+            let known = store.known_keys(&self.origin)?;
+            let known = known.iter().map(|key| KnownKey { algorithm: key.algorithm, key_tag: key.tag });
+            self.remembered = Some(known.collect());
+        }
+        Ok(self.remembered.as_deref().unwrap_or_default())
     }
 
     fn parse(&mut self, text: &[u8], includes: &mut ZoneIncludes, mode: SigningMode) -> Option<Contents> {
@@ -129,19 +157,30 @@ impl Zone {
         parsed.contents
     }
 
-    fn last_good(&self, store: &Store) -> Option<Contents> {
-        let (_, text) = store.load(LAST_GOOD, &self.origin.to_string()).ok()??;
-        let parsed = zone::parse(&self.origin, "last good version", text.as_bytes(), &mut NoIncludes);
+    fn last_good(&self, images: &Images) -> Option<Contents> {
+        let image = images.load(&self.origin)?;
+        let (_, text) = split_image(&image)?;
+        let parsed = zone::parse(&self.origin, "last good version", text, &mut NoIncludes);
         if parsed.contents.is_some() {
             warn!("{}: serving the last good version, from before the start", self.origin);
         }
         parsed.contents
     }
 
-    /// What to store so that a restart still has these contents.
-    pub fn to_store(&self) -> Option<State> {
-        let json = zone::print::print(self.contents.as_ref()?);
-        Some(State { kind: LAST_GOOD.to_owned(), key: self.origin.to_string(), version: 1, json })
+    /// Reads the signatures that are kept, if they were not yet.
+    pub fn load_kept(&mut self, images: Option<&Images>) {
+        if self.kept.is_none() {
+            let image = images.and_then(|images| images.load(&self.origin));
+            let kept = image.and_then(|image| Signatures::from_image(split_image(&image)?.0));
+            self.kept = Some(kept.unwrap_or_default());
+        }
+    }
+
+    /// What lets a restart sign nothing again, and serve these contents though the file may be broken by then.
+    pub fn image(&self) -> Vec<u8> {
+        let signatures = self.kept.as_ref().map(Signatures::to_image).unwrap_or_default();
+        let text = self.contents.as_ref().map(zone::print::print).unwrap_or_default();
+        [&(signatures.len() as u64).to_be_bytes(), &signatures[..], text.as_bytes()].concat()
     }
 
     /// The errors in the file, as one text.
@@ -169,10 +208,26 @@ impl Zone {
         self.diagnostics.iter().filter(|one| one.severity == Severity::Warning).count()
     }
 
-    /// The folders of the files that it was read from.
-    pub fn folders(&self) -> BTreeSet<PathBuf> {
-        self.inputs.iter().filter_map(|input| input.path.parent().map(Path::to_owned)).collect()
+    /// The files that it was read from.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.inputs.iter().map(|input| input.path.as_path())
     }
+}
+
+/// The parts of an image: signatures and zone text.
+fn split_image(image: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = image.split_first_chunk::<8>()?;
+    rest.split_at_checked(usize::try_from(u64::from_be_bytes(*length)).ok()?)
+}
+
+fn mail_domains(contents: &Contents) -> Vec<Name> {
+    let with_mx = contents.nodes().filter(|(_, node)| node.contains_key(&Rtype::MX));
+    with_mx.filter(|(owner, _)| contents.cut(owner).is_none()).map(|(owner, _)| owner.clone()).collect()
+}
+
+fn tags(keys: &Keys) -> Option<Result<Vec<(u8, u16)>, ()>> {
+    let tags = |keys: &Vec<Arc<ZoneKey>>| keys.iter().map(|key| (key.algorithm(), key.key_tag())).collect();
+    keys.as_ref().map(|keys| keys.as_ref().map(tags).map_err(drop))
 }
 
 fn unreadable(path: &Path, why: String) -> Diagnostic {
