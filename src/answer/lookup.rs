@@ -1,6 +1,6 @@
 //! The walk of RFC 1034 section 4.3.2 with DNSSEC's proofs (RFC 4035 section 3.1), wildcards (RFC 4592) and DNAME (RFC 6672).
 
-use super::message::{Message, Owner, Place, Section};
+use super::message::{Message, Owner, POINTER_MAX, Place, Section};
 use super::query::{LowerName, Query};
 use crate::dns::Rtype;
 use crate::dns::header::Rcode;
@@ -22,8 +22,10 @@ pub struct Lookup<'a> {
     name: LowerName,
     /// Where that name stands in the message.
     owner: u16,
-    /// The CNAME RRsets that were followed: one that comes again closes a loop.
-    followed: [Option<&'a Set>; CHAIN_MAX],
+    /// The names that were looked up before, as pointers: one that comes again closes a loop.
+    visited: [Option<u16>; CHAIN_MAX],
+    /// The DNAMEs in the answer: each stands in it once, however often it redirects (RFC 2181 section 5).
+    dnames: [Option<&'a Set>; CHAIN_MAX],
     authority: [Option<Pending<'a>>; AUTHORITY_MAX],
     /// The last RRset of the answer or referral, whose targets' addresses go into the additional section.
     targets: Option<Targets<'a>>,
@@ -65,7 +67,8 @@ impl<'a> Lookup<'a> {
             question_len: query.name.as_wire().len(),
             name: query.name,
             owner: QUESTION_POINTER,
-            followed: [None; CHAIN_MAX],
+            visited: [None; CHAIN_MAX],
+            dnames: [None; CHAIN_MAX],
             authority: [None; AUTHORITY_MAX],
             targets: None,
         }
@@ -92,20 +95,33 @@ impl<'a> Lookup<'a> {
     fn zone_of_name(&self) -> Option<Option<&'a ZoneSnapshot>> {
         let name = self.name.as_wire();
         if self.qtype == Rtype::DS && name[0] != 0 {
-            let above = self.snapshot.zone_of(&name[1 + usize::from(name[0])..]);
-            return above.or_else(|| self.snapshot.zone_of(name));
+            let parent = &name[1 + usize::from(name[0])..];
+            let above = self.snapshot.zone_of(parent);
+            let own = self.snapshot.zone_of(name);
+            // The zone above may have given away what lies between: then it is not the parent.
+            let delegates = |zone: &ZoneSnapshot| zone.cut_above(parent).is_some();
+            return if above.flatten().is_some_and(delegates) { own } else { above.or(own) };
         }
         self.snapshot.zone_of(name)
     }
 
     fn chain(&mut self, mut place: Place<'a>, message: &mut Message<'_>) -> Result<(), Truncated> {
-        for _ in 0..CHAIN_MAX {
+        for step in 0..CHAIN_MAX {
             let target = match self.step(place, message)? {
-                Step::Done => return Ok(()),
-                Step::Follow(target) => target,
+                Step::Follow(target) if target <= POINTER_MAX => target,
+                // Where no pointer reaches, the chain ends: the resolver asks on.
+                Step::Follow(_) | Step::Done => return Ok(()),
             };
+            self.visited[step] = Some(self.owner);
             let (name, len) = expand(message.written(), target);
             self.name = LowerName::new(&name[..len]);
+            let is_this = |owner: &u16| {
+                let (visited, len) = expand(message.written(), usize::from(owner & 0x3fff));
+                visited[..len].eq_ignore_ascii_case(self.name.as_wire())
+            };
+            if self.visited.iter().flatten().any(is_this) {
+                return Ok(());
+            }
             self.owner = 0xc000 | target as u16;
             let Some(Some(zone)) = self.zone_of_name() else { return Ok(()) };
             if !std::ptr::eq(zone, place.zone) {
@@ -173,9 +189,6 @@ impl<'a> Lookup<'a> {
         let zone = place.zone;
         message.authoritative();
         let cname = zone.set(node, Rtype::CNAME).filter(|_| !matches!(self.qtype, Rtype::CNAME | Rtype::ANY));
-        if cname.is_some_and(|cname| self.closes_loop(cname, expanded.is_some())) {
-            return Ok(Step::Done);
-        }
         let answered = match (self.qtype, cname) {
             (Rtype::ANY, _) => self.put_any(place, node, message)?,
             (Rtype::RRSIG, _) => self.put_all_rrsigs(place, node, message)?,
@@ -208,25 +221,6 @@ impl<'a> Lookup<'a> {
             }
         }
         Ok(Step::Done)
-    }
-
-    /// Whether a CNAME was followed from this very name before. A wildcard's comes a second time under the name of its own target.
-    fn closes_loop(&mut self, cname: &'a Set, expanded: bool) -> bool {
-        let mut again = if expanded { 2 } else { 1 };
-        for slot in &mut self.followed {
-            match slot {
-                Some(followed) if std::ptr::eq(*followed, cname) => again -= 1,
-                Some(_) => {}
-                None => {
-                    *slot = Some(cname);
-                    return false;
-                }
-            }
-            if again == 0 {
-                return true;
-            }
-        }
-        true
     }
 
     fn put_answer(&self, place: Place<'a>, set: &Set, message: &mut Message<'_>) -> Result<usize, Truncated> {
@@ -282,10 +276,19 @@ impl<'a> Lookup<'a> {
         message.authoritative();
         let dname_owner = suffix_at(message.written(), usize::from(self.owner & 0x3fff), encloser).ok_or(Truncated)?;
         let records = place.zone.records(dname);
-        let (ttl, suffix) = (u32::from_be_bytes([records[6], records[7], records[8], records[9]]), &records[12..]);
-        let owner = Owner::Pointer(0xc000 | dname_owner as u16);
-        if !message.put(Section::Answer, place, dname, owner, self.dnssec_ok) {
-            return Err(Truncated);
+        let length = usize::from(u16::from_be_bytes([records[10], records[11]]));
+        let (ttl, suffix) =
+            (u32::from_be_bytes([records[6], records[7], records[8], records[9]]), &records[12..12 + length]);
+        if dname_owner > POINTER_MAX {
+            return Ok(Step::Done);
+        }
+        let free = self.dnames.iter_mut().find(|slot| slot.is_none_or(|put| std::ptr::eq(put, dname)));
+        if let Some(slot @ None) = free {
+            *slot = Some(dname);
+            let owner = Owner::Pointer(0xc000 | dname_owner as u16);
+            if !message.put(Section::Answer, place, dname, owner, self.dnssec_ok) {
+                return Err(Truncated);
+            }
         }
         // The labels before the DNAME's owner, in the case they were asked in.
         let (asked, _) = expand(message.written(), usize::from(self.owner & 0x3fff));
@@ -367,7 +370,7 @@ impl<'a> Lookup<'a> {
                 }
                 let position = at + usize::from(target.offset);
                 let owner = match position {
-                    0..=0x3fff => Owner::Pointer(0xc000 | position as u16),
+                    0..=POINTER_MAX => Owner::Pointer(0xc000 | position as u16),
                     _ => Owner::Name(place.zone.name(node)),
                 };
                 for rtype in [Rtype::A, Rtype::AAAA] {
@@ -389,7 +392,11 @@ fn expand(message: &[u8], mut at: usize) -> ([u8; MAX_NAME], usize) {
     let mut len = 0;
     while len < MAX_NAME {
         match message[at] {
-            pointer @ 0xc0.. => at = usize::from(pointer & 0x3f) << 8 | usize::from(message[at + 1]),
+            pointer @ 0xc0.. => {
+                let target = usize::from(pointer & 0x3f) << 8 | usize::from(message[at + 1]);
+                debug_assert!(target < at, "a pointer points back");
+                at = target.min(at - 1);
+            }
             0 => break,
             label => {
                 let step = 1 + usize::from(label);
@@ -411,9 +418,13 @@ fn suffix_at(message: &[u8], mut at: usize, mut skip: usize) -> Option<usize> {
     loop {
         let octet = *message.get(at)?;
         if octet >= 0xc0 {
-            at = usize::from(octet & 0x3f) << 8 | usize::from(*message.get(at + 1)?);
+            let target = usize::from(octet & 0x3f) << 8 | usize::from(*message.get(at + 1)?);
+            if target >= at {
+                return None;
+            }
+            at = target;
         } else if skip == 0 {
-            return (at <= 0x3fff).then_some(at);
+            return (at <= POINTER_MAX).then_some(at);
         } else {
             let step = 1 + usize::from(octet);
             skip = skip.checked_sub(step)?;

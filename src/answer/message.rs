@@ -7,7 +7,7 @@ use crate::zone::snapshot::{QUESTION_POINTER, Set, ZoneSnapshot};
 /// The OPT record of a response, without options.
 const OPT_LEN: usize = 11;
 /// The last offset that a pointer reaches (RFC 1035 section 4.1.4).
-const POINTER_MAX: usize = 0x3fff;
+pub const POINTER_MAX: usize = 0x3fff;
 
 /// A response under construction.
 pub struct Message<'a> {
@@ -98,6 +98,11 @@ impl<'a> Message<'a> {
     /// Writes a set's records, and its signatures if asked. False, with nothing written, when they do not fit whole.
     pub fn put(&mut self, section: Section, place: Place<'_>, set: &Set, owner: Owner<'_>, signed: bool) -> bool {
         let start = self.len;
+        if let Owner::Name(name) = owner
+            && start > POINTER_MAX
+        {
+            return self.put_in_full(section, place, set, name, signed);
+        }
         let rrsigs = if signed { place.zone.rrsigs(set) } else { &[] };
         let Some(records_at) = self.put_records(place, set, owner) else { return false };
         // All records but the first point to where the first one's owner stands.
@@ -165,7 +170,7 @@ impl<'a> Message<'a> {
             Owner::Pointer(_) => &[][..],
             Owner::Name(name) => &name[..name.len() - apex_len],
         };
-        if labels.len() + records.len() > self.room() || (!labels.is_empty() && self.len > POINTER_MAX) {
+        if labels.len() + records.len() > self.room() {
             return None;
         }
         self.out[self.len..self.len + labels.len()].copy_from_slice(labels);
@@ -180,6 +185,36 @@ impl<'a> Message<'a> {
             self.out[pointer..pointer + 2].copy_from_slice(&place.apex.to_be_bytes());
         }
         Some(at)
+    }
+
+    /// [`Message::put`] where no pointer reaches any more: each record has its owner's labels itself. The apex stands in the question or
+    /// an early answer, so that it can be pointed to from everywhere.
+    fn put_in_full(&mut self, section: Section, place: Place<'_>, set: &Set, name: &[u8], signed: bool) -> bool {
+        let labels = &name[..name.len() - place.zone.origin().as_wire().len()];
+        let (records, rrsigs) = (place.zone.records(set), if signed { place.zone.rrsigs(set) } else { &[] });
+        let count = set.count + if signed { set.rrsig_count } else { 0 };
+        if usize::from(count) * labels.len() + records.len() + rrsigs.len() > self.room() {
+            return false;
+        }
+        let mut pointers = place.zone.pointers(set).iter().map(|offset| usize::from(*offset)).peekable();
+        for (part, has_pointers) in [(records, true), (rrsigs, false)] {
+            let mut from = 0;
+            while from < part.len() {
+                let end = from + 12 + usize::from(u16::from_be_bytes([part[from + 10], part[from + 11]]));
+                self.out[self.len..self.len + labels.len()].copy_from_slice(labels);
+                let at = self.len + labels.len();
+                self.out[at..at + end - from].copy_from_slice(&part[from..end]);
+                self.out[at..at + 2].copy_from_slice(&place.apex.to_be_bytes());
+                while let Some(offset) = pointers.next_if(|offset| has_pointers && *offset < end) {
+                    let pointer = at + offset - from;
+                    self.out[pointer..pointer + 2].copy_from_slice(&place.apex.to_be_bytes());
+                }
+                self.len = at + end - from;
+                from = end;
+            }
+        }
+        self.counts[section as usize] += count;
+        true
     }
 
     fn next_record(&self, at: usize) -> usize {

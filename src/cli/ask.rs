@@ -53,10 +53,11 @@ fn show_status(report: &StatusReport, out: &mut Output) -> Result<(), CliError> 
     ))?;
     out.line("")?;
     out.table(&zones(&report.zones))?;
-    out.line("")?;
-    out.table(&certificates(report))?;
-    out.line("")?;
-    out.table(&tlsa(&report.tlsa))?;
+    for (rows, none) in [(certificates(report), "no certificates"), (tlsa(&report.tlsa), "no TLSA owners")] {
+        out.line("")?;
+        // A heading over nothing says less than a word.
+        if rows.len() > 1 { out.table(&rows)? } else { out.line(none)? }
+    }
     if !report.events.is_empty() {
         out.line("")?;
         out.line(out.marked(Mark::Strong, "last events"))?;
@@ -94,6 +95,7 @@ fn zones(zones: &[ZoneReport]) -> Vec<Vec<String>> {
             (Some(_), Some(_), _) => "last good version".to_owned(),
             (_, None, _) => "not served".to_owned(),
             (None, _, 0) => "ok".to_owned(),
+            (None, _, 1) => "ok, 1 warning".to_owned(),
             (None, _, warnings) => format!("ok, {warnings} warnings"),
         };
         row([&zone.zone.to_string(), &serial, &zone.rrsets.to_string(), &keys, &moment(zone.signed_until), &state])

@@ -15,6 +15,7 @@ use super::{CliError, Outcome, load, log, ready};
 use crate::act;
 use crate::answer::{self, Context};
 use crate::config::Config;
+use crate::dns::Timestamp;
 use crate::keeper::{self, Keeper, Message, Surroundings};
 use crate::observe::watch::{Timing, Watcher};
 use crate::serve::control::{ControlHandle, ControlSocket};
@@ -25,14 +26,34 @@ use crate::zone::Snapshot;
 /// Answers from whatever snapshot is published at the moment.
 struct Published(Arc<ArcSwap<Snapshot>>);
 
+/// One snapshot at one moment.
+struct View<'a> {
+    snapshot: &'a Snapshot,
+    now: Timestamp,
+}
+
 impl Answerer for Published {
+    fn answer(&self, peer: SocketAddr, transport: Transport, query: &[u8], out: &mut [u8]) -> Option<usize> {
+        View { snapshot: &self.0.load(), now: keeper::now() }.answer(peer, transport, query, out)
+    }
+
+    fn batch(&self, work: &mut dyn FnMut(&dyn Answerer)) {
+        work(&View { snapshot: &self.0.load(), now: keeper::now() });
+    }
+}
+
+impl Answerer for View<'_> {
     fn answer(&self, peer: SocketAddr, transport: Transport, query: &[u8], out: &mut [u8]) -> Option<usize> {
         let transport = match transport {
             Transport::Udp => answer::Transport::Udp,
             Transport::Tcp => answer::Transport::Tcp,
         };
-        let context = Context { peer: peer.ip(), transport, now: keeper::now() };
-        answer::answer(&self.0.load(), &context, query, out)
+        let context = Context { peer: peer.ip(), transport, now: self.now };
+        answer::answer(self.snapshot, &context, query, out)
+    }
+
+    fn batch(&self, work: &mut dyn FnMut(&dyn Answerer)) {
+        work(self);
     }
 }
 

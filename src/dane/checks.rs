@@ -124,6 +124,7 @@ fn dnssec(context: Context<'_>, host: &Name) -> (Gate, Fact) {
             let help = "TLSA means nothing without DNSSEC: take `signing = \"none\"` away from the zone".to_owned();
             (Gate::DnssecZone, Fact::new(Verdict::Missing, format!("zone {apex} is not signed"), help))
         }
+        SignedState::Contradicted(why, help) => (Gate::DnssecZone, Fact::new(Verdict::Missing, why, help)),
         SignedState::Unknown(why) => {
             let help = format!("see the status of zone {apex}");
             (Gate::DnssecZone, Fact::new(Verdict::Unknown, format!("zone {apex}: {why}"), help))

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dns::text::print_moment;
 use crate::dns::{Name, Timestamp};
 
 use super::prerequisites::{Assessment, Verdict};
@@ -150,7 +151,7 @@ impl fmt::Display for Reason {
             Reason::AllHeld => "every prerequisite holds",
             Reason::Kept => "published before, and no loss of what held before is proven",
             Reason::Losing { until } => {
-                return write!(f, "a prerequisite is lost; withdrawn at {until} if it stays so");
+                return write!(f, "a prerequisite is lost; withdrawn at {} if it stays so", print_moment(*until));
             }
             Reason::NotYet => "not all prerequisites hold yet",
             Reason::Lost => "withdrawn after the loss of a prerequisite",
@@ -179,6 +180,11 @@ impl fmt::Display for Status {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} TLSA: {}", self.owner, self.status)?;
+        match (&self.status, self.since) {
+            (Status::Served(_), Some(since)) => writeln!(f, "  served since {}", print_moment(since))?,
+            (Status::Withheld(_), Some(since)) => writeln!(f, "  withheld since {}", print_moment(since))?,
+            _ => {}
+        }
         for record in &self.records {
             writeln!(f, "  {}", record.text)?;
             for source in &record.sources {
@@ -186,7 +192,7 @@ impl fmt::Display for Explanation {
                     SourceStatus::Current => "current".to_owned(),
                     SourceStatus::Waiting => "file can't be used now; last good one".to_owned(),
                     SourceStatus::Gone => "file gone; last good one".to_owned(),
-                    SourceStatus::Old { until } => format!("old, stays until {until}"),
+                    SourceStatus::Old { until } => format!("old, stays until {}", print_moment(until)),
                 };
                 writeln!(f, "    from {} ({status})", source.file)?;
             }
@@ -202,7 +208,8 @@ impl fmt::Display for Explanation {
                     Verdict::Unknown => "unknown",
                 };
                 let optional = if finding.required { "" } else { " (optional)" };
-                writeln!(f, "    {}: {verdict}{optional}: {}", finding.prerequisite, finding.evidence)?;
+                let since = print_moment(finding.since);
+                writeln!(f, "    {}: {verdict}{optional} since {since}: {}", finding.prerequisite, finding.evidence)?;
             }
         }
         for warning in &self.warnings {

@@ -40,6 +40,8 @@ pub enum SignedState {
     Signed,
     /// It isn't, by configuration.
     Unsigned,
+    /// It is, and its parent, which is served here too, says otherwise: validators take it for bogus. What is wrong, what to do.
+    Contradicted(String, String),
     /// It should be; why it can't be told or done now.
     Unknown(String),
 }

@@ -125,6 +125,10 @@ impl Keeper {
         self.config_problem = None;
         self.dane_config = config.dane_rules();
         self.config = config;
+        // What a zone is made from may be another now; one that comes out the same keeps its serial.
+        for zone in self.zones.values_mut() {
+            zone.changed = true;
+        }
     }
 
     /// The file can't be used: the configuration before stays in force, and the problem is told as long as it lasts.

@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use super::Keeper;
 use super::publish::not_published;
+use super::zone::Keys;
 use crate::dane::keyset::Keyset;
 use crate::dns::Timestamp;
 use crate::observe::certificates::Severity;
@@ -27,11 +28,18 @@ impl Keeper {
         let mut problems: BTreeSet<String> = self.config_problem.iter().cloned().collect();
         problems.extend(self.zone_problems.iter().cloned());
         problems.extend(self.key_folder_problem.clone());
-        let keys = self.key_problems.iter();
-        problems.extend(keys.map(|problem| format!("{}: {}", problem.path.display(), problem.message)));
+        for problem in &self.key_problems {
+            // Where it keeps a zone from being signed, the zone's problem says it.
+            let refused = problem.zone.as_ref().and_then(|origin| self.zones.get(origin)).map(|zone| &zone.keys);
+            if !matches!(refused, Some(Keys::Refused(_))) {
+                problems.insert(format!("{}: {}", problem.path.display(), problem.message));
+            }
+        }
         for (origin, zone) in &self.zones {
             problems.extend(zone.problem());
-            if let Some(Err(why)) = &zone.keys {
+            if let Keys::Refused(why) = &zone.keys
+                && self.key_folder_problem.is_none()
+            {
                 problems.insert(format!("{origin}: {why}"));
             }
             problems.extend(zone.failure.as_ref().map(|why| not_published(zone, why)));

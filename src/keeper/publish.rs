@@ -3,19 +3,20 @@
 //! Zones go through in batches: drafts are signed on all cores, serials of the whole batch are stored in one transaction, then
 //! the batch is served. Nothing is served whose serial is not on the disk. Images are written behind that.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
 use super::spread::spread;
-use super::zone::Zone;
+use super::zone::{Keys, Zone};
 use super::{Keeper, Synthesised};
 use crate::config::SigningConfig;
 use crate::dns::dnssec::Signer;
-use crate::dns::{Name, RRset, Timestamp};
+use crate::dns::{Name, RRset, Rdata, Rtype, Timestamp};
 use crate::keys;
 use crate::store::{Images, State, Store, StoreError};
-use crate::zone::sign::{Policy, Signatures};
+use crate::zone::sign::{Policy, Signatures, SigningError};
 use crate::zone::{Contents, Draft, Published, Snapshot, ZoneSnapshot, serial};
 
 /// The kind under which the store keeps what was served last of a zone: its serial and a digest of the rest.
@@ -56,14 +57,17 @@ impl Keeper {
         let mut due = Vec::new();
         for (origin, zone) in zones.iter_mut() {
             let synthesised = tlsa.get(origin).map(Vec::as_slice).unwrap_or_default();
-            let refresh =
-                zone.published.as_ref().and_then(|published| published.refresh_at).is_some_and(|at| at <= now);
+            let signing = config.signing(origin);
+            let refresh = zone.published.as_ref().is_some_and(|published| published.is_due(now));
+            let otherwise = zone.signing.as_ref().is_some_and(|before| before != signing);
             // A zone without contents or without its key has nothing to be published from: that is among the problems already.
-            let can = zone.contents.is_some() && !matches!(zone.keys, Some(Err(_)));
-            if can && (zone.changed || refresh || zone.failure.is_some() || synthesised != zone.synthesised) {
+            let can = zone.contents.is_some() && matches!(zone.keys, Keys::Held(_) | Keys::Unsigned);
+            if can
+                && (zone.changed || otherwise || refresh || zone.failure.is_some() || synthesised != zone.synthesised)
+            {
                 let synthesised = synthesised.to_vec();
                 let records = zone.contents.as_ref().map_or(0, Contents::record_count);
-                due.push(Due { zone, signing: config.signing(origin), synthesised, records });
+                due.push(Due { zone, signing, synthesised, records });
             }
         }
         // A large zone does not keep small ones waiting.
@@ -153,13 +157,25 @@ fn next_batch<'a>(due: &mut Vec<Due<'a>>) -> Vec<Due<'a>> {
 /// A zone that is signed but for its SOA.
 struct Prepared<'a> {
     draft: Draft<'a>,
-    /// Of all but the serial; none for a zone that is not signed here.
-    digest: Option<String>,
+    /// Of all but the serial.
+    digest: String,
+}
+
+impl<'a> Prepared<'a> {
+    fn new(draft: Result<Draft<'a>, SigningError>) -> Result<Prepared<'a>, String> {
+        let draft = draft.map_err(|error| error.to_string())?;
+        let digest = data_encoding::HEXLOWER.encode(&draft.digest());
+        Ok(Prepared { draft, digest })
+    }
 }
 
 struct Finished {
     published: Published,
     snapshot: Arc<ZoneSnapshot>,
+    /// Whether its serial is a new one.
+    is_new: bool,
+    /// What to store before it is served.
+    last: Option<State>,
 }
 
 fn publish_batch(
@@ -178,16 +194,21 @@ fn publish_batch(
         let mut numbered = Vec::with_capacity(batch.len());
         for (due, draft) in batch.iter().zip(drafts) {
             numbered.push(match draft {
-                Ok(prepared) => number(&due.zone.origin, prepared, store)?,
+                Ok(prepared) => number(due.zone, prepared, store, now)?,
                 Err(why) => Err(why),
             });
         }
         Ok(numbered)
     });
-    let finished = match numbered {
+    // Laid out before anything is written down: what can't be served costs no serial.
+    let mut finished: Vec<Result<Finished, String>> = match numbered {
         Ok(numbered) => spread(numbered, |numbered| numbered.and_then(finish)),
         Err(error) => batch.iter().map(|_| Err(error.to_string())).collect(),
     };
+    let last: Vec<State> = finished.iter_mut().flatten().filter_map(|finished| finished.last.take()).collect();
+    if let Err(error) = store.save_all(&last, &[]) {
+        finished.iter_mut().for_each(|finished| *finished = Err(error.to_string()));
+    }
     drop(signers);
     let mut said = Vec::new();
     let mut fresh = Vec::new();
@@ -210,14 +231,13 @@ fn publish_batch(
 
 impl Due<'_> {
     fn load(&mut self, images: Option<&Images>) {
-        if matches!(self.zone.keys, Some(Ok(_))) {
+        if !self.zone.keys.held().is_empty() {
             self.zone.load_kept(images);
         }
     }
 
     fn signers(&self) -> Vec<&dyn Signer> {
-        let keys = self.zone.keys.as_ref().and_then(|keys| keys.as_ref().ok());
-        keys.into_iter().flatten().map(|key| key.as_ref() as &dyn Signer).collect()
+        self.zone.keys.held().iter().map(|key| key.as_ref() as &dyn Signer).collect()
     }
 
     fn draft<'b>(
@@ -227,20 +247,18 @@ impl Due<'_> {
         now: Timestamp,
     ) -> Result<Prepared<'b>, String> {
         let contents = self.zone.contents.as_ref().ok_or("it has no good version")?;
-        let (Some(_), Some(kept)) = (&self.zone.keys, &self.zone.kept) else {
-            let draft = Draft::unsigned(contents).map_err(|error| error.to_string())?;
-            return Ok(Prepared { draft, digest: None });
+        let Some(kept) = self.zone.kept.as_ref().filter(|_| !signers.is_empty()) else {
+            return Prepared::new(Draft::unsigned(contents));
         };
         let SigningConfig { validity, refresh, jitter, .. } = *self.signing;
         let policy = Policy { validity, refresh, jitter, ..Policy::default() };
         let contents = merge(contents, &self.synthesised, signers, self.signing, ephemeral);
-        let draft = Draft::signed(&contents, signers, kept, policy, now).map_err(|error| error.to_string())?;
-        let digest = data_encoding::HEXLOWER.encode(&draft.digest());
-        Ok(Prepared { draft, digest: Some(digest) })
+        Prepared::new(Draft::signed(&contents, signers, kept, policy, now))
     }
 
-    fn settle(&mut self, finished: Result<(Finished, Option<u32>), String>, now: Timestamp) -> Outcome {
-        let (Finished { published, snapshot }, serial) = finished?;
+    fn settle(&mut self, finished: Result<Finished, String>, now: Timestamp) -> Outcome {
+        let Finished { published, snapshot, is_new, .. } = finished?;
+        let serial = is_new.then_some(published.serial);
         let zone = &mut *self.zone;
         // After a restart with nothing changed a large image is not written again.
         if serial.is_some() || zone.published.is_some() || self.records <= LARGE {
@@ -250,6 +268,7 @@ impl Due<'_> {
         zone.snapshot = Some(snapshot);
         zone.changed = false;
         zone.failure = None;
+        zone.signing = Some(self.signing.clone());
         zone.synthesised = std::mem::take(&mut self.synthesised);
         Ok(serial)
     }
@@ -263,7 +282,7 @@ impl Due<'_> {
 
     fn keep(self) {
         if let (Some(published), None) = (&self.zone.published, &self.zone.failure) {
-            self.zone.kept = Some(Signatures::of(published));
+            self.zone.kept = Some(Signatures::of(published, &self.signers()));
         }
     }
 }
@@ -277,50 +296,54 @@ pub fn not_published(zone: &Zone, why: &str) -> String {
     format!("{}: not published: {why}; {meanwhile}", zone.origin)
 }
 
-/// A draft with the serial that it will have; whether that is a new one.
-type Numbered<'a> = (Draft<'a>, u32, bool);
+/// A draft with the serial that it will have, and what to store before it is served where that is a new one.
+type Numbered<'a> = (Draft<'a>, u32, Option<State>);
 
-/// Gives a new serial if anything changed since what was served last, in this process or before. Within a transaction: the outer error
-/// undoes it for all zones, the inner one is this zone's own.
+/// Gives a new serial if anything changed since what was served last, in this process or before. The outer error is the store's, the
+/// inner one this zone's own.
 fn number<'a>(
-    origin: &Name,
+    zone: &Zone,
     prepared: Prepared<'a>,
     store: &mut Store,
+    now: Timestamp,
 ) -> Result<Result<Numbered<'a>, String>, StoreError> {
     let Prepared { draft, digest } = prepared;
-    let file_serial = draft.file_serial();
-    let Some(digest) = digest else { return Ok(Ok((draft, file_serial, false))) };
+    let origin = &zone.origin;
     let key = origin.to_string();
     let last: Option<ServedLast> = match store.load(SERVED, &key)?.map(|(_, json)| serde_json::from_str(&json)) {
         Some(Err(error)) => return Ok(Err(error.to_string())),
         Some(Ok(last)) => Some(last),
         None => None,
     };
+    let file_serial = draft.file_serial();
     let unchanged = last.as_ref().filter(|last| {
-        let ahead = serial::compare(file_serial, last.serial) == Some(std::cmp::Ordering::Greater);
+        let ahead = serial::compare(file_serial, last.serial) == Some(Ordering::Greater);
         last.digest == digest && !ahead && draft.soa_is_kept(last.serial)
     });
     if let Some(last) = unchanged {
-        return Ok(Ok((draft, last.serial, false)));
+        return Ok(Ok((draft, last.serial, None)));
     }
-    let at_least = serial::next(last.as_ref().map(|last| last.serial), file_serial);
+    let at_least = match &last {
+        None if zone.is_known && serial::compare(now as u32, file_serial) == Some(Ordering::Greater) => {
+            warn!("{origin}: the state of this zone is lost, so its serial goes on from the time, {now}");
+            now as u32
+        }
+        last => serial::next(last.as_ref().map(|last| last.serial), file_serial),
+    };
     let serial = match store.lease(origin, at_least) {
         Ok(serial) => serial,
         Err(error @ StoreError::Serial { .. }) => return Ok(Err(error.to_string())),
         Err(error) => return Err(error),
     };
-    let json = match serde_json::to_string(&ServedLast { serial, digest }) {
-        Ok(json) => json,
-        Err(error) => return Ok(Err(error.to_string())),
-    };
-    store.save(&State { kind: SERVED.to_owned(), key, version: 1, json })?;
-    Ok(Ok((draft, serial, true)))
+    Ok(serde_json::to_string(&ServedLast { serial, digest })
+        .map(|json| (draft, serial, Some(State { kind: SERVED.to_owned(), key, version: 1, json })))
+        .map_err(|error| error.to_string()))
 }
 
-fn finish((draft, serial, is_new): Numbered<'_>) -> Result<(Finished, Option<u32>), String> {
+fn finish((draft, serial, last): Numbered<'_>) -> Result<Finished, String> {
     let published = draft.finish(serial).map_err(|error| error.to_string())?;
     let snapshot = Arc::new(ZoneSnapshot::build(&published).map_err(|error| error.to_string())?);
-    Ok((Finished { published, snapshot }, is_new.then_some(serial)))
+    Ok(Finished { published, snapshot, is_new: last.is_some(), last })
 }
 
 /// The file's records, the synthesised ones, the keys' own.
@@ -337,6 +360,14 @@ fn merge(
     }
     let origin = contents.origin();
     for rrset in keys::apex_rrsets(origin, signers, signing.dnskey_ttl, signing.cds && !ephemeral) {
+        // The delete form stands alone (RFC 8078 section 4): the operator's way out of DNSSEC.
+        let is_delete = |rdata: &Rdata| match rrset.rtype {
+            Rtype::CDS | Rtype::CDNSKEY => rdata.get(if rrset.rtype == Rtype::CDS { 2 } else { 3 }) == Some(&0),
+            _ => false,
+        };
+        if merged.rrset(origin, rrset.rtype).is_some_and(|own| own.rdatas.iter().any(is_delete)) {
+            continue;
+        }
         // Another signer's keys in the file stay beside ours (RFC 8901).
         let mut all = merged.rrset(origin, rrset.rtype).cloned().unwrap_or(RRset { rdatas: Vec::new(), ..rrset });
         all.ttl = rrset.ttl;

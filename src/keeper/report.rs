@@ -110,13 +110,12 @@ impl Keeper {
         let tag = |key: &dyn Signer| format!("{:03}+{:05}", key.algorithm(), key.key_tag());
         let report = |zone: &super::zone::Zone| {
             let published = zone.published.as_ref();
-            let keys = zone.keys.as_ref().and_then(|keys| keys.as_ref().ok()).into_iter().flatten();
             ZoneReport {
                 zone: zone.origin.clone(),
                 file: zone.file.path.display().to_string(),
                 serial: published.map(|published| published.serial),
                 rrsets: published.map_or(0, |published| published.nodes.values().map(|node| node.len()).sum()),
-                keys: keys.map(|key| tag(key.as_ref())).collect(),
+                keys: zone.keys.held().iter().map(|key| tag(key.as_ref())).collect(),
                 signed_until: published.and_then(|published| published.expires_at),
                 refresh_at: published.and_then(|published| published.refresh_at),
                 stale: zone.stale(),

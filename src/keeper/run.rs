@@ -1,13 +1,13 @@
 //! The keeper's thread: waits for a notice, a command or the time, and runs a cycle.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::zone::{Stamp, stamp};
 use super::{Cycle, Keeper};
 use crate::config::Config;
 use crate::dns::Timestamp;
@@ -42,7 +42,7 @@ pub struct Surroundings {
 /// Runs cycles until told to stop. `first` is the cycle that was run before serving began.
 pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> Keeper {
     watch(&around, &keeper, &first);
-    let mut config_seen = stamp(keeper.config.file.as_ref());
+    let mut config_seen = config_stamp(&keeper);
     // What changed after it was read and before it was watched gave no notice: look once more.
     let mut due = tokio::task::block_in_place(|| {
         if !(around.configure)().is_ok_and(|config| config == keeper.config) {
@@ -59,7 +59,7 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
             // A moment, not a wait: those who ask often don't put it off.
             () = tokio::time::sleep_until(due) => {}
             Some(notice) = around.changed.recv() => {
-                reload = stamp(keeper.config.file.as_ref()) != config_seen;
+                reload = config_stamp(&keeper) != config_seen;
                 changed = Some(notice).filter(|_| !reload);
             }
             Some(call) = around.calls.recv() => {
@@ -75,7 +75,7 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
         tokio::task::block_in_place(|| {
             let mut said = Ok(());
             if reload {
-                config_seen = stamp(keeper.config.file.as_ref());
+                config_seen = config_stamp(&keeper);
                 said = reconfigure(&mut keeper, &around);
             }
             let Some((request, reply)) = request else {
@@ -163,9 +163,8 @@ fn watch(around: &Surroundings, keeper: &Keeper, cycle: &Cycle) {
     watcher.watch(folders);
 }
 
-fn stamp(file: Option<&PathBuf>) -> Option<(SystemTime, u64)> {
-    let metadata = std::fs::metadata(file?).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+fn config_stamp(keeper: &Keeper) -> Option<Stamp> {
+    stamp(keeper.config.file.as_ref()?)
 }
 
 /// The wall clock.

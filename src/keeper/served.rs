@@ -1,10 +1,13 @@
 //! The zones' contents as the DANE room looks at them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::zone::Zone;
+use super::zone::{Keys, Zone};
 use crate::dane::prerequisites::{Served, SignedState};
-use crate::dns::{Name, RRset, Rtype};
+use crate::dns::dnssec::Signer;
+use crate::dns::{Name, RRset, Rtype, dnssec};
+use crate::keys::ZoneKey;
 use crate::zone::Contents;
 
 /// The zones by apex.
@@ -16,6 +19,32 @@ pub struct ServedZones<'a> {
 impl ServedZones<'_> {
     fn nearest(&self, name: &Name) -> Option<&Zone> {
         std::iter::once(name.clone()).chain(name.ancestors()).find_map(|apex| self.zones.get(&apex))
+    }
+
+    /// A signed parent that is served here has to delegate with a DS of one of the keys (RFC 4035 section 5.2).
+    fn contradiction(&self, apex: &Name, keys: &[Arc<ZoneKey>]) -> Option<SignedState> {
+        let parent = self.nearest(&apex.parent()?)?;
+        let contents = parent.contents.as_ref().filter(|_| !parent.keys.held().is_empty())?;
+        if contents.cut(&apex.parent()?).is_some() {
+            return None;
+        }
+        let has = |rtype| contents.rrset(apex, rtype);
+        let vouched =
+            has(Rtype::DS).is_some_and(|ds| keys.iter().any(|key| ds.rdatas.contains(&dnssec::ds(apex, key.dnskey()))));
+        let wrong = match (has(Rtype::NS).is_some(), has(Rtype::DS).is_some()) {
+            (true, true) if vouched => return None,
+            // An insecure delegation: the child is not bogus, and not secure either.
+            (true, false) => "has no DS for it",
+            (true, true) => "has a DS of another key",
+            (false, _) => "does not delegate it",
+        };
+        let evidence = format!("{}, which is served here, {wrong}", parent.origin);
+        let help = format!(
+            "put the NS records of {apex} and the output of `danelaw ds {}` into the zone {}",
+            apex.to_host(),
+            parent.origin
+        );
+        Some(SignedState::Contradicted(evidence, help))
     }
 }
 
@@ -34,9 +63,10 @@ impl Served for ServedZones<'_> {
         let Some(zone) = self.zones.get(apex) else { return SignedState::Unsigned };
         match (&zone.keys, &zone.failure, &zone.contents) {
             (_, _, None) => SignedState::Unknown("the zone has no good version".to_owned()),
-            (None, ..) => SignedState::Unsigned,
-            (Some(Err(why)), ..) | (_, Some(why), _) => SignedState::Unknown(why.clone()),
-            (Some(Ok(_)), None, Some(_)) => SignedState::Signed,
+            (Keys::Unsigned, ..) => SignedState::Unsigned,
+            (Keys::Unseen, ..) => SignedState::Unknown("the keys were not looked at yet".to_owned()),
+            (Keys::Refused(why), ..) | (_, Some(why), _) => SignedState::Unknown(why.clone()),
+            (Keys::Held(keys), None, Some(_)) => self.contradiction(apex, keys).unwrap_or(SignedState::Signed),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tracing::{debug, warn};
 
-use crate::config::SigningMode;
+use crate::config::{SigningConfig, SigningMode};
 use crate::dns::dnssec::Signer;
 use crate::dns::{Name, RRset, Rtype, Timestamp};
 use crate::keys::{KnownKey, ZoneKey};
@@ -13,9 +13,6 @@ use crate::observe::zones::{ZoneFile, ZoneIncludes};
 use crate::store::{Images, Store, StoreError};
 use crate::zone::sign::Signatures;
 use crate::zone::{self, Contents, Diagnostic, Includes, NoIncludes, Published, Severity, ZoneSnapshot};
-
-/// The keys that a zone is signed with, or why it can't be signed. None before the keys were looked at, or for a zone that is not signed.
-pub type Keys = Option<Result<Vec<Arc<ZoneKey>>, String>>;
 
 /// One zone.
 pub struct Zone {
@@ -29,10 +26,14 @@ pub struct Zone {
     pub contents: Option<Contents>,
     /// What is wrong with the file as it is now.
     pub diagnostics: Vec<Diagnostic>,
+    /// Why the file can't be read at all.
+    pub unreadable: Option<String>,
     /// The owners of MX records that are authoritative in the last good contents.
     pub mail_domains: Vec<Name>,
     /// Its keys.
     pub keys: Keys,
+    /// Whether its key is older than what the store knows of it: it was served before.
+    pub is_known: bool,
     /// The keys that the store knows of it, once they were asked for.
     pub remembered: Option<Vec<KnownKey>>,
     /// Why its last publication failed.
@@ -49,26 +50,64 @@ pub struct Zone {
     pub snapshot: Option<Arc<ZoneSnapshot>>,
     /// Whether what is published was made from something else than what is at hand now.
     pub changed: bool,
+    /// How what is published was signed.
+    pub signing: Option<SigningConfig>,
     inputs: Vec<Input>,
     mode: Option<SigningMode>,
+}
+
+/// What is known of a zone's keys.
+#[derive(Debug)]
+pub enum Keys {
+    /// Nobody has looked yet.
+    Unseen,
+    /// The zone is not signed, by configuration.
+    Unsigned,
+    /// It should be signed and can't be.
+    Refused(String),
+    /// These sign it.
+    Held(Vec<Arc<ZoneKey>>),
+}
+
+impl Keys {
+    /// The keys that sign; none unless they are held.
+    pub fn held(&self) -> &[Arc<ZoneKey>] {
+        match self {
+            Keys::Held(keys) => keys,
+            _ => &[],
+        }
+    }
+
+    /// Whether the same would be published with both.
+    pub fn is_same(&self, other: &Keys) -> bool {
+        let tags = |keys: &Keys| -> Vec<(u8, u16)> {
+            keys.held().iter().map(|key| (key.algorithm(), key.key_tag())).collect()
+        };
+        std::mem::discriminant(self) == std::mem::discriminant(other) && tags(self) == tags(other)
+    }
 }
 
 /// A file that was read, and how to tell that it changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Input {
     path: PathBuf,
-    /// Device, inode, length, and when any of it was changed last, its mode included.
-    stamp: Option<[u64; 5]>,
+    stamp: Option<Stamp>,
+}
+
+/// Device, inode, length, and when any of it was changed last, its mode included.
+pub type Stamp = [u64; 5];
+
+/// A file's stamp: another one tells that it is to be read again. None where there is no file.
+pub fn stamp(path: &Path) -> Option<Stamp> {
+    use std::os::unix::fs::MetadataExt;
+    let found = std::fs::metadata(path).ok()?;
+    let changed = [found.ctime().cast_unsigned(), found.ctime_nsec().cast_unsigned()];
+    Some([found.dev(), found.ino(), found.len(), changed[0], changed[1]])
 }
 
 impl Input {
     fn look(path: &Path) -> Input {
-        use std::os::unix::fs::MetadataExt;
-        let stamp = std::fs::metadata(path).ok().map(|found| {
-            let changed = [found.ctime().cast_unsigned(), found.ctime_nsec().cast_unsigned()];
-            [found.dev(), found.ino(), found.len(), changed[0], changed[1]]
-        });
-        Input { path: path.to_owned(), stamp }
+        Input { path: path.to_owned(), stamp: stamp(path) }
     }
 }
 
@@ -81,8 +120,10 @@ impl Zone {
             missing_since: None,
             contents: None,
             diagnostics: Vec::new(),
+            unreadable: None,
             mail_domains: Vec::new(),
-            keys: None,
+            keys: Keys::Unseen,
+            is_known: false,
             remembered: None,
             failure: None,
             synthesised: Vec::new(),
@@ -91,6 +132,7 @@ impl Zone {
             unsaved: None,
             snapshot: None,
             changed: false,
+            signing: None,
             inputs: Vec::new(),
             mode: None,
         }
@@ -109,10 +151,13 @@ impl Zone {
         self.inputs = vec![Input::look(&self.file.path)];
         self.mode = Some(mode);
         self.changed = true;
+        (self.diagnostics, self.unreadable) = (Vec::new(), None);
         let contents = match (self.file.read(), self.file.includes()) {
             (Ok(text), Ok(mut includes)) => self.parse(&text, &mut includes, mode),
             (Err(problem), _) | (_, Err(problem)) => {
-                self.diagnostics = vec![unreadable(&self.file.path, problem.why)];
+                // What the system refuses now it may give without the file having changed.
+                self.inputs.clear();
+                self.unreadable = Some(problem.to_string());
                 None
             }
         };
@@ -133,7 +178,7 @@ impl Zone {
 
     /// Takes keys; what is published has to be made anew where they are others.
     pub fn take_keys(&mut self, keys: Keys) {
-        self.changed |= tags(&self.keys) != tags(&keys);
+        self.changed |= !self.keys.is_same(&keys);
         self.keys = keys;
     }
 
@@ -185,8 +230,8 @@ impl Zone {
 
     /// The errors in the file, as one text.
     pub fn problem(&self) -> Option<String> {
-        let errors: Vec<String> =
-            self.diagnostics.iter().filter(|one| one.severity == Severity::Error).map(ToString::to_string).collect();
+        let errors = self.diagnostics.iter().filter(|one| one.severity == Severity::Error).map(ToString::to_string);
+        let errors: Vec<String> = self.unreadable.clone().into_iter().chain(errors).collect();
         let meanwhile = match self.contents {
             Some(_) => "the last good version stays in service",
             None => "there is no good version; its names are answered SERVFAIL",
@@ -198,9 +243,12 @@ impl Zone {
     pub fn stale(&self) -> Option<String> {
         let first = self.diagnostics.iter().find(|one| one.severity == Severity::Error);
         let file = first.map(|one| format!("{}:{}:{}: {}", one.file, one.line, one.column, one.message));
-        let keys = self.keys.as_ref().and_then(|keys| keys.as_ref().err().cloned());
+        let keys = match &self.keys {
+            Keys::Refused(why) => Some(why.clone()),
+            _ => None,
+        };
         let gone = self.missing_since.map(|_| "its file is gone".to_owned());
-        file.or(keys).or_else(|| self.failure.clone()).or(gone)
+        self.unreadable.clone().or(file).or(keys).or_else(|| self.failure.clone()).or(gone)
     }
 
     /// How many warnings the file has.
@@ -223,24 +271,6 @@ fn split_image(image: &[u8]) -> Option<(&[u8], &[u8])> {
 fn mail_domains(contents: &Contents) -> Vec<Name> {
     let with_mx = contents.nodes().filter(|(_, node)| node.contains_key(&Rtype::MX));
     with_mx.filter(|(owner, _)| contents.cut(owner).is_none()).map(|(owner, _)| owner.clone()).collect()
-}
-
-fn tags(keys: &Keys) -> Option<Result<Vec<(u8, u16)>, ()>> {
-    let tags = |keys: &Vec<Arc<ZoneKey>>| keys.iter().map(|key| (key.algorithm(), key.key_tag())).collect();
-    keys.as_ref().map(|keys| keys.as_ref().map(tags).map_err(drop))
-}
-
-fn unreadable(path: &Path, why: String) -> Diagnostic {
-    Diagnostic {
-        severity: Severity::Error,
-        file: path.display().to_string().into(),
-        line: 1,
-        column: 1,
-        source: String::new(),
-        width: 1,
-        message: why,
-        help: None,
-    }
 }
 
 /// The observer's reader of included files, as the parser wants it.

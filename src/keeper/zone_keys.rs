@@ -31,8 +31,14 @@ impl Keeper {
         let mut folder = match self.key_scanner.scan(&self.config.keys, &self.config.named_keys()) {
             Ok(folder) => folder,
             Err(error) => {
-                // Not to see the keys is not to have none: what was read before stays.
-                self.key_folder_problem = Some(format!("{}: {error}", self.config.keys.display()));
+                // Not to see the keys is not to have none: those that were read before stay, and a zone without any is not signed.
+                let why = format!("{}: {error}", self.config.keys.display());
+                for (origin, zone) in &mut self.zones {
+                    if self.config.signing(origin).mode == SigningMode::Csk && zone.keys.held().is_empty() {
+                        zone.keys = Keys::Refused(why.clone());
+                    }
+                }
+                self.key_folder_problem = Some(why);
                 return;
             }
         };
@@ -51,7 +57,7 @@ impl Keeper {
             let signing = self.config.signing(origin);
             let at_hand = folder.keys.remove(origin).unwrap_or_default();
             let found = match signing.mode {
-                SigningMode::None => Found::Keys(None, Vec::new()),
+                SigningMode::None => Found::Keys(Keys::Unsigned, Vec::new()),
                 SigningMode::Csk if self.ephemeral => ephemeral(zone, signing),
                 SigningMode::Csk => zone_keys(zone, signing, at_hand, broken.get(origin), &self.store, now),
             };
@@ -90,12 +96,12 @@ impl Keeper {
                 }
             };
             if let Some(zone) = self.zones.get_mut(&origin) {
-                zone.take_keys(Some(Err(keys)));
+                zone.take_keys(Keys::Refused(keys));
             }
         }
         let remember = remember.into_iter().map(|(origin, mut known, key)| {
             known.zone = origin.clone();
-            (origin, Some(Ok(vec![Arc::new(key)])), vec![known])
+            (origin, Keys::Held(vec![Arc::new(key)]), vec![known])
         });
         remember.collect()
     }
@@ -118,7 +124,7 @@ impl Keeper {
         for (origin, keys, new) in remember {
             let Some(zone) = self.zones.get_mut(&origin) else { continue };
             match &why {
-                Some(why) => zone.take_keys(Some(Err(why.clone()))),
+                Some(why) => zone.take_keys(Keys::Refused(why.clone())),
                 None => {
                     let new = new.iter().map(|key| KnownKey { algorithm: key.algorithm, key_tag: key.tag });
                     zone.remembered.get_or_insert_default().extend(new);
@@ -138,10 +144,14 @@ fn generate(algorithm: Algorithm) -> Result<(ZoneKey, String), String> {
 }
 
 fn ephemeral(zone: &Zone, signing: &SigningConfig) -> Found {
-    match &zone.keys {
-        Some(Ok(_)) => Found::Same,
-        _ => Found::Keys(Some(generate(signing.algorithm).map(|(key, _)| vec![Arc::new(key)])), Vec::new()),
+    if !zone.keys.held().is_empty() {
+        return Found::Same;
     }
+    let keys = match generate(signing.algorithm) {
+        Ok((key, _)) => Keys::Held(vec![Arc::new(key)]),
+        Err(why) => Keys::Refused(why),
+    };
+    Found::Keys(keys, Vec::new())
 }
 
 fn zone_keys(
@@ -152,7 +162,7 @@ fn zone_keys(
     store: &store::Store,
     now: Timestamp,
 ) -> Found {
-    let refused = |why: String| Found::Keys(Some(Err(why)), Vec::new());
+    let refused = |why: String| Found::Keys(Keys::Refused(why), Vec::new());
     // A key that is there and can't be used is not a key that never was.
     if let Some(problem) = broken {
         return refused(problem.clone());
@@ -171,6 +181,7 @@ fn zone_keys(
             Err(why) => refused(why),
         },
         Ok(KeyChoice::Use(_)) => {
+            let is_known = remembered.is_empty();
             let new = at_hand.iter().filter(|held| !remembered.contains(&short(&held.key)));
             let new =
                 new.map(|held| store::KnownKey { zone: origin.clone(), ..known(&held.key, held.file.clone(), now) });
@@ -182,7 +193,8 @@ fn zone_keys(
                     keys.push(held.key);
                 }
             }
-            Found::Keys(Some(Ok(keys)), new)
+            zone.is_known |= is_known;
+            Found::Keys(Keys::Held(keys), new)
         }
     }
 }

@@ -9,7 +9,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
@@ -202,7 +202,9 @@ impl Watching {
     /// Brings what the system watches in line with what the folders hold now. `anew` watches also what seems to be
     /// watched: asking twice costs nothing, and a watch that got lost comes back.
     fn update(&mut self, anew: bool) {
-        let wanted = tree::folders_of(&self.folders);
+        // The system has one watch for a folder, whatever it is called: to give up `zones/..` would give up its parent's.
+        let named = tree::folders_of(&self.folders).into_iter();
+        let wanted: BTreeSet<PathBuf> = named.map(|path| path.canonicalize().unwrap_or(path)).collect();
         let gone: Vec<PathBuf> = self.watched.keys().filter(|path| !wanted.contains(*path)).cloned().collect();
         for path in gone {
             self.unwatch(&path);

@@ -152,7 +152,7 @@ fn look(path: &Path, before: &HashMap<PathBuf, Seen>) -> Seen {
 }
 
 fn zone_of(path: &Path) -> Option<Name> {
-    let (zone, _) = path.file_stem()?.to_str()?.split_once('+')?;
+    let (zone, _) = path.file_stem()?.to_str()?.rsplitn(3, '+').nth(2).map(|zone| (zone, ()))?;
     Name::parse(if zone.is_empty() { "." } else { zone }, None).ok()
 }
 

@@ -96,6 +96,6 @@ impl SharedSnapshot {
     /// Serves this zone in the place of what its apex had, beside all others.
     pub fn publish(&self, zone: Arc<ZoneSnapshot>) {
         let mut served = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        *served = Arc::new(Snapshot::new(served.zones().cloned().chain([zone]), []));
+        *served = Arc::new(served.with(zone));
     }
 }

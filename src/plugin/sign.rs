@@ -70,7 +70,7 @@ impl ZoneSigner {
         };
         let published = draft.finish(serial)?;
         let zone = ZoneSnapshot::build(&published)?;
-        self.kept = Signatures::of(&published);
+        self.kept = Signatures::of(&published, &signers);
         self.served = Some(Served { serial, digest: Some(digest), refresh_at: published.refresh_at });
         Ok(Arc::new(zone))
     }

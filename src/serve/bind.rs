@@ -82,7 +82,7 @@ impl Listeners {
                 let (answerer, stop) = (answerer.clone(), handle.stop.clone());
                 let thread = std::thread::Builder::new()
                     .name(format!("udp {index} {}", place.address))
-                    .spawn(move || udp::serve(&socket, &*answerer, &stop))
+                    .spawn(move || udp::serve(&socket, place.address, &*answerer, &stop))
                     .map_err(ServeError::Start)?;
                 handle.threads.push(thread);
             }

@@ -4,6 +4,7 @@
 
 mod bind;
 pub mod control;
+mod mmsg;
 mod tcp;
 mod udp;
 
@@ -24,6 +25,8 @@ pub use tcp::TcpLimits;
 
 /// The biggest DNS message, octets.
 pub const MAX_MESSAGE: usize = 65_535;
+/// The biggest response over UDP, octets.
+pub const UDP_MAX: usize = mmsg::RESPONSE_MAX;
 /// The header of a DNS message, octets.
 const HEADER: usize = 12;
 
@@ -38,9 +41,16 @@ pub enum Transport {
 }
 
 /// From query to response. Called from many threads at once; must not block.
-pub trait Answerer: Send + Sync + 'static {
-    /// Writes the response to `query` into `out`, which has [`MAX_MESSAGE`] octets, and returns its length. None: no reply.
+pub trait Answerer: Send + Sync {
+    /// Writes the response to `query` into `out` and returns its length. None: no reply. `out` has [`MAX_MESSAGE`] octets, for UDP
+    /// [`UDP_MAX`].
     fn answer(&self, peer: SocketAddr, transport: Transport, query: &[u8], out: &mut [u8]) -> Option<usize>;
+
+    /// Runs `work` with what answers a whole batch: whatever is the same for all of it is looked up once.
+    fn batch(&self, work: &mut dyn FnMut(&dyn Answerer));
+
+    /// Told of each query of a batch before the first is answered, so that the memory it needs is on its way.
+    fn prefetch(&self, _query: &[u8]) {}
 }
 
 /// Why serving did not begin.

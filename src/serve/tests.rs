@@ -25,6 +25,10 @@ impl Answerer for Mirror {
             }
         }
     }
+
+    fn batch(&self, work: &mut dyn FnMut(&dyn Answerer)) {
+        work(self);
+    }
 }
 
 fn query(id: u16, rest: &[u8]) -> Vec<u8> {

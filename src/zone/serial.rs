@@ -37,11 +37,12 @@ fn soa_u32(rdata: &[u8], from_end: usize) -> Option<u32> {
     Some(u32::from_be_bytes(rdata.get(at..at + 4)?.try_into().ok()?))
 }
 
-/// An SOA's RDATA with another serial.
+/// An SOA's RDATA with another serial; one that is too short for an SOA stays as it is.
 pub fn with_serial(rdata: &[u8], serial: u32) -> Box<[u8]> {
     let mut out: Box<[u8]> = rdata.into();
-    let at = out.len() - 20;
-    out[at..at + 4].copy_from_slice(&serial.to_be_bytes());
+    if let Some(at) = out.len().checked_sub(20) {
+        out[at..at + 4].copy_from_slice(&serial.to_be_bytes());
+    }
     out
 }
 

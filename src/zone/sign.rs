@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::contents::{Contents, Node};
 use super::serial;
 use crate::dns::dnssec::{self, RrsigFields, SignError, Signer, Window};
+use crate::dns::text::print_moment;
 use crate::dns::{Name, RRset, Rdata, Rtype, Timestamp, rdata};
 
 /// An RRset with its signatures; unsigned where it is glue, a delegation's NS, or the zone is not signed.
@@ -34,6 +35,15 @@ pub struct Published {
     pub refresh_at: Option<Timestamp>,
     /// The earliest expiration of its signatures.
     pub expires_at: Option<Timestamp>,
+    /// The latest inception of its signatures.
+    pub begins_at: Option<Timestamp>,
+}
+
+impl Published {
+    /// Whether signatures want to be made anew: one is about to expire, or is not valid yet since the clock was set back.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        now >= EARLIEST && (self.refresh_at.is_some_and(|at| at <= now) || self.begins_at.is_some_and(|at| at > now))
+    }
 }
 
 /// How long signatures are valid and when they are renewed. All in seconds.
@@ -49,10 +59,13 @@ pub struct Policy {
     pub backdate: u64,
 }
 
+/// No clock that is right says less than 2026-01-01: a machine without one that runs on starts in 1970.
+const EARLIEST: Timestamp = 1_767_225_600;
+
 impl Default for Policy {
     fn default() -> Policy {
         const DAY: u64 = 86_400;
-        Policy { validity: 14 * DAY, refresh: 5 * DAY, jitter: 2 * DAY, backdate: 3600 }
+        Policy { validity: 14 * DAY, refresh: 6 * DAY, jitter: DAY, backdate: 3600 }
     }
 }
 
@@ -65,6 +78,9 @@ pub enum SigningError {
     /// There is no key.
     #[error("the zone is to be signed, and has no key")]
     NoKey,
+    /// A signature made now would be taken for expired or not yet valid.
+    #[error("the clock says {}: nothing is signed before it is set", print_moment(*.0))]
+    Clock(Timestamp),
     /// The contents lack what every zone has.
     #[error("the zone has no SOA record at its apex")]
     NoSoa,
@@ -75,16 +91,14 @@ pub enum SigningError {
 pub struct Signatures(HashMap<[u8; 16], Rdata>);
 
 impl Signatures {
-    /// The signatures of a published zone.
-    pub fn of(published: &Published) -> Signatures {
+    /// The signatures in a published zone that these keys made.
+    pub fn of(published: &Published, signers: &[&dyn Signer]) -> Signatures {
         let mut kept = HashMap::new();
-        for (owner, node) in &published.nodes {
-            for set in node.values() {
-                for rrsig in &set.rrsigs {
-                    if let Some(fields) = RrsigFields::parse(rrsig) {
-                        kept.insert(cache_key(owner, &set.rrset, fields.algorithm, fields.key_tag), rrsig.clone());
-                    }
-                }
+        let sets = published.nodes.iter().flat_map(|(owner, node)| node.values().map(move |set| (owner, set)));
+        for (owner, set) in sets {
+            // Each key made one, in the order of the keys.
+            for (signer, rrsig) in signers.iter().zip(&set.rrsigs) {
+                kept.insert(cache_key(owner, &set.rrset, *signer), rrsig.clone());
             }
         }
         Signatures(kept)
@@ -119,9 +133,9 @@ impl Signatures {
     }
 }
 
-fn cache_key(owner: &Name, rrset: &RRset, algorithm: u8, key_tag: u16) -> [u8; 16] {
-    let mut data = vec![algorithm];
-    data.extend_from_slice(&key_tag.to_be_bytes());
+/// By the whole key, not by its tag alone: two keys can share a tag.
+fn cache_key(owner: &Name, rrset: &RRset, signer: &dyn Signer) -> [u8; 16] {
+    let mut data = signer.dnskey().to_vec();
     dnssec::append_canonical(&mut data, owner, rrset);
     let digest: [u8; 32] = Sha256::digest(&data).into();
     let mut key = [0; 16];
@@ -233,9 +247,14 @@ impl<'a> Draft<'a> {
         nodes: BTreeMap<Name, BTreeMap<Rtype, SignedSet>>,
         signing: Option<Signing<'a>>,
     ) -> Result<Draft<'a>, SigningError> {
-        let soa = contents.soa().ok_or(SigningError::NoSoa)?.clone();
+        let soa = contents.soa().filter(|soa| rdata::fields(Rtype::SOA, &soa.rdatas[0]).is_some());
+        let soa = soa.ok_or(SigningError::NoSoa)?.clone();
         let origin = contents.origin().clone();
-        Ok(Draft { zone: Published { origin, nodes, serial: 0, refresh_at: None, expires_at: None }, soa, signing })
+        Ok(Draft {
+            zone: Published { origin, nodes, serial: 0, refresh_at: None, expires_at: None, begins_at: None },
+            soa,
+            signing,
+        })
     }
 
     /// The serial that the zone file gives.
@@ -284,14 +303,14 @@ impl<'a> Draft<'a> {
         };
         apex.insert(Rtype::SOA, SignedSet { rrset, rrsigs });
         if let Some(signing) = &signing {
-            let expires_at = zone
-                .nodes
-                .values()
-                .flat_map(BTreeMap::values)
-                .flat_map(|set| &set.rrsigs)
-                .filter_map(|rrsig| RrsigFields::parse(rrsig))
-                .map(|fields| unwrap_time(fields.expiration, signing.now))
-                .min();
+            let rrsigs = zone.nodes.values().flat_map(BTreeMap::values).flat_map(|set| &set.rrsigs);
+            let (mut expires_at, mut begins_at) = (None::<Timestamp>, None::<Timestamp>);
+            for fields in rrsigs.filter_map(|rrsig| RrsigFields::parse(rrsig)) {
+                let expiration = unwrap_time(fields.expiration, signing.now);
+                expires_at = Some(expires_at.map_or(expiration, |at| at.min(expiration)));
+                begins_at = begins_at.max(Some(unwrap_time(fields.inception, signing.now)));
+            }
+            zone.begins_at = begins_at;
             zone.expires_at = expires_at;
             zone.refresh_at = expires_at.map(|expires| expires.saturating_sub(signing.policy.refresh));
         }
@@ -324,21 +343,27 @@ impl Signing<'_> {
             .iter()
             .map(|signer| match self.kept(owner, rrset, *signer) {
                 Some(rrsig) => Ok(rrsig.clone()),
+                None if self.now < EARLIEST => Err(SigningError::Clock(self.now)),
                 None => Ok(dnssec::sign(owner, rrset, zone, self.window(owner, rrset), *signer)?),
             })
             .collect()
     }
 
     fn kept(&self, owner: &Name, rrset: &RRset, signer: &dyn Signer) -> Option<&Rdata> {
-        let rrsig = self.kept.0.get(&cache_key(owner, rrset, signer.algorithm(), signer.key_tag()))?;
+        let rrsig = self.kept.0.get(&cache_key(owner, rrset, signer))?;
+        if self.now < EARLIEST {
+            return Some(rrsig);
+        }
         let fields = RrsigFields::parse(rrsig)?;
         let begun = unwrap_time(fields.inception, self.now) <= self.now;
-        // A validity that was shortened since, or a clock that was ahead, must not keep a signature for longer than the policy says.
         let left = unwrap_time(fields.expiration, self.now).saturating_sub(self.now);
-        (begun && left > self.policy.refresh && left <= self.policy.validity).then_some(rrsig)
+        // Those that fall due within the next while go along, so that a refresh is one publication and not one a signature. A validity
+        // that was shortened since, or a clock that was ahead, must not keep a signature for longer than the policy says.
+        let batch = (self.policy.jitter / 8).max(3600);
+        (begun && left > self.policy.refresh + batch && left <= self.policy.validity).then_some(rrsig)
     }
 
-    /// The jitter is drawn from the owner, the type and the time, so that signing again gives the same windows.
+    /// The jitter is drawn from the owner, the type and the hour.
     fn window(&self, owner: &Name, rrset: &RRset) -> Window {
         let mut hash = Sha256::new();
         hash.update(owner.to_lowercase().as_wire());

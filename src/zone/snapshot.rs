@@ -12,6 +12,7 @@ use super::serial;
 use super::sign::{Published, SignedSet};
 use crate::dns::header::{CLASS_IN, HEADER};
 use crate::dns::name::{self, canonical_cmp};
+use crate::dns::rdata::Span;
 use crate::dns::rtype::Field;
 use crate::dns::{Name, RRset, Rdata, Rtype, rdata};
 
@@ -56,6 +57,9 @@ pub struct Node {
     wildcard: u32,
 }
 
+/// What is left for an RRset and its signatures in the longest message, beside header, longest question and OPT.
+const RRSET_MAX: usize = 65_535 - HEADER - 255 - 4 - 11;
+
 /// No node.
 pub const NONE: u32 = u32::MAX;
 
@@ -92,6 +96,14 @@ pub enum LayoutError {
         /// Their owner.
         owner: Name,
         /// Their type.
+        rtype: Rtype,
+    },
+    /// RDATA that does not fit its type: only a program that builds contents itself can bring it here.
+    #[error("the {rtype} record at {owner} is malformed")]
+    Malformed {
+        /// Its owner.
+        owner: Name,
+        /// Its type.
         rtype: Rtype,
     },
     /// No SOA.
@@ -186,6 +198,20 @@ impl ZoneSnapshot {
         let nodes = &self.nodes;
         let after = self.chain.partition_point(|&index| canonical_cmp(self.name(&nodes[index as usize]), name).is_le());
         Some(&nodes[self.chain[after.checked_sub(1)?] as usize])
+    }
+
+    /// The zone cut at or above a name that need not exist.
+    pub fn cut_above(&self, name: &[u8]) -> Option<&Node> {
+        let mut at = 0;
+        loop {
+            if let Some(node) = self.find(&name[at..]) {
+                return self.cut(node);
+            }
+            match *name.get(at)? {
+                0 => return None,
+                len => at += 1 + usize::from(len),
+            }
+        }
     }
 
     /// A node's name in wire form.
@@ -368,8 +394,10 @@ impl Layout {
         let first_additional = self.additional.len() as u32;
         let too_large = || LayoutError::LargeRRset { owner: owner.clone(), rtype };
         for rdata in &rrset.rdatas {
-            self.append_record(start, owner, rrset, rdata, indices);
-            if self.arena.len() - start > usize::from(u16::MAX) {
+            let spans = rdata::fields(rtype, rdata);
+            let spans = spans.ok_or_else(|| LayoutError::Malformed { owner: owner.clone(), rtype })?;
+            self.append_record(start, owner, (rrset, rdata), spans, indices);
+            if self.arena.len() - start > RRSET_MAX {
                 return Err(too_large());
             }
         }
@@ -379,7 +407,7 @@ impl Layout {
             self.arena.extend_from_slice(&(rrsig.len() as u16).to_be_bytes());
             self.arena.extend_from_slice(rrsig);
         }
-        if self.arena.len() - start > usize::from(u16::MAX) {
+        if self.arena.len() - start > RRSET_MAX {
             return Err(too_large());
         }
         Ok(Set {
@@ -404,14 +432,13 @@ impl Layout {
         &mut self,
         set_start: usize,
         owner: &Name,
-        rrset: &RRset,
-        rdata: &Rdata,
+        (rrset, rdata): (&RRset, &Rdata),
+        spans: Vec<Span>,
         indices: &BTreeMap<Name, u32>,
     ) {
         self.append_head(rrset.rtype, rrset.ttl);
         let length_at = self.arena.len();
         self.arena.extend_from_slice(&[0, 0]);
-        let spans = rdata::fields(rrset.rtype, rdata).unwrap_or_default();
         let mut done = 0;
         for (field, span) in spans {
             let Field::Name { compress, .. } = field else { continue };

@@ -224,7 +224,7 @@ fn certificate_cases(house: &House, outside: &House) -> Vec<Case> {
     damaged[6] ^= 0x55;
     let swapped = pem.replacen(lines[2], &format!("!{}", &lines[2][1..]), 1);
     vec![
-        octets("cut in its base64", "truncated PEM", pem[..pem.len() / 2].as_bytes().to_vec()),
+        octets("cut in its base64", "truncated PEM", pem.as_bytes()[..pem.len() / 2].to_vec()),
         octets("without its last line", "truncated PEM", lines[..lines.len() - 1].join("\n").into_bytes()),
         octets("a line of base64 damaged", "bad base64 in line 3", swapped.into_bytes()),
         octets("a line of base64 lost", "is not X.509", [&lines[..3], &lines[4..]].concat().join("\n").into_bytes()),
@@ -442,4 +442,37 @@ fn configurations() {
     ]);
     assert!(cases.len() >= 12);
     go_through(&house, &cases);
+}
+
+// --- what may not be read
+
+#[test]
+fn unreadable_files() {
+    let house = House::unprivileged();
+    house.start().stop();
+    let key = format!("keys/{}", key_file(&house).file_name().unwrap().to_str().unwrap());
+    let closed = |name: &str, mode: u32, said: &str| {
+        let (path, at) = (house.path(name), house.path(name));
+        Case {
+            what: format!("{name} may not be read"),
+            make: Box::new(move |_| chmod(&path, 0)),
+            said: said.to_owned(),
+            mend: Box::new(move |_| chmod(&at, mode)),
+        }
+    };
+    let cases = [
+        closed(FILE, 0o644, "not readable for the user that danelaw runs as"),
+        closed("zones", 0o755, "zones: Permission denied"),
+        closed(CERT, 0o644, "no permission to read it (let the user that danelaw runs as read it)"),
+        closed("certs", 0o755, "no permission to read it"),
+        closed(&key, 0o600, "Permission denied"),
+        closed("keys", 0o700, "keys: Permission denied"),
+        closed("danelaw.toml", 0o644, "danelaw.toml: Permission denied"),
+    ];
+    go_through(&house, &cases);
+
+    // A mail server's key that danelaw may not read is as it should be.
+    chmod(&house.path(KEY), 0);
+    let daemon = house.start();
+    assert_eq!((daemon.verdict().as_str(), daemon.problems().as_str()), ("served all-held", ""));
 }

@@ -1,9 +1,9 @@
 //! A folder as an operator has it, a daemon over it, and the ways to ask that daemon.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -85,7 +85,13 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 /// An operator's folder.
 pub struct House {
     root: tempfile::TempDir,
+    binary: PathBuf,
+    /// Whom the daemon runs as, where that is not who tests.
+    user: Option<u32>,
 }
+
+/// Nobody, by the number that every system gives him.
+const NOBODY: u32 = 65_534;
 
 impl House {
     /// Empty zones and certs, the configuration above.
@@ -95,7 +101,7 @@ impl House {
             fs::create_dir(root.path().join(folder)).unwrap();
             fs::set_permissions(root.path().join(folder), fs::Permissions::from_mode(0o755)).unwrap();
         }
-        let house = House { root };
+        let house = House { root, binary: BINARY.into(), user: None };
         house.put("danelaw.toml", CONFIG);
         // The commands' own configuration: the daemon's may be broken when it is asked.
         house.put("client.toml", "[control]\nsocket = \"state/control/danelaw.sock\"\n");
@@ -107,6 +113,22 @@ impl House {
         let house = House::empty();
         house.put_zone(&good_zone());
         house.certificate("mail", &[HOST]);
+        house
+    }
+
+    /// The same, its daemon without root's rights: it can be kept from reading a file.
+    pub fn unprivileged() -> House {
+        let mut house = House::good();
+        let is_root = succeed("id", &["-u"]).trim() == "0";
+        if is_root {
+            // The build's folder may be closed to others.
+            house.binary = house.root.path().join("danelaw");
+            fs::copy(BINARY, &house.binary).unwrap();
+            for folder in [house.root.path(), &house.path("")] {
+                chown(folder, Some(NOBODY), Some(NOBODY)).unwrap();
+            }
+            house.user = Some(NOBODY);
+        }
         house
     }
 
@@ -178,7 +200,10 @@ impl House {
         let (ready, log) = (self.root.path().join("ready"), self.root.path().join("log"));
         let _ = fs::remove_file(&ready);
         let stderr = fs::File::options().create(true).append(true).open(&log).unwrap();
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(&self.binary);
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
         command.arg("--config").arg(self.path("danelaw.toml")).arg("serve").arg("--ready-file").arg(&ready);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).env_remove("DANELAW_LOG");
         let mut child = command.spawn().unwrap();
@@ -348,12 +373,4 @@ pub fn record_of(certificate: &Path) -> String {
     let digest = succeed("sh", &["-c", &pipeline]).split_whitespace().next().unwrap().to_uppercase();
     let (first, second) = digest.split_at(56);
     format!("3 1 1 {first} {second}")
-}
-
-/// Whether it exists.
-pub fn exists(path: &Path) -> bool {
-    match fs::metadata(path) {
-        Err(error) => error.kind() != ErrorKind::NotFound,
-        Ok(_) => true,
-    }
 }

@@ -65,7 +65,7 @@ fn windows_are_backdated_an_hour_last_two_weeks_and_are_spread() {
 fn a_signature_is_kept_while_rrset_key_and_window_stay() {
     let (key, other) = (key(), key());
     let first = signed(TEXT, &key, &Signatures::default(), NOW);
-    let kept = Signatures::from_image(&Signatures::of(&first).to_image()).unwrap();
+    let kept = Signatures::from_image(&Signatures::of(&first, &[&key]).to_image()).unwrap();
 
     let same = signed(TEXT, &key, &kept, NOW + 86_400);
     assert_eq!(rrsigs(&first), rrsigs(&same));
@@ -88,8 +88,9 @@ fn a_signature_is_kept_while_rrset_key_and_window_stay() {
 
 #[test]
 fn a_damaged_image_is_no_image() {
-    let published = signed(TEXT, &key(), &Signatures::default(), NOW);
-    let image = Signatures::of(&published).to_image();
+    let key = key();
+    let published = signed(TEXT, &key, &Signatures::default(), NOW);
+    let image = Signatures::of(&published, &[&key]).to_image();
     assert!(Signatures::from_image(&image[..image.len() - 1]).is_none());
     assert!(Signatures::from_image(&image[..10]).is_none());
     assert!(Signatures::from_image(&[]).is_some());

@@ -9,6 +9,7 @@ use crate::dane::prerequisites::Verdict;
 use crate::dane::publication::Reason;
 use crate::dane::state::State;
 use crate::dane::{Parameters, Protocol, Tlsa};
+use crate::dns::text::print_moment;
 use crate::dns::{Rdata, Rtype};
 
 const START: u64 = 1_800_000_000;
@@ -94,7 +95,12 @@ fn a_renewal_adds_the_new_record_and_keeps_the_old_one_for_a_day() {
     let mut both = vec![rdata(pem!("p256"), "3 1 1"), rdata(pem!("p256-next"), "3 1 1")];
     both.sort();
     assert_eq!(rdatas(&plan.owners[0]), both);
-    assert!(plan.owners[0].explanation.to_string().contains(&format!("old, stays until {}", START + 5 + 86_400)));
+    assert!(
+        plan.owners[0]
+            .explanation
+            .to_string()
+            .contains(&format!("old, stays until {}", print_moment(START + 5 + 86_400)))
+    );
     let mut now = START + 5;
     while let Some(next) = plan.next {
         assert_eq!(rdatas(&plan.owners[0]), both);

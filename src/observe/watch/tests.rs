@@ -104,3 +104,14 @@ fn a_flat_folder_is_not_followed_down() {
     std::fs::write(outer.path().join("danelaw.toml"), "x").unwrap();
     assert!(next(&mut changed, 2000).is_some());
 }
+
+#[test]
+fn a_folder_with_two_names_is_watched_until_neither_is_wanted() {
+    let outer = tempfile::tempdir().unwrap();
+    std::fs::create_dir(outer.path().join("zones")).unwrap();
+    let (watcher, mut changed) = Watcher::start(TIMING).unwrap();
+    watcher.watch(vec![Folder::flat(outer.path()), Folder::flat(outer.path().join("zones/.."))]);
+    watcher.watch(vec![Folder::flat(outer.path())]);
+    std::fs::write(outer.path().join("danelaw.toml"), "x").unwrap();
+    assert!(next(&mut changed, 2000).is_some());
+}
