@@ -65,13 +65,14 @@ impl Keeper {
     }
 
     /// Finds the zones and publishes that they are ours: those that were not read yet are answered SERVFAIL, not REFUSED.
-    pub fn find_zones(&mut self, now: Timestamp) {
+    /// Gives whether the zones folder could be looked at.
+    pub fn find_zones(&mut self, now: Timestamp) -> bool {
         let found = match zones::find(&self.config.zones, &self.config.named_files()) {
             Ok(found) => found,
             Err(problem) => {
                 // A folder that can't be read says nothing about its zones.
                 self.zone_problems = vec![problem.to_string()];
-                return;
+                return false;
             }
         };
         self.zone_problems = found.problems.iter().map(ToString::to_string).collect();
@@ -90,6 +91,7 @@ impl Keeper {
         if self.remove_vanished(now) || come {
             self.publish_membership();
         }
+        true
     }
 
     /// Whether its zone is a new one.
@@ -107,7 +109,9 @@ impl Keeper {
         let Keeper { zones, config, store, readers, .. } = self;
         let images = store.images();
         let wanted = |origin: &Name| only.is_none_or(|only| only.contains(origin));
-        let work: Vec<(&Name, &mut Zone)> = zones.iter_mut().filter(|(origin, _)| wanted(origin)).collect();
+        // One whose file is gone keeps what was read of it until it is gone itself.
+        let work = zones.iter_mut().filter(|(origin, zone)| wanted(origin) && zone.missing_since.is_none());
+        let work: Vec<(&Name, &mut Zone)> = work.collect();
         let read = spread(work, |(origin, zone)| (zone.read(config.signing(origin).mode, images), zone));
         let fresh: Vec<&Zone> = read.into_iter().filter_map(|(read, zone)| read.then_some(&*zone)).collect();
         if let [zone] = fresh[..] {

@@ -163,11 +163,15 @@ impl Keeper {
     }
 
     fn run_cycle(&mut self, scope: &Scope, now: Timestamp) -> Cycle {
-        if scope.zones.is_none() {
-            self.looked_at_all = now;
-            self.find_zones(now);
+        match &scope.zones {
+            Some(only) => self.read_zones(Some(only)),
+            None => {
+                self.looked_at_all = now;
+                if self.find_zones(now) {
+                    self.read_zones(None);
+                }
+            }
         }
-        self.read_zones(scope.zones.as_ref());
         if scope.keys {
             self.look_at_keys(now);
         }
