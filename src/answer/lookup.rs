@@ -16,7 +16,7 @@ const AUTHORITY_MAX: usize = CHAIN_MAX + 4;
 pub struct Lookup<'a> {
     snapshot: &'a Snapshot,
     qtype: Rtype,
-    dnssec_ok: bool,
+    pub(super) dnssec_ok: bool,
     question_len: usize,
     /// The name that is looked up now: the question's, later a CNAME's target.
     name: LowerName,
@@ -171,8 +171,7 @@ impl<'a> Lookup<'a> {
                 message.authoritative();
                 message.rcode(Rcode::NxDomain);
                 self.deny_with_soa(place);
-                self.deny(place, name);
-                self.deny_wildcard(place, &name[closest..]);
+                self.prove_absence(place, name, closest);
                 Ok(Step::Done)
             }
         }
@@ -191,13 +190,15 @@ impl<'a> Lookup<'a> {
         let cname = zone.set(node, Rtype::CNAME).filter(|_| !matches!(self.qtype, Rtype::CNAME | Rtype::ANY));
         let answered = match (self.qtype, cname) {
             (Rtype::ANY, _) => self.put_any(place, node, message)?,
-            (Rtype::RRSIG, _) => self.put_all_rrsigs(place, node, message)?,
+            // In an unsigned zone RRSIG is a type like any other: a CNAME is followed.
+            (Rtype::RRSIG, None) => self.put_all_rrsigs(place, node, message)?,
+            (Rtype::RRSIG, Some(cname)) if cname.rrsig_count > 0 => self.put_all_rrsigs(place, node, message)?,
             (qtype, cname) => match zone.set(node, qtype).or(cname) {
                 Some(set) => {
                     let at = self.put_answer(place, set, message)?;
                     if set.rtype == Rtype::CNAME && qtype != Rtype::CNAME {
                         if let Some(name) = expanded {
-                            self.deny(place, name);
+                            self.prove_expansion(place, node, name);
                         }
                         return Ok(Step::Follow(at + 12));
                     }
@@ -209,15 +210,10 @@ impl<'a> Lookup<'a> {
         };
         match (answered, expanded) {
             (true, None) => {}
-            // RFC 4035 section 3.1.3.3: that no closer match exists.
-            (true, Some(name)) => self.deny(place, name),
+            (true, Some(name)) => self.prove_expansion(place, node, name),
             (false, _) => {
                 self.deny_with_soa(place);
-                // The NSEC at the node, or for an empty non-terminal the one before it (RFC 4035 section 3.1.3.1).
-                self.deny(place, zone.name(node));
-                if let Some(name) = expanded {
-                    self.deny(place, name);
-                }
+                self.prove_no_data(place, node, expanded);
             }
         }
         Ok(Step::Done)
@@ -258,8 +254,10 @@ impl<'a> Lookup<'a> {
         self.pend(place, ns, zone.name(cut));
         if self.dnssec_ok {
             match zone.set(cut, Rtype::DS) {
-                Some(ds) => self.pend(place, ds, zone.name(cut)),
-                None => self.deny(place, zone.name(cut)),
+                // An unsigned zone has nothing to say of the security of another (RFC 4035 section 3.1).
+                Some(ds) if ds.rrsig_count > 0 => self.pend(place, ds, zone.name(cut)),
+                Some(_) => {}
+                None => self.prove_no_ds(place, cut),
             }
         }
         self.targets = Some(Targets { place, set: ns, at: message.len(), glue: Some(zone.name(cut)) });
@@ -307,27 +305,7 @@ impl<'a> Lookup<'a> {
         self.pend(place, place.zone.negative_soa(), place.zone.origin().as_wire());
     }
 
-    /// The NSEC that matches or covers a name.
-    fn deny(&mut self, place: Place<'a>, name: &[u8]) {
-        if !self.dnssec_ok {
-            return;
-        }
-        if let Some(node) = place.zone.covering(name)
-            && let Some(nsec) = place.zone.set(node, Rtype::NSEC)
-        {
-            self.pend(place, nsec, place.zone.name(node));
-        }
-    }
-
-    /// The NSEC that covers the wildcard below the closest encloser (RFC 4035 section 3.1.3.2).
-    fn deny_wildcard(&mut self, place: Place<'a>, encloser: &[u8]) {
-        let mut wildcard = [0u8; MAX_NAME + 2];
-        wildcard[..2].copy_from_slice(b"\x01*");
-        wildcard[2..2 + encloser.len()].copy_from_slice(encloser);
-        self.deny(place, &wildcard[..2 + encloser.len()]);
-    }
-
-    fn pend(&mut self, place: Place<'a>, set: &'a Set, name: &'a [u8]) {
+    pub(super) fn pend(&mut self, place: Place<'a>, set: &'a Set, name: &'a [u8]) {
         for slot in &mut self.authority {
             match slot {
                 Some(pending) if std::ptr::eq(pending.set, set) => return,

@@ -2,6 +2,7 @@
 //!
 //! `query` reads, `lookup` walks RFC 1034 section 4.3.2, `message` writes.
 
+mod denial;
 mod lookup;
 mod message;
 mod query;
@@ -25,8 +26,14 @@ pub const MESSAGE_MAX: usize = 65_535;
 pub enum Transport {
     /// A datagram.
     Udp,
-    /// A stream: TCP, and what is carried in it.
+    /// A stream.
     Tcp,
+    /// DNS over TLS (RFC 7858).
+    Tls,
+    /// DNS over HTTPS (RFC 8484).
+    Https,
+    /// DNS over QUIC (RFC 9250).
+    Quic,
 }
 
 /// What an answer may depend on besides the snapshot and the query.
@@ -45,10 +52,10 @@ pub struct Context {
 pub fn answer(snapshot: &Snapshot, context: &Context, query: &[u8], out: &mut [u8]) -> Option<usize> {
     let query = query::parse(query)?;
     let limit = match (context.transport, &query.edns) {
-        (Transport::Tcp, _) => MESSAGE_MAX,
         // RFC 6891 section 6.2.5: less than 512 is taken as 512.
         (Transport::Udp, Some(edns)) => usize::from(edns.payload).clamp(512, UDP_MAX),
         (Transport::Udp, None) => 512,
+        _ => MESSAGE_MAX,
     };
     let mut message = Message::begin(out.get_mut(..limit.max(HEADER))?, &query);
     match query.fault {

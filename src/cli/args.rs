@@ -53,6 +53,8 @@ pub enum Command {
     Withdraw(Host),
     /// Publish a host's TLSA again once its prerequisites hold
     Restore(Host),
+    /// Say that a certificate of a host is gone for good, so that its record may go
+    Forget(Forget),
     /// Make the running daemon read everything again
     Reload(Plain),
 }
@@ -158,6 +160,8 @@ pub enum KeysCommand {
     Generate(Zone),
     /// Take over keys of BIND, ldns, Knot or OpenSSL
     Import(KeysImport),
+    /// Say that a key is lost for good, so that the zone gets a new one. Take its DS out of the parent first
+    Forget(ForgetKey),
 }
 
 /// `keys list`
@@ -182,6 +186,30 @@ pub struct KeysImport {
     /// The key tag that a PEM file has to come to: that of the DS at the parent
     #[arg(long, value_name = "TAG")]
     pub tag: Option<u16>,
+}
+
+/// `forget`
+#[derive(Clone, Debug, clap::Args)]
+pub struct Forget {
+    /// The MX or service host
+    pub host: Name,
+    /// The beginning of the certificate's fingerprint, as `explain --json` shows it
+    pub certificate: String,
+    /// JSON in place of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `keys forget`
+#[derive(Clone, Debug, clap::Args)]
+pub struct ForgetKey {
+    /// The zone's name
+    pub zone: Name,
+    /// Algorithm and tag, such as 013+55648
+    pub key: String,
+    /// JSON in place of text
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A command without arguments of its own.

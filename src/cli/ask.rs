@@ -1,6 +1,6 @@
 //! `status`, `explain`, `withdraw`, `restore`, `reload`: asks the running daemon and prints its answer.
 
-use super::args::Command;
+use super::args::{Command, KeysCommand};
 use super::output::{Mark, Output};
 use super::{CliError, Outcome};
 use crate::config::Config;
@@ -17,6 +17,12 @@ pub fn run(config: &Config, command: &Command, out: &mut Output) -> Result<Outco
         Command::Withdraw(host) => (Request::Withdraw { host: host.host.clone() }, host.json),
         Command::Restore(host) => (Request::Restore { host: host.host.clone() }, host.json),
         Command::Reload(plain) => (Request::Reload, plain.json),
+        Command::Forget(forget) => {
+            (Request::Forget { host: forget.host.clone(), certificate: forget.certificate.clone() }, forget.json)
+        }
+        Command::Keys(KeysCommand::Forget(forget)) => {
+            (Request::ForgetKey { zone: forget.zone.clone(), key: forget.key.clone() }, forget.json)
+        }
         _ => return Err(CliError::Usage("not a request to the daemon".to_owned())),
     };
     let answer = call(&config.control_socket, &request)?;
@@ -26,7 +32,7 @@ pub fn run(config: &Config, command: &Command, out: &mut Output) -> Result<Outco
         out.json(&answer)?;
     }
     match request {
-        Request::Status | Request::Reload => {
+        Request::Status | Request::Reload | Request::ForgetKey { .. } => {
             let report: StatusReport = serde_json::from_value(answer).map_err(unreadable)?;
             if !json {
                 show_status(&report, out)?;

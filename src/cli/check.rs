@@ -7,8 +7,9 @@ use super::output::{Mark, Output};
 use super::{CliError, Outcome};
 use crate::config::{Config, SigningMode};
 use crate::dns::Name;
-use crate::keeper::Beneath;
+use crate::keeper::{Beneath, now};
 use crate::observe::zones::{self, ZoneFile};
+use crate::zone::sign::Signatures;
 use crate::zone::{self, Diagnostic, Severity};
 
 /// Checks the named zones or files; all of the zones folder without a name.
@@ -26,7 +27,7 @@ pub fn run(config: &Config, args: &Check, out: &mut Output) -> Result<Outcome, C
         for finding in &findings {
             out.line(finding.to_string())?;
         }
-        for warning in config.dane_rules().warnings() {
+        for warning in config.warnings() {
             out.line(format!("warning: {warning}"))?;
         }
         let mark = match (errors, warnings) {
@@ -81,6 +82,10 @@ fn check(file: &ZoneFile, config: &Config) -> Result<Vec<Diagnostic>, CliError> 
     let mut includes = file.includes().map_err(failed)?;
     let name = file.path.display().to_string();
     let parsed = zone::parse(&file.origin, &name, &text, &mut Beneath(&mut includes));
-    let warnings = zone::lint(&parsed, config.zone(&file.origin).signing.mode == SigningMode::Csk);
-    Ok(parsed.diagnostics.into_iter().chain(warnings).collect())
+    let mode = config.zone(&file.origin).signing.mode;
+    let mut findings = zone::lint(&parsed, mode);
+    if mode == SigningMode::Presigned {
+        findings.extend(zone::presigned::check(&parsed, &Signatures::default(), Some(now())).diagnostics);
+    }
+    Ok(parsed.diagnostics.into_iter().chain(findings).collect())
 }

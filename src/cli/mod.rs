@@ -106,9 +106,13 @@ fn run(args: &Args, out: &mut Output) -> Result<Outcome, CliError> {
         Command::Keys(KeysCommand::List(list)) => keys::list(&load(file)?, list, out),
         Command::Keys(KeysCommand::Generate(zone)) => keys::generate(&load(file)?, &zone.zone, out),
         Command::Keys(KeysCommand::Import(import)) => keys_import::run(&load(file)?, import, out),
-        Command::Status(_) | Command::Explain(_) | Command::Withdraw(_) | Command::Restore(_) | Command::Reload(_) => {
-            ask::run(&load(file)?, &args.command, out)
-        }
+        Command::Status(_)
+        | Command::Explain(_)
+        | Command::Withdraw(_)
+        | Command::Restore(_)
+        | Command::Forget(_)
+        | Command::Reload(_)
+        | Command::Keys(KeysCommand::Forget(_)) => ask::run(&load(file)?, &args.command, out),
     }
 }
 

@@ -75,11 +75,23 @@ impl Output {
 
 /// Says on standard error what went wrong.
 pub fn complain(message: &str) {
-    let stderr = io::stderr();
-    let word = if wants_colours(stderr.is_terminal()) { coloured(Mark::Bad, "error:") } else { "error:".to_owned() };
     // Diagnostics say themselves what they are.
-    let head = if message.contains(": error: ") { String::new() } else { format!("{word} ") };
-    let _ = writeln!(stderr.lock(), "{head}{message}");
+    if message.contains(": error: ") {
+        let _ = writeln!(io::stderr().lock(), "{message}");
+    } else {
+        say(Mark::Bad, "error:", message);
+    }
+}
+
+/// Says on standard error what may not be meant so.
+pub fn warn(message: &str) {
+    say(Mark::Warn, "warning:", message);
+}
+
+fn say(mark: Mark, word: &str, message: &str) {
+    let stderr = io::stderr();
+    let word = if wants_colours(stderr.is_terminal()) { coloured(mark, word) } else { word.to_owned() };
+    let _ = writeln!(stderr.lock(), "{word} {message}");
 }
 
 /// Whether colours are shown on something that is or isn't a terminal (https://no-color.org).

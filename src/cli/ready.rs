@@ -1,13 +1,13 @@
 //! The ready file: tells a test or a script where the server listens, once it answers.
 
+use std::fmt::Display;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::path::Path;
 
 use super::CliError;
 
 /// Writes the addresses, one a line. The file appears whole: by a rename.
-pub fn write(path: &Path, addresses: &[SocketAddr]) -> Result<(), CliError> {
+pub fn write(path: &Path, addresses: &[impl Display]) -> Result<(), CliError> {
     let failed = |error: std::io::Error| CliError::File(format!("--ready-file {}: {error}", path.display()));
     let mut fresh = path.as_os_str().to_owned();
     fresh.push(format!(".{}.new", std::process::id()));
@@ -26,10 +26,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ready");
         std::fs::write(&path, "old").unwrap();
-        write(&path, &["127.0.0.1:5300".parse().unwrap(), "[::1]:5300".parse().unwrap()]).unwrap();
+        write(&path, &["127.0.0.1:5300", "[::1]:5300"]).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "127.0.0.1:5300\n[::1]:5300\n");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-        let message = write(&folder.path().join("none/ready"), &[]).unwrap_err().to_string();
+        let message = write(&folder.path().join("none/ready"), &[""]).unwrap_err().to_string();
         assert!(message.starts_with("--ready-file"), "{message}");
     }
 }

@@ -14,11 +14,12 @@ use super::args::Serve;
 use super::{CliError, Outcome, load, log, ready};
 use crate::act;
 use crate::answer::{self, Context};
-use crate::config::Config;
+use crate::config::{Config, Encrypted};
 use crate::dns::Timestamp;
-use crate::keeper::{self, Keeper, Message, Surroundings};
+use crate::keeper::{self, Finished, Keeper, Message, Surroundings};
 use crate::observe::watch::{Timing, Watcher};
 use crate::serve::control::{ControlHandle, ControlSocket};
+use crate::serve::encrypted::{EncryptedHandle, EncryptedListeners};
 use crate::serve::{Answerer, Handle, Listeners, Transport};
 use crate::store::Store;
 use crate::zone::Snapshot;
@@ -47,6 +48,9 @@ impl Answerer for View<'_> {
         let transport = match transport {
             Transport::Udp => answer::Transport::Udp,
             Transport::Tcp => answer::Transport::Tcp,
+            Transport::Tls => answer::Transport::Tls,
+            Transport::Https => answer::Transport::Https,
+            Transport::Quic => answer::Transport::Quic,
         };
         let context = Context { peer: peer.ip(), transport, now: self.now };
         answer::answer(self.snapshot, &context, query, out)
@@ -72,16 +76,20 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let listeners = Listeners::bind(&config.listen, cores)?;
     let listening = listeners.local_addrs();
+    let encrypted = EncryptedListeners::bind(&encrypted(&config))?;
     let (control, calls) = control(&config, args.ephemeral, &runtime)?;
 
     let mut keeper = Keeper::new(config.clone(), store, args.ephemeral, keeper::now())?;
-    // Zones that are not signed yet are answered SERVFAIL meanwhile, those that are with what they have.
+    // Zones that are not signed yet are answered SERVFAIL meanwhile.
     keeper.find_zones(keeper::now());
-    let handle = listeners.run(runtime.handle(), Arc::new(Published(keeper.published())))?;
-    let first = keeper.cycle(keeper::now());
-    say_ready(&handle, begun);
+    let answerer: Arc<dyn Answerer> = Arc::new(Published(keeper.published()));
+    let handle = listeners.run(runtime.handle(), Arc::clone(&answerer))?;
+    let first = keeper.cycle(&Finished::All, keeper::now());
+    let encrypted = encrypted.run(runtime.handle(), answerer, &keeper.presented())?;
+    let answering = answering(&handle, &encrypted);
+    info!("answering on {} after {} ms", answering.join(", "), begun.elapsed().as_millis());
     if let Some(path) = &args.ready_file {
-        ready::write(path, handle.local_addrs())?;
+        ready::write(path, &answering)?;
     }
 
     let (watcher, changed) = match Watcher::start(Timing::default()) {
@@ -104,7 +112,7 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
         let ended = tokio::spawn(keeper::run(keeper, first, around)).await;
         ended.map_err(|error| CliError::Failed(format!("a bug: the keeper ended: {error}")))
     })?;
-    drop(control);
+    drop((control, encrypted));
     handle.shutdown();
     keeper.close(keeper::now())?;
     info!("stopped");
@@ -140,9 +148,17 @@ fn control(
     Ok((Some(socket.run(runtime.handle(), sender)?), calls))
 }
 
-fn say_ready(handle: &Handle, begun: Instant) {
-    let addresses: Vec<String> = handle.local_addrs().iter().map(ToString::to_string).collect();
-    info!("answering on {} after {} ms", addresses.join(", "), begun.elapsed().as_millis());
+/// Where encrypted queries come in.
+fn encrypted(config: &Config) -> Vec<(Transport, SocketAddr)> {
+    let Encrypted { tls, https, quic, .. } = &config.encrypted;
+    let lists = [(Transport::Tls, tls), (Transport::Https, https), (Transport::Quic, quic)];
+    lists.into_iter().flat_map(|(transport, list)| list.iter().map(move |address| (transport, *address))).collect()
+}
+
+/// Addresses for UDP and TCP, then transport and address of the others.
+fn answering(handle: &Handle, encrypted: &EncryptedHandle) -> Vec<String> {
+    let plain = handle.local_addrs().iter().map(ToString::to_string);
+    plain.chain(encrypted.local_addrs().iter().map(|(transport, address)| format!("{transport} {address}"))).collect()
 }
 
 fn signals() -> std::io::Result<mpsc::Receiver<Message>> {

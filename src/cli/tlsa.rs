@@ -1,7 +1,7 @@
 //! `tlsa`: the record of a certificate, ready to paste.
 
 use super::args::Tlsa as Args;
-use super::output::{Output, complain};
+use super::output::{Output, warn};
 use super::{CliError, Outcome};
 use crate::dane::tlsa::zone_line;
 use crate::dane::{Chain, Parameters, Service};
@@ -23,7 +23,7 @@ pub fn run(args: &Args, out: &mut Output) -> Result<Outcome, CliError> {
         let (line, warnings) = zone_line(&chain, parameters, &service, TTL)
             .map_err(|error| CliError::Failed(format!("{path}: {error}")))?;
         for warning in warnings {
-            complain(&format!("warning: {warning}"));
+            warn(&warning);
         }
         out.line(line)?;
     }

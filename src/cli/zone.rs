@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::output::{Output, complain};
+use super::output::{Output, warn};
 use super::{CliError, Outcome};
 use crate::config::Config;
 use crate::dns::Name;
-use crate::keeper::{Keeper, now};
+use crate::keeper::{Finished, Keeper, now};
 use crate::serve::control::{ControlError, Request, call};
 use crate::store::Store;
 
@@ -16,9 +16,9 @@ pub fn dump(config: &Config, zone: &Name, out: &mut Output) -> Result<Outcome, C
         Ok(Value::String(text)) => text,
         Ok(other) => return Err(CliError::Failed(format!("the daemon sent {other}"))),
         Err(ControlError::NotRunning(_)) => {
-            complain("warning: no daemon runs here, so this is signed with a throw-away key and has no TLSA history");
+            warn("no daemon runs here, so this is signed with a throw-away key and has no TLSA history");
             let mut keeper = Keeper::new(config.clone(), Store::ephemeral()?, true, now())?;
-            keeper.cycle(now());
+            keeper.cycle(&Finished::All, now());
             keeper.dump(zone).map_err(CliError::Failed)?
         }
         Err(error) => return Err(error.into()),

@@ -6,8 +6,12 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+use super::denial::check_denial;
 use super::reader::{Problems, Section, Span, as_section};
-use super::values::{Algorithm, CertificateFolder, CertificateMode, Config, SigningConfig, SigningMode, is_reserved};
+use super::tls;
+use super::values::{
+    Algorithm, CertificateFolder, CertificateMode, Config, Encrypted, SigningConfig, SigningMode, is_reserved,
+};
 use crate::dane::config::{DkimPolicy, DnssecStrength, MailServiceStrength, ServiceConfig, ZoneDane};
 use crate::dane::{Parameters, Protocol, Service};
 use crate::dns::Name;
@@ -38,6 +42,7 @@ pub(super) fn defaults(folder: &Path) -> Config {
         services: Vec::new(),
         overrides: BTreeMap::new(),
         example_certificates: Vec::new(),
+        encrypted: Encrypted::default(),
     }
 }
 
@@ -75,6 +80,7 @@ fn check_root(mut root: Section<'_>, config: &mut Config, problems: &mut Problem
         config.state = path;
     }
     check_listen(&mut root, config, problems);
+    tls::check(&mut root, config, problems);
     let expected = "an IPv4 or IPv6 address without port, such as \"192.0.2.25\"";
     if let Some(addresses) = root.list("addresses", expected, problems, parse_ip) {
         config.addresses = addresses.into_iter().map(|(address, _)| address).collect();
@@ -106,7 +112,7 @@ fn check_root(mut root: Section<'_>, config: &mut Config, problems: &mut Problem
     root.finish(problems);
 }
 
-fn check_path(
+pub(super) fn check_path(
     section: &mut Section<'_>,
     key: &'static str,
     folder: &Path,
@@ -121,11 +127,7 @@ fn check_path(
 
 fn check_listen(root: &mut Section<'_>, config: &mut Config, problems: &mut Problems<'_>) {
     let expected = "address and port, such as \"127.0.0.1:5300\" or \"[::1]:5300\"";
-    let Some(listen) = root.list("listen", expected, problems, |text| {
-        text.parse::<SocketAddr>().map_err(|_| format!("\"{text}\" is not an address with a port"))
-    }) else {
-        return;
-    };
+    let Some(listen) = root.list("listen", expected, problems, parse_listener) else { return };
     for (index, (address, span)) in listen.iter().enumerate() {
         if let Some(why) = listen[..index].iter().find_map(|(other, _)| in_each_others_way(*other, *address)) {
             problems.error(span.clone(), format!("`listen`: {why}"), "take one of them out");
@@ -139,6 +141,10 @@ fn check_listen(root: &mut Section<'_>, config: &mut Config, problems: &mut Prob
         return;
     }
     config.listen = listen.into_iter().map(|(address, _)| address).collect();
+}
+
+pub(super) fn parse_listener(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("\"{text}\" is not an address with a port"))
 }
 
 /// Why two listeners can't both be bound.
@@ -250,6 +256,7 @@ fn check_parameters(section: &mut Section<'_>, smtp: bool, problems: &mut Proble
 
 fn check_signing(mut section: Section<'_>, signing: &mut SigningConfig, problems: &mut Problems<'_>) {
     check_signing_keys(&mut section, signing, problems);
+    check_denial(&mut section, &mut signing.denial, problems);
     if let Some(validity) = section.duration("validity", DAY..=YEAR, problems) {
         signing.validity = validity;
         if !section.has("refresh") {
@@ -335,7 +342,7 @@ fn check_service(mut section: Section<'_>, services: &mut Vec<ServiceConfig>, pr
     services.push(ServiceConfig { host, port, protocol, parameters, ttl });
 }
 
-fn parse_host(text: &str) -> Result<Name, String> {
+pub(super) fn parse_host(text: &str) -> Result<Name, String> {
     let name = Name::parse(text, None).map_err(|error| format!("\"{text}\": {error}"))?;
     if text == "@" || name.is_root() {
         return Err(format!("\"{text}\" is not a host name"));
@@ -372,11 +379,12 @@ fn check_zone(mut section: Section<'_>, origin: Name, config: &mut Config, probl
     let folder = config.folder.clone();
     zone.file = check_path(&mut section, "file", &folder, problems);
     zone.key = section.parsed("key", "a file in the keys folder, such as \"shared.pem\"", problems, parse_key_file);
-    let modes = [("csk", SigningMode::Csk), ("none", SigningMode::None)];
+    let modes = [("csk", SigningMode::Csk), ("presigned", SigningMode::Presigned), ("none", SigningMode::None)];
     if let Some(mode) = section.choice("signing", &modes, problems) {
         zone.signing.mode = mode;
     }
     check_signing_keys(&mut section, &mut zone.signing, problems);
+    check_denial(&mut section, &mut zone.signing.denial, problems);
     let mut enabled_here: Option<Span> = None;
     if let Some(dane) = section.section("dane", problems) {
         enabled_here = dane.has("enabled").then(|| dane.span_of("enabled"));
@@ -410,7 +418,7 @@ fn check_example(mut section: Section<'_>, config: &mut Config, problems: &mut P
     });
     config.example_certificates = hosts.into_iter().flatten().map(|(host, _)| host).collect();
     let asked = section.has("certificates");
-    if let Some(address) = config.listen.iter().find(|address| !address.ip().is_loopback()).filter(|_| asked) {
+    if let Some(address) = config.listeners().find(|address| !address.ip().is_loopback()).filter(|_| asked) {
         let message = format!("[example] with a listener at {address}: an example is served on loopback only");
         problems.error(section.span.clone(), message, "listen = [\"127.0.0.1:5300\"], or no [example]");
     }

@@ -3,7 +3,9 @@
 //! The file's TOML is the raw form and never leaves this room. Nothing here looks at a folder's contents.
 
 mod check;
+mod denial;
 mod reader;
+mod tls;
 pub mod values;
 
 #[cfg(test)]
@@ -14,7 +16,10 @@ use std::path::{Path, PathBuf};
 
 use crate::zone::Diagnostic;
 
-pub use values::{Algorithm, CertificateFolder, CertificateMode, Config, SigningConfig, SigningMode, ZoneConfig};
+pub use values::{
+    Algorithm, CertificateFolder, CertificateMode, Config, Encrypted, SigningConfig, SigningMode, TlsCertificate,
+    ZoneConfig,
+};
 
 /// The file's name when none is given.
 pub const FILE_NAME: &str = "danelaw.toml";
@@ -116,7 +121,8 @@ impl Config {
         if let Some(zones) = &overrides.zones {
             self.zones.clone_from(zones);
         }
-        match self.listen.iter().find(|address| !address.ip().is_loopback()) {
+        let public = self.listeners().copied().find(|address| !address.ip().is_loopback());
+        match public {
             Some(address) if !self.example_certificates.is_empty() => Err(ConfigErrors::Argument(format!(
                 "--listen {address}: [example] is on, and an example's certificate is served on loopback only; \
                  listen on 127.0.0.1 or [::1], or take [example] out of the file"

@@ -7,6 +7,8 @@ use super::*;
 use crate::dane::Protocol;
 use crate::dane::config::{DnssecStrength, MailServiceStrength};
 use crate::dns::Name;
+use crate::zone::Denial;
+use crate::zone::denial::nsec3::Parameters;
 
 fn parse(text: &str) -> Result<Config, ConfigErrors> {
     Config::parse(text, "danelaw.toml", Path::new("/etc/danelaw"))
@@ -256,5 +258,53 @@ fn broken_toml_is_told_once_and_not_blamed_on_what_follows_from_it() {
             errors.diagnostics().iter().all(|found| found.help.as_deref().is_some_and(|h| h.contains("TOML"))),
             "{errors}"
         );
+    }
+}
+
+#[test]
+fn nsec3_is_chosen_for_all_zones_or_one_and_what_rfc_9276_advises_against_is_warned_of() {
+    let config = parse(
+        r#"
+        [signing]
+        denial = "nsec3"
+        [zone."a.test"]
+        nsec3-iterations = 200
+        nsec3-salt = "AAbb"
+        nsec3-opt-out = true
+        [zone."b.test"]
+        denial = "nsec"
+        [zone."c.test"]
+        signing = "presigned"
+        "#,
+    )
+    .unwrap();
+    let denial = |zone: &str| config.zone(&name(zone)).signing.denial;
+    assert_eq!(denial("other.test"), Denial::Nsec3(Parameters::default()));
+    assert_eq!(
+        denial("a.test"),
+        Denial::Nsec3(Parameters { iterations: 200, salt: [0xaa, 0xbb].into(), opt_out: true })
+    );
+    assert_eq!(denial("b.test"), Denial::Nsec);
+    let presigned = config.zone(&name("c.test"));
+    assert_eq!((presigned.signing.mode, presigned.dane.enabled), (SigningMode::Presigned, true));
+    let warnings = config.warnings().join("\n");
+    for word in ["zone a.test.: nsec3-iterations = 200", "for unsigned", "nsec3-salt hides", "nsec3-opt-out leaves"] {
+        assert!(warnings.contains(word), "{warnings}");
+    }
+    let plain = parse("[signing]\ndenial = \"nsec3\"").unwrap().warnings();
+    assert_eq!(plain, parse("").unwrap().warnings());
+}
+
+#[test]
+fn nsec3_parameters_that_mean_nothing_or_too_much_are_refused() {
+    for (text, word) in [
+        ("[signing]\nnsec3-iterations = 1", "`nsec3-iterations` without NSEC3"),
+        ("[zone.\"a.test\"]\nnsec3-opt-out = true", "`nsec3-opt-out` without NSEC3"),
+        ("[signing]\ndenial = \"nsec3\"\nnsec3-iterations = 501", "out of bounds"),
+        ("[signing]\ndenial = \"nsec3\"\nnsec3-salt = \"abc\"", "not hexadecimal"),
+        ("[signing]\ndenial = \"nsec5\"", "not known"),
+    ] {
+        let errors = parse(text).unwrap_err().to_string();
+        assert!(errors.contains(word), "{text}\n{errors}");
     }
 }

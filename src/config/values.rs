@@ -9,6 +9,8 @@ use crate::dane::DaneConfig;
 use crate::dane::config::{ServiceConfig, ZoneDane};
 use crate::dns::Name;
 pub use crate::dns::dnssec::Algorithm;
+use crate::zone::Denial;
+pub use crate::zone::sign::SigningMode;
 
 /// The whole checked configuration. Paths are absolute or relative to where the process started, never to the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +44,35 @@ pub struct Config {
     /// `[example]`: hosts for which a self-signed certificate is made at start, in the first certificate folder.
     /// Every listener is loopback and every host reserved when this is not empty.
     pub example_certificates: Vec<Name>,
+    /// `listen-tls`, `listen-https`, `listen-quic` and `[tls]`.
+    pub encrypted: Encrypted,
+}
+
+/// DoT, DoH and DoQ; off where the lists are empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Encrypted {
+    /// Where to listen for DNS over TLS.
+    pub tls: Vec<SocketAddr>,
+    /// Where to listen for DNS over HTTPS.
+    pub https: Vec<SocketAddr>,
+    /// Where to listen for DNS over QUIC.
+    pub quic: Vec<SocketAddr>,
+    /// The certificate that all of them show. There is one when a list is not empty.
+    pub certificate: Option<TlsCertificate>,
+}
+
+/// Where a listener's certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TlsCertificate {
+    /// The newest one in the certificate folders that names this host.
+    OfHost(Name),
+    /// These files, chain and key in PEM.
+    Files {
+        /// The chain, leaf first.
+        certificate: PathBuf,
+        /// Its private key.
+        key: PathBuf,
+    },
 }
 
 impl Config {
@@ -71,6 +102,25 @@ impl Config {
         self.overrides.values().filter_map(|zone| Some((zone.origin.clone(), zone.key.clone()?))).collect()
     }
 
+    /// What is allowed and better left alone.
+    pub fn warnings(&self) -> Vec<String> {
+        let zones = self.overrides.values().filter(|zone| zone.signing.mode == SigningMode::Csk);
+        let zones = zones.map(|zone| (format!("zone {}", zone.origin), &zone.signing.denial));
+        let server = std::iter::once(("[signing]".to_owned(), &self.signing.denial));
+        let mut warnings: Vec<String> = Vec::new();
+        for (place, denial) in server.chain(zones.filter(|(_, denial)| **denial != self.signing.denial)) {
+            warnings.extend(denial.warnings().into_iter().map(|warning| format!("{place}: {warning}")));
+        }
+        warnings.extend(self.dane_rules().warnings());
+        warnings
+    }
+
+    /// Every address that is listened on, for whatever.
+    pub fn listeners(&self) -> impl Iterator<Item = &SocketAddr> {
+        let Encrypted { tls, https, quic, .. } = &self.encrypted;
+        self.listen.iter().chain(tls).chain(https).chain(quic)
+    }
+
     /// What the DANE room goes by.
     pub fn dane_rules(&self) -> DaneConfig {
         let addressed = |dane: &ZoneDane| ZoneDane { addresses: self.addresses.clone(), ..dane.clone() };
@@ -97,15 +147,6 @@ pub struct ZoneConfig {
     pub dane: ZoneDane,
 }
 
-/// Whether a zone is signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SigningMode {
-    /// With one key that is KSK and ZSK in one.
-    Csk,
-    /// Not at all.
-    None,
-}
-
 /// `[signing]`, of the server or of one zone. Times in seconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SigningConfig {
@@ -123,6 +164,8 @@ pub struct SigningConfig {
     pub jitter: u64,
     /// TTL of DNSKEY, CDS and CDNSKEY.
     pub dnskey_ttl: u32,
+    /// What absence is proven by.
+    pub denial: Denial,
 }
 
 impl Default for SigningConfig {
@@ -135,6 +178,7 @@ impl Default for SigningConfig {
             refresh: 6 * 86_400,
             jitter: 86_400,
             dnskey_ttl: 3600,
+            denial: Denial::Nsec,
         }
     }
 }

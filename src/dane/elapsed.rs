@@ -34,6 +34,11 @@ impl Elapsed {
         self.last = now;
     }
 
+    /// Lets the time since the last step go by uncredited.
+    pub fn pause(&mut self, now: Timestamp) {
+        self.last = now;
+    }
+
     /// Seconds that are left of `wait`.
     pub fn left(&self, wait: u64) -> u64 {
         wait.saturating_sub(self.credited)

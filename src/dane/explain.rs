@@ -157,6 +157,7 @@ impl fmt::Display for Reason {
             Reason::Lost => "withdrawn after the loss of a prerequisite",
             Reason::Disabled => "DANE is disabled in the configuration",
             Reason::WithdrawnByOperator => "withdrawn by the operator; `danelaw restore` brings it back",
+            Reason::Presigned => "the zone is signed elsewhere, so nothing can be added to it here",
             Reason::NoCertificate => "no certificate for the host, or no record can be made from it",
         })
     }
@@ -191,7 +192,9 @@ impl fmt::Display for Explanation {
                 let status = match source.status {
                     SourceStatus::Current => "current".to_owned(),
                     SourceStatus::Waiting => "file can't be used now; last good one".to_owned(),
-                    SourceStatus::Gone => "file gone; last good one".to_owned(),
+                    SourceStatus::Gone => {
+                        "file gone; last good one: `danelaw forget` if it is gone for good".to_owned()
+                    }
                     SourceStatus::Old { until } => format!("old, stays until {}", print_moment(until)),
                 };
                 writeln!(f, "    from {} ({status})", source.file)?;

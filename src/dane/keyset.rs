@@ -107,12 +107,13 @@ impl Keyset {
     }
 }
 
-/// One step: `seen` are the sightings of this host, `retention` is in seconds.
+/// One step: `seen` are the sightings of this host. `retention` is in seconds, and runs only while what was decided last is really
+/// served; none: it is not, and no cache can have the new record yet.
 pub fn step(
     mut keyset: Keyset,
     seen: &[&Sighting],
     waiting: &BTreeSet<String>,
-    retention: u64,
+    retention: Option<u64>,
     now: Timestamp,
 ) -> (Keyset, Changes) {
     let mut changes = Changes::default();
@@ -146,13 +147,17 @@ pub fn step(
     }
     for known in &mut keyset.known {
         if let Some(old) = &mut known.old {
-            old.elapsed.credit(now);
+            match retention {
+                Some(_) => old.elapsed.credit(now),
+                None => old.elapsed.pause(now),
+            }
         } else if !known.present && !is_waiting(waiting, &known.source) && seen.iter().any(|new| replaces(new, known)) {
             known.old = Some(Old { since: now, elapsed: Elapsed::start(now) });
             changes.replaced.push(known.chain.leaf().fingerprint());
         }
     }
-    let is_over = |known: &Known| known.old.is_some_and(|old| old.elapsed.left(retention) == 0);
+    let is_over =
+        |known: &Known| known.old.zip(retention).is_some_and(|(old, retention)| old.elapsed.left(retention) == 0);
     changes
         .dropped
         .extend(keyset.known.iter().filter(|known| is_over(known)).map(|known| known.chain.leaf().fingerprint()));

@@ -14,7 +14,7 @@ use super::config::{DaneConfig, ZoneDane};
 use super::explain::{Explanation, Record, Source, SourceStatus, Status};
 use super::keyset::{self, Changes, Keyset, Known, Sightings};
 use super::prerequisites::{Assessment, Readiness, Served, Verdict};
-use super::publication::{self, Decision, Phase, Publication};
+use super::publication::{self, Decision, Phase, Publication, Reason};
 use super::state::State;
 use super::tlsa::{Parameters, Service, Tlsa};
 
@@ -79,7 +79,8 @@ pub fn plan(input: Input<'_>, mut state: State) -> Plan {
     let retentions = retentions(input, &state, &tasks);
     for (host, &retention) in &retentions {
         let keyset = state.keysets.remove(host).unwrap_or_default();
-        let (keyset, changed) = step_keyset(input, host, keyset, retention);
+        let lags = tasks.iter().any(|task| task.service.host == *host && input.served.lags(&task.owner));
+        let (keyset, changed) = step_keyset(input, host, keyset, (!lags).then_some(retention));
         sooner(&mut next, keyset.next(retention));
         if changed != Changes::default() {
             changes.insert(host.clone(), changed);
@@ -156,7 +157,7 @@ fn retentions(input: Input<'_>, state: &State, tasks: &[Task]) -> BTreeMap<Name,
     hosts
 }
 
-fn step_keyset(input: Input<'_>, host: &Name, keyset: Keyset, retention: u64) -> (Keyset, Changes) {
+fn step_keyset(input: Input<'_>, host: &Name, keyset: Keyset, retention: Option<u64>) -> (Keyset, Changes) {
     let Sightings { seen, waiting } = input.certificates;
     let is_ours = |chain: &Chain, source: &str| chain.covers(host) || keyset.claims_source(source);
     let own: Vec<_> = seen.iter().filter(|sighting| is_ours(&sighting.chain, &sighting.source)).collect();
@@ -170,6 +171,8 @@ struct Site<'a> {
     task: Task,
     retention: u64,
     keyset: Keyset,
+    /// The parameter sets that are published.
+    sets: BTreeSet<Parameters>,
     explanation: Explanation,
 }
 
@@ -190,7 +193,8 @@ fn plan_owner(
     let owner = task.owner.clone();
     let keyset = state.keysets.get(&task.service.host).cloned().unwrap_or_default();
     let explanation = Explanation::new(&owner, &task.service.host, Some(&apex));
-    let mut site = Site { input, config: input.config.zone(&apex), task, retention, keyset, explanation };
+    let sets = state.publications.get(&owner).map(|publication| publication.sets.clone()).unwrap_or_default();
+    let mut site = Site { input, config: input.config.zone(&apex), task, retention, keyset, sets, explanation };
     site.explanation.assessments = site.assess();
     remember(&mut site.explanation.assessments, &state.verdicts, verdicts);
     let mut records = site.records();
@@ -200,6 +204,11 @@ fn plan_owner(
         records = site.last_resort();
     }
     if site.is_taken(&records) {
+        state.publications.insert(owner.clone(), before);
+        return Planned { owner, zone: Some(apex), rrset: None, explanation: site.explanation };
+    }
+    if input.served.is_presigned(&apex) {
+        site.leave_to_the_signer(&records);
         state.publications.insert(owner.clone(), before);
         return Planned { owner, zone: Some(apex), rrset: None, explanation: site.explanation };
     }
@@ -213,6 +222,11 @@ fn plan_owner(
     let (mut publication, decision) = publication::step(before, &step, input.now);
     if decision.publish {
         publication.note_ttl(site.ttl(), input.now);
+        publication.sets = records.iter().map(|made| made.tlsa.parameters).collect();
+    }
+    if input.served.lags(&owner) {
+        let text = format!("what was decided for {owner} is not served yet: its zone could not be published");
+        site.explanation.warnings.push(text);
     }
     site.explanation.since = Some(publication.since);
     state.publications.insert(owner.clone(), publication);
@@ -322,8 +336,15 @@ impl Site<'_> {
                 Err(error) if known.old.is_none() => {
                     return Err(format!("{}: {error}; no record with {parameters} is published", known.source));
                 }
-                // An old chain is on its way out; what can't be made of it was not published for it either.
-                Err(_) => {}
+                // An old chain is on its way out, and may be presented still: a set that it can't match waits until it is gone
+                // (RFC 7671 section 8), unless the set is out already.
+                Err(_) if self.sets.contains(&parameters) => {}
+                Err(error) => {
+                    return Err(format!(
+                        "{parameters} waits until the certificate before ({}) is gone, which it can't be made for: {error}",
+                        known.source
+                    ));
+                }
             }
         }
         Ok(records)
@@ -358,6 +379,16 @@ impl Site<'_> {
             ));
         }
         true
+    }
+
+    /// In a zone that is signed elsewhere nothing can be added here: what belongs there is told, for whoever signs it.
+    fn leave_to_the_signer(&mut self, records: &[Made]) {
+        self.explanation.status = Status::Withheld(Reason::Presigned);
+        self.explanation.records = records.iter().map(|made| self.record(made)).collect();
+        for made in records {
+            let (owner, ttl, tlsa) = (&self.task.owner, self.ttl(), &made.tlsa);
+            self.explanation.todo.push(format!("add this before the zone is signed: {owner} {ttl} IN TLSA {tlsa}"));
+        }
     }
 
     /// Turns the decision into the RRset and the rest of the explanation.

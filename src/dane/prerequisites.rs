@@ -17,10 +17,20 @@ pub trait Served {
     fn rrset(&self, owner: &Name, rtype: Rtype) -> Option<&RRset>;
     /// Whether the zone goes out signed.
     fn signed(&self, apex: &Name) -> SignedState;
+    /// Whether the zone was signed elsewhere, so that nothing can be put into it.
+    fn is_presigned(&self, apex: &Name) -> bool {
+        let _ = apex;
+        false
+    }
     /// The owners at or below `name` that have records, in canonical order.
     fn owners_below(&self, name: &Name) -> Vec<Name>;
     /// The owners of an MX RRset in all served zones, in canonical order.
     fn mail_domains(&self) -> Vec<Name>;
+    /// Whether the TLSA that was decided last for an owner is not what is served: its zone could not be published.
+    fn lags(&self, owner: &Name) -> bool {
+        let _ = owner;
+        false
+    }
     /// What is known of the DS at the parent. This version does not check it.
     fn parent(&self, apex: &Name) -> Fact {
         let _ = apex;

@@ -20,6 +20,7 @@ use crate::dns::Timestamp;
 
 use super::elapsed::Elapsed;
 use super::prerequisites::{Gate, Readiness};
+use super::tlsa::Parameters;
 
 /// Whether the RRset is out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +60,9 @@ pub struct Publication {
     pub loss: Option<Elapsed>,
     /// The operator said `withdraw` and has not said `restore` since.
     pub withdrawn_by_operator: bool,
+    /// The parameter sets of the RRset that was published last.
+    #[serde(default)]
+    pub sets: BTreeSet<Parameters>,
     /// The longest TTL that caches may still hold the RRset with.
     pub cached: Option<Cached>,
 }
@@ -82,6 +86,7 @@ impl Publication {
             proven: BTreeSet::new(),
             loss: None,
             withdrawn_by_operator: false,
+            sets: BTreeSet::new(),
             cached: None,
         }
     }
@@ -154,6 +159,8 @@ pub enum Reason {
     WithdrawnByOperator,
     /// Withheld: no certificate of the host was ever seen, or no record can be made from it.
     NoCertificate,
+    /// Withheld: the zone is signed elsewhere, and nothing can be put into it here.
+    Presigned,
 }
 
 /// What comes out of a step.

@@ -10,6 +10,8 @@ pub mod rdata;
 pub mod record;
 pub mod rtype;
 pub mod text;
+pub mod verify;
+pub mod walk;
 
 pub use name::{Name, NameError};
 pub use record::{RRset, Rdata, Record};

@@ -4,6 +4,7 @@
 //! likes. What was decided is stored before it is served.
 
 mod look;
+mod presented;
 mod problems;
 mod publish;
 mod report;
@@ -13,12 +14,15 @@ mod spread;
 mod zone;
 mod zone_keys;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::dane::explain::{Explanation, Status};
@@ -28,6 +32,7 @@ use crate::dns::{Name, RRset, Timestamp};
 use crate::observe::certificates;
 use crate::observe::watch::Changed;
 use crate::observe::zone_keys::{KeyProblem, KeyScanner};
+use crate::serve::encrypted::Presented;
 use crate::store::{State, Store, StoreError};
 use crate::zone::Snapshot;
 
@@ -35,8 +40,8 @@ use look::Scope;
 pub use report::{CertificateReport, StatusReport, ZoneReport, explain};
 pub use run::{Message, Surroundings, now, run};
 use served::ServedZones;
-pub use zone::Beneath;
 use zone::Zone;
+pub use zone::{Beneath, Finished};
 
 /// A zone file that is gone is missed for so long, in seconds, before its zone goes: editors and deployments replace files in steps.
 const VANISHED: u64 = 10;
@@ -55,6 +60,7 @@ pub struct Keeper {
     zones: BTreeMap<Name, Zone>,
     dane: DaneState,
     explanations: Vec<Explanation>,
+    lagging: Option<BTreeSet<Name>>,
     scans: Vec<certificates::Scan>,
     key_scanner: KeyScanner,
     key_problems: Vec<KeyProblem>,
@@ -71,6 +77,11 @@ pub struct Keeper {
     /// Which zones are read from a file, by its path.
     readers: HashMap<PathBuf, Vec<Name>>,
     published: Arc<ArcSwap<Snapshot>>,
+    presented: Presented,
+    /// The file that it was read from.
+    presented_from: Option<PathBuf>,
+    /// Why no better certificate is presented.
+    presented_problem: Option<String>,
 }
 
 /// When to look again, and what to watch besides the folders of the configuration.
@@ -91,6 +102,9 @@ impl Keeper {
             Some((_, json)) => read_state(&json)?,
             None => DaneState::default(),
         };
+        for warning in config.warnings() {
+            warn!("{warning}");
+        }
         Ok(Keeper {
             dane_config: config.dane_rules(),
             config,
@@ -101,6 +115,7 @@ impl Keeper {
             zones: BTreeMap::new(),
             dane,
             explanations: Vec::new(),
+            lagging: None,
             scans: Vec::new(),
             key_scanner: KeyScanner::default(),
             key_problems: Vec::new(),
@@ -112,6 +127,9 @@ impl Keeper {
             watched: BTreeSet::new(),
             readers: HashMap::new(),
             published: Arc::default(),
+            presented: Presented::default(),
+            presented_from: None,
+            presented_problem: None,
         })
     }
 
@@ -122,13 +140,12 @@ impl Keeper {
 
     /// Takes another configuration from the next cycle on.
     pub fn configure(&mut self, config: Config) {
+        for warning in config.warnings() {
+            warn!("{warning}");
+        }
         self.config_problem = None;
         self.dane_config = config.dane_rules();
         self.config = config;
-        // What a zone is made from may be another now; one that comes out the same keeps its serial.
-        for zone in self.zones.values_mut() {
-            zone.changed = true;
-        }
     }
 
     /// The file can't be used: the configuration before stays in force, and the problem is told as long as it lasts.
@@ -151,24 +168,70 @@ impl Keeper {
         Ok(owners)
     }
 
-    /// Looks at everything, decides, writes down, publishes.
-    pub fn cycle(&mut self, now: Timestamp) -> Cycle {
-        self.run_cycle(&Scope::everything(), now)
+    /// The operator's word that a certificate will never be presented again, though no replacement was seen. `certificate` is the
+    /// beginning of its fingerprint.
+    pub fn forget_certificate(&mut self, host: &Name, certificate: &str, now: Timestamp) -> Result<(), String> {
+        let mut dane = self.dane.clone();
+        let known =
+            dane.keysets.get_mut(host).ok_or_else(|| format!("no certificate of {} is known", host.to_host()))?;
+        let fingerprints = known.known.iter().map(|known| known.chain.leaf().fingerprint());
+        let matching: Vec<String> = fingerprints.filter(|fingerprint| fingerprint.starts_with(certificate)).collect();
+        let [fingerprint] = &matching[..] else {
+            return Err(format!(
+                "{certificate}: {} certificates of {} begin so; `danelaw explain {}` shows them",
+                matching.len(),
+                host.to_host(),
+                host.to_host()
+            ));
+        };
+        if known.known.iter().any(|known| known.present && known.chain.leaf().fingerprint() == *fingerprint) {
+            return Err(format!("{fingerprint} is in its file still: take the file away first"));
+        }
+        known.forget(fingerprint);
+        self.save_dane(&dane).map_err(|error| error.to_string())?;
+        self.dane = dane;
+        self.events(now, vec![("certificate-forgotten", host.to_string(), format!("{fingerprint}: by the operator"))]);
+        Ok(())
     }
 
-    /// The same where some files changed: what did not change is not looked at.
+    /// The operator's word that a DNSSEC key is lost for good. `key` is its algorithm and tag, `013+55648`.
+    pub fn forget_key(&mut self, zone: &Name, key: &str, now: Timestamp) -> Result<(), String> {
+        let known = self.store.known_keys(zone).map_err(|error| error.to_string())?;
+        let names = |known: &crate::store::KnownKey| format!("{:03}+{:05}", known.algorithm, known.tag);
+        let Some(known) = known.iter().find(|known| names(known) == key) else {
+            let all: Vec<String> = known.iter().map(names).collect();
+            return Err(format!("{} has no key {key}; known are: {}", zone.to_host(), all.join(", ")));
+        };
+        if self.config.keys.join(&known.file).exists() {
+            return Err(format!("{} is in the key folder: it is not lost", known.file));
+        }
+        self.store.forget_key(zone, &known.file).map_err(|error| error.to_string())?;
+        if let Some(zone) = self.zones.get_mut(zone) {
+            zone.remembered = None;
+        }
+        self.events(now, vec![("key-forgotten", zone.to_string(), format!("{key}: by the operator"))]);
+        Ok(())
+    }
+
+    /// Looks at everything, decides, writes down, publishes. `finished`: which files are known to be wholly written.
+    pub fn cycle(&mut self, finished: &Finished, now: Timestamp) -> Cycle {
+        self.run_cycle(&Scope::everything(), finished, now)
+    }
+
+    /// The same after the writes of some files were finished: what did not change is not looked at.
     pub fn cycle_after(&mut self, changed: &Changed, now: Timestamp) -> Cycle {
+        let finished = Finished::told(changed);
         let scope = self.scope(changed);
-        self.run_cycle(&scope, now)
+        self.run_cycle(&scope, &finished, now)
     }
 
-    fn run_cycle(&mut self, scope: &Scope, now: Timestamp) -> Cycle {
+    fn run_cycle(&mut self, scope: &Scope, finished: &Finished, now: Timestamp) -> Cycle {
         match &scope.zones {
-            Some(only) => self.read_zones(Some(only)),
+            Some(only) => self.read_zones(Some(only), finished, now),
             None => {
                 self.looked_at_all = now;
                 if self.find_zones(now) {
-                    self.read_zones(None);
+                    self.read_zones(None, finished, now);
                 }
             }
         }
@@ -180,10 +243,14 @@ impl Keeper {
         }
         let (tlsa, dane_next) = self.decide_tlsa(now);
         let refresh = self.publish_zones(&tlsa, now);
+        // After its record.
+        self.look_at_presented(now);
+        self.lagging = Some(self.not_served(&tlsa));
         self.tell_problems(now);
         // Changes that come all the time don't put the look at everything off.
         let rescan = self.looked_at_all + RESCAN;
-        let next = [dane_next, refresh, self.vanishing()].into_iter().flatten().fold(rescan, Timestamp::min);
+        let next =
+            [dane_next, refresh, self.vanishing(), self.settling()].into_iter().flatten().fold(rescan, Timestamp::min);
         let watch = self.folders();
         let new_folders = scope.zones.is_none() || watch != self.watched;
         self.watched.clone_from(&watch);
@@ -193,7 +260,7 @@ impl Keeper {
     /// What the DANE room wants in each zone. When its state can't be stored, nothing new is published: what was served stays.
     fn decide_tlsa(&mut self, now: Timestamp) -> (Synthesised, Option<Timestamp>) {
         let sightings = certificates::sightings(&self.scans);
-        let served = ServedZones { zones: &self.zones };
+        let served = ServedZones { zones: &self.zones, lagging: self.lagging.as_ref() };
         let plan = dane::plan(
             dane::plan::Input {
                 served: &served,
@@ -227,6 +294,20 @@ impl Keeper {
 
     fn tlsa_as_served(&self) -> Synthesised {
         self.zones.iter().map(|(origin, zone)| (origin.clone(), zone.synthesised.clone())).collect()
+    }
+
+    /// The TLSA owners where what is served is not what was decided.
+    fn not_served(&self, tlsa: &Synthesised) -> BTreeSet<Name> {
+        let mut lagging = BTreeSet::new();
+        for (origin, zone) in &self.zones {
+            let wanted = tlsa.get(origin).map(Vec::as_slice).unwrap_or_default();
+            let differ = |left: &[(Name, RRset)], right: &[(Name, RRset)]| -> Vec<Name> {
+                left.iter().filter(|one| !right.contains(one)).map(|(owner, _)| owner.clone()).collect()
+            };
+            lagging.extend(differ(wanted, &zone.synthesised));
+            lagging.extend(differ(&zone.synthesised, wanted));
+        }
+        lagging
     }
 
     /// Tells the log and the event list what became of certificates and publications.

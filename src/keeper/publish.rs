@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::spread::spread;
 use super::zone::{Keys, Zone};
 use super::{Keeper, Synthesised};
-use crate::config::SigningConfig;
+use crate::config::{SigningConfig, SigningMode};
 use crate::dns::dnssec::Signer;
 use crate::dns::{Name, RRset, Rdata, Rtype, Timestamp};
 use crate::keys;
@@ -20,7 +20,7 @@ use crate::zone::sign::{Policy, Signatures, SigningError};
 use crate::zone::{Contents, Draft, Published, Snapshot, ZoneSnapshot, serial};
 
 /// The kind under which the store keeps what was served last of a zone: its serial and a digest of the rest.
-const SERVED: &str = "zone-served";
+pub const SERVED: &str = "zone-served";
 /// A batch ends at so many zones or records.
 const BATCH_ZONES: usize = 512;
 const BATCH_RECORDS: usize = 50_000;
@@ -129,14 +129,21 @@ impl Keeper {
         }
     }
 
-    /// Signatures that are about to expire unrefreshed mean that signing has been failing for days.
+    /// Signatures that are about to expire unrefreshed mean that signing has been failing for days, here or elsewhere.
     pub(super) fn expiring(&self, now: Timestamp) -> Vec<String> {
         let mut found = Vec::new();
         for (origin, zone) in &self.zones {
-            let expires = zone.published.as_ref().and_then(|published| published.expires_at);
-            if let Some(expires) = expires.filter(|expires| expires.saturating_sub(now) < 2 * 86_400) {
-                let hours = expires.saturating_sub(now) / 3600;
-                found.push(format!("{origin}: the first signature expires in {hours} h; the zone goes bogus then"));
+            let Some(expires) = zone.published.as_ref().and_then(|published| published.expires_at) else { continue };
+            let elsewhere = zone.keys.held().is_empty();
+            let notice = if elsewhere { 3 } else { 2 } * 86_400;
+            let todo = if elsewhere { "; it is signed elsewhere: sign it again there" } else { "" };
+            if expires <= now {
+                found.push(format!("{origin}: a signature has expired and the zone is bogus{todo}"));
+            } else if expires - now < notice {
+                let hours = (expires - now) / 3600;
+                found.push(format!(
+                    "{origin}: the first signature expires in {hours} h; the zone goes bogus then{todo}"
+                ));
             }
         }
         found
@@ -231,9 +238,7 @@ fn publish_batch(
 
 impl Due<'_> {
     fn load(&mut self, images: Option<&Images>) {
-        if !self.zone.keys.held().is_empty() {
-            self.zone.load_kept(images);
-        }
+        self.zone.load_kept(images);
     }
 
     fn signers(&self) -> Vec<&dyn Signer> {
@@ -250,15 +255,17 @@ impl Due<'_> {
         let Some(kept) = self.zone.kept.as_ref().filter(|_| !signers.is_empty()) else {
             return Prepared::new(Draft::unsigned(contents));
         };
-        let SigningConfig { validity, refresh, jitter, .. } = *self.signing;
-        let policy = Policy { validity, refresh, jitter, ..Policy::default() };
         let contents = merge(contents, &self.synthesised, signers, self.signing, ephemeral);
-        Prepared::new(Draft::signed(&contents, signers, kept, policy, now))
+        Prepared::new(Draft::signed(&contents, signers, kept, policy(self.signing), now))
     }
 
     fn settle(&mut self, finished: Result<Finished, String>, now: Timestamp) -> Outcome {
-        let Finished { published, snapshot, is_new, .. } = finished?;
+        let Finished { mut published, snapshot, is_new, .. } = finished?;
         let serial = is_new.then_some(published.serial);
+        if self.zone.keys.held().is_empty() {
+            // What a file has of signatures expires, and is not renewed here.
+            published.expires_at = published.window(now).map(|(_, expires)| expires);
+        }
         let zone = &mut *self.zone;
         // After a restart with nothing changed a large image is not written again.
         if serial.is_some() || zone.published.is_some() || self.records <= LARGE {
@@ -281,9 +288,21 @@ impl Due<'_> {
     }
 
     fn keep(self) {
-        if let (Some(published), None) = (&self.zone.published, &self.zone.failure) {
+        // Those of a zone that is signed elsewhere are kept as they were checked.
+        let made_here = self.signing.mode != SigningMode::Presigned;
+        if let (Some(published), None, true) = (&self.zone.published, &self.zone.failure, made_here) {
             self.zone.kept = Some(Signatures::of(published, &self.signers()));
         }
+    }
+}
+
+fn policy(signing: &SigningConfig) -> Policy {
+    Policy {
+        validity: signing.validity,
+        refresh: signing.refresh,
+        jitter: signing.jitter,
+        denial: signing.denial.clone(),
+        ..Policy::default()
     }
 }
 
@@ -318,19 +337,24 @@ fn number<'a>(
     let file_serial = draft.file_serial();
     let unchanged = last.as_ref().filter(|last| {
         let ahead = serial::compare(file_serial, last.serial) == Some(Ordering::Greater);
-        last.digest == digest && !ahead && draft.soa_is_kept(last.serial)
+        let kept = if draft.is_sealed() { last.serial == file_serial } else { draft.soa_is_kept(last.serial) };
+        last.digest == digest && !ahead && kept
     });
     if let Some(last) = unchanged {
         return Ok(Ok((draft, last.serial, None)));
     }
     let at_least = match &last {
-        None if zone.is_known && serial::compare(now as u32, file_serial) == Some(Ordering::Greater) => {
+        None if zone.is_known
+            && !draft.is_sealed()
+            && serial::compare(now as u32, file_serial) == Some(Ordering::Greater) =>
+        {
             warn!("{origin}: the state of this zone is lost, so its serial goes on from the time, {now}");
             now as u32
         }
         last => serial::next(last.as_ref().map(|last| last.serial), file_serial),
     };
-    let serial = match store.lease(origin, at_least) {
+    let leased = if draft.is_sealed() { Ok(file_serial) } else { store.lease(origin, at_least) };
+    let serial = match leased {
         Ok(serial) => serial,
         Err(error @ StoreError::Serial { .. }) => return Ok(Err(error.to_string())),
         Err(error) => return Err(error),

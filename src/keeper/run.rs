@@ -1,15 +1,16 @@
 //! The keeper's thread: waits for a notice, a command or the time, and runs a cycle.
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::zone::{Stamp, stamp};
-use super::{Cycle, Keeper};
-use crate::config::Config;
+use super::{Cycle, Finished, Keeper};
+use crate::config::{Config, TlsCertificate};
 use crate::dns::Timestamp;
 use crate::observe::watch::{Changed, Folder, Watcher};
 use crate::serve::control::{Call, Reply, Request};
@@ -49,25 +50,31 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
             // What is wrong with it is among the problems.
             let _ = reconfigure(&mut keeper, &around);
         }
-        look(&mut keeper, &around, None)
+        look(&mut keeper, &around, &Look::All(Finished::All))
     });
     loop {
         let mut request: Option<(Request, oneshot::Sender<Reply>)> = None;
         let mut reload = false;
-        let mut changed = None;
+        let mut what = Look::All(Finished::none());
         tokio::select! {
             // A moment, not a wait: those who ask often don't put it off.
             () = tokio::time::sleep_until(due) => {}
-            Some(notice) = around.changed.recv() => {
+            Some(changed) = around.changed.recv() => {
                 reload = config_stamp(&keeper) != config_seen;
-                changed = Some(notice).filter(|_| !reload);
+                what = if reload { Look::All(Finished::told(&changed)) } else { Look::Changed(changed) };
             }
             Some(call) = around.calls.recv() => {
                 reload = call.request == Request::Reload;
+                if reload {
+                    what = Look::All(Finished::All);
+                }
                 request = Some((call.request, call.reply));
             }
             message = around.messages.recv() => match message {
-                Some(Message::Reload) => reload = true,
+                Some(Message::Reload) => {
+                    reload = true;
+                    what = Look::All(Finished::All);
+                }
                 Some(Message::Stop) | None => return keeper,
             },
         }
@@ -79,15 +86,18 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
                 said = reconfigure(&mut keeper, &around);
             }
             let Some((request, reply)) = request else {
-                due = look(&mut keeper, &around, changed.as_ref());
+                due = look(&mut keeper, &around, &what);
                 return;
             };
-            if let Request::Withdraw { host } | Request::Restore { host } = &request {
-                let withdraw = matches!(request, Request::Withdraw { .. });
-                said = keeper.command(host, withdraw, now()).map(drop);
+            match &request {
+                Request::Withdraw { host } => said = keeper.command(host, true, now()).map(drop),
+                Request::Restore { host } => said = keeper.command(host, false, now()).map(drop),
+                Request::Forget { host, certificate } => said = keeper.forget_certificate(host, certificate, now()),
+                Request::ForgetKey { zone, key } => said = keeper.forget_key(zone, key, now()),
+                Request::Status | Request::Explain { .. } | Request::Dump { .. } | Request::Reload => {}
             }
             if request.is_change() {
-                due = look(&mut keeper, &around, None);
+                due = look(&mut keeper, &around, &what);
             }
             // Who asked may have gone.
             let _ = reply.send(said.and_then(|()| report(&keeper, &request, &around)));
@@ -95,13 +105,26 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
     }
 }
 
-/// Runs a cycle, over everything or over what changed; gives the moment of the next one.
-fn look(keeper: &mut Keeper, around: &Surroundings, changed: Option<&Changed>) -> Instant {
+/// What a cycle is about.
+enum Look {
+    /// Everything.
+    All(Finished),
+    /// What a notice tells.
+    Changed(Changed),
+}
+
+/// Runs a cycle; gives the moment of the next one.
+fn look(keeper: &mut Keeper, around: &Surroundings, what: &Look) -> Instant {
     let time = now();
-    let cycle = match changed {
-        Some(changed) => keeper.cycle_after(changed, time),
-        None => keeper.cycle(time),
-    };
+    // A bug in here must not end the answering: it is told, and tried again with the next look.
+    let cycle = std::panic::catch_unwind(AssertUnwindSafe(|| match what {
+        Look::All(finished) => keeper.cycle(finished, time),
+        Look::Changed(changed) => keeper.cycle_after(changed, time),
+    }));
+    let cycle = cycle.unwrap_or_else(|_| {
+        error!("a bug: looking at zones and certificates panicked; what is served stays");
+        Cycle { next: time + super::RESCAN, watch: Default::default(), new_folders: true }
+    });
     // The watcher looks through its folders when it is told of them.
     if cycle.new_folders {
         watch(around, keeper, &cycle);
@@ -114,16 +137,18 @@ fn report(keeper: &Keeper, request: &Request, around: &Surroundings) -> Reply {
     let json = |value: serde_json::Result<serde_json::Value>| value.map_err(|error| error.to_string());
     match request {
         Request::Status | Request::Reload => json(serde_json::to_value(keeper.status(&around.listening, now()))),
-        Request::Explain { host } | Request::Withdraw { host } | Request::Restore { host } => {
-            match keeper.explain(host) {
-                found if found.is_empty() => Err(format!(
-                    "no mail domain in the zones served here has {} as its MX host, and no [[service]] names it; \
+        Request::ForgetKey { .. } => json(serde_json::to_value(keeper.status(&around.listening, now()))),
+        Request::Explain { host }
+        | Request::Withdraw { host }
+        | Request::Restore { host }
+        | Request::Forget { host, .. } => match keeper.explain(host) {
+            found if found.is_empty() => Err(format!(
+                "no mail domain in the zones served here has {} as its MX host, and no [[service]] names it; \
                      `danelaw status` lists what is known",
-                    host.to_host()
-                )),
-                found => json(serde_json::to_value(found)),
-            }
-        }
+                host.to_host()
+            )),
+            found => json(serde_json::to_value(found)),
+        },
         Request::Dump { zone } => keeper.dump(zone).map(Into::into),
     }
 }
@@ -134,6 +159,10 @@ fn reconfigure(keeper: &mut Keeper, around: &Surroundings) -> Result<(), String>
         Ok(config) => {
             if config.listen != keeper.config.listen {
                 warn!("`listen` changed: that takes a restart");
+            }
+            let lists = |config: &Config| config.listeners().copied().collect::<Vec<_>>();
+            if config.listen == keeper.config.listen && lists(&config) != lists(&keeper.config) {
+                warn!("where encrypted queries come in changed: that takes a restart");
             }
             info!("the configuration was read again");
             keeper.configure(config);
@@ -158,6 +187,9 @@ fn watch(around: &Surroundings, keeper: &Keeper, cycle: &Cycle) {
     for certificates in &config.certificates {
         folders.push(Folder::deep(&certificates.path));
         folders.extend(certificates.roots.iter().map(Folder::deep));
+    }
+    if let Some(TlsCertificate::Files { certificate, key }) = &config.encrypted.certificate {
+        folders.extend([certificate, key].into_iter().filter_map(|path| path.parent()).map(Folder::flat));
     }
     folders.extend(cycle.watch.iter().map(Folder::flat));
     watcher.watch(folders);

@@ -1,19 +1,19 @@
 //! The zones' contents as the DANE room looks at them.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::zone::{Keys, Zone};
 use crate::dane::prerequisites::{Served, SignedState};
 use crate::dns::dnssec::Signer;
 use crate::dns::{Name, RRset, Rtype, dnssec};
-use crate::keys::ZoneKey;
 use crate::zone::Contents;
 
 /// The zones by apex.
 pub struct ServedZones<'a> {
     /// They.
     pub zones: &'a BTreeMap<Name, Zone>,
+    /// The TLSA owners whose decided RRset is not served; none before the first publication: then nothing is known to be.
+    pub lagging: Option<&'a BTreeSet<Name>>,
 }
 
 impl ServedZones<'_> {
@@ -22,15 +22,15 @@ impl ServedZones<'_> {
     }
 
     /// A signed parent that is served here has to delegate with a DS of one of the keys (RFC 4035 section 5.2).
-    fn contradiction(&self, apex: &Name, keys: &[Arc<ZoneKey>]) -> Option<SignedState> {
+    fn contradiction(&self, apex: &Name, keys: &[&[u8]]) -> Option<SignedState> {
         let parent = self.nearest(&apex.parent()?)?;
-        let contents = parent.contents.as_ref().filter(|_| !parent.keys.held().is_empty())?;
+        let contents = parent.contents.as_ref().filter(|_| !dnskeys(parent).is_empty())?;
         if contents.cut(&apex.parent()?).is_some() {
             return None;
         }
         let has = |rtype| contents.rrset(apex, rtype);
         let vouched =
-            has(Rtype::DS).is_some_and(|ds| keys.iter().any(|key| ds.rdatas.contains(&dnssec::ds(apex, key.dnskey()))));
+            has(Rtype::DS).is_some_and(|ds| keys.iter().any(|key| ds.rdatas.contains(&dnssec::ds(apex, key))));
         let wrong = match (has(Rtype::NS).is_some(), has(Rtype::DS).is_some()) {
             (true, true) if vouched => return None,
             // An insecure delegation: the child is not bogus, and not secure either.
@@ -48,6 +48,15 @@ impl ServedZones<'_> {
     }
 }
 
+/// The DNSKEYs that sign a zone, here or elsewhere; none of an unsigned one.
+fn dnskeys(zone: &Zone) -> Vec<&[u8]> {
+    if !zone.is_presigned() {
+        return zone.keys.held().iter().map(|key| key.dnskey()).collect();
+    }
+    let rrset = zone.contents.as_ref().and_then(|contents| contents.rrset(&zone.origin, Rtype::DNSKEY));
+    rrset.into_iter().flat_map(|rrset| &rrset.rdatas).map(|rdata| &**rdata).collect()
+}
+
 impl Served for ServedZones<'_> {
     fn zone_of(&self, name: &Name) -> Option<Name> {
         let zone = self.nearest(name)?;
@@ -63,11 +72,21 @@ impl Served for ServedZones<'_> {
         let Some(zone) = self.zones.get(apex) else { return SignedState::Unsigned };
         match (&zone.keys, &zone.failure, &zone.contents) {
             (_, _, None) => SignedState::Unknown("the zone has no good version".to_owned()),
-            (Keys::Unsigned, ..) => SignedState::Unsigned,
+            (Keys::Unsigned, ..) if !zone.is_presigned() => SignedState::Unsigned,
             (Keys::Unseen, ..) => SignedState::Unknown("the keys were not looked at yet".to_owned()),
             (Keys::Refused(why), ..) | (_, Some(why), _) => SignedState::Unknown(why.clone()),
-            (Keys::Held(keys), None, Some(_)) => self.contradiction(apex, keys).unwrap_or(SignedState::Signed),
+            (Keys::Held(_) | Keys::Unsigned, None, Some(_)) => {
+                self.contradiction(apex, &dnskeys(zone)).unwrap_or(SignedState::Signed)
+            }
         }
+    }
+
+    fn is_presigned(&self, apex: &Name) -> bool {
+        self.zones.get(apex).is_some_and(Zone::is_presigned)
+    }
+
+    fn lags(&self, owner: &Name) -> bool {
+        self.lagging.is_none_or(|lagging| lagging.contains(owner))
     }
 
     fn owners_below(&self, name: &Name) -> Vec<Name> {

@@ -1,5 +1,6 @@
 //! One zone in the keeper's hands: its file, its keys, its last good contents, what is published of it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use crate::config::{SigningConfig, SigningMode};
 use crate::dns::dnssec::Signer;
 use crate::dns::{Name, RRset, Rtype, Timestamp};
 use crate::keys::{KnownKey, ZoneKey};
+use crate::observe::watch::Changed;
 use crate::observe::zones::{ZoneFile, ZoneIncludes};
 use crate::store::{Images, Store, StoreError};
 use crate::zone::sign::Signatures;
@@ -42,7 +44,7 @@ pub struct Zone {
     pub synthesised: Vec<(Name, RRset)>,
     /// What is published.
     pub published: Option<Published>,
-    /// Its signatures, to keep; none before its image was read.
+    /// Its signatures, to keep.
     pub kept: Option<Signatures>,
     /// Since when what is published is not in its image.
     pub unsaved: Option<Timestamp>,
@@ -53,7 +55,49 @@ pub struct Zone {
     /// How what is published was signed.
     pub signing: Option<SigningConfig>,
     inputs: Vec<Input>,
+    /// Files that changed without word that the write is finished, and since when they look so.
+    unsettled: Option<(Vec<Input>, Timestamp)>,
     mode: Option<SigningMode>,
+}
+
+/// A file that changed counts as written when it looks the same for so long, in seconds.
+const SETTLE: u64 = 2;
+
+/// Of which files it is known that their writes are finished.
+#[derive(Clone, Debug)]
+pub enum Finished {
+    /// Of all: the start, and the operator's word.
+    All,
+    /// Of these, by [`Finished::key`].
+    Only(BTreeSet<PathBuf>),
+}
+
+impl Finished {
+    /// Of none.
+    pub fn none() -> Finished {
+        Finished::Only(BTreeSet::new())
+    }
+
+    /// Of those that a notice names.
+    pub fn told(changed: &Changed) -> Finished {
+        Finished::Only(changed.paths.iter().filter_map(|path| Finished::key(path)).collect())
+    }
+
+    /// One name for a file, however its folder is written.
+    pub fn key(path: &Path) -> Option<PathBuf> {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        Some(folder.canonicalize().ok()?.join(path.file_name()?))
+    }
+
+    fn includes(&self, path: &Path) -> bool {
+        match self {
+            Finished::All => true,
+            Finished::Only(paths) => Finished::key(path).is_some_and(|key| paths.contains(&key)),
+        }
+    }
 }
 
 /// What is known of a zone's keys.
@@ -121,8 +165,8 @@ impl Zone {
             contents: None,
             diagnostics: Vec::new(),
             unreadable: None,
-            mail_domains: Vec::new(),
             keys: Keys::Unseen,
+            mail_domains: Vec::new(),
             is_known: false,
             remembered: None,
             failure: None,
@@ -134,26 +178,43 @@ impl Zone {
             changed: false,
             signing: None,
             inputs: Vec::new(),
+            unsettled: None,
             mode: None,
         }
     }
 
-    /// Reads the file if it or an included one changed. Errors leave the last good contents, from before the start too.
-    /// Gives whether it was read.
-    pub fn read(&mut self, mode: SigningMode, images: Option<&Images>) -> bool {
-        let unchanged = self.inputs.first().is_some_and(|input| input.path == self.file.path)
-            && self.mode == Some(mode)
-            && self.inputs.iter().all(|input| Input::look(&input.path) == *input);
-        if unchanged {
+    /// Reads the file if it or an included one changed and the write is finished. Errors leave the last good contents, from before the
+    /// start too. Gives whether it was read.
+    pub fn read(&mut self, mode: SigningMode, images: Option<&Images>, finished: &Finished, now: Timestamp) -> bool {
+        let known = self.inputs.first().is_some_and(|input| input.path == self.file.path);
+        let mut changed: Vec<Input> = self.inputs.iter().map(|input| Input::look(&input.path)).collect();
+        changed.retain(|input| !self.inputs.contains(input));
+        if !known {
+            changed = vec![Input::look(&self.file.path)];
+        }
+        if changed.is_empty() && self.mode == Some(mode) {
+            self.unsettled = None;
             return false;
         }
+        if !changed.iter().all(|input| finished.includes(&input.path)) {
+            // Nobody said that the write is finished. It is when nothing moved for a while.
+            match &self.unsettled {
+                Some((seen, since)) if *seen == changed && now.saturating_sub(*since) >= SETTLE => {}
+                Some((seen, since)) if *seen == changed && now >= *since => return false,
+                _ => {
+                    self.unsettled = Some((changed, now));
+                    return false;
+                }
+            }
+        }
+        self.unsettled = None;
         // Stamped before it is read: a change in between is read once more, never missed.
         self.inputs = vec![Input::look(&self.file.path)];
         self.mode = Some(mode);
         self.changed = true;
         (self.diagnostics, self.unreadable) = (Vec::new(), None);
         let contents = match (self.file.read(), self.file.includes()) {
-            (Ok(text), Ok(mut includes)) => self.parse(&text, &mut includes, mode),
+            (Ok(text), Ok(mut includes)) => self.parse(&text, &mut includes, (mode, now), images),
             (Err(problem), _) | (_, Err(problem)) => {
                 // What the system refuses now it may give without the file having changed.
                 self.inputs.clear();
@@ -192,20 +253,52 @@ impl Zone {
         Ok(self.remembered.as_deref().unwrap_or_default())
     }
 
-    fn parse(&mut self, text: &[u8], includes: &mut ZoneIncludes, mode: SigningMode) -> Option<Contents> {
+    fn parse(
+        &mut self,
+        text: &[u8],
+        includes: &mut ZoneIncludes,
+        (mode, now): (SigningMode, Timestamp),
+        images: Option<&Images>,
+    ) -> Option<Contents> {
         let name = self.file.path.display().to_string();
         let parsed = zone::parse(&self.origin, &name, text, &mut Beneath(includes));
         self.inputs.extend(includes.included().iter().map(|path| Input::look(path)));
-        let warnings = zone::lint(&parsed, mode == SigningMode::Csk);
-        self.diagnostics = parsed.diagnostics;
-        self.diagnostics.extend(warnings);
-        parsed.contents
+        self.diagnostics = zone::lint(&parsed, mode);
+        let checked = (mode == SigningMode::Presigned).then(|| {
+            let verified = self.kept.take().unwrap_or_else(|| kept(&self.origin, images));
+            let checked = zone::presigned::check(&parsed, &verified, Some(now));
+            let good = parsed.contents.is_some() && checked.holds();
+            self.kept = Some(if good { checked.verified } else { verified });
+            self.diagnostics.extend(checked.diagnostics);
+            good
+        });
+        self.diagnostics.splice(0..0, parsed.diagnostics);
+        parsed.contents.filter(|_| checked != Some(false))
+    }
+
+    /// Whether what is served of it was signed elsewhere, and checked.
+    pub fn is_presigned(&self) -> bool {
+        self.mode == Some(SigningMode::Presigned)
+    }
+
+    /// Takes the last good contents from before the start, where there is no file to read.
+    pub fn recall(&mut self, mode: SigningMode, images: &Images) {
+        self.mode = Some(mode);
+        self.contents = self.last_good(images);
+        self.mail_domains = self.contents.as_ref().map(mail_domains).unwrap_or_default();
+        self.changed = true;
     }
 
     fn last_good(&self, images: &Images) -> Option<Contents> {
         let image = images.load(&self.origin)?;
-        let (_, text) = split_image(&image)?;
-        let parsed = zone::parse(&self.origin, "last good version", text, &mut NoIncludes);
+        let (signatures, text) = split_image(&image)?;
+        let mut parsed = zone::parse(&self.origin, "last good version", text, &mut NoIncludes);
+        if self.is_presigned() {
+            // It may be of a time when the zone was signed here. Expired is better than nothing: not everybody validates.
+            let kept = Signatures::from_image(signatures).unwrap_or_default();
+            let checked = zone::presigned::check(&parsed, &kept, None);
+            parsed.contents = parsed.contents.filter(|_| checked.holds());
+        }
         if parsed.contents.is_some() {
             warn!("{}: serving the last good version, from before the start", self.origin);
         }
@@ -214,11 +307,7 @@ impl Zone {
 
     /// Reads the signatures that are kept, if they were not yet.
     pub fn load_kept(&mut self, images: Option<&Images>) {
-        if self.kept.is_none() {
-            let image = images.and_then(|images| images.load(&self.origin));
-            let kept = image.and_then(|image| Signatures::from_image(split_image(&image)?.0));
-            self.kept = Some(kept.unwrap_or_default());
-        }
+        self.kept.get_or_insert_with(|| kept(&self.origin, images));
     }
 
     /// What lets a restart sign nothing again, and serve these contents though the file may be broken by then.
@@ -226,6 +315,11 @@ impl Zone {
         let signatures = self.kept.as_ref().map(Signatures::to_image).unwrap_or_default();
         let text = self.contents.as_ref().map(zone::print::print).unwrap_or_default();
         [&(signatures.len() as u64).to_be_bytes(), &signatures[..], text.as_bytes()].concat()
+    }
+
+    /// When a write that nobody called finished may count as such.
+    pub fn settles_at(&self) -> Option<Timestamp> {
+        self.unsettled.as_ref().map(|(_, since)| since + SETTLE)
     }
 
     /// The errors in the file, as one text.
@@ -266,6 +360,12 @@ impl Zone {
 fn split_image(image: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = image.split_first_chunk::<8>()?;
     rest.split_at_checked(usize::try_from(u64::from_be_bytes(*length)).ok()?)
+}
+
+/// The signatures that were published last, in this process or before: good ones, made or checked here.
+fn kept(origin: &Name, images: Option<&Images>) -> Signatures {
+    let image = images.and_then(|images| images.load(origin));
+    image.and_then(|image| Signatures::from_image(split_image(&image)?.0)).unwrap_or_default()
 }
 
 fn mail_domains(contents: &Contents) -> Vec<Name> {

@@ -57,7 +57,7 @@ impl Keeper {
             let signing = self.config.signing(origin);
             let at_hand = folder.keys.remove(origin).unwrap_or_default();
             let found = match signing.mode {
-                SigningMode::None => Found::Keys(Keys::Unsigned, Vec::new()),
+                SigningMode::None | SigningMode::Presigned => Found::Keys(Keys::Unsigned, Vec::new()),
                 SigningMode::Csk if self.ephemeral => ephemeral(zone, signing),
                 SigningMode::Csk => zone_keys(zone, signing, at_hand, broken.get(origin), &self.store, now),
             };

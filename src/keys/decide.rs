@@ -26,7 +26,8 @@ pub enum KeyRefusal {
     /// The zone was signed before, and none or not all of its keys are at hand: a new key would make it bogus.
     #[error(
         "key {} of this zone is gone from the key folder; a new one would break every resolver that trusts it, so the \
-         zone is not signed again. Put the file back (is the volume mounted?)",
+         zone is not signed again. Put the file back (is the volume mounted?); if it is lost for good, take its DS out of the parent, wait until no cache has \
+         it, and say `danelaw keys forget ZONE KEY`",
         names(.0)
     )]
     Vanished(Vec<KnownKey>),

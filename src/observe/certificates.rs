@@ -27,6 +27,8 @@ pub struct Found {
     pub path: PathBuf,
     /// The layout that it was found in.
     pub layout: Layout,
+    /// The file that its private key is in by the layout; none where none is known.
+    pub key: Option<PathBuf>,
     /// Whether its private key was seen to be its own.
     pub key_checked: bool,
 }
@@ -68,13 +70,17 @@ pub struct Scan {
 /// How deep below the directory certificates are looked for: Caddy's are three folders down from its data.
 const DEPTH: usize = 4;
 
-/// Scans one directory. Never fails: what fails is a problem in the result.
-pub fn scan(directory: &CertificateFolder) -> Scan {
+/// Where a directory's symlinks may lead.
+pub(super) fn roots(directory: &CertificateFolder) -> Roots {
     let archive =
         directory.path.file_name().filter(|name| *name == "live").map(|_| directory.path.with_file_name("archive"));
     let folders = [&directory.path].into_iter().chain(&directory.roots).chain(&archive);
-    let roots = Roots::new(folders.map(PathBuf::as_path));
-    let mut scanner = Scanner { mode: directory.mode, roots, scan: Scan::default() };
+    Roots::new(folders.map(PathBuf::as_path))
+}
+
+/// Scans one directory. Never fails: what fails is a problem in the result.
+pub fn scan(directory: &CertificateFolder) -> Scan {
+    let mut scanner = Scanner { mode: directory.mode, roots: roots(directory), scan: Scan::default() };
     scanner.folder(&directory.path, DEPTH);
     let mut scan = scanner.scan;
     scan.certificates = counting(scan.certificates);
@@ -150,7 +156,11 @@ impl Scanner {
             return;
         }
         let Some(key_checked) = self.key(folder, candidate, &octets, &chain, &path) else { return };
-        self.scan.certificates.push(Found { chain, path, layout: candidate.layout, key_checked });
+        let key = match &candidate.key {
+            Some(name) => Some(folder.join(name)),
+            None => holds_key(&octets).then(|| path.clone()),
+        };
+        self.scan.certificates.push(Found { chain, path, layout: candidate.layout, key, key_checked });
     }
 
     fn unusable(&mut self, path: &Path, layout: Layout, is_empty: bool, error: &Error) {
@@ -206,7 +216,7 @@ impl Scanner {
                 }
             }
             // A combined file holds its key itself.
-            None if octets.windows(11).any(|window| window == b"PRIVATE KEY") => (path.to_owned(), octets.to_vec()),
+            None if holds_key(octets) => (path.to_owned(), octets.to_vec()),
             None => return Some(false),
         };
         match keys::compare(&key, chain.leaf()) {
@@ -227,6 +237,10 @@ impl Scanner {
             }
         }
     }
+}
+
+fn holds_key(octets: &[u8]) -> bool {
+    octets.windows(11).any(|window| window == b"PRIVATE KEY")
 }
 
 /// The names of a folder's files (symlinks count as files) and of its subfolders. Names that are not UTF-8 are left out.

@@ -43,6 +43,11 @@ pub enum FileError {
 }
 
 impl FileError {
+    /// What the system says, in words of ours where it is common.
+    pub(super) fn from_io(error: std::io::Error) -> FileError {
+        io_error(error)
+    }
+
     /// What to do about it.
     pub fn help(&self) -> String {
         match self {

@@ -2,6 +2,7 @@
 
 pub mod certificates;
 pub mod files;
+pub mod identity;
 pub mod keys;
 pub mod layouts;
 pub mod watch;

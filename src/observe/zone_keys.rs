@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 
+use super::files::check_folder;
 use crate::dns::Name;
 use crate::dns::dnssec::Signer;
 use crate::keys::{ZoneKey, file_name};
@@ -133,6 +134,8 @@ fn pem_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
+    // Who can put a key here signs our zones.
+    check_folder(folder).map_err(|error| io::Error::other(error.to_string()))?;
     let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<PathBuf>>>()?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "pem"));
     paths.sort();
@@ -163,6 +166,13 @@ fn read(path: &Path) -> Result<ZoneKey, String> {
     let stat = fstat(&file).map_err(|error| error.to_string())?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err("not a regular file".to_owned());
+    }
+    let ours = [0, rustix::process::geteuid().as_raw()];
+    if !ours.contains(&stat.st_uid) {
+        return Err(format!(
+            "it belongs to user {}, who could be anybody: chown it to the user that danelaw runs as",
+            stat.st_uid
+        ));
     }
     if stat.st_mode & 0o077 != 0 {
         let mode = stat.st_mode & 0o777;

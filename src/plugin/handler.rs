@@ -72,7 +72,7 @@ fn transport(protocol: Protocol) -> Transport {
 fn limit(request: &Request) -> u16 {
     match transport(request.protocol()) {
         Transport::Udp => request.max_payload().min(UDP_MAX as u16),
-        Transport::Tcp => u16::MAX,
+        _ => u16::MAX,
     }
 }
 

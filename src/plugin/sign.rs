@@ -61,7 +61,7 @@ impl ZoneSigner {
         for rrset in keys::apex_rrsets(&apex, &signers, keys::KEY_TTL, self.with_cds) {
             contents.replace(&apex, rrset);
         }
-        let draft = Draft::signed(&contents, &signers, &self.kept, self.policy, now)?;
+        let draft = Draft::signed(&contents, &signers, &self.kept, self.policy.clone(), now)?;
         let digest = draft.digest();
         let unchanged = |served: &&Served| served.digest == Some(digest) && draft.soa_is_kept(served.serial);
         let serial = match self.served.as_ref().filter(unchanged) {

@@ -10,8 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::tcp::{self, TcpLimits};
-use super::{Answerer, Handle, ServeError, udp};
+use super::{Answerer, Handle, ServeError, TcpLimits, tcp, udp};
 
 /// How often another free port is tried when the system's choice for TCP is taken for UDP.
 const PORT_TRIES: usize = 32;
@@ -108,7 +107,7 @@ fn bind_place(address: SocketAddr, cores: usize) -> Result<Place, ServeError> {
     }
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+pub(super) fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for old connections' TIME_WAIT.
     socket.set_reuse_address(true)?;
@@ -141,17 +140,17 @@ fn bind_udp_socket(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-fn only_its_family(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+pub(super) fn only_its_family(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     if address.is_ipv6() { socket.set_only_v6(true) } else { Ok(()) }
 }
 
-fn lacks_ipv6(error: &ServeError) -> bool {
+pub(super) fn lacks_ipv6(error: &ServeError) -> bool {
     let ServeError::Bind { address, why, .. } = error else { return false };
     let errno = Errno::from_io_error(why);
     address.is_ipv6() && matches!(errno, Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
 }
 
-fn bind_error(address: SocketAddr, transport: &'static str, why: io::Error) -> ServeError {
+pub(super) fn bind_error(address: SocketAddr, transport: &'static str, why: io::Error) -> ServeError {
     let port = address.port();
     let advice = match why.kind() {
         ErrorKind::PermissionDenied if port < 1024 => format!(

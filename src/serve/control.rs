@@ -55,6 +55,20 @@ pub enum Request {
         /// The host.
         host: Name,
     },
+    /// A certificate that will never be presented again, by the beginning of its fingerprint.
+    Forget {
+        /// The host.
+        host: Name,
+        /// The beginning of the leaf's SHA-256 in hexadecimal.
+        certificate: String,
+    },
+    /// A DNSSEC key that is lost for good.
+    ForgetKey {
+        /// The zone.
+        zone: Name,
+        /// Algorithm and tag, `013+55648`.
+        key: String,
+    },
     /// Read configuration, zones, keys and certificates again.
     Reload,
 }

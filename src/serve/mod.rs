@@ -1,10 +1,13 @@
-//! Sockets in front of a function from query to response: UDP, TCP, and the control socket.
+//! Sockets in front of a function from query to response: UDP, TCP, TLS, HTTPS, QUIC, and the control socket.
 //!
 //! Nothing here knows what a zone is. What an [`Answerer`] does with a packet, a snapshot swap included, is its own.
 
 mod bind;
+mod clients;
 pub mod control;
+pub mod encrypted;
 mod mmsg;
+mod stream;
 mod tcp;
 mod udp;
 
@@ -21,7 +24,7 @@ use tokio::sync::watch;
 use tracing::error;
 
 pub use bind::Listeners;
-pub use tcp::TcpLimits;
+pub use stream::TcpLimits;
 
 /// The biggest DNS message, octets.
 pub const MAX_MESSAGE: usize = 65_535;
@@ -38,6 +41,24 @@ pub enum Transport {
     Udp,
     /// A stream (RFC 7766).
     Tcp,
+    /// TLS (RFC 7858).
+    Tls,
+    /// HTTP/2 (RFC 8484).
+    Https,
+    /// QUIC (RFC 9250).
+    Quic,
+}
+
+impl std::fmt::Display for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
+            Transport::Https => "https",
+            Transport::Quic => "quic",
+        })
+    }
 }
 
 /// From query to response. Called from many threads at once; must not block.

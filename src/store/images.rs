@@ -75,6 +75,19 @@ impl Images {
         folder.sync_all()
     }
 
+    /// Whether a zone has an image, good or not.
+    pub fn exists(&self, zone: &Name) -> bool {
+        self.path(zone).exists()
+    }
+
+    /// Takes a zone's image away.
+    pub fn remove(&self, zone: &Name) -> io::Result<()> {
+        match std::fs::remove_file(self.path(zone)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     fn path(&self, zone: &Name) -> PathBuf {
         // A name's presentation form holds no zero byte, and a slash is the only other octet a file name can't have.
         let text = zone.to_lowercase().to_string().replace('/', "\\047");

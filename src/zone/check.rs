@@ -35,8 +35,20 @@ pub(super) fn conflicts(zone: &Name, records: &[Placed]) -> Vec<Conflict> {
         singletons(owner, &indices, records, &mut found);
         beside_cname(zone, owner, &indices, records, &mut found);
     }
+    found.extend(records.iter().enumerate().filter_map(at_wildcard));
     found.sort_by_key(|conflict| conflict.record);
     found
+}
+
+/// What a delegation or a redirection at a wildcard would mean is left open (RFC 4592 sections 4.2 and 4.4), and can't be signed.
+fn at_wildcard((record, placed): (usize, &Placed)) -> Option<Conflict> {
+    let rtype = placed.record.rtype;
+    (placed.record.owner.is_wildcard() && matches!(rtype, Rtype::NS | Rtype::DNAME)).then(|| Conflict {
+        record,
+        part: Part::Type,
+        message: format!("{rtype} at a wildcard: RFC 4592 leaves open what it would mean"),
+        help: Some("write it at each name that it is meant for".to_owned()),
+    })
 }
 
 /// One SOA (RFC 1035 section 5.2), one CNAME (RFC 2181 section 10.1), one DNAME (RFC 6672 section 2.4).

@@ -4,11 +4,13 @@
 
 mod check;
 pub mod contents;
+pub mod denial;
 pub mod diagnostic;
 mod entry;
 pub mod file;
 mod generate;
 pub mod lint;
+pub mod presigned;
 pub mod print;
 pub mod scan;
 pub mod serial;
@@ -17,8 +19,9 @@ pub mod snapshot;
 pub mod source;
 
 pub use contents::Contents;
+pub use denial::Denial;
 pub use diagnostic::{Diagnostic, Severity};
 pub use file::{Includes, NoIncludes, Parsed, parse};
 pub use lint::lint;
-pub use sign::{Draft, Published};
+pub use sign::{Draft, Published, SigningMode};
 pub use snapshot::{Snapshot, ZoneSnapshot};

@@ -27,10 +27,8 @@ pub fn published(zone: &Published) -> String {
     if let Some(soa) = zone.nodes.get(&zone.origin).and_then(|apex| apex.get(&Rtype::SOA)) {
         print_signed(&zone.origin, soa, &mut out);
     }
-    for (owner, node) in &zone.nodes {
-        for set in node.values().filter(|set| set.rrset.rtype != Rtype::SOA) {
-            print_signed(owner, set, &mut out);
-        }
+    for (owner, set) in zone.sets().filter(|(_, set)| set.rrset.rtype != Rtype::SOA) {
+        print_signed(owner, set, &mut out);
     }
     out
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use sha2::{Digest, Sha256};
 
 use super::contents::{Contents, Node};
+use super::denial::{self, Denial, Owner, Standing, nsec, nsec3, standings};
 use super::serial;
 use crate::dns::dnssec::{self, RrsigFields, SignError, Signer, Window};
 use crate::dns::text::print_moment;
@@ -27,8 +28,12 @@ pub struct SignedSet {
 pub struct Published {
     /// The apex.
     pub origin: Name,
-    /// RRsets by owner and type. RRSIG is not a key here.
+    /// RRsets by owner and type. RRSIG and NSEC3 are no keys here.
     pub nodes: BTreeMap<Name, BTreeMap<Rtype, SignedSet>>,
+    /// NSEC3 RRsets by owner: hashes are names in the file and in a transfer, and nobody's for a query (RFC 5155 section 7.2.8).
+    pub nsec3: BTreeMap<Name, SignedSet>,
+    /// What absence is proven by, if the zone is signed.
+    pub denial: Denial,
     /// The SOA serial.
     pub serial: u32,
     /// When the first signature wants to be made anew; none for an unsigned zone.
@@ -46,8 +51,34 @@ impl Published {
     }
 }
 
-/// How long signatures are valid and when they are renewed. All in seconds.
+impl Published {
+    /// Every RRset with its owner: the names' in canonical order, then those of the NSEC3 chain.
+    pub fn sets(&self) -> impl Iterator<Item = (&Name, &SignedSet)> {
+        let named = self.nodes.iter().flat_map(|(owner, node)| node.values().map(move |set| (owner, set)));
+        named.chain(&self.nsec3)
+    }
+
+    /// The latest inception and the earliest expiration of its signatures; none of a zone without any.
+    pub fn window(&self, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
+        let rrsigs = self.sets().flat_map(|(_, set)| &set.rrsigs).filter_map(|rrsig| RrsigFields::parse(rrsig));
+        let windows = rrsigs.map(|fields| (unwrap_time(fields.inception, now), unwrap_time(fields.expiration, now)));
+        windows.reduce(|(begins, expires), (inception, expiration)| (begins.max(inception), expires.min(expiration)))
+    }
+}
+
+/// Whether and where a zone is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SigningMode {
+    /// Here, with one key that is KSK and ZSK in one.
+    Csk,
+    /// Elsewhere: its file has the signatures, which are checked and served.
+    Presigned,
+    /// Not at all. What its file has of signatures is served unchecked.
+    None,
+}
+
+/// How a zone is signed: how long signatures are valid and when they are renewed, in seconds, and how absence is proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// From now to expiration, before jitter.
     pub validity: u64,
@@ -57,6 +88,8 @@ pub struct Policy {
     pub jitter: u64,
     /// Inception lies this far back, for resolvers whose clocks are behind.
     pub backdate: u64,
+    /// The chain.
+    pub denial: Denial,
 }
 
 /// No clock that is right says less than 2026-01-01: a machine without one that runs on starts in 1970.
@@ -65,7 +98,7 @@ const EARLIEST: Timestamp = 1_767_225_600;
 impl Default for Policy {
     fn default() -> Policy {
         const DAY: u64 = 86_400;
-        Policy { validity: 14 * DAY, refresh: 6 * DAY, jitter: DAY, backdate: 3600 }
+        Policy { validity: 14 * DAY, refresh: 6 * DAY, jitter: DAY, backdate: 3600, denial: Denial::Nsec }
     }
 }
 
@@ -84,6 +117,12 @@ pub enum SigningError {
     /// The contents lack what every zone has.
     #[error("the zone has no SOA record at its apex")]
     NoSoa,
+    /// Two names have one hash.
+    #[error("{0} and {1} have the same NSEC3 hash; another nsec3-salt, or denial = \"nsec\", helps")]
+    Collision(Name, Name),
+    /// A hash before the apex makes a name of more than 255 octets.
+    #[error("{0} is too long for NSEC3, which puts 33 octets before it; denial = \"nsec\" helps")]
+    LongOrigin(Name),
 }
 
 /// Signatures by a digest of what they cover and who made them: what lets a signature be kept.
@@ -93,15 +132,24 @@ pub struct Signatures(HashMap<[u8; 16], Rdata>);
 impl Signatures {
     /// The signatures in a published zone that these keys made.
     pub fn of(published: &Published, signers: &[&dyn Signer]) -> Signatures {
-        let mut kept = HashMap::new();
-        let sets = published.nodes.iter().flat_map(|(owner, node)| node.values().map(move |set| (owner, set)));
-        for (owner, set) in sets {
+        let mut kept = Signatures::default();
+        for (owner, set) in published.sets() {
             // Each key made one, in the order of the keys.
             for (signer, rrsig) in signers.iter().zip(&set.rrsigs) {
-                kept.insert(cache_key(owner, &set.rrset, *signer), rrsig.clone());
+                kept.insert(signer.dnskey(), owner, &set.rrset, rrsig);
             }
         }
-        Signatures(kept)
+        kept
+    }
+
+    /// Notes that the key of this DNSKEY made a signature of an RRset.
+    pub fn insert(&mut self, dnskey: &[u8], owner: &Name, rrset: &RRset, rrsig: &Rdata) {
+        self.0.insert(cache_key(owner, rrset, dnskey), rrsig.clone());
+    }
+
+    /// Whether this very signature of this very RRset by this key is among them.
+    pub fn holds(&self, dnskey: &[u8], owner: &Name, rrset: &RRset, rrsig: &Rdata) -> bool {
+        self.0.get(&cache_key(owner, rrset, dnskey)) == Some(rrsig)
     }
 
     /// The image that outlives the process: an entry is a 16-octet digest, a length, an RRSIG RDATA.
@@ -134,8 +182,8 @@ impl Signatures {
 }
 
 /// By the whole key, not by its tag alone: two keys can share a tag.
-fn cache_key(owner: &Name, rrset: &RRset, signer: &dyn Signer) -> [u8; 16] {
-    let mut data = signer.dnskey().to_vec();
+fn cache_key(owner: &Name, rrset: &RRset, dnskey: &[u8]) -> [u8; 16] {
+    let mut data = dnskey.to_vec();
     dnssec::append_canonical(&mut data, owner, rrset);
     let digest: [u8; 32] = Sha256::digest(&data).into();
     let mut key = [0; 16];
@@ -158,9 +206,9 @@ struct Signing<'a> {
 }
 
 impl<'a> Draft<'a> {
-    /// A zone that is served as its contents stand. RRSIGs among them cover their RRsets.
+    /// A zone that is served as its contents stand. RRSIGs among them cover their RRsets, NSEC3s are its chain.
     pub fn unsigned(contents: &Contents) -> Result<Draft<'a>, SigningError> {
-        let mut nodes: BTreeMap<Name, BTreeMap<Rtype, SignedSet>> = BTreeMap::new();
+        let mut draft = Draft::new(contents, None)?;
         for (owner, node) in contents.nodes() {
             let mut sets = unsigned_sets(node);
             sets.remove(&Rtype::RRSIG);
@@ -170,11 +218,18 @@ impl<'a> Draft<'a> {
                     set.rrsigs.push(rrsig.clone());
                 }
             }
+            if let Some(nsec3) = sets.remove(&Rtype::NSEC3) {
+                draft.zone.nsec3.insert(owner.clone(), nsec3);
+            }
             if !sets.is_empty() {
-                nodes.insert(owner.clone(), sets);
+                draft.zone.nodes.insert(owner.clone(), sets);
             }
         }
-        Draft::new(contents, nodes, None)
+        draft.zone.denial = match denial::in_file(contents) {
+            Denial::Nsec3(parameters) if parameters.iterations > nsec3::MAX_ITERATIONS => Denial::Nsec,
+            denial => denial,
+        };
+        Ok(draft)
     }
 
     /// Builds the denial chain and signs what `kept` does not hold. `contents` has the apex's DNSKEY, CDS and CDNSKEY already.
@@ -190,76 +245,90 @@ impl<'a> Draft<'a> {
         }
         let soa = contents.soa().ok_or(SigningError::NoSoa)?;
         // RFC 9077 section 3.1: the lesser of the SOA's MINIMUM and its TTL.
-        let nsec_ttl = soa.ttl.min(serial::minimum_of_soa(&soa.rdatas[0]).unwrap_or(0));
+        let denial_ttl = soa.ttl.min(serial::minimum_of_soa(&soa.rdatas[0]).unwrap_or(0));
+        let denial = policy.denial.clone();
         let signing = Signing { signers, kept, policy, now };
+        let origin = contents.origin();
 
-        let mut nodes = BTreeMap::new();
-        let mut chain: Vec<(&Name, Vec<Rtype>)> = Vec::new();
-        let mut hidden_below: Option<(&Name, Hides)> = None;
-        for (owner, node) in contents.nodes() {
-            if let Some((above, hides)) = hidden_below
-                && owner.is_below(above)
-            {
-                // Glue is served unsigned; below a DNAME nothing exists (RFC 6672 section 2.4).
-                if hides == Hides::Cut {
+        let mut nodes: BTreeMap<Name, BTreeMap<Rtype, SignedSet>> = BTreeMap::new();
+        let mut owners: Vec<Owner<'_>> = Vec::new();
+        for (owner, node, standing) in standings(contents) {
+            match standing {
+                Standing::Hidden => continue,
+                // Glue is served unsigned.
+                Standing::Glue => {
                     nodes.insert(owner.clone(), unsigned_sets(node));
+                    continue;
                 }
-                continue;
+                Standing::Cut | Standing::Authoritative => {}
             }
-            let is_cut = owner != contents.origin() && node.contains_key(&Rtype::NS);
-            hidden_below = match (is_cut, node.contains_key(&Rtype::DNAME)) {
-                (true, _) => Some((owner, Hides::Cut)),
-                (false, true) => Some((owner, Hides::Dname)),
-                (false, false) => None,
-            };
+            let is_cut = standing == Standing::Cut;
             let mut sets = unsigned_sets(node);
             sets.retain(|rtype, _| !is_made_by_signing(*rtype));
-            if sets.is_empty() {
-                continue;
+            if let (true, Denial::Nsec3(parameters)) = (owner == origin, &denial) {
+                let rrset = RRset::new(Rtype::NSEC3PARAM, denial_ttl, parameters.nsec3param());
+                sets.insert(Rtype::NSEC3PARAM, SignedSet { rrset, rrsigs: Vec::new() });
             }
-            let mut types = vec![Rtype::RRSIG, Rtype::NSEC];
             for (rtype, set) in &mut sets {
-                let authoritative = !is_cut || *rtype == Rtype::DS;
-                if authoritative || *rtype == Rtype::NS {
-                    types.push(*rtype);
-                }
-                if authoritative && *rtype != Rtype::SOA {
-                    set.rrsigs = signing.sign(owner, &set.rrset, contents.origin())?;
+                if *rtype != Rtype::SOA && (!is_cut || *rtype == Rtype::DS) {
+                    set.rrsigs = signing.sign(owner, &set.rrset, origin)?;
                 }
             }
-            nodes.insert(owner.clone(), sets);
-            chain.push((owner, types));
+            owners.extend(Owner::new(owner, sets.keys().copied(), is_cut));
+            if !sets.is_empty() {
+                nodes.insert(owner.clone(), sets);
+            }
         }
 
-        for (index, (owner, types)) in chain.iter().enumerate() {
-            let (next, _) = chain[(index + 1) % chain.len()];
-            let mut nsec = next.as_wire().to_vec();
-            nsec.extend_from_slice(&rdata::bitmap(types.iter().copied()));
-            let rrset = RRset::new(Rtype::NSEC, nsec_ttl, nsec.into());
-            let rrsigs = signing.sign(owner, &rrset, contents.origin())?;
-            nodes.entry((*owner).clone()).or_default().insert(Rtype::NSEC, SignedSet { rrset, rrsigs });
+        let mut draft = Draft::new(contents, None)?;
+        match &denial {
+            Denial::Nsec => {
+                for (owner, rrset) in nsec::chain(&owners, denial_ttl) {
+                    let rrsigs = signing.sign(owner, &rrset, origin)?;
+                    nodes.entry(owner.clone()).or_default().insert(Rtype::NSEC, SignedSet { rrset, rrsigs });
+                }
+            }
+            Denial::Nsec3(parameters) => {
+                let links = nsec3::links(origin, &owners, parameters, parameters.opt_out)
+                    .map_err(|nsec3::Collision(one, other)| SigningError::Collision(one, other))?;
+                let chain = nsec3::chain(origin, &links, parameters, denial_ttl)
+                    .ok_or_else(|| SigningError::LongOrigin(origin.clone()))?;
+                for (owner, rrset) in chain {
+                    let rrsigs = signing.sign(&owner, &rrset, origin)?;
+                    draft.zone.nsec3.insert(owner, SignedSet { rrset, rrsigs });
+                }
+            }
         }
-        Draft::new(contents, nodes, Some(signing))
+        draft.zone.nodes = nodes;
+        draft.zone.denial = denial;
+        draft.signing = Some(signing);
+        Ok(draft)
     }
 
-    fn new(
-        contents: &Contents,
-        nodes: BTreeMap<Name, BTreeMap<Rtype, SignedSet>>,
-        signing: Option<Signing<'a>>,
-    ) -> Result<Draft<'a>, SigningError> {
+    fn new(contents: &Contents, signing: Option<Signing<'a>>) -> Result<Draft<'a>, SigningError> {
+        let zone = Published {
+            origin: contents.origin().clone(),
+            nodes: BTreeMap::new(),
+            nsec3: BTreeMap::new(),
+            denial: Denial::Nsec,
+            serial: 0,
+            refresh_at: None,
+            expires_at: None,
+            begins_at: None,
+        };
         let soa = contents.soa().filter(|soa| rdata::fields(Rtype::SOA, &soa.rdatas[0]).is_some());
-        let soa = soa.ok_or(SigningError::NoSoa)?.clone();
-        let origin = contents.origin().clone();
-        Ok(Draft {
-            zone: Published { origin, nodes, serial: 0, refresh_at: None, expires_at: None, begins_at: None },
-            soa,
-            signing,
-        })
+        Ok(Draft { zone, soa: soa.ok_or(SigningError::NoSoa)?.clone(), signing })
     }
 
     /// The serial that the zone file gives.
     pub fn file_serial(&self) -> u32 {
         serial::of_soa(&self.soa.rdatas[0]).unwrap_or(0)
+    }
+
+    /// Whether the file has a signature of the SOA: any other serial than the file's would break it.
+    pub fn is_sealed(&self) -> bool {
+        let soa = self.zone.nodes.get(&self.zone.origin).and_then(|apex| apex.get(&Rtype::SOA));
+        self.signing.is_none() && soa.is_some_and(|set| !set.rrsigs.is_empty())
     }
 
     /// A digest of all that would be published, the serial and the SOA's signatures left out: whether anything changed.
@@ -274,10 +343,8 @@ impl<'a> Draft<'a> {
             }
             hash.update(&data);
         };
-        for (owner, node) in &self.zone.nodes {
-            for set in node.values().filter(|set| set.rrset.rtype != Rtype::SOA) {
-                add(owner, &set.rrset, &set.rrsigs);
-            }
+        for (owner, set) in self.zone.sets().filter(|(_, set)| set.rrset.rtype != Rtype::SOA) {
+            add(owner, &set.rrset, &set.rrsigs);
         }
         add(&self.zone.origin, &self.soa_with(0), &[]);
         hash.finalize().into()
@@ -303,16 +370,10 @@ impl<'a> Draft<'a> {
         };
         apex.insert(Rtype::SOA, SignedSet { rrset, rrsigs });
         if let Some(signing) = &signing {
-            let rrsigs = zone.nodes.values().flat_map(BTreeMap::values).flat_map(|set| &set.rrsigs);
-            let (mut expires_at, mut begins_at) = (None::<Timestamp>, None::<Timestamp>);
-            for fields in rrsigs.filter_map(|rrsig| RrsigFields::parse(rrsig)) {
-                let expiration = unwrap_time(fields.expiration, signing.now);
-                expires_at = Some(expires_at.map_or(expiration, |at| at.min(expiration)));
-                begins_at = begins_at.max(Some(unwrap_time(fields.inception, signing.now)));
-            }
-            zone.begins_at = begins_at;
-            zone.expires_at = expires_at;
-            zone.refresh_at = expires_at.map(|expires| expires.saturating_sub(signing.policy.refresh));
+            let window = zone.window(signing.now);
+            zone.begins_at = window.map(|(begins, _)| begins);
+            zone.expires_at = window.map(|(_, expires)| expires);
+            zone.refresh_at = zone.expires_at.map(|expires| expires.saturating_sub(signing.policy.refresh));
         }
         Ok(zone)
     }
@@ -320,12 +381,6 @@ impl<'a> Draft<'a> {
     fn soa_with(&self, serial: u32) -> RRset {
         RRset::new(Rtype::SOA, self.soa.ttl, serial::with_serial(&self.soa.rdatas[0], serial))
     }
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Hides {
-    Cut,
-    Dname,
 }
 
 /// Types that the signer makes itself; what a file has of them is left out of a zone that is signed here.
@@ -350,7 +405,7 @@ impl Signing<'_> {
     }
 
     fn kept(&self, owner: &Name, rrset: &RRset, signer: &dyn Signer) -> Option<&Rdata> {
-        let rrsig = self.kept.0.get(&cache_key(owner, rrset, signer))?;
+        let rrsig = self.kept.0.get(&cache_key(owner, rrset, signer.dnskey()))?;
         if self.now < EARLIEST {
             return Some(rrsig);
         }

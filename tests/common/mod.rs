@@ -6,13 +6,15 @@ pub mod wire;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use danelaw::dns::dnssec::{Algorithm, Signer};
 use danelaw::dns::{Name, Timestamp};
 use danelaw::keys::{self, ZoneKey};
+use danelaw::zone::denial::nsec3::Parameters;
 use danelaw::zone::file::{Includes, parse};
 use danelaw::zone::sign::{Policy, Signatures};
-use danelaw::zone::{Contents, Draft, Published, ZoneSnapshot};
+use danelaw::zone::{Contents, Denial, Draft, Published, ZoneSnapshot};
 
 /// The example zones of the repository, by origin.
 pub const EXAMPLES: [&str; 3] = ["example.org", "corners.example", "types.example"];
@@ -46,6 +48,18 @@ pub fn example(origin: &str) -> Contents {
     contents(origin, &text, &mut Folder(folder))
 }
 
+/// A zone of delegations, names that only lead to them, and wildcards beside both: what opt-out makes different.
+pub fn delegations() -> Contents {
+    let text = "$TTL 300\n@ SOA ns h 1 2 3 4 60\n NS ns\nns A 192.0.2.1\n\
+                plain NS ns.plain\nns.plain A 192.0.2.2\n\
+                secure NS ns\n DS 1 13 2 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n\
+                x.deep NS ns\ny.deeper.deep NS ns.y.deeper.deep\nns.y.deeper.deep A 192.0.2.3\n\
+                z.mixed NS ns\na.b.mixed TXT here\n\
+                *.mixed TXT wild\n*.wide.wild CNAME ns\n\
+                *.all TXT all\nu.v.all NS ns\n";
+    zone("delegations.example", text)
+}
+
 /// Zone text that has to be right.
 pub fn zone(origin: &str, text: &str) -> Contents {
     contents(origin, text.as_bytes(), &mut Folder("/nonexistent".into()))
@@ -57,10 +71,24 @@ fn contents(origin: &str, text: &[u8], includes: &mut dyn Includes) -> Contents 
     parsed.contents.unwrap_or_else(|| panic!("{}", diagnostics.join("\n")))
 }
 
+pub const OPT_OUT: &str = "nsec3 with opt-out, salt and iterations";
+
+/// Every kind of chain: NSEC, NSEC3 as RFC 9276 wants it, and NSEC3 with all that it advises against.
+pub fn denials() -> [(&'static str, Denial); 3] {
+    let deprecated = Parameters { iterations: 3, salt: [0xaa, 0xbb, 0xcc, 0xdd].into(), opt_out: true };
+    [("nsec", Denial::Nsec), ("nsec3", Denial::Nsec3(Parameters::default())), (OPT_OUT, Denial::Nsec3(deprecated))]
+}
+
 /// Signs contents with a new key, now.
 pub fn sign(contents: &Contents, algorithm: Algorithm) -> Published {
+    sign_denying(contents, algorithm, Denial::Nsec)
+}
+
+/// The same with another chain.
+pub fn sign_denying(contents: &Contents, algorithm: Algorithm, denial: Denial) -> Published {
     let (key, _) = ZoneKey::generate(algorithm).unwrap();
-    sign_with(contents, &[&key], &Signatures::default(), now(), 1)
+    let policy = Policy { denial, ..Policy::default() };
+    sign_by(contents, &[&key], &Signatures::default(), policy, now(), 1)
 }
 
 /// Signs contents as they are published.
@@ -71,12 +99,24 @@ pub fn sign_with(
     now: Timestamp,
     serial: u32,
 ) -> Published {
+    sign_by(contents, signers, kept, Policy::default(), now, serial)
+}
+
+/// The same under a policy.
+pub fn sign_by(
+    contents: &Contents,
+    signers: &[&dyn Signer],
+    kept: &Signatures,
+    policy: Policy,
+    now: Timestamp,
+    serial: u32,
+) -> Published {
     let mut contents = contents.clone();
     let origin = contents.origin().clone();
     for rrset in keys::apex_rrsets(&origin, signers, keys::KEY_TTL, true) {
         contents.replace(&origin, rrset);
     }
-    Draft::signed(&contents, signers, kept, Policy::default(), now).unwrap().finish(serial).unwrap()
+    Draft::signed(&contents, signers, kept, policy, now).unwrap().finish(serial).unwrap()
 }
 
 pub fn snapshot(published: &Published) -> std::sync::Arc<ZoneSnapshot> {
@@ -100,7 +140,9 @@ pub fn succeed(program: &str, arguments: &[&str]) -> String {
 
 /// A port of 127.0.0.1 that is free for UDP and TCP, below the range that the kernel gives to clients.
 pub fn free_port() -> u16 {
-    let start = 20_000 + (std::process::id() % 1000) as u16 * 10;
+    // Tests that run side by side begin at different ports.
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = 20_000 + (std::process::id() % 1000) as u16 * 10 + NEXT.fetch_add(1, Ordering::Relaxed) % 1000;
     let free = |port: &u16| {
         let address = ("127.0.0.1", *port);
         std::net::UdpSocket::bind(address).is_ok() && std::net::TcpListener::bind(address).is_ok()

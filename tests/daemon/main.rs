@@ -16,3 +16,4 @@ mod house;
 mod keys;
 mod packets;
 mod prerequisites;
+mod presigned;

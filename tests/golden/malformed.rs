@@ -37,6 +37,9 @@ const CASES: &[Case] = &[
     ("$INCLUDE\n", 1, 9, 1, "$INCLUDE needs a file name"),
     ("$INCLUDE other.zone\n", 1, 10, 10, "can't include other.zone"),
     ("$INCLUDE other.zone a b\n", 1, 23, 1, "unexpected `b`"),
+    // What no zone may hold.
+    ("*.a NS ns1\n", 1, 5, 2, "NS at a wildcard"),
+    ("*.a DNAME b\n", 1, 5, 5, "DNAME at a wildcard"),
     // Owners.
     ("elsewhere.net. A 192.0.2.1\n", 1, 1, 14, "outside the zone example.org."),
     ("elsewhere.net. A 192.0.2.1\n AAAA ::1\n", 1, 1, 14, "outside the zone example.org."),

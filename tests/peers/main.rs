@@ -8,6 +8,7 @@ mod answers;
 mod generate;
 mod mutate;
 mod parse;
+mod presigned;
 mod series;
 mod signatures;
 mod tools;
@@ -30,7 +31,7 @@ fn generic_hip(published: &Published, line: &str) -> String {
             format!("{owner}\t{ttl}\t{class}\tTYPE55\t{generic}")
         }
         "RRSIG" if rdata.starts_with("HIP ") => format!("{owner}\t{ttl}\t{class}\tRRSIG\tTYPE55{}", &rdata[3..]),
-        "NSEC" => format!("{owner}\t{ttl}\t{class}\tNSEC\t{}", rdata.replace(" HIP", " TYPE55")),
+        "NSEC" | "NSEC3" => format!("{owner}\t{ttl}\t{class}\t{rtype}\t{}", rdata.replace(" HIP", " TYPE55")),
         _ => line.to_owned(),
     }
 }

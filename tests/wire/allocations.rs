@@ -5,10 +5,12 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use danelaw::answer::{Context, MESSAGE_MAX, Transport, answer};
+use danelaw::dns::dnssec::Algorithm;
 use danelaw::dns::rtype::TYPES;
+use danelaw::zone::Snapshot;
 
 use super::common::wire::{self, DNSSEC, PLAIN, TCP};
-use super::common::{EXAMPLES, name, now};
+use super::common::{EXAMPLES, delegations, denials, example, name, now, sign_denying, snapshot};
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
@@ -35,12 +37,34 @@ static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn an_answer_allocates_nothing() {
-    let snapshot = super::packets::examples();
+    for (kind, denial) in denials() {
+        let signed = |origin| snapshot(&sign_denying(&example(origin), Algorithm::Ed25519, denial.clone()));
+        let zones = EXAMPLES.into_iter().map(signed).chain([snapshot(&sign_denying(
+            &delegations(),
+            Algorithm::Ed25519,
+            denial.clone(),
+        ))]);
+        count(kind, &Snapshot::new(zones, [name("broken.test")]));
+    }
+}
+
+fn count(kind: &str, snapshot: &Snapshot) {
     let mut queries = Vec::new();
-    for origin in EXAMPLES {
-        for prefix in
-            ["", "mail.", "nowhere.", "x.wild.", "a.b.tree.", "chain1.", "www.secure.", "x.loop.", "large.", "ent."]
-        {
+    for origin in EXAMPLES.into_iter().chain(["delegations.example"]) {
+        for prefix in [
+            "",
+            "mail.",
+            "nowhere.",
+            "x.wild.",
+            "a.b.tree.",
+            "chain1.",
+            "www.secure.",
+            "x.loop.",
+            "large.",
+            "ent.",
+            "x.deep.",
+            "y.deeper.deep.",
+        ] {
             for info in TYPES {
                 for ask in [PLAIN, DNSSEC, TCP] {
                     let transport = if ask.tcp { Transport::Tcp } else { Transport::Udp };
@@ -56,10 +80,10 @@ fn an_answer_allocates_nothing() {
     let mut answered = 0;
     for (query, transport) in &queries {
         let context = Context { peer: [127, 0, 0, 1].into(), transport: *transport, now };
-        answered += usize::from(answer(&snapshot, &context, query, &mut out).is_some());
+        answered += usize::from(answer(snapshot, &context, query, &mut out).is_some());
     }
     let allocations = COUNT.get() - before;
-    assert_eq!((answered, allocations), (queries.len(), 0));
+    assert_eq!((answered, allocations), (queries.len(), 0), "{kind}");
     drop(Vec::<u8>::with_capacity(1));
     assert_eq!(COUNT.get() - before, 1, "the counter counts");
 }

@@ -6,4 +6,5 @@ mod common;
 
 mod allocations;
 mod packets;
+mod presigned;
 mod signing;

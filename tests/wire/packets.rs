@@ -200,3 +200,50 @@ fn a_dname_whose_name_grows_too_long_is_yxdomain() {
     let response = ask(&snapshot, "y.d.t.test", Rtype::A, DNSSEC);
     assert_eq!((response.rcode, response.answer.len()), (0, 3), "RFC 6672 section 2.2");
 }
+
+/// Decoding panics where a record stands twice, a pointer does not point back, or octets are left over.
+#[test]
+fn chains_end_and_repeat_nothing() {
+    let text = "$TTL 300\n@ SOA ns h 1 2 3 4 5\n NS ns\nns A 192.0.2.1\np DNAME q\nq DNAME p\nself DNAME x.self\n\
+                *.loop CNAME again.loop\na CNAME b\nb CNAME A\nn1 DNAME n2\nn2 CNAME y.n1\nn3 DNAME ns\n";
+    let snapshot = Snapshot::new([snapshot(&sign(&zone("t.test", text), Algorithm::Ed25519))], []);
+    for (owner, answers) in
+        [("x.p", 12), ("x.self", 12), ("again.loop", 1), ("o.loop", 2), ("a", 2), ("b", 2), ("y.n1", 3), ("z.n3", 2)]
+    {
+        for asked in [PLAIN, DNSSEC, TCP] {
+            let response = ask(&snapshot, &format!("{owner}.t.test"), Rtype::A, asked);
+            let records = response.answer.iter().filter(|record| record.rtype != Rtype::RRSIG.0).count();
+            assert!(records <= answers + 2 && records >= 1 && response.rcode != 2, "{owner}: {response:?}");
+            let dnames = response.answer.iter().filter(|record| record.rtype == Rtype::DNAME.0).count();
+            assert!(dnames <= 2, "{owner}: {response:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_beyond_the_reach_of_a_pointer_is_written_in_full_over_tcp() {
+    let mut text = String::from("$TTL 300\n@ SOA ns1 h 1 2 3 4 5\n NS ns1\nns1 A 192.0.2.1\n");
+    for number in 0..90 {
+        text += &format!("*.big TXT \"{number} {}\"\n", "x".repeat(240));
+    }
+    for number in 0..700 {
+        text += &format!("child NS ns{number}.child\nns{number}.child A 192.0.2.7\n");
+    }
+    let snapshot = Snapshot::new([snapshot(&sign(&zone("example.test", &text), Algorithm::Ed25519))], []);
+    let wild = ask(&snapshot, "foo.big.example.test", Rtype::TXT, TCP);
+    assert!(!wild.tc && wild.length > 16_384);
+    assert_eq!((wild.answer.len(), types(&wild.authority)), (91, vec!["RRSIG".to_owned(), "NSEC".to_owned()]));
+    let referral = ask(&snapshot, "www.child.example.test", Rtype::A, TCP);
+    assert!(!referral.tc && referral.length > 16_384);
+    assert_eq!(referral.additional.len(), 700);
+}
+
+#[test]
+fn ds_below_a_cut_that_is_not_ours_is_the_childs_to_deny() {
+    let top = "$TTL 300\n@ SOA ns h 1 2 3 4 5\n NS ns\nns A 192.0.2.1\nd NS ns.elsewhere.test.\n";
+    let grandchild = "$TTL 300\n@ SOA ns h 2 2 3 4 5\n NS ns.g.test.\n";
+    let zones = [("g.test", top), ("s.d.g.test", grandchild)];
+    let zones = zones.map(|(origin, text)| snapshot(&sign(&zone(origin, text), Algorithm::Ed25519)));
+    let response = ask(&Snapshot::new(zones, []), "s.d.g.test", Rtype::DS, DNSSEC);
+    assert!(response.aa && response.answer.is_empty(), "RFC 4035 section 3.1.4.1: {response:?}");
+}

@@ -17,7 +17,7 @@ fn see(keyset: Keyset, seen: &[Sighting], now: u64) -> Keyset {
     // Whatever is remembered goes through the store.
     let stored = serde_json::to_string(&keyset).expect("serialises");
     let keyset = serde_json::from_str(&stored).expect("reads back");
-    step(keyset, &seen.iter().collect::<Vec<_>>(), &BTreeSet::new(), RETENTION, now).0
+    step(keyset, &seen.iter().collect::<Vec<_>>(), &BTreeSet::new(), Some(RETENTION), now).0
 }
 
 fn counts(keyset: &Keyset) -> (usize, usize) {
@@ -56,10 +56,10 @@ fn nothing_seen_and_half_written_files_replace_nothing() {
     let waiting = BTreeSet::from(["certs/rsa.pem".to_owned()]);
     // Or the folder that it is in is refused.
     for waiting in [waiting, BTreeSet::from(["certs".to_owned()])] {
-        let (held, _) = step(keyset.clone(), &[&new], &waiting, RETENTION, START + 1);
+        let (held, _) = step(keyset.clone(), &[&new], &waiting, Some(RETENTION), START + 1);
         assert_eq!(counts(&held), (2, 2));
     }
-    let (renewed, changes) = step(keyset, &[&new], &BTreeSet::new(), RETENTION, START + 1);
+    let (renewed, changes) = step(keyset, &[&new], &BTreeSet::new(), Some(RETENTION), START + 1);
     assert_eq!(counts(&renewed), (1, 2));
     assert_eq!((changes.added.len(), changes.replaced.len()), (1, 1));
 }
@@ -81,7 +81,7 @@ fn a_certificate_that_comes_back_is_current_again() {
     let (old, new) = (sighting(pem!("p256"), "mail.pem"), sighting(pem!("p256-next"), "mail.pem"));
     let keyset = see(Keyset::default(), std::slice::from_ref(&old), START);
     let keyset = see(keyset, std::slice::from_ref(&new), START + 1);
-    let (keyset, changes) = step(keyset, &[&old], &BTreeSet::new(), RETENTION, START + 2);
+    let (keyset, changes) = step(keyset, &[&old], &BTreeSet::new(), Some(RETENTION), START + 2);
     assert_eq!((changes.returned, changes.replaced.len()), (vec![old.chain.leaf().fingerprint()], 1));
     assert_eq!(keyset.current().next().expect("one").chain, old.chain);
     assert_eq!(counts(&keyset), (1, 2));

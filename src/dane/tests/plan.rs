@@ -9,7 +9,6 @@ use crate::dane::prerequisites::Verdict;
 use crate::dane::publication::Reason;
 use crate::dane::state::State;
 use crate::dane::{Parameters, Protocol, Tlsa};
-use crate::dns::text::print_moment;
 use crate::dns::{Rdata, Rtype};
 
 const START: u64 = 1_800_000_000;
@@ -99,7 +98,7 @@ fn a_renewal_adds_the_new_record_and_keeps_the_old_one_for_a_day() {
         plan.owners[0]
             .explanation
             .to_string()
-            .contains(&format!("old, stays until {}", print_moment(START + 5 + 86_400)))
+            .contains(&format!("old, stays until {}", crate::dns::text::print_moment(START + 5 + 86_400)))
     );
     let mut now = START + 5;
     while let Some(next) = plan.next {
@@ -192,6 +191,23 @@ fn hand_written_records_are_served_as_they_stand_and_a_conflict_names_both() {
     alias.cname(owner, "shared.example.org");
     let plan = alias.plan(&State::default(), START);
     assert_eq!(plan.owners[0].explanation.status, Status::Alias { target: name("shared.example.org") });
+}
+
+#[test]
+fn into_a_zone_that_is_signed_elsewhere_nothing_is_put_and_what_belongs_there_is_told() {
+    let mut world = world();
+    let published = world.plan(&State::default(), START);
+    assert!(published.owners[0].rrset.is_some());
+    world.presigned = true;
+    let plan = world.plan(&published.state, START);
+    assert_eq!(plan.owners[0].rrset, None);
+    let explanation = &plan.owners[0].explanation;
+    assert_eq!(explanation.status, Status::Withheld(Reason::Presigned));
+    let told = format!("_25._tcp.mail.example.org. 3600 IN TLSA 3 1 1 {}", chain(pem!("p256")).leaf().spki_sha256());
+    assert!(explanation.to_do().iter().any(|line| line.to_lowercase().contains(&told.to_lowercase())), "{explanation}");
+    // Signed here again, it goes on where it was.
+    world.presigned = false;
+    assert_eq!(world.plan(&plan.state, START).owners[0].rrset, published.owners[0].rrset);
 }
 
 #[test]

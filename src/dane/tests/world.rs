@@ -16,6 +16,7 @@ pub struct World {
     pub cuts: Vec<Name>,
     pub records: BTreeMap<(Name, Rtype), RRset>,
     pub signed: SignedState,
+    pub presigned: bool,
     pub config: DaneConfig,
     pub certificates: Sightings,
 }
@@ -34,6 +35,7 @@ impl World {
             cuts: Vec::new(),
             records: BTreeMap::new(),
             signed: SignedState::Signed,
+            presigned: false,
             config,
             certificates: Sightings::default(),
         };
@@ -111,6 +113,10 @@ impl Served for World {
 
     fn signed(&self, _: &Name) -> SignedState {
         self.signed.clone()
+    }
+
+    fn is_presigned(&self, _: &Name) -> bool {
+        self.presigned
     }
 
     fn owners_below(&self, name: &Name) -> Vec<Name> {

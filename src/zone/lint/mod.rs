@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::contents::Contents;
 use super::diagnostic::{Diagnostic, Severity};
 use super::file::{Parsed, soa_number};
+use super::sign::SigningMode;
 use super::source::{Part, Placed};
 use crate::dns::rdata::{self, canonical};
 use crate::dns::{Name, Rtype};
@@ -18,9 +19,8 @@ use crate::dns::{Name, Rtype};
 /// The most warnings of one run.
 const MAX_WARNINGS: usize = 200;
 
-/// The warnings about a zone, in file order. None for a zone with errors: those come first. `signed` says whether the
-/// zone will be signed here.
-pub fn lint(parsed: &Parsed, signed: bool) -> Vec<Diagnostic> {
+/// The warnings about a zone, in file order. None for a zone with errors: those come first. `mode` says what becomes of it.
+pub fn lint(parsed: &Parsed, mode: SigningMode) -> Vec<Diagnostic> {
     let Some(contents) = &parsed.contents else { return Vec::new() };
     let mut sets: BTreeMap<(&Name, Rtype), Vec<usize>> = BTreeMap::new();
     for (index, placed) in parsed.records.iter().enumerate() {
@@ -35,7 +35,8 @@ pub fn lint(parsed: &Parsed, signed: bool) -> Vec<Diagnostic> {
     lint.duplicates();
     lint.soa();
     lint.tlsa();
-    lint.zonemd(signed);
+    lint.zonemd(mode);
+    lint.signed_elsewhere(mode);
     let mut found = lint.found;
     found.sort_by_key(|finding| finding.record);
     found.truncate(MAX_WARNINGS);
@@ -190,14 +191,28 @@ impl<'a> Lint<'a> {
     }
 
     /// A digest over the zone as it is written doesn't fit the zone as it is served (RFC 8976 section 3).
-    fn zonemd(&mut self, signed: bool) {
-        for (index, _) in self.of_type(Rtype::ZONEMD).into_iter().filter(|_| signed) {
+    fn zonemd(&mut self, mode: SigningMode) {
+        for (index, _) in self.of_type(Rtype::ZONEMD).into_iter().filter(|_| mode == SigningMode::Csk) {
             self.warn(
                 index,
                 Part::Type,
                 "this ZONEMD digest will not match: the zone is signed here, which changes it".to_owned(),
                 "take the record away",
             );
+        }
+    }
+
+    /// A zone whose SOA has a signature came out of a signer.
+    fn signed_elsewhere(&mut self, mode: SigningMode) {
+        let message = match mode {
+            SigningMode::Presigned => return,
+            SigningMode::Csk => "this zone is signed already: what its file has of RRSIG, NSEC and NSEC3 is left out",
+            SigningMode::None => "this zone is signed in its file, and nothing checks that: its names may be bogus",
+        };
+        let of_soa = |(_, placed): &(usize, &Placed)| placed.record.rdata.starts_with(&Rtype::SOA.0.to_be_bytes());
+        if let Some((index, _)) = self.of_type(Rtype::RRSIG).into_iter().find(of_soa) {
+            let help = "signing = \"presigned\" for the zone serves it as it stands, and checks every signature";
+            self.warn(index, Part::Type, message.to_owned(), help);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Each warning once, with the place that it points at; and good zones that give none.
 
 use super::*;
+use crate::zone::SigningMode;
 use crate::zone::file::{NoIncludes, parse};
 
 const HEAD: &str = "$TTL 300\n@ SOA ns1 hostmaster 1 7200 3600 1209600 900\n@ NS ns1\nns1 A 192.0.2.1\n";
@@ -11,7 +12,7 @@ fn warnings(text: &str, signed: bool) -> Vec<Diagnostic> {
     let parsed = parse(&origin, "example.org.zone", text.as_bytes(), &mut NoIncludes);
     let shown: Vec<String> = parsed.diagnostics.iter().map(ToString::to_string).collect();
     assert_eq!(shown.join("\n"), "");
-    lint(&parsed, signed)
+    lint(&parsed, if signed { SigningMode::Csk } else { SigningMode::None })
 }
 
 /// The body's warnings are these: line within the body, column, a part of the message.

@@ -4,17 +4,19 @@
 //! its RDATA ends in a pointer to the apex inside the question. Elsewhere those two pointers are all that is patched.
 //! The SOA stands once in a zone and never inside other answers.
 
-use std::collections::{BTreeMap, HashMap};
+mod hashed;
+mod layout;
+
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::serial;
-use super::sign::{Published, SignedSet};
-use crate::dns::header::{CLASS_IN, HEADER};
-use crate::dns::name::{self, canonical_cmp};
-use crate::dns::rdata::Span;
-use crate::dns::rtype::Field;
-use crate::dns::{Name, RRset, Rdata, Rtype, rdata};
+pub use hashed::{Hashed, HashedChain};
+
+use super::sign::Published;
+use crate::dns::header::HEADER;
+use crate::dns::name::canonical_cmp;
+use crate::dns::{Name, Rtype};
 
 /// Where a pointer to the question's name points.
 pub const QUESTION_POINTER: u16 = 0xc000 | HEADER as u16;
@@ -43,6 +45,8 @@ pub struct ZoneSnapshot {
     additional: Vec<Additional>,
     /// The nodes that have an NSEC, in canonical order.
     chain: Vec<u32>,
+    /// The NSEC3 chain, where absence is proven by it.
+    hashed: Option<HashedChain>,
     negative_soa: Set,
 }
 
@@ -55,6 +59,8 @@ pub struct Node {
     cut: u32,
     /// The node of `*.<this name>`, if there is one.
     wildcard: u32,
+    /// Its proofs in the NSEC3 chain; [`NONE`] where it has none.
+    proofs: u32,
 }
 
 /// What is left for an RRset and its signatures in the longest message, beside header, longest question and OPT.
@@ -162,7 +168,7 @@ impl Snapshot {
 impl ZoneSnapshot {
     /// Lays a zone out.
     pub fn build(zone: &Published) -> Result<ZoneSnapshot, LayoutError> {
-        Layout::new(zone).build(zone)
+        layout::build(zone)
     }
 
     /// The apex.
@@ -198,6 +204,16 @@ impl ZoneSnapshot {
         let nodes = &self.nodes;
         let after = self.chain.partition_point(|&index| canonical_cmp(self.name(&nodes[index as usize]), name).is_le());
         Some(&nodes[self.chain[after.checked_sub(1)?] as usize])
+    }
+
+    /// The NSEC3 chain, where absence is proven by it.
+    pub fn hashed(&self) -> Option<&HashedChain> {
+        self.hashed.as_ref()
+    }
+
+    /// The owner of an NSEC3 RRset in wire form.
+    pub fn hashed_name(&self, hashed: &Hashed) -> &[u8] {
+        self.bytes(&hashed.name)
     }
 
     /// The zone cut at or above a name that need not exist.
@@ -290,208 +306,7 @@ fn hash(wire: &[u8]) -> u64 {
     state.wrapping_mul(MULTIPLIER) >> 20
 }
 
-/// A snapshot under construction.
-struct Layout {
-    arena: Vec<u8>,
-    origin: Name,
-    nodes: Vec<Node>,
-    sets: Vec<Set>,
-    pointers: Vec<u16>,
-    additional: Vec<Additional>,
-    indices: BTreeMap<Name, u32>,
-}
-
-impl Layout {
-    fn new(zone: &Published) -> Layout {
-        let mut names: BTreeMap<Name, u32> = BTreeMap::new();
-        for owner in zone.nodes.keys() {
-            names.insert(owner.clone(), 0);
-            let between = owner.ancestors().take_while(|above| above.is_below(&zone.origin));
-            for above in between {
-                if names.insert(above, 0).is_some() {
-                    break;
-                }
-            }
-        }
-        for (index, value) in names.values_mut().enumerate() {
-            *value = index as u32;
-        }
-        Layout {
-            arena: Vec::new(),
-            origin: zone.origin.clone(),
-            nodes: Vec::with_capacity(names.len()),
-            sets: Vec::new(),
-            pointers: Vec::new(),
-            additional: Vec::new(),
-            indices: names,
-        }
-    }
-
-    fn build(mut self, zone: &Published) -> Result<ZoneSnapshot, LayoutError> {
-        let indices = std::mem::take(&mut self.indices);
-        let mut chain = Vec::new();
-        let mut cut: Option<(&Name, u32)> = None;
-        for (owner, &index) in &indices {
-            if cut.is_some_and(|(above, _)| !owner.is_below(above)) {
-                cut = None;
-            }
-            let node = zone.nodes.get(owner);
-            if cut.is_none() && *owner != zone.origin && node.is_some_and(|node| node.contains_key(&Rtype::NS)) {
-                cut = Some((owner, index));
-            }
-            let name = self.append(owner.as_wire());
-            let first = self.sets.len() as u32;
-            for (rtype, set) in node.into_iter().flatten() {
-                let set = self.append_set(owner, set, *rtype, &indices)?;
-                self.sets.push(set);
-            }
-            let nsec = cut.is_none_or(|(at, _)| at == owner);
-            if nsec && node.is_some_and(|node| node.contains_key(&Rtype::NSEC)) {
-                chain.push(index);
-            }
-            let wildcard = owner.prepend(b"*").ok().and_then(|name| indices.get(&name)).copied().unwrap_or(NONE);
-            self.nodes.push(Node {
-                name,
-                sets: first..self.sets.len() as u32,
-                cut: cut.map_or(NONE, |(_, index)| index),
-                wildcard,
-            });
-        }
-        let negative_soa = self.append_negative_soa(zone, &indices)?;
-        if u32::try_from(self.arena.len()).is_err() {
-            return Err(LayoutError::LargeZone);
-        }
-        let index = index_of(&self.arena, &self.nodes);
-        let Layout { arena, origin, nodes, sets, pointers, additional, .. } = self;
-        let serial = zone.serial;
-        Ok(ZoneSnapshot { arena, origin, serial, nodes, index, sets, pointers, additional, chain, negative_soa })
-    }
-
-    fn append_negative_soa(&mut self, zone: &Published, indices: &BTreeMap<Name, u32>) -> Result<Set, LayoutError> {
-        let apex = zone.nodes.get(&zone.origin).ok_or(LayoutError::NoSoa)?;
-        let mut soa = apex.get(&Rtype::SOA).ok_or(LayoutError::NoSoa)?.clone();
-        let minimum = soa.rrset.rdatas.first().and_then(|rdata| serial::minimum_of_soa(rdata));
-        soa.rrset.ttl = soa.rrset.ttl.min(minimum.ok_or(LayoutError::NoSoa)?);
-        self.append_set(&zone.origin, &soa, Rtype::SOA, indices)
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Range<u32> {
-        let start = self.arena.len() as u32;
-        self.arena.extend_from_slice(bytes);
-        start..self.arena.len() as u32
-    }
-
-    fn append_set(
-        &mut self,
-        owner: &Name,
-        set: &SignedSet,
-        rtype: Rtype,
-        indices: &BTreeMap<Name, u32>,
-    ) -> Result<Set, LayoutError> {
-        let SignedSet { rrset, rrsigs } = set;
-        let start = self.arena.len();
-        let first_pointer = self.pointers.len() as u32;
-        let first_additional = self.additional.len() as u32;
-        let too_large = || LayoutError::LargeRRset { owner: owner.clone(), rtype };
-        for rdata in &rrset.rdatas {
-            let spans = rdata::fields(rtype, rdata);
-            let spans = spans.ok_or_else(|| LayoutError::Malformed { owner: owner.clone(), rtype })?;
-            self.append_record(start, owner, (rrset, rdata), spans, indices);
-            if self.arena.len() - start > RRSET_MAX {
-                return Err(too_large());
-            }
-        }
-        let records = start as u32..self.arena.len() as u32;
-        for rrsig in rrsigs {
-            self.append_head(Rtype::RRSIG, rrset.ttl);
-            self.arena.extend_from_slice(&(rrsig.len() as u16).to_be_bytes());
-            self.arena.extend_from_slice(rrsig);
-        }
-        if self.arena.len() - start > RRSET_MAX {
-            return Err(too_large());
-        }
-        Ok(Set {
-            rtype,
-            count: rrset.rdatas.len() as u16,
-            rrsig_count: rrsigs.len() as u16,
-            rrsigs: records.end..self.arena.len() as u32,
-            records,
-            pointers: first_pointer..self.pointers.len() as u32,
-            additional: first_additional..self.additional.len() as u32,
-        })
-    }
-
-    fn append_head(&mut self, rtype: Rtype, ttl: u32) {
-        self.arena.extend_from_slice(&QUESTION_POINTER.to_be_bytes());
-        self.arena.extend_from_slice(&rtype.0.to_be_bytes());
-        self.arena.extend_from_slice(&CLASS_IN.to_be_bytes());
-        self.arena.extend_from_slice(&ttl.to_be_bytes());
-    }
-
-    fn append_record(
-        &mut self,
-        set_start: usize,
-        owner: &Name,
-        (rrset, rdata): (&RRset, &Rdata),
-        spans: Vec<Span>,
-        indices: &BTreeMap<Name, u32>,
-    ) {
-        self.append_head(rrset.rtype, rrset.ttl);
-        let length_at = self.arena.len();
-        self.arena.extend_from_slice(&[0, 0]);
-        let mut done = 0;
-        for (field, span) in spans {
-            let Field::Name { compress, .. } = field else { continue };
-            self.arena.extend_from_slice(&rdata[done..span.start]);
-            done = span.end;
-            let wire = &rdata[span];
-            if has_addresses(rrset.rtype)
-                && let Some(node) = Name::from_wire(wire).ok().and_then(|target| indices.get(&target))
-            {
-                let offset = (self.arena.len() - set_start) as u16;
-                self.additional.push(Additional { offset, node: *node });
-            }
-            self.append_name(set_start, owner, wire, compress);
-        }
-        self.arena.extend_from_slice(&rdata[done..]);
-        let length = (self.arena.len() - length_at - 2) as u16;
-        self.arena[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
-    }
-
-    /// Labels below the apex and a pointer to the apex, where the name is in the zone and may be compressed.
-    fn append_name(&mut self, set_start: usize, owner: &Name, wire: &[u8], compress: bool) {
-        let apex = self.origin.as_wire();
-        if !compress || self.origin.is_root() || !name::is_at_or_below(wire, apex) {
-            self.arena.extend_from_slice(wire);
-            return;
-        }
-        let below = wire.len() - apex.len();
-        self.arena.extend_from_slice(&wire[..below]);
-        self.pointers.push((self.arena.len() - set_start) as u16);
-        let pointer = apex_pointer(owner.as_wire().len(), apex.len());
-        self.arena.extend_from_slice(&pointer.to_be_bytes());
-    }
-}
-
 /// The pointer to the apex inside a question whose name has `question_len` octets.
 pub fn apex_pointer(question_len: usize, apex_len: usize) -> u16 {
     0xc000 | (HEADER + question_len - apex_len) as u16
-}
-
-/// Types whose target's addresses go into the additional section (RFC 1035 section 3.3, RFC 2782, RFC 9460 section 4.2).
-fn has_addresses(rtype: Rtype) -> bool {
-    matches!(rtype, Rtype::NS | Rtype::MX | Rtype::SRV | Rtype::SVCB | Rtype::HTTPS)
-}
-
-fn index_of(arena: &[u8], nodes: &[Node]) -> Box<[u32]> {
-    let mut index = vec![0u32; (nodes.len() * 2).next_power_of_two()].into_boxed_slice();
-    let mask = index.len() - 1;
-    for (number, node) in nodes.iter().enumerate() {
-        let mut place = hash(&arena[node.name.start as usize..node.name.end as usize]) as usize & mask;
-        while index[place] != 0 {
-            place = (place + 1) & mask;
-        }
-        index[place] = number as u32 + 1;
-    }
-    index
 }

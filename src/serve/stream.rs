@@ -1,0 +1,146 @@
+//! DNS over a stream of octets, TCP's or TLS's: two octets of length before each message (RFC 7766 section 8, RFC 7858
+//! section 3.3), several queries a connection, and limits, so that slow or many clients take nothing from the others.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::clients::Place;
+use super::{Answerer, HEADER, MAX_MESSAGE, Transport, guarded};
+
+/// What a connection reads ahead, octets: a few pipelined queries.
+const READ_AHEAD: usize = 1024;
+/// How many octets of responses to pipelined queries go out together.
+const TOGETHER: usize = 16 << 10;
+
+/// What the clients of a stream transport may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpLimits {
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections of one IPv4 address or one IPv6 /64.
+    pub connections_per_address: usize,
+    /// A connection without a query for so long is closed (RFC 7766 section 6.2.3).
+    pub idle: Duration,
+    /// A query has to be here so long after its first octet.
+    pub receive: Duration,
+    /// A response has to be taken within so long.
+    pub send: Duration,
+    /// The biggest query, octets.
+    pub query_size: usize,
+}
+
+impl Default for TcpLimits {
+    fn default() -> TcpLimits {
+        TcpLimits {
+            connections: 1024,
+            connections_per_address: 64,
+            idle: Duration::from_secs(30),
+            receive: Duration::from_secs(5),
+            send: Duration::from_secs(10),
+            query_size: MAX_MESSAGE,
+        }
+    }
+}
+
+/// One client's conversation.
+pub(super) struct Conversation<'a> {
+    pub(super) answerer: &'a dyn Answerer,
+    pub(super) transport: Transport,
+    pub(super) limits: &'a TcpLimits,
+    pub(super) peer: SocketAddr,
+    pub(super) place: &'a Place,
+}
+
+impl Conversation<'_> {
+    /// Answers until the client ends it or breaks a limit. A response is made before the next query is read,
+    /// so responses come in the queries' order, and what may come in any order (RFC 7766 section 6.2.1.1) waits for nobody.
+    pub(super) async fn run(
+        &self,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        stop: &mut watch::Receiver<bool>,
+    ) -> io::Result<()> {
+        let (reader, mut writer) = tokio::io::split(stream);
+        let mut reader = BufReader::with_capacity(READ_AHEAD, reader);
+        let mut responses = Vec::new();
+        loop {
+            let first = tokio::select! {
+                first = timeout(self.limits.idle, reader.read_u8()) => first,
+                _ = stop.changed() => return Ok(()),
+            };
+            let Ok(first) = first else { return Ok(()) };
+            let query = timeout(self.limits.receive, receive(&mut reader, first?, self.limits.query_size)).await??;
+            self.place.heard();
+            respond(self.answerer, self.peer, self.transport, &query, &mut responses);
+            drop(query);
+            let more = holds_a_query(reader.buffer()) && responses.len() < TOGETHER;
+            if responses.is_empty() || more {
+                continue;
+            }
+            timeout(self.limits.send, async {
+                writer.write_all(&responses).await?;
+                // TLS may hold back what was written.
+                writer.flush().await
+            })
+            .await??;
+            responses.clear();
+            responses.shrink_to(READ_AHEAD);
+        }
+    }
+}
+
+/// Whether another query is there already, whole.
+fn holds_a_query(read_ahead: &[u8]) -> bool {
+    match read_ahead {
+        [high, low, rest @ ..] => rest.len() >= usize::from(u16::from_be_bytes([*high, *low])),
+        _ => false,
+    }
+}
+
+async fn receive(reader: &mut (impl AsyncRead + Unpin), first: u8, limit: usize) -> io::Result<Vec<u8>> {
+    let length = usize::from(u16::from_be_bytes([first, reader.read_u8().await?]));
+    if length < HEADER || length > limit {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    // Grows as octets arrive: who promises 64 KiB and sends none takes none.
+    let mut query = Vec::with_capacity(length.min(READ_AHEAD));
+    reader.take(length as u64).read_to_end(&mut query).await?;
+    if query.len() < length { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(query) }
+}
+
+/// Appends the response with its length before it; nothing where none is due.
+pub(super) fn respond(
+    answerer: &dyn Answerer,
+    peer: SocketAddr,
+    transport: Transport,
+    query: &[u8],
+    responses: &mut Vec<u8>,
+) {
+    respond_with(answerer, peer, transport, query, |response| {
+        // It fits: a response has at most MAX_MESSAGE octets.
+        responses.extend_from_slice(&(response.len() as u16).to_be_bytes());
+        responses.extend_from_slice(response);
+    });
+}
+
+/// Hands the response to `take`, if one is due.
+pub(super) fn respond_with<T>(
+    answerer: &dyn Answerer,
+    peer: SocketAddr,
+    transport: Transport,
+    query: &[u8],
+    take: impl FnOnce(&[u8]) -> T,
+) -> Option<T> {
+    thread_local! {
+        static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_MESSAGE]);
+    }
+    SCRATCH.with_borrow_mut(|scratch| {
+        let length = guarded(answerer, peer, transport, query, scratch)?;
+        Some(take(&scratch[..length]))
+    })
+}

@@ -1,0 +1,105 @@
+//! Zones that were signed elsewhere. Every signature and the whole chain are checked when the file is read; what holds is served as
+//! it stands, and nothing is ever put into it.
+
+mod chain;
+mod signatures;
+
+use super::contents::Contents;
+use super::diagnostic::{Diagnostic, Severity};
+use super::file::Parsed;
+use super::sign::Signatures;
+use super::source::Part;
+use crate::dns::{Name, Rtype, Timestamp};
+
+/// The most findings that are told of one zone: a missing key makes every signature one.
+const MAX_FINDINGS: usize = 20;
+
+/// Something that is wrong with a signed zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// An error keeps the zone from being served.
+    pub severity: Severity,
+    /// Where.
+    pub owner: Name,
+    /// Of which type; the owner's first record is pointed at where it has none of it.
+    pub rtype: Rtype,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: String,
+}
+
+/// What came of a check.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// What is wrong, each at its record.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The signatures that are good: they need no second look.
+    pub verified: Signatures,
+}
+
+impl Checked {
+    /// Whether the zone may be served.
+    pub fn holds(&self) -> bool {
+        self.diagnostics.iter().all(|one| one.severity != Severity::Error)
+    }
+}
+
+/// Checks the signatures and the chain of a zone file; nothing is found of one that didn't read well. `verified` are signatures that were
+/// good before. Without a time, windows are not looked at.
+pub fn check(parsed: &Parsed, verified: &Signatures, now: Option<Timestamp>) -> Checked {
+    let Some(contents) = &parsed.contents else { return Checked::default() };
+    let Findings { found, left_out, verified } = findings(contents, verified, now);
+    let mut diagnostics: Vec<Diagnostic> = found.into_iter().filter_map(|finding| place(parsed, finding)).collect();
+    if let Some(last) = diagnostics.last_mut().filter(|_| left_out > 0) {
+        last.message.push_str(&format!(" (and {left_out} more findings like these)"));
+    }
+    Checked { diagnostics, verified }
+}
+
+fn place(parsed: &Parsed, finding: Finding) -> Option<Diagnostic> {
+    let Finding { severity, owner, rtype, message, help } = finding;
+    let mut records = parsed.records.iter();
+    let of_type = records.clone().find(|placed| placed.record.owner == owner && placed.record.rtype == rtype);
+    let placed = of_type.or_else(|| records.find(|placed| placed.record.owner == owner)).or(parsed.records.first())?;
+    Some(parsed.sources.at(severity, placed, Part::Type, message, Some(help)))
+}
+
+/// The same of contents.
+pub fn findings(contents: &Contents, verified: &Signatures, now: Option<Timestamp>) -> Findings {
+    let mut findings = Findings::default();
+    let Some(keys) = signatures::keys(contents) else {
+        let message = "the zone is said to be signed in its file, and there is no DNSKEY record to check it with";
+        let help = "sign it first, or take `signing = \"presigned\"` out of the configuration";
+        findings.error(contents.origin(), Rtype::SOA, message.to_owned(), help);
+        return findings;
+    };
+    signatures::check(contents, &keys, verified, now, &mut findings);
+    chain::check(contents, &mut findings);
+    findings
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// The first findings.
+    pub found: Vec<Finding>,
+    /// How many more there are.
+    pub left_out: usize,
+    /// The signatures that are good.
+    pub verified: Signatures,
+}
+
+impl Findings {
+    fn error(&mut self, owner: &Name, rtype: Rtype, message: String, help: &str) {
+        self.add(Severity::Error, owner, rtype, message, help);
+    }
+
+    fn add(&mut self, severity: Severity, owner: &Name, rtype: Rtype, message: String, help: &str) {
+        if self.found.len() >= MAX_FINDINGS {
+            self.left_out += 1;
+            return;
+        }
+        self.found.push(Finding { severity, owner: owner.clone(), rtype, message, help: help.to_owned() });
+    }
+}

@@ -1,0 +1,147 @@
+//! The daemon itself: its configuration, the certificate out of a watched folder, and what its log says.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use danelaw::dns::Rtype;
+use rustls::pki_types::CertificateDer;
+
+use super::clients::{self, config, doh, doq, dot, framed, read_frame};
+use super::common::name;
+use super::common::wire::DNSSEC;
+use super::equality::zero;
+use super::laboratory::{HOST, until};
+
+struct Daemon {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Daemon {
+    fn start(tls: &str) -> Daemon {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("zones")).unwrap();
+        std::fs::create_dir(folder.path().join("certs")).unwrap();
+        let zone = "@ 1h SOA ns1 hostmaster 1 4h 1h 2w 5m\n@ 1h NS ns1\nns1 1h A 192.0.2.53\nmail 1h A 192.0.2.25\n";
+        std::fs::write(folder.path().join("zones/example.org.zone"), zone).unwrap();
+        let text = format!(
+            "listen = [\"127.0.0.1:0\"]\nlisten-tls = [\"127.0.0.1:0\"]\nlisten-https = [\"127.0.0.1:0\"]\n\
+             listen-quic = [\"127.0.0.1:0\"]\n[tls]\n{tls}\n"
+        );
+        std::fs::write(folder.path().join("danelaw.toml"), text).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_danelaw"))
+            .args(["serve", "--ephemeral", "--ready-file", "ready"])
+            .current_dir(folder.path())
+            .stderr(std::fs::File::create(folder.path().join("log")).unwrap())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let daemon = Daemon { child, folder };
+        until("ready", || daemon.path("ready").exists());
+        daemon
+    }
+
+    fn path(&self, file: &str) -> std::path::PathBuf {
+        self.folder.path().join(file)
+    }
+
+    /// What the ready file says of a transport.
+    fn address(&self, transport: &str) -> SocketAddr {
+        let ready = std::fs::read_to_string(self.path("ready")).unwrap();
+        let found = ready.lines().find_map(|line| line.strip_prefix(transport)?.trim().parse().ok());
+        found.unwrap_or_else(|| panic!("{transport} in {ready}"))
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap()
+    }
+
+    /// Whether whoever trusts this certificate is answered over TLS.
+    fn is_believed(&self, trusted: &CertificateDer<'static>) -> bool {
+        let client = dot(self.address("tls"), config(std::slice::from_ref(trusted), b"dot"));
+        client.is_ok_and(|mut client| {
+            let query = zero(name("mail.example.org").as_wire(), Rtype::A, DNSSEC);
+            client.write_all(&framed(&query)).is_ok() && read_frame(&mut client).is_ok_and(|answer| answer[3] & 15 == 0)
+        })
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Writes a new certificate and its key, each by a rename; gives the certificate and the key's PEM.
+fn renew(folder: &Path, stem: &str, host: &str) -> (CertificateDer<'static>, String) {
+    let made = rcgen::generate_simple_self_signed([host.to_owned()]).unwrap();
+    for (file, text) in
+        [(format!("{stem}.key"), made.signing_key.serialize_pem()), (format!("{stem}.pem"), made.cert.pem())]
+    {
+        let fresh = folder.join(format!(".{file}.new"));
+        std::fs::write(&fresh, text).unwrap();
+        std::fs::rename(fresh, folder.join(file)).unwrap();
+    }
+    (made.cert.der().clone(), made.signing_key.serialize_pem())
+}
+
+#[test]
+fn the_certificate_of_a_host_comes_from_the_watched_folder_and_changes_live() {
+    let daemon = Daemon::start(&format!("host = \"{HOST}\""));
+    let certs = daemon.path("certs");
+    renew(&certs, "other", "www.example.org");
+    let (first, first_key) = renew(&certs, "ns1", HOST);
+    until("the first certificate", || daemon.is_believed(&first));
+    assert!(
+        daemon.log().contains("no certificate in the certificate folders names ns1.example.org"),
+        "{}",
+        daemon.log()
+    );
+
+    let (second, second_key) = renew(&certs, "ns1", HOST);
+    until("the renewed one", || daemon.is_believed(&second));
+    assert!(!daemon.is_believed(&first));
+
+    // Another host's certificate, and a broken one for this host, change nothing.
+    std::fs::write(certs.join("ns1.pem"), "-----BEGIN CERTIFICATE-----\nMIIB\n").unwrap();
+    renew(&certs, "other", "www.example.org");
+    until("the broken one is told of", || daemon.log().contains("the last good certificate stays in force"));
+    assert!(daemon.is_believed(&second), "{}", daemon.log());
+
+    let (third, third_key) = renew(&certs, "ns1", HOST);
+    until("the repaired one", || daemon.is_believed(&third));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let trusted = [third];
+    let query = zero(name("mail.example.org").as_wire(), Rtype::A, DNSSEC);
+    runtime.block_on(async {
+        let client = doh(daemon.address("https"), config(&trusted, b"h2")).await.unwrap();
+        let path = clients::get(&query);
+        assert_eq!(clients::request(&client, http::Method::GET, &path, None, None).await.unwrap().0, 200);
+        let client = doq(daemon.address("quic"), config(&trusted, b"doq")).await.unwrap();
+        assert!(clients::doq_octets(&client, &framed(&query)).await.unwrap().len() > 14);
+    });
+    let log = daemon.log();
+    for key in [first_key, second_key, third_key] {
+        let body = key.lines().nth(1).unwrap();
+        assert!(!log.contains(body), "a private key in the log");
+    }
+}
+
+#[test]
+fn two_named_files_are_read_and_a_half_written_pair_waits() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (first, _) = renew(elsewhere.path(), "tls", HOST);
+    let shown = elsewhere.path().display();
+    let daemon = Daemon::start(&format!("certificate = \"{shown}/tls.pem\"\nkey = \"{shown}/tls.key\""));
+    assert!(daemon.is_believed(&first), "from the first query on: {}", daemon.log());
+    // The certificate is there, its key is not yet.
+    let made = rcgen::generate_simple_self_signed([HOST.to_owned()]).unwrap();
+    std::fs::write(elsewhere.path().join("tls.pem"), made.cert.pem()).unwrap();
+    until("it is told of", || daemon.log().contains("not a private key that belongs to"));
+    assert!(daemon.is_believed(&first));
+    std::fs::write(elsewhere.path().join("tls.key"), made.signing_key.serialize_pem()).unwrap();
+    until("both belong together", || daemon.is_believed(made.cert.der()));
+}

@@ -1,0 +1,99 @@
+//! The example zones behind every transport, on free ports of 127.0.0.1, with a certificate made for the occasion.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use danelaw::answer::{self, Context};
+use danelaw::dns::dnssec::Algorithm;
+use danelaw::serve::encrypted::{EncryptedHandle, EncryptedLimits, EncryptedListeners, Presented};
+use danelaw::serve::{Answerer, Handle, Listeners, TcpLimits, Transport};
+use danelaw::zone::Snapshot;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::common::{EXAMPLES, example, now, sign, snapshot};
+
+pub const HOST: &str = "ns1.example.org";
+
+struct Zones(Snapshot);
+
+impl Answerer for Zones {
+    fn answer(&self, peer: SocketAddr, transport: Transport, query: &[u8], out: &mut [u8]) -> Option<usize> {
+        let transport = match transport {
+            Transport::Udp => answer::Transport::Udp,
+            Transport::Tcp => answer::Transport::Tcp,
+            Transport::Tls => answer::Transport::Tls,
+            Transport::Https => answer::Transport::Https,
+            Transport::Quic => answer::Transport::Quic,
+        };
+        answer::answer(&self.0, &Context { peer: peer.ip(), transport, now: now() }, query, out)
+    }
+
+    fn batch(&self, work: &mut dyn FnMut(&dyn Answerer)) {
+        work(self);
+    }
+}
+
+pub struct Laboratory {
+    pub runtime: tokio::runtime::Runtime,
+    pub presented: Presented,
+    zones: Arc<dyn Answerer>,
+    pub plain: Handle,
+    pub encrypted: EncryptedHandle,
+}
+
+impl Laboratory {
+    pub fn new() -> Laboratory {
+        Laboratory::with(EncryptedLimits::default())
+    }
+
+    pub fn with(limits: EncryptedLimits) -> Laboratory {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let zones = EXAMPLES.iter().map(|origin| snapshot(&sign(&example(origin), Algorithm::Ed25519)));
+        let zones: Arc<dyn Answerer> = Arc::new(Zones(Snapshot::new(zones, [])));
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let plain = Listeners::bind(&[any], 1).unwrap();
+        let plain = plain.run_with(runtime.handle(), Arc::clone(&zones), TcpLimits::default()).unwrap();
+        let presented = Presented::default();
+        let (chain, key) = certificate(HOST);
+        presented.replace(chain, key).unwrap();
+        let encrypted = listen(&runtime, Arc::clone(&zones), &presented, limits);
+        Laboratory { runtime, presented, zones, plain, encrypted }
+    }
+
+    /// Listens anew with another certificate holder.
+    pub fn present_through(&mut self, presented: &Presented) {
+        self.encrypted = listen(&self.runtime, Arc::clone(&self.zones), presented, EncryptedLimits::default());
+    }
+
+    pub fn address(&self, transport: Transport) -> SocketAddr {
+        let mut addresses = self.encrypted.local_addrs().iter();
+        addresses.find(|(other, _)| *other == transport).unwrap().1
+    }
+}
+
+fn listen(
+    runtime: &tokio::runtime::Runtime,
+    zones: Arc<dyn Answerer>,
+    presented: &Presented,
+    limits: EncryptedLimits,
+) -> EncryptedHandle {
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let wanted = [Transport::Tls, Transport::Https, Transport::Quic].map(|transport| (transport, any));
+    EncryptedListeners::bind(&wanted).unwrap().run_with(runtime.handle(), zones, presented, limits).unwrap()
+}
+
+/// A self-signed certificate and its key.
+pub fn certificate(host: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    let made = rcgen::generate_simple_self_signed([host.to_owned()]).unwrap();
+    (vec![made.cert.der().clone()], PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap())
+}
+
+/// Looks again and again until it is so, for ten seconds at most.
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
