@@ -9,6 +9,7 @@ mod generate;
 mod mutate;
 mod parse;
 mod presigned;
+mod series;
 mod signatures;
 mod tools;
 
