@@ -49,9 +49,10 @@ impl Keeper {
             .map(|path| known(path))
             .collect();
         let (keys, zones_folder) = (known(&self.config.keys), known(&self.config.zones));
+        let is_there = |origin: &Name| self.zones.get(origin).is_some_and(|zone| zone.missing_since.is_none());
         for path in changed.paths.iter().filter_map(|path| Finished::key(path)) {
             match self.readers.get(&path) {
-                Some(origins) if path.exists() => zones.extend(origins.iter().cloned()),
+                Some(origins) if path.exists() && origins.iter().all(is_there) => zones.extend(origins.iter().cloned()),
                 None if certificates.iter().any(|folder| path.starts_with(folder)) => scope.certificates = true,
                 None if path.starts_with(&keys) => scope.keys = true,
                 None if is_passing(&path, &zones_folder) => {}
@@ -183,9 +184,10 @@ impl Keeper {
             }
             warn!("{origin} is no longer served: its file has been gone for {VANISHED} s");
         }
-        for origins in self.readers.values_mut() {
+        self.readers.retain(|_, origins| {
             origins.retain(|origin| !gone.contains(origin));
-        }
+            !origins.is_empty()
+        });
         let event = |origin: &Name| ("zone-removed", origin.to_string(), "its file is gone".to_owned());
         self.events(now, gone.iter().map(event).collect());
         !gone.is_empty()

@@ -22,7 +22,7 @@ enum Found {
     /// These; the ones that the store did not know are to be remembered.
     Keys(Keys, Vec<store::KnownKey>),
     /// A new key, to be written before it is used.
-    New(ZoneKey, String),
+    New(Box<ZoneKey>, String),
 }
 
 impl Keeper {
@@ -65,7 +65,7 @@ impl Keeper {
                 Found::Same => {}
                 Found::Keys(keys, new) if new.is_empty() => zone.take_keys(keys),
                 Found::Keys(keys, new) => remember.push((origin.clone(), keys, new)),
-                Found::New(key, pem) => made.push((origin.clone(), key, pem)),
+                Found::New(key, pem) => made.push((origin.clone(), *key, pem)),
             }
         }
         remember.extend(self.write_keys(made, now));
@@ -177,7 +177,7 @@ fn zone_keys(
     match keys::choose(remembered, &hand, signing.algorithm) {
         Err(refusal) => refused(refusal.to_string()),
         Ok(KeyChoice::Generate(algorithm)) => match generate(algorithm) {
-            Ok((key, pem)) => Found::New(key, pem),
+            Ok((key, pem)) => Found::New(Box::new(key), pem),
             Err(why) => refused(why),
         },
         Ok(KeyChoice::Use(_)) => {
