@@ -1,7 +1,7 @@
 //! What must outlive the process: serials, known keys, the states of the state machines, the event log.
 //!
-//! One SQLite file, crash-safe, that an operator can look into with `sqlite3 state/danelaw.db`. A zone's signatures
-//! lie beside it in an image, whose loss costs only signing again. Private keys are never in here.
+//! One SQLite file, crash-safe, that an operator can look into with `sqlite3 state/danelaw.db`. A zone's signatures and
+//! last good contents lie beside it in an image, whose loss costs only signing again. Private keys are never in here.
 
 mod images;
 mod schema;
@@ -14,11 +14,11 @@ use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use crate::dns::{Name, Timestamp};
 
-use images::Images;
+pub use images::Images;
 
 /// How many serials are leased at a time: so many publications cost one fsync.
 const SERIAL_BLOCK: u32 = 64;
@@ -168,10 +168,40 @@ impl Store {
         })
     }
 
+    /// The keys that a zone was seen signed with, for who does not own the store: the daemon may have it open. None are known where there
+    /// is no store yet.
+    pub fn look_at_known_keys(folder: &Path, zone: &Name) -> Result<Vec<KnownKey>, StoreError> {
+        let path = folder.join("danelaw.db");
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(&path, flags)?;
+        db.busy_timeout(std::time::Duration::from_secs(5))?;
+        known_keys(&db, zone).map_err(|error| explain(error, &path))
+    }
+
     /// A store in memory that the process takes with it: `--ephemeral`.
     pub fn ephemeral() -> Result<Store, StoreError> {
         let db = schema::prepare(Connection::open_in_memory()?, Path::new(":memory:"))?;
         Ok(Store { db, path: None, images: None, leases: HashMap::new(), serial_block: SERIAL_BLOCK, _lock: None })
+    }
+
+    /// Does several writes in one transaction: all of them or none, and one wait for the disk.
+    pub fn together<T>(&mut self, work: impl FnOnce(&mut Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.db.execute_batch("BEGIN IMMEDIATE")?;
+        let mut done = work(self);
+        if done.is_ok()
+            && let Err(error) = self.db.execute_batch("COMMIT")
+        {
+            done = Err(error.into());
+        }
+        if done.is_err() {
+            // SQLite may have rolled back by itself already. The leases of the transaction are gone with it.
+            let _ = self.db.execute_batch("ROLLBACK");
+            self.leases.clear();
+        }
+        done
     }
 
     /// The database file; none when ephemeral.
@@ -210,9 +240,8 @@ impl Store {
 
     /// Gives the unused rest of every lease back, at a clean shutdown: the next start goes on without a gap.
     pub fn close(mut self) -> Result<(), StoreError> {
-        for (zone, lease) in std::mem::take(&mut self.leases) {
-            self.save_serial(&zone, lease.last)?;
-        }
+        let leases = std::mem::take(&mut self.leases);
+        self.together(|store| leases.iter().try_for_each(|(zone, lease)| store.save_serial(zone, lease.last)))?;
         self.db.close().map_err(|(_, error)| error)?;
         Ok(())
     }
@@ -223,29 +252,17 @@ impl Store {
     }
 
     fn save_serial(&self, zone: &Name, end: u32) -> Result<(), StoreError> {
-        self.db.execute(
+        let mut insert = self.db.prepare_cached(
             "INSERT INTO serial (zone, used_up_to) VALUES (?1, ?2) \
              ON CONFLICT (zone) DO UPDATE SET used_up_to = excluded.used_up_to",
-            params![key_of(zone), end],
         )?;
+        insert.execute(params![key_of(zone), end])?;
         Ok(())
     }
 
     /// The keys that a zone was seen signed with, oldest first. None: the store has never seen it signed.
     pub fn known_keys(&self, zone: &Name) -> Result<Vec<KnownKey>, StoreError> {
-        let mut query = self.db.prepare_cached(
-            "SELECT algorithm, tag, file, first_seen FROM known_key WHERE zone = ?1 ORDER BY first_seen, file",
-        )?;
-        let rows = query.query_map([key_of(zone)], |row| {
-            Ok(KnownKey {
-                zone: zone.clone(),
-                algorithm: row.get(0)?,
-                tag: row.get(1)?,
-                file: row.get(2)?,
-                first_seen: row.get(3)?,
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        known_keys(&self.db, zone)
     }
 
     /// Remembers a key; one that is known keeps its first-seen time.
@@ -286,7 +303,8 @@ impl Store {
 
     /// Writes states and events in one transaction: all of them or none.
     pub fn save_all(&mut self, states: &[State], events: &[Event]) -> Result<(), StoreError> {
-        let transaction = self.db.transaction()?;
+        // A savepoint stands alone as well as within a transaction.
+        let transaction = self.db.savepoint()?;
         for state in states {
             transaction.execute(
                 "INSERT INTO state (kind, key, version, json) VALUES (?1, ?2, ?3, ?4) \
@@ -324,18 +342,26 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// A zone's signature image, whole and undamaged, or none: then everything is signed again.
-    pub fn load_image(&self, zone: &Name) -> Option<Vec<u8>> {
-        self.images.as_ref()?.load(zone)
+    /// The zones' images; none when ephemeral.
+    pub fn images(&self) -> Option<&Images> {
+        self.images.as_ref()
     }
+}
 
-    /// Replaces a zone's signature image. Nothing is kept when ephemeral.
-    pub fn store_image(&self, zone: &Name, image: &[u8]) -> Result<(), StoreError> {
-        match &self.images {
-            Some(images) => Ok(images.store(zone, image)?),
-            None => Ok(()),
-        }
-    }
+fn known_keys(db: &Connection, zone: &Name) -> Result<Vec<KnownKey>, StoreError> {
+    let mut query = db.prepare_cached(
+        "SELECT algorithm, tag, file, first_seen FROM known_key WHERE zone = ?1 ORDER BY first_seen, file",
+    )?;
+    let rows = query.query_map([key_of(zone)], |row| {
+        Ok(KnownKey {
+            zone: zone.clone(),
+            algorithm: row.get(0)?,
+            tag: row.get(1)?,
+            file: row.get(2)?,
+            first_seen: row.get(3)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Whether `left` comes after `right` (RFC 1982 section 3.2).

@@ -158,6 +158,8 @@ pub enum KeysCommand {
     List(KeysList),
     /// Make a key for a zone that has none
     Generate(Zone),
+    /// Take over keys of BIND, ldns, Knot or OpenSSL
+    Import(KeysImport),
     /// Say that a key is lost for good, so that the zone gets a new one. Take its DS out of the parent first
     Forget(ForgetKey),
 }
@@ -170,6 +172,20 @@ pub struct KeysList {
     /// JSON in place of a table
     #[arg(long)]
     pub json: bool,
+}
+
+/// `keys import`
+#[derive(Clone, Debug, clap::Args)]
+pub struct KeysImport {
+    /// K<zone>+<algorithm>+<tag>.private of BIND or ldns with its .key beside it, or a PEM file
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// The zone: a PEM file's name does not tell it
+    #[arg(long)]
+    pub zone: Option<Name>,
+    /// The key tag that a PEM file has to come to: that of the DS at the parent
+    #[arg(long, value_name = "TAG")]
+    pub tag: Option<u16>,
 }
 
 /// `forget`

@@ -43,8 +43,7 @@ pub fn run(config: &Config, args: &Check, out: &mut Output) -> Result<Outcome, C
 }
 
 fn files(config: &Config, wanted: &[String]) -> Result<Vec<ZoneFile>, CliError> {
-    let named: Vec<(Name, PathBuf)> =
-        config.overrides.iter().filter_map(|zone| Some((zone.origin.clone(), zone.file.clone()?))).collect();
+    let named = config.named_files();
     let (as_files, as_names): (Vec<&String>, Vec<&String>) = wanted.iter().partition(|text| Path::new(text).is_file());
     let mut files: Vec<ZoneFile> = as_files.into_iter().map(|path| file(path)).collect::<Result<_, _>>()?;
     if as_names.is_empty() && !wanted.is_empty() {

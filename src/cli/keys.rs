@@ -9,7 +9,7 @@ use crate::dns::dnssec::{self, Signer};
 use crate::dns::text::print_rdata;
 use crate::dns::{Name, Rtype};
 use crate::keys::{KEY_TTL, ZoneKey, file_name};
-use crate::observe::zone_keys::{self, KeyFolder};
+use crate::observe::zone_keys::{self, HeldKey, KeyFolder, KeyProblem};
 
 /// A row of `keys list`.
 #[derive(serde::Serialize)]
@@ -35,8 +35,8 @@ pub fn ds(config: &Config, zone: &Name, out: &mut Output) -> Result<Outcome, Cli
             ),
         }));
     };
-    for key in keys {
-        let ds = dnssec::ds(zone, key.dnskey());
+    for held in keys {
+        let ds = dnssec::ds(zone, held.key.dnskey());
         out.line(format!("{zone} {KEY_TTL} IN DS {}", print_rdata(Rtype::DS, &ds)))?;
     }
     Ok(Outcome::Done)
@@ -68,9 +68,9 @@ pub fn list(config: &Config, args: &KeysList, out: &mut Output) -> Result<Outcom
 /// Makes a key for a zone that has none in the folder.
 pub fn generate(config: &Config, zone: &Name, out: &mut Output) -> Result<Outcome, CliError> {
     let folder = scan(config)?;
-    let held =
-        folder.keys.contains_key(zone) || folder.problems.iter().any(|problem| problem.zone.as_ref() == Some(zone));
-    if held {
+    // A file that the configuration names and that is not there yet is the one to make.
+    let broken = |problem: &KeyProblem| problem.zone.as_ref() == Some(zone) && problem.path.exists();
+    if folder.keys.contains_key(zone) || folder.problems.iter().any(broken) {
         return Err(CliError::Failed(format!(
             "{} has a key already (`danelaw keys list`); a second one is made by a rollover, not by this command",
             zone.to_host()
@@ -78,18 +78,19 @@ pub fn generate(config: &Config, zone: &Name, out: &mut Output) -> Result<Outcom
     }
     let (key, pem) =
         ZoneKey::generate(config.zone(zone).signing.algorithm).map_err(|error| CliError::Failed(error.to_string()))?;
-    let name = file_name(zone, key.algorithm(), key.key_tag());
+    let name = config.zone(zone).key.unwrap_or_else(|| file_name(zone, key.algorithm(), key.key_tag()));
     let path = act::keys::write(&config.keys, &name, &pem)
         .map_err(|error| CliError::File(format!("{}: {error}", config.keys.display())))?;
     out.line(path.display().to_string())?;
     Ok(Outcome::Done)
 }
 
-fn scan(config: &Config) -> Result<KeyFolder, CliError> {
-    zone_keys::scan(&config.keys).map_err(|error| CliError::File(format!("{}: {error}", config.keys.display())))
+pub(super) fn scan(config: &Config) -> Result<KeyFolder, CliError> {
+    zone_keys::scan(&config.keys, &config.named_keys())
+        .map_err(|error| CliError::File(format!("{}: {error}", config.keys.display())))
 }
 
-fn row(zone: &Name, key: &ZoneKey) -> Row {
-    let file = file_name(zone, key.algorithm(), key.key_tag());
-    Row { zone: zone.clone(), algorithm: key.algorithm(), key_tag: key.key_tag(), file }
+fn row(zone: &Name, held: &HeldKey) -> Row {
+    let HeldKey { key, file } = held;
+    Row { zone: zone.clone(), algorithm: key.algorithm(), key_tag: key.key_tag(), file: file.clone() }
 }

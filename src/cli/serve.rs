@@ -103,11 +103,13 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
     let (control, calls) = control(&config, args.ephemeral, &runtime)?;
 
     let mut keeper = Keeper::new(config.clone(), store, args.ephemeral, keeper::now())?;
-    let first = keeper.cycle(&Finished::All, keeper::now());
+    // Zones that are not signed yet are answered SERVFAIL meanwhile.
+    keeper.find_zones(keeper::now());
     let answerer: Arc<dyn Answerer> =
         Arc::new(Published { snapshot: keeper.published(), policy: keeper.policy(), begun });
-    let encrypted = encrypted.run(runtime.handle(), Arc::clone(&answerer), &keeper.presented())?;
-    let handle = listeners.run(runtime.handle(), answerer)?;
+    let handle = listeners.run(runtime.handle(), Arc::clone(&answerer))?;
+    let first = keeper.cycle(&Finished::All, keeper::now());
+    let encrypted = encrypted.run(runtime.handle(), answerer, &keeper.presented())?;
     let answering = answering(&handle, &encrypted);
     info!("answering on {} after {} ms", answering.join(", "), begun.elapsed().as_millis());
     if let Some(path) = &args.ready_file {
@@ -136,7 +138,7 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
     })?;
     drop((control, encrypted));
     handle.shutdown();
-    keeper.close()?;
+    keeper.close(keeper::now())?;
     info!("stopped");
     Ok(Outcome::Done)
 }

@@ -1,5 +1,6 @@
 //! From the walked TOML to the checked values: what each key means, its default, and what contradicts what.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -40,7 +41,7 @@ pub(super) fn defaults(folder: &Path) -> Config {
         signing: SigningConfig::default(),
         certificates: vec![default_certificates(folder)],
         services: Vec::new(),
-        overrides: Vec::new(),
+        overrides: BTreeMap::new(),
         example_certificates: Vec::new(),
         encrypted: Encrypted::default(),
         server: ServerConfig::default(),
@@ -368,7 +369,7 @@ fn check_zones(zones: &Section<'_>, config: &mut Config, problems: &mut Problems
             problems.error(span, format!("\"{key}\" is not a zone's name"), "[zone.\"example.org\"], in quotes");
             continue;
         };
-        if config.overrides.iter().any(|zone| zone.origin == origin) {
+        if config.overrides.contains_key(&origin) {
             let message = format!("[zone.\"{key}\"] stands here twice, with other case or a final dot");
             problems.error(span, message, "one table for each zone");
             continue;
@@ -381,6 +382,7 @@ fn check_zone(mut section: Section<'_>, origin: Name, config: &mut Config, probl
     let mut zone = config.zone(&origin);
     let folder = config.folder.clone();
     zone.file = check_path(&mut section, "file", &folder, problems);
+    zone.key = section.parsed("key", "a file in the keys folder, such as \"shared.pem\"", problems, parse_key_file);
     let modes = [("csk", SigningMode::Csk), ("presigned", SigningMode::Presigned), ("none", SigningMode::None)];
     if let Some(mode) = section.choice("signing", &modes, problems) {
         zone.signing.mode = mode;
@@ -400,7 +402,16 @@ fn check_zone(mut section: Section<'_>, origin: Name, config: &mut Config, probl
         zone.dane.enabled = false;
     }
     section.finish(problems);
-    config.overrides.push(zone);
+    config.overrides.insert(zone.origin.clone(), zone);
+}
+
+/// The keys folder is looked at whole, and nothing outside of it.
+fn parse_key_file(text: &str) -> Result<String, String> {
+    match text {
+        _ if text.contains(['/', '\0']) => Err(format!("\"{text}\" is a path, and keys are in the keys folder only")),
+        _ if text.starts_with('.') || !text.ends_with(".pem") => Err(format!("\"{text}\" is not called *.pem")),
+        _ => Ok(text.to_owned()),
+    }
 }
 
 fn check_example(mut section: Section<'_>, config: &mut Config, problems: &mut Problems<'_>) {

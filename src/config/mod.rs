@@ -25,8 +25,8 @@ pub use values::{
 
 /// The file's name when none is given.
 pub const FILE_NAME: &str = "danelaw.toml";
-/// The biggest configuration that is read, bytes.
-const MAX_BYTES: u64 = 1 << 20;
+/// The biggest configuration that is read, bytes: a hundred thousand [zone] tables.
+const MAX_BYTES: u64 = 16 << 20;
 
 /// Why there is no configuration. Keep the last good one, and tell the operator.
 #[derive(Debug, thiserror::Error)]

@@ -1,5 +1,6 @@
 //! The checked values of danelaw.toml, with their defaults: the strong ones.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -39,8 +40,8 @@ pub struct Config {
     pub certificates: Vec<CertificateFolder>,
     /// `[[service]]`, in the file's order.
     pub services: Vec<ServiceConfig>,
-    /// `[zone."..."]`, overrides applied. Ask [`Config::zone`].
-    pub overrides: Vec<ZoneConfig>,
+    /// `[zone."..."]` by apex, the server's values filled in. Ask [`Config::zone`].
+    pub overrides: BTreeMap<Name, ZoneConfig>,
     /// `[example]`: hosts for which a self-signed certificate is made at start, in the first certificate folder.
     /// Every listener is loopback and every host reserved when this is not empty.
     pub example_certificates: Vec<Name>,
@@ -82,17 +83,33 @@ pub enum TlsCertificate {
 impl Config {
     /// What holds for one zone.
     pub fn zone(&self, origin: &Name) -> ZoneConfig {
-        self.overrides.iter().find(|zone| zone.origin == *origin).cloned().unwrap_or_else(|| ZoneConfig {
+        self.overrides.get(origin).cloned().unwrap_or_else(|| ZoneConfig {
             origin: origin.clone(),
             file: None,
+            key: None,
             signing: self.signing.clone(),
             dane: self.dane.clone(),
         })
     }
 
+    /// How one zone is signed.
+    pub fn signing(&self, origin: &Name) -> &SigningConfig {
+        self.overrides.get(origin).map_or(&self.signing, |zone| &zone.signing)
+    }
+
+    /// The zones whose file the configuration names, in canonical order.
+    pub fn named_files(&self) -> Vec<(Name, PathBuf)> {
+        self.overrides.values().filter_map(|zone| Some((zone.origin.clone(), zone.file.clone()?))).collect()
+    }
+
+    /// The zones whose key file the configuration names, with its name in the keys folder.
+    pub fn named_keys(&self) -> Vec<(Name, String)> {
+        self.overrides.values().filter_map(|zone| Some((zone.origin.clone(), zone.key.clone()?))).collect()
+    }
+
     /// What is allowed and better left alone.
     pub fn warnings(&self) -> Vec<String> {
-        let zones = self.overrides.iter().filter(|zone| zone.signing.mode == SigningMode::Csk);
+        let zones = self.overrides.values().filter(|zone| zone.signing.mode == SigningMode::Csk);
         let zones = zones.map(|zone| (format!("zone {}", zone.origin), &zone.signing.denial));
         let server = std::iter::once(("[signing]".to_owned(), &self.signing.denial));
         let mut warnings: Vec<String> = Vec::new();
@@ -114,7 +131,7 @@ impl Config {
         let addressed = |dane: &ZoneDane| ZoneDane { addresses: self.addresses.clone(), ..dane.clone() };
         DaneConfig {
             server: addressed(&self.dane),
-            zones: self.overrides.iter().map(|zone| (zone.origin.clone(), addressed(&zone.dane))).collect(),
+            zones: self.overrides.values().map(|zone| (zone.origin.clone(), addressed(&zone.dane))).collect(),
             services: self.services.clone(),
         }
     }
@@ -127,6 +144,8 @@ pub struct ZoneConfig {
     pub origin: Name,
     /// The zone file when it isn't `<zones>/<origin>.zone`.
     pub file: Option<PathBuf>,
+    /// A key file in the keys folder, which other zones may name too; besides those that are called after the zone.
+    pub key: Option<String>,
     /// How it is signed.
     pub signing: SigningConfig,
     /// Its DANE settings; `enabled` is false when it isn't signed.

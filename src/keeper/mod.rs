@@ -3,18 +3,22 @@
 //! A [`Keeper::cycle`] is told the time and does everything that is due: it may be run at any moment and as often as one
 //! likes. What was decided is stored before it is served.
 
+mod look;
 mod policy;
 mod presented;
+mod problems;
 mod publish;
 mod report;
 mod run;
 mod served;
+mod spread;
 mod zone;
+mod zone_keys;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,15 +27,17 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::dane::explain::{Explanation, Status};
-use crate::dane::keyset::Keyset;
 use crate::dane::state::State as DaneState;
 use crate::dane::{self, DaneConfig};
 use crate::dns::{Name, RRset, Timestamp};
-use crate::observe::{certificates, zone_keys, zones};
+use crate::observe::certificates;
+use crate::observe::watch::Changed;
+use crate::observe::zone_keys::{KeyProblem, KeyScanner};
 use crate::serve::encrypted::Presented;
 use crate::store::{State, Store, StoreError};
 use crate::zone::Snapshot;
 
+use look::Scope;
 pub use policy::Policy;
 pub use report::{CertificateReport, StatusReport, ZoneReport, explain};
 pub use run::{Message, Surroundings, now, run};
@@ -58,15 +64,29 @@ pub struct Keeper {
     explanations: Vec<Explanation>,
     lagging: Option<BTreeSet<Name>>,
     scans: Vec<certificates::Scan>,
-    key_problems: Vec<zone_keys::KeyProblem>,
+    key_scanner: KeyScanner,
+    key_problems: Vec<KeyProblem>,
+    /// Why the keys folder can't be looked at.
+    key_folder_problem: Option<String>,
+    /// What is wrong in the zones folder besides what the zones' own files say.
+    zone_problems: Vec<String>,
+    /// Why TLSA decisions can't be stored.
+    store_problem: Option<String>,
     problems: BTreeSet<String>,
-    /// The set of zones, or one of them, is not what is published.
-    dirty: bool,
+    /// When everything was looked at last.
+    looked_at_all: Timestamp,
+    watched: BTreeSet<PathBuf>,
+    /// Which zones are read from a file, by its path.
+    readers: HashMap<PathBuf, Vec<Name>>,
     published: Arc<ArcSwap<Snapshot>>,
     policy: Arc<ArcSwap<Policy>>,
+    /// Why the policy is not what the configuration says.
+    policy_problem: Option<String>,
     presented: Presented,
     /// The file that it was read from.
     presented_from: Option<PathBuf>,
+    /// Why no better certificate is presented.
+    presented_problem: Option<String>,
 }
 
 /// When to look again, and what to watch besides the folders of the configuration.
@@ -76,6 +96,8 @@ pub struct Cycle {
     pub next: Timestamp,
     /// The folders of the zone files and of what they include.
     pub watch: BTreeSet<PathBuf>,
+    /// Whether they may be others than those of the cycle before.
+    pub new_folders: bool,
 }
 
 impl Keeper {
@@ -88,7 +110,7 @@ impl Keeper {
         for warning in config.warnings() {
             warn!("{warning}");
         }
-        Ok(Keeper {
+        let mut keeper = Keeper {
             dane_config: config.dane_rules(),
             config,
             config_problem: None,
@@ -100,14 +122,24 @@ impl Keeper {
             explanations: Vec::new(),
             lagging: None,
             scans: Vec::new(),
+            key_scanner: KeyScanner::default(),
             key_problems: Vec::new(),
+            key_folder_problem: None,
+            zone_problems: Vec::new(),
+            store_problem: None,
             problems: BTreeSet::new(),
-            dirty: true,
+            looked_at_all: now,
+            watched: BTreeSet::new(),
+            readers: HashMap::new(),
             published: Arc::default(),
             policy: Arc::default(),
+            policy_problem: None,
             presented: Presented::default(),
             presented_from: None,
-        })
+            presented_problem: None,
+        };
+        keeper.look_at_policy(now);
+        Ok(keeper)
     }
 
     /// What is served: swapped whole, never changed.
@@ -140,9 +172,8 @@ impl Keeper {
         self.save_dane(&dane).map_err(|error| error.to_string())?;
         self.dane = dane;
         let word = if withdraw { "withdraw" } else { "restore" };
-        for owner in &owners {
-            self.event(now, word, &owner.to_string(), &format!("{word} by the operator"));
-        }
+        let text = format!("{word} by the operator");
+        self.events(now, owners.iter().map(|owner| (word, owner.to_string(), text.clone())).collect());
         Ok(owners)
     }
 
@@ -168,7 +199,7 @@ impl Keeper {
         known.forget(fingerprint);
         self.save_dane(&dane).map_err(|error| error.to_string())?;
         self.dane = dane;
-        self.event(now, "certificate-forgotten", &host.to_string(), &format!("{fingerprint}: by the operator"));
+        self.events(now, vec![("certificate-forgotten", host.to_string(), format!("{fingerprint}: by the operator"))]);
         Ok(())
     }
 
@@ -184,47 +215,57 @@ impl Keeper {
             return Err(format!("{} is in the key folder: it is not lost", known.file));
         }
         self.store.forget_key(zone, &known.file).map_err(|error| error.to_string())?;
-        self.event(now, "key-forgotten", &zone.to_string(), &format!("{key}: by the operator"));
+        if let Some(zone) = self.zones.get_mut(zone) {
+            zone.remembered = None;
+        }
+        self.events(now, vec![("key-forgotten", zone.to_string(), format!("{key}: by the operator"))]);
         Ok(())
     }
 
-    /// Looks, decides, writes down, publishes. `finished`: which files are known to be wholly written.
+    /// Looks at everything, decides, writes down, publishes. `finished`: which files are known to be wholly written.
     pub fn cycle(&mut self, finished: &Finished, now: Timestamp) -> Cycle {
-        let before = std::mem::take(&mut self.problems);
-        self.problems.extend(self.config_problem.clone());
-        self.look_at_policy(now);
-        self.look_at_zones(finished, now);
-        self.look_at_keys(now);
-        self.look_at_certificates();
+        self.run_cycle(&Scope::everything(), finished, now)
+    }
+
+    /// The same after the writes of some files were finished: what did not change is not looked at.
+    pub fn cycle_after(&mut self, changed: &Changed, now: Timestamp) -> Cycle {
+        let finished = Finished::told(changed);
+        let scope = self.scope(changed);
+        self.run_cycle(&scope, &finished, now)
+    }
+
+    fn run_cycle(&mut self, scope: &Scope, finished: &Finished, now: Timestamp) -> Cycle {
+        match &scope.zones {
+            Some(only) => self.read_zones(Some(only), finished, now),
+            None => {
+                self.looked_at_all = now;
+                self.look_at_policy(now);
+                if self.find_zones(now) {
+                    self.read_zones(None, finished, now);
+                }
+            }
+        }
+        if scope.keys {
+            self.look_at_keys(now);
+        }
+        if scope.certificates {
+            self.scans = self.config.certificates.iter().map(certificates::scan).collect();
+        }
         let (tlsa, dane_next) = self.decide_tlsa(now);
         let refresh = self.publish_zones(&tlsa, now);
         // After its record.
         self.look_at_presented(now);
         self.lagging = Some(self.not_served(&tlsa));
-        self.say_problems(&before);
-        let next = [dane_next, refresh, self.vanishing(), self.settling()]
-            .into_iter()
-            .flatten()
-            .fold(now + RESCAN, Timestamp::min);
-        Cycle { next: next.max(now + 1), watch: self.folders() }
-    }
-
-    fn look_at_certificates(&mut self) {
-        self.scans = self.config.certificates.iter().map(certificates::scan).collect();
-        for problem in self.scans.iter().flat_map(|scan| &scan.problems) {
-            let path = problem.path.display().to_string();
-            let in_force =
-                self.dane.keysets.values().flat_map(Keyset::current).any(|known| is_at(&path, &known.source));
-            let is_note = problem.severity == certificates::Severity::Note;
-            let found = self.scans.iter().flat_map(|scan| &scan.certificates).any(|found| found.path == problem.path);
-            // A stray file in a plain folder is nobody's business, one that a certificate in force came from is.
-            if is_note && (found || !in_force) {
-                continue;
-            }
-            let help = if problem.help.is_empty() || is_note { String::new() } else { format!(" ({})", problem.help) };
-            let meanwhile = if in_force { "; the last good certificate stays in force" } else { "" };
-            self.problems.insert(format!("{path}: {}{help}{meanwhile}", problem.message));
-        }
+        self.publish_stale();
+        self.tell_problems(now);
+        // Changes that come all the time don't put the look at everything off.
+        let rescan = self.looked_at_all + RESCAN;
+        let next =
+            [dane_next, refresh, self.vanishing(), self.settling()].into_iter().flatten().fold(rescan, Timestamp::min);
+        let watch = self.folders();
+        let new_folders = scope.zones.is_none() || watch != self.watched;
+        self.watched.clone_from(&watch);
+        Cycle { next: next.max(now + 1), watch, new_folders }
     }
 
     /// What the DANE room wants in each zone. When its state can't be stored, nothing new is published: what was served stays.
@@ -245,9 +286,10 @@ impl Keeper {
             && let Err(error) = self.save_dane(&plan.state)
         {
             error!("the TLSA decisions can't be stored, so none of them is published: {error}");
-            self.problems.insert(format!("store: {error}"));
+            self.store_problem = Some(format!("store: {error}"));
             return (self.tlsa_as_served(), Some(now + RESCAN));
         }
+        self.store_problem = None;
         self.say_changes(&plan, now);
         self.dane = plan.state;
         let mut wanted = Synthesised::new();
@@ -255,9 +297,6 @@ impl Keeper {
         for planned in plan.owners {
             if let (Some(zone), Some(rrset)) = (planned.zone, planned.rrset) {
                 wanted.entry(zone).or_default().push((planned.owner, rrset));
-            }
-            for problem in &planned.explanation.problems {
-                self.problems.insert(problem.clone());
             }
             self.explanations.push(planned.explanation);
         }
@@ -284,6 +323,7 @@ impl Keeper {
 
     /// Tells the log and the event list what became of certificates and publications.
     fn say_changes(&mut self, plan: &dane::Plan, now: Timestamp) {
+        let mut events = Vec::new();
         for (host, changes) in &plan.changes {
             let host = host.to_host();
             for (kind, fingerprints, text) in [
@@ -294,7 +334,7 @@ impl Keeper {
             ] {
                 for fingerprint in fingerprints {
                     info!("{host}: certificate {}: {text}", &fingerprint[..16]);
-                    self.event(now, kind, &host, &format!("{fingerprint}: {text}"));
+                    events.push((kind, host.clone(), format!("{fingerprint}: {text}")));
                 }
             }
         }
@@ -304,18 +344,10 @@ impl Keeper {
             let status = &planned.explanation.status;
             if were.get(&planned.owner) != Some(status) {
                 info!("{} TLSA {status}", planned.owner);
-                self.event(now, "tlsa", &planned.owner.to_string(), &status.to_string());
+                events.push(("tlsa", planned.owner.to_string(), status.to_string()));
             }
         }
-    }
-
-    fn say_problems(&self, before: &BTreeSet<String>) {
-        for problem in self.problems.difference(before) {
-            warn!("{problem}");
-        }
-        for solved in before.difference(&self.problems) {
-            info!("solved: {}", solved.lines().next().unwrap_or_default());
-        }
+        self.events(now, events);
     }
 
     fn save_dane(&mut self, state: &DaneState) -> Result<(), StoreError> {
@@ -325,15 +357,29 @@ impl Keeper {
         self.store.save(&State { kind: DANE.0.to_owned(), key: DANE.1.to_owned(), version, json })
     }
 
-    /// Events are for people; one that can't be stored is logged and changes nothing.
-    fn event(&mut self, now: Timestamp, kind: &str, subject: &str, text: &str) {
-        if let Err(error) = self.store.log(now, kind, subject, text) {
-            error!("an event can't be stored ({kind} {subject}: {text}): {error}");
+    /// Events are for people; those that can't be stored are logged and change nothing.
+    fn events(&mut self, now: Timestamp, events: Vec<(&str, String, String)>) {
+        if events.is_empty() {
+            return;
+        }
+        let stored = self
+            .store
+            .together(|store| events.iter().try_for_each(|(kind, subject, text)| store.log(now, kind, subject, text)));
+        if let Err(error) = stored {
+            error!("{} events can't be stored, the first is {:?}: {error}", events.len(), events[0]);
         }
     }
 
     fn folders(&self) -> BTreeSet<PathBuf> {
-        self.zones.values().flat_map(Zone::folders).collect()
+        let mut folders = BTreeSet::new();
+        let mut last: Option<&Path> = None;
+        for folder in self.zones.values().flat_map(Zone::files).filter_map(Path::parent) {
+            // Most zones lie in the folder of the zone before.
+            if last.replace(folder) != Some(folder) {
+                folders.insert(folder.to_owned());
+            }
+        }
+        folders
     }
 
     /// A zone as it is served, as a zone file.
@@ -345,8 +391,9 @@ impl Keeper {
         })
     }
 
-    /// Shuts down cleanly: leased serials go back.
-    pub fn close(self) -> Result<(), StoreError> {
+    /// Shuts down cleanly: what is to be kept over a restart is written, leased serials go back.
+    pub fn close(mut self, now: Timestamp) -> Result<(), StoreError> {
+        self.write_images(true, now);
         self.store.close()
     }
 }
@@ -357,11 +404,6 @@ type Synthesised = BTreeMap<Name, Vec<(Name, RRset)>>;
 /// Kind and key of the DANE room's state in the store.
 const DANE: (&str, &str) = ("dane", "all");
 
-/// Whether a file is this one or lies in this folder.
-fn is_at(path: &str, file: &str) -> bool {
-    Path::new(file).starts_with(path)
-}
-
 fn read_state(json: &str) -> Result<DaneState, StoreError> {
     serde_json::from_str(json).map_err(|error| StoreError::State { kind: DANE.0.to_owned(), why: error.to_string() })
 }
@@ -371,99 +413,5 @@ fn dkim_ok(txt: &[u8]) -> Result<(), String> {
         Ok(key) if key.is_revoked() => Err("the key is revoked: p= is empty".to_owned()),
         Ok(_) => Ok(()),
         Err(error) => Err(error.to_string()),
-    }
-}
-
-impl Keeper {
-    fn look_at_zones(&mut self, finished: &Finished, now: Timestamp) {
-        let named: Vec<(Name, PathBuf)> =
-            self.config.overrides.iter().filter_map(|zone| Some((zone.origin.clone(), zone.file.clone()?))).collect();
-        let found = match zones::find(&self.config.zones, &named) {
-            Ok(found) => found,
-            Err(problem) => {
-                // A folder that can't be read says nothing about its zones.
-                self.problems.insert(problem.to_string());
-                return;
-            }
-        };
-        self.problems.extend(found.problems.iter().map(ToString::to_string));
-        if found.files.is_empty() && self.hold_remembered() {
-            return;
-        }
-        let mut there: BTreeSet<Name> = found.problems.into_iter().filter_map(|problem| problem.origin).collect();
-        for file in found.files {
-            let origin = file.origin.clone();
-            // A file named in the configuration may be missing: its zone is ours all the same.
-            if !file.named || file.path.exists() {
-                there.insert(origin.clone());
-            }
-            let mode = self.config.zone(&origin).signing.mode;
-            let dirty = &mut self.dirty;
-            let zone = self.zones.entry(origin).or_insert_with(|| {
-                *dirty = true;
-                Zone::new(file.clone())
-            });
-            zone.file = file;
-            zone.read(mode, &self.store, finished, now);
-            self.problems.extend(zone.problem());
-        }
-        for (origin, zone) in &mut self.zones {
-            zone.missing_since = if there.contains(origin) { None } else { zone.missing_since.or(Some(now)) };
-        }
-        self.remove_vanished(now);
-    }
-
-    /// No zone file at all, where there were some: a volume that is not mounted, more likely than a farewell. What was served last stays,
-    /// from before the start too. False where nothing was ever served.
-    fn hold_remembered(&mut self) -> bool {
-        let remembered = match self.store.load_all(zone::LAST_GOOD) {
-            Ok(remembered) => remembered,
-            Err(error) => {
-                self.problems.insert(format!("store: {error}"));
-                return !self.zones.is_empty();
-            }
-        };
-        if remembered.is_empty() && self.zones.is_empty() {
-            return false;
-        }
-        self.problems.insert(format!(
-            "{}: no zone file at all, where there were some; their last good versions stay in service. Put the files back (is the \
-             volume mounted?), or give danelaw an empty state folder if they are to go",
-            self.config.zones.display()
-        ));
-        for state in remembered {
-            let Ok(origin) = Name::parse(&state.key, None) else { continue };
-            if !self.zones.contains_key(&origin) {
-                let path = self.config.zones.join(format!("{}.zone", origin.to_host()));
-                let mut zone = Zone::new(zones::ZoneFile { origin: origin.clone(), path, named: false });
-                zone.recall(self.config.zone(&origin).signing.mode, &self.store);
-                self.zones.insert(origin, zone);
-                self.dirty = true;
-            }
-        }
-        true
-    }
-
-    fn remove_vanished(&mut self, now: Timestamp) {
-        let is_gone = |zone: &Zone| zone.missing_since.is_some_and(|since| now.saturating_sub(since) >= VANISHED);
-        let gone: Vec<Name> =
-            self.zones.values().filter(|zone| is_gone(zone)).map(|zone| zone.origin.clone()).collect();
-        for origin in gone {
-            self.zones.remove(&origin);
-            self.dirty = true;
-            if let Err(error) = self.store.remove(zone::LAST_GOOD, &origin.to_string()) {
-                error!("{origin}: its last good version stays in the store: {error}");
-            }
-            warn!("{origin} is no longer served: its file has been gone for {VANISHED} s");
-            self.event(now, "zone-removed", &origin.to_string(), "its file is gone");
-        }
-    }
-
-    fn settling(&self) -> Option<Timestamp> {
-        self.zones.values().filter_map(Zone::settles_at).min()
-    }
-
-    fn vanishing(&self) -> Option<Timestamp> {
-        self.zones.values().filter_map(|zone| Some(zone.missing_since? + VANISHED)).min()
     }
 }

@@ -46,12 +46,13 @@ impl Keeper {
     /// Looks whether another policy is due, and lets it hold from the next answer on.
     pub(super) fn look_at_policy(&mut self, now: Timestamp) {
         let before = self.policy.load_full();
+        self.policy_problem = None;
         let cookies = self.cookie_secrets(now).unwrap_or_else(|why| {
             let meanwhile = match before.settings.cookies == Secrets::NONE {
                 true => "no cookies are given",
                 false => "the secrets before stay in force",
             };
-            self.problems.insert(format!("DNS cookies: {why}; {meanwhile}"));
+            self.policy_problem = Some(format!("DNS cookies: {why}; {meanwhile}"));
             before.settings.cookies.clone()
         });
         let server = &self.config.server;

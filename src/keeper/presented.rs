@@ -21,6 +21,7 @@ impl Keeper {
 
     /// Reads a private key only when another chain than the one in force is to be shown.
     pub(super) fn look_at_presented(&mut self, now: Timestamp) {
+        self.presented_problem = None;
         let Some(wanted) = self.config.encrypted.certificate.clone() else { return };
         let looked = match &wanted {
             TlsCertificate::OfHost(host) => self.present_of_host(host, now),
@@ -40,7 +41,7 @@ impl Keeper {
                 Some(_) => "the last good certificate stays in force",
                 None => "no client gets through its handshake",
             };
-            self.problems.insert(format!("[tls]: {why}; {meanwhile}"));
+            self.presented_problem = Some(format!("[tls]: {why}; {meanwhile}"));
         }
     }
 
@@ -92,7 +93,7 @@ impl Keeper {
         self.presented.replace(certificates, key).map_err(|error| error.to_string())?;
         let fingerprint = chain.leaf().fingerprint();
         info!("TLS, HTTPS and QUIC show certificate {} of {}", &fingerprint[..16], path.display());
-        self.event(now, "certificate-presented", &path.display().to_string(), &fingerprint);
+        self.events(now, vec![("certificate-presented", path.display().to_string(), fingerprint)]);
         self.presented_from = Some(path);
         Ok(())
     }

@@ -1,24 +1,36 @@
-//! From a zone's contents, its TLSA records and its keys to what is served; signing fails closed.
+//! From zones' contents, their TLSA records and their keys to what is served; signing fails closed.
+//!
+//! Zones go through in batches: drafts are signed on all cores, serials of the whole batch are stored in one transaction, then
+//! the batch is served. Nothing is served whose serial is not on the disk. Images are written behind that.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
+use super::spread::spread;
 use super::zone::{Keys, Zone};
 use super::{Keeper, Synthesised};
-use crate::act;
-use crate::config::{SigningConfig, SigningMode, ZoneConfig};
-use crate::dns::dnssec::{Algorithm, Signer};
+use crate::config::{SigningConfig, SigningMode};
+use crate::dns::dnssec::Signer;
 use crate::dns::{Name, RRset, Rdata, Rtype, Timestamp};
-use crate::keys::{self, KeyChoice, KnownKey, ZoneKey};
-use crate::observe;
-use crate::store::{self, State, Store};
-use crate::zone::sign::{Policy, Signatures};
+use crate::keys;
+use crate::store::{Images, State, Store, StoreError};
+use crate::zone::sign::{Policy, Signatures, SigningError};
 use crate::zone::{Contents, Draft, Published, Snapshot, ZoneSnapshot, serial};
 
 /// The kind under which the store keeps what was served last of a zone: its serial and a digest of the rest.
-const SERVED: &str = "zone-served";
+pub const SERVED: &str = "zone-served";
+/// A batch ends at so many zones or records.
+const BATCH_ZONES: usize = 512;
+const BATCH_RECORDS: usize = 50_000;
+/// Of more zones than this at a time, the log and the event list tell the number only.
+const MANY: usize = 100;
+/// A zone of more records than this has its image written once in a while, in seconds, and not at every change.
+const LARGE: usize = 20_000;
+const IMAGE_DELAY: u64 = 60;
+/// An image of less octets is compared with the one that is there: most are the same after a restart.
+const SMALL_IMAGE: usize = 1 << 20;
 
 /// What was served last.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -27,236 +39,261 @@ struct ServedLast {
     digest: String,
 }
 
+/// A zone that has to be published.
+struct Due<'a> {
+    zone: &'a mut Zone,
+    signing: &'a SigningConfig,
+    synthesised: Vec<(Name, RRset)>,
+    records: usize,
+}
+
+/// What became of one zone. `Ok`: its new serial, if it has one.
+type Outcome = Result<Option<u32>, String>;
+
 impl Keeper {
-    /// Gives each zone its keys: those at hand, new ones for a zone never seen signed, or a refusal.
-    pub(super) fn look_at_keys(&mut self, now: Timestamp) {
-        let origins: Vec<Name> = self.zones.keys().cloned().collect();
-        let mut folder = match observe::zone_keys::scan(&self.config.keys) {
-            Ok(folder) => folder,
-            Err(error) => return self.keep_keys(&format!("{}: {error}", self.config.keys.display())),
-        };
-        self.key_problems = std::mem::take(&mut folder.problems);
-        for origin in origins {
-            let config = self.config.zone(&origin);
-            let at_hand = folder.keys.remove(&origin).unwrap_or_default();
-            let keys = match config.signing.mode {
-                SigningMode::None | SigningMode::Presigned => Keys::Unsigned,
-                SigningMode::Csk => match self.keys_for(&origin, &config.signing, at_hand, now) {
-                    Ok(keys) => Keys::Held(keys),
-                    Err(why) => {
-                        self.problems.insert(format!("{origin}: {why}"));
-                        Keys::Refused(why)
-                    }
-                },
-            };
-            let Some(zone) = self.zones.get_mut(&origin) else { continue };
-            zone.changed |= !zone.keys.is_same(&keys);
-            zone.keys = keys;
-        }
-        for problem in &self.key_problems {
-            let text = format!("{}: {}", problem.path.display(), problem.message);
-            // Where it keeps a zone from being signed, the zone's problem has said it.
-            if !self.problems.iter().any(|said| said.contains(&text)) {
-                self.problems.insert(text);
-            }
-        }
-    }
-
-    /// Not to see the keys is not to have none: those that were read before stay, and a zone without any is not signed.
-    fn keep_keys(&mut self, why: &str) {
-        self.problems.insert(why.to_owned());
-        for (origin, zone) in &mut self.zones {
-            if self.config.zone(origin).signing.mode == SigningMode::Csk && zone.keys.held().is_empty() {
-                zone.keys = Keys::Refused(why.to_owned());
-            }
-        }
-    }
-
-    fn keys_for(
-        &mut self,
-        origin: &Name,
-        signing: &SigningConfig,
-        at_hand: Vec<ZoneKey>,
-        now: Timestamp,
-    ) -> Result<Vec<ZoneKey>, String> {
-        if self.ephemeral {
-            let zone = self.zones.get_mut(origin);
-            return match zone.map(|zone| std::mem::replace(&mut zone.keys, Keys::Unseen)) {
-                Some(Keys::Held(keys)) => Ok(keys),
-                _ => generate(signing.algorithm).map(|(key, _)| vec![key]),
-            };
-        }
-        // A key that is there and can't be used is not a key that never was.
-        if let Some(problem) = self.key_problems.iter().find(|problem| problem.zone.as_ref() == Some(origin)) {
-            return Err(format!("{}: {}", problem.path.display(), problem.message));
-        }
-        let known = |key: &ZoneKey| KnownKey { algorithm: key.algorithm(), key_tag: key.key_tag() };
-        let remembered = self.store.known_keys(origin).map_err(|error| error.to_string())?;
-        let remembered: Vec<KnownKey> =
-            remembered.iter().map(|key| KnownKey { algorithm: key.algorithm, key_tag: key.tag }).collect();
-        let hand: Vec<KnownKey> = at_hand.iter().map(known).collect();
-        let keys = match keys::choose(&remembered, &hand, signing.algorithm).map_err(|refusal| refusal.to_string())? {
-            KeyChoice::Use(_) => {
-                if let Some(zone) = self.zones.get_mut(origin) {
-                    zone.is_known |= remembered.is_empty();
-                }
-                at_hand
-            }
-            KeyChoice::Generate(algorithm) => {
-                let (key, pem) = generate(algorithm)?;
-                let name = keys::file_name(origin, key.algorithm(), key.key_tag());
-                let path = act::keys::write(&self.config.keys, &name, &pem).map_err(|error| {
-                    format!("a new key can't be written to {}: {error}", self.config.keys.display())
-                })?;
-                info!(
-                    "{origin}: a new key, {}; `danelaw ds {}` prints the DS for its parent",
-                    path.display(),
-                    origin.to_host()
-                );
-                self.event(now, "key-generated", &origin.to_string(), &name);
-                vec![key]
-            }
-        };
-        for key in keys.iter().filter(|key| !remembered.contains(&known(key))) {
-            let (algorithm, tag) = (key.algorithm(), key.key_tag());
-            let file = keys::file_name(origin, algorithm, tag);
-            let known = store::KnownKey { zone: origin.clone(), algorithm, tag, file, first_seen: now };
-            self.store.remember_key(&known).map_err(|error| error.to_string())?;
-        }
-        Ok(keys)
-    }
-
     /// Publishes every zone that changed or whose signatures are due; gives the time of the next refresh.
     pub(super) fn publish_zones(&mut self, tlsa: &Synthesised, now: Timestamp) -> Option<Timestamp> {
-        let mut events = Vec::new();
-        for (origin, zone) in &mut self.zones {
-            let config = self.config.zone(origin);
-            let synthesised = tlsa.get(origin).cloned().unwrap_or_default();
-            let due = zone.published.as_ref().is_some_and(|published| published.is_due(now));
-            let otherwise = zone.signing.as_ref().is_some_and(|before| *before != config.signing);
-            if !(zone.changed || otherwise || due || zone.failure.is_some() || synthesised != zone.synthesised) {
-                continue;
-            }
-            match publish(zone, &config, &synthesised, &mut self.store, self.ephemeral, now) {
-                Ok(said) => {
-                    self.dirty = true;
-                    zone.changed = false;
-                    zone.signing = Some(config.signing);
-                    zone.failure = None;
-                    zone.synthesised = synthesised;
-                    events.extend(said.map(|text| (origin.to_string(), text)));
-                }
-                Err(None) => {}
-                Err(Some(why)) => {
-                    let text = format!("{origin}: not published: {why}; {}", meanwhile(zone));
-                    if zone.failure.as_ref() != Some(&why) {
-                        error!("{text}");
-                    }
-                    self.problems.insert(text);
-                    zone.failure = Some(why);
-                }
+        let Keeper { zones, config, store, ephemeral, published, .. } = self;
+        let mut due = Vec::new();
+        for (origin, zone) in zones.iter_mut() {
+            let synthesised = tlsa.get(origin).map(Vec::as_slice).unwrap_or_default();
+            let signing = config.signing(origin);
+            let refresh = zone.published.as_ref().is_some_and(|published| published.is_due(now));
+            let otherwise = zone.signing.as_ref().is_some_and(|before| before != signing);
+            // A zone without contents or without its key has nothing to be published from: that is among the problems already.
+            let can = zone.contents.is_some() && matches!(zone.keys, Keys::Held(_) | Keys::Unsigned);
+            if can
+                && (zone.changed || otherwise || refresh || zone.failure.is_some() || synthesised != zone.synthesised)
+            {
+                let synthesised = synthesised.to_vec();
+                let records = zone.contents.as_ref().map_or(0, Contents::record_count);
+                due.push(Due { zone, signing, synthesised, records });
             }
         }
-        for (origin, text) in events {
-            info!("{origin} {text}");
-            self.event(now, "zone-published", &origin, &text);
+        // A large zone does not keep small ones waiting.
+        due.sort_by_key(|due| due.records);
+        let mut said = Vec::new();
+        while !due.is_empty() {
+            let batch = next_batch(&mut due);
+            said.extend(publish_batch(batch, store, *ephemeral, published, now));
         }
-        let served: Vec<Arc<ZoneSnapshot>> = self.zones.values().filter_map(|zone| zone.snapshot.clone()).collect();
-        let broken = self.zones.values().filter(|zone| zone.snapshot.is_none()).map(|zone| zone.origin.clone());
-        let stale = |zone: &&Zone| zone.snapshot.is_some() && zone.stale().is_some();
-        let stale: Vec<Name> = self.zones.values().filter(stale).map(|zone| zone.origin.clone()).collect();
-        let otherwise = stale != self.published.load().stale();
-        if std::mem::take(&mut self.dirty) || otherwise {
-            self.published.store(Arc::new(Snapshot::new(served, broken).with_stale(stale)));
-        }
-        self.say_expiry(now);
+        self.say_published(said, now);
+        self.write_images(false, now);
         // A zone that could not be published is tried again soon.
         let retry = self.zones.values().any(|zone| zone.failure.is_some()).then_some(now + 30);
-        self.zones.values().filter_map(|zone| zone.published.as_ref()?.refresh_at).chain(retry).min()
+        let images = self.zones.values().filter_map(|zone| Some(zone.unsaved? + IMAGE_DELAY)).min();
+        let refresh = self.zones.values().filter_map(|zone| zone.published.as_ref()?.refresh_at).min();
+        [retry, images, refresh].into_iter().flatten().min()
+    }
+
+    fn say_published(&mut self, said: Vec<(Name, u32)>, now: Timestamp) {
+        let mut events = Vec::new();
+        if said.len() > MANY {
+            let text = format!("{} zones are served with new serials", said.len());
+            info!("{text}");
+            events.push(("zones-published", String::new(), text));
+        } else {
+            for (origin, serial) in said {
+                info!("{origin} is served with serial {serial}");
+                events.push(("zone-published", origin.to_string(), format!("is served with serial {serial}")));
+            }
+        }
+        self.events(now, events);
+    }
+
+    /// Writes the images that are not up to date. A large zone's waits a while, so that many changes cost one image.
+    pub(super) fn write_images(&mut self, all: bool, now: Timestamp) {
+        let Keeper { zones, store, .. } = self;
+        let is_due = |zone: &Zone| {
+            let large = || zone.contents.as_ref().is_some_and(|contents| contents.nodes().count() > LARGE);
+            zone.unsaved.is_some_and(|since| all || now >= since + IMAGE_DELAY || !large())
+        };
+        let mut unsaved: Vec<&mut Zone> = zones.values_mut().filter(|zone| is_due(zone)).collect();
+        let Some(images) = store.images() else {
+            unsaved.into_iter().for_each(|zone| zone.unsaved = None);
+            return;
+        };
+        while !unsaved.is_empty() {
+            let mut batch = unsaved.split_off(unsaved.len().saturating_sub(BATCH_ZONES));
+            let work = |zone: &&mut Zone| {
+                let image = zone.image();
+                let same = image.len() < SMALL_IMAGE && images.load(&zone.origin).is_some_and(|there| there == image);
+                (!same).then(|| (zone.origin.clone(), image))
+            };
+            let written: Vec<_> = spread(batch.iter().collect(), work).into_iter().flatten().collect();
+            if let Err(error) = images.store(&written) {
+                warn!("signatures can't be kept over a restart, which then signs again: {error}");
+            }
+            // What can't be written is tried again at the next change.
+            batch.iter_mut().for_each(|zone| zone.unsaved = None);
+        }
     }
 
     /// Signatures that are about to expire unrefreshed mean that signing has been failing for days, here or elsewhere.
-    fn say_expiry(&mut self, now: Timestamp) {
+    pub(super) fn expiring(&self, now: Timestamp) -> Vec<String> {
+        let mut found = Vec::new();
         for (origin, zone) in &self.zones {
             let Some(expires) = zone.published.as_ref().and_then(|published| published.expires_at) else { continue };
             let elsewhere = zone.keys.held().is_empty();
             let notice = if elsewhere { 3 } else { 2 } * 86_400;
             let todo = if elsewhere { "; it is signed elsewhere: sign it again there" } else { "" };
             if expires <= now {
-                self.problems.insert(format!("{origin}: a signature has expired and the zone is bogus{todo}"));
+                found.push(format!("{origin}: a signature has expired and the zone is bogus{todo}"));
             } else if expires - now < notice {
                 let hours = (expires - now) / 3600;
-                self.problems.insert(format!(
+                found.push(format!(
                     "{origin}: the first signature expires in {hours} h; the zone goes bogus then{todo}"
                 ));
             }
         }
+        found
     }
 }
 
-fn meanwhile(zone: &Zone) -> &'static str {
-    match zone.snapshot {
-        Some(_) => "its last good version stays in service",
-        None => "its names are answered SERVFAIL",
+/// Takes the first zones off, as many as go through together.
+fn next_batch<'a>(due: &mut Vec<Due<'a>>) -> Vec<Due<'a>> {
+    let mut records = 0;
+    let fitting = due.iter().take(BATCH_ZONES).take_while(|due| {
+        records += due.records;
+        records <= BATCH_RECORDS
+    });
+    let rest = due.split_off(fitting.count().max(1).min(due.len()));
+    std::mem::replace(due, rest)
+}
+
+/// A zone that is signed but for its SOA.
+struct Prepared<'a> {
+    draft: Draft<'a>,
+    /// Of all but the serial.
+    digest: String,
+}
+
+impl<'a> Prepared<'a> {
+    fn new(draft: Result<Draft<'a>, SigningError>) -> Result<Prepared<'a>, String> {
+        let draft = draft.map_err(|error| error.to_string())?;
+        let digest = data_encoding::HEXLOWER.encode(&draft.digest());
+        Ok(Prepared { draft, digest })
     }
 }
 
-fn generate(algorithm: Algorithm) -> Result<(ZoneKey, String), String> {
-    ZoneKey::generate(algorithm).map_err(|error| error.to_string())
+struct Finished {
+    published: Published,
+    snapshot: Arc<ZoneSnapshot>,
+    /// Whether its serial is a new one.
+    is_new: bool,
+    /// What to store before it is served.
+    last: Option<State>,
 }
 
-/// Publishes one zone. `Ok` says what changed, if anything did; `Err(None)`: there is nothing to publish it from.
-fn publish(
-    zone: &mut Zone,
-    config: &ZoneConfig,
-    synthesised: &[(Name, RRset)],
+fn publish_batch(
+    mut batch: Vec<Due<'_>>,
     store: &mut Store,
     ephemeral: bool,
+    served: &arc_swap::ArcSwap<Snapshot>,
     now: Timestamp,
-) -> Result<Option<String>, Option<String>> {
-    let text = |error: &dyn std::fmt::Display| Some(error.to_string());
-    let contents = zone.contents.as_ref().ok_or(None)?;
-    let keys = match &zone.keys {
-        Keys::Held(keys) => keys.as_slice(),
-        Keys::Unsigned => &[],
-        // The reason is among the problems already; the last good version stays.
-        Keys::Refused(_) | Keys::Unseen => return Err(None),
-    };
-    let kept = zone.kept.take().unwrap_or_else(|| super::zone::kept(&zone.origin, store));
-    let kept = &*zone.kept.insert(kept);
-    let signers: Vec<&dyn Signer> = keys.iter().map(|key| key as &dyn Signer).collect();
-    let merged;
-    let draft = if signers.is_empty() {
-        Draft::unsigned(contents)
-    } else {
-        merged = merge(contents, synthesised, &signers, &config.signing, ephemeral);
-        Draft::signed(&merged, &signers, kept, policy(&config.signing), now)
-    };
-    let draft = draft.map_err(|error| text(&error))?;
-    let numbered = number(draft, &zone.origin, store, zone.is_known, now).map_err(Some)?;
-    let (mut published, last, said) = numbered;
-    if signers.is_empty() {
-        // What a file has of signatures expires, and is not renewed here.
-        published.expires_at = published.window(now).map(|(_, expires)| expires);
-    }
-    let kept = match config.signing.mode {
-        SigningMode::Presigned => kept.clone(),
-        SigningMode::Csk | SigningMode::None => Signatures::of(&published, &signers),
-    };
-    // Laid out before anything is written down: what can't be served costs no serial.
-    let snapshot = ZoneSnapshot::build(&published).map_err(|error| text(&error));
-    if let Some(last) = last.filter(|_| snapshot.is_ok()) {
-        if !ephemeral && let Err(error) = store.store_image(&zone.origin, &kept.to_image()) {
-            warn!("{}: its signatures can't be kept over a restart, which then signs again: {error}", zone.origin);
+) -> Vec<(Name, u32)> {
+    let images = store.images().cloned();
+    spread(batch.iter_mut().collect(), |due: &mut Due<'_>| due.load(images.as_ref()));
+    let signers: Vec<Vec<&dyn Signer>> = batch.iter().map(|due| due.signers()).collect();
+    let work = batch.iter().zip(&signers).collect();
+    let drafts = spread(work, |(due, signers): (&Due<'_>, &Vec<&dyn Signer>)| due.draft(signers, ephemeral, now));
+    let numbered = store.together(|store| {
+        let mut numbered = Vec::with_capacity(batch.len());
+        for (due, draft) in batch.iter().zip(drafts) {
+            numbered.push(match draft {
+                Ok(prepared) => number(due.zone, prepared, store, now)?,
+                Err(why) => Err(why),
+            });
         }
-        let states: Vec<State> = std::iter::once(last).chain(zone.to_store().filter(|_| !ephemeral)).collect();
-        store.save_all(&states, &[]).map_err(|error| text(&error))?;
+        Ok(numbered)
+    });
+    // Laid out before anything is written down: what can't be served costs no serial.
+    let mut finished: Vec<Result<Finished, String>> = match numbered {
+        Ok(numbered) => spread(numbered, |numbered| numbered.and_then(finish)),
+        Err(error) => batch.iter().map(|_| Err(error.to_string())).collect(),
+    };
+    let last: Vec<State> = finished.iter_mut().flatten().filter_map(|finished| finished.last.take()).collect();
+    if let Err(error) = store.save_all(&last, &[]) {
+        finished.iter_mut().for_each(|finished| *finished = Err(error.to_string()));
     }
-    zone.kept = Some(kept);
-    let snapshot = snapshot?;
-    zone.published = Some(published);
-    zone.snapshot = Some(Arc::new(snapshot));
-    Ok(said)
+    drop(signers);
+    let mut said = Vec::new();
+    let mut fresh = Vec::new();
+    for (due, finished) in batch.iter_mut().zip(finished) {
+        match due.settle(finished, now) {
+            Ok(serial) => {
+                said.extend(serial.map(|serial| (due.zone.origin.clone(), serial)));
+                fresh.extend(due.zone.snapshot.clone());
+            }
+            Err(why) => due.fail(why),
+        }
+    }
+    if !fresh.is_empty() {
+        served.store(Arc::new(served.load().with_all(fresh)));
+    }
+    // What is kept of a zone is not needed to serve it.
+    spread(batch, |due: Due<'_>| due.keep());
+    said
+}
+
+impl Due<'_> {
+    fn load(&mut self, images: Option<&Images>) {
+        self.zone.load_kept(images);
+    }
+
+    fn signers(&self) -> Vec<&dyn Signer> {
+        self.zone.keys.held().iter().map(|key| key.as_ref() as &dyn Signer).collect()
+    }
+
+    fn draft<'b>(
+        &'b self,
+        signers: &'b [&'b dyn Signer],
+        ephemeral: bool,
+        now: Timestamp,
+    ) -> Result<Prepared<'b>, String> {
+        let contents = self.zone.contents.as_ref().ok_or("it has no good version")?;
+        let Some(kept) = self.zone.kept.as_ref().filter(|_| !signers.is_empty()) else {
+            return Prepared::new(Draft::unsigned(contents));
+        };
+        let contents = merge(contents, &self.synthesised, signers, self.signing, ephemeral);
+        Prepared::new(Draft::signed(&contents, signers, kept, policy(self.signing), now))
+    }
+
+    fn settle(&mut self, finished: Result<Finished, String>, now: Timestamp) -> Outcome {
+        let Finished { mut published, snapshot, is_new, .. } = finished?;
+        let serial = is_new.then_some(published.serial);
+        if self.zone.keys.held().is_empty() {
+            // What a file has of signatures expires, and is not renewed here.
+            published.expires_at = published.window(now).map(|(_, expires)| expires);
+        }
+        let zone = &mut *self.zone;
+        // After a restart with nothing changed a large image is not written again.
+        if serial.is_some() || zone.published.is_some() || self.records <= LARGE {
+            zone.unsaved.get_or_insert(now);
+        }
+        zone.published = Some(published);
+        zone.snapshot = Some(snapshot);
+        zone.changed = false;
+        zone.failure = None;
+        zone.signing = Some(self.signing.clone());
+        zone.synthesised = std::mem::take(&mut self.synthesised);
+        Ok(serial)
+    }
+
+    fn fail(&mut self, why: String) {
+        if self.zone.failure.as_ref() != Some(&why) {
+            error!("{}", not_published(self.zone, &why));
+        }
+        self.zone.failure = Some(why);
+    }
+
+    fn keep(self) {
+        // Those of a zone that is signed elsewhere are kept as they were checked.
+        let made_here = self.signing.mode != SigningMode::Presigned;
+        if let (Some(published), None, true) = (&self.zone.published, &self.zone.failure, made_here) {
+            self.zone.kept = Some(Signatures::of(published, &self.signers()));
+        }
+    }
 }
 
 fn policy(signing: &SigningConfig) -> Policy {
@@ -267,6 +304,70 @@ fn policy(signing: &SigningConfig) -> Policy {
         denial: signing.denial.clone(),
         ..Policy::default()
     }
+}
+
+/// Why a zone is not published, and what is served meanwhile.
+pub fn not_published(zone: &Zone, why: &str) -> String {
+    let meanwhile = match zone.snapshot {
+        Some(_) => "its last good version stays in service",
+        None => "its names are answered SERVFAIL",
+    };
+    format!("{}: not published: {why}; {meanwhile}", zone.origin)
+}
+
+/// A draft with the serial that it will have, and what to store before it is served where that is a new one.
+type Numbered<'a> = (Draft<'a>, u32, Option<State>);
+
+/// Gives a new serial if anything changed since what was served last, in this process or before. The outer error is the store's, the
+/// inner one this zone's own.
+fn number<'a>(
+    zone: &Zone,
+    prepared: Prepared<'a>,
+    store: &mut Store,
+    now: Timestamp,
+) -> Result<Result<Numbered<'a>, String>, StoreError> {
+    let Prepared { draft, digest } = prepared;
+    let origin = &zone.origin;
+    let key = origin.to_string();
+    let last: Option<ServedLast> = match store.load(SERVED, &key)?.map(|(_, json)| serde_json::from_str(&json)) {
+        Some(Err(error)) => return Ok(Err(error.to_string())),
+        Some(Ok(last)) => Some(last),
+        None => None,
+    };
+    let file_serial = draft.file_serial();
+    let unchanged = last.as_ref().filter(|last| {
+        let ahead = serial::compare(file_serial, last.serial) == Some(Ordering::Greater);
+        let kept = if draft.is_sealed() { last.serial == file_serial } else { draft.soa_is_kept(last.serial) };
+        last.digest == digest && !ahead && kept
+    });
+    if let Some(last) = unchanged {
+        return Ok(Ok((draft, last.serial, None)));
+    }
+    let at_least = match &last {
+        None if zone.is_known
+            && !draft.is_sealed()
+            && serial::compare(now as u32, file_serial) == Some(Ordering::Greater) =>
+        {
+            warn!("{origin}: the state of this zone is lost, so its serial goes on from the time, {now}");
+            now as u32
+        }
+        last => serial::next(last.as_ref().map(|last| last.serial), file_serial),
+    };
+    let leased = if draft.is_sealed() { Ok(file_serial) } else { store.lease(origin, at_least) };
+    let serial = match leased {
+        Ok(serial) => serial,
+        Err(error @ StoreError::Serial { .. }) => return Ok(Err(error.to_string())),
+        Err(error) => return Err(error),
+    };
+    Ok(serde_json::to_string(&ServedLast { serial, digest })
+        .map(|json| (draft, serial, Some(State { kind: SERVED.to_owned(), key, version: 1, json })))
+        .map_err(|error| error.to_string()))
+}
+
+fn finish((draft, serial, last): Numbered<'_>) -> Result<Finished, String> {
+    let published = draft.finish(serial).map_err(|error| error.to_string())?;
+    let snapshot = Arc::new(ZoneSnapshot::build(&published).map_err(|error| error.to_string())?);
+    Ok(Finished { published, snapshot, is_new: last.is_some(), last })
 }
 
 /// The file's records, the synthesised ones, the keys' own.
@@ -300,56 +401,4 @@ fn merge(
         merged.replace(origin, all);
     }
     merged
-}
-
-/// A zone with its serial, what to store before it is served, and what to say; neither where nothing changed.
-type Numbered = (Published, Option<State>, Option<String>);
-
-/// Gives a zone its serial: a new one if anything changed since what was served last, in this process or before. `is_known`: the
-/// zone was served before and what it was served with is lost, so that its serial has to start ahead of anything likely.
-fn number(
-    draft: Draft<'_>,
-    origin: &Name,
-    store: &mut Store,
-    is_known: bool,
-    now: Timestamp,
-) -> Result<Numbered, String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    let key = origin.to_string();
-    let last: Option<ServedLast> = match store.load(SERVED, &key).map_err(|error| text(&error))? {
-        Some((_, json)) => serde_json::from_str(&json).map_err(|error| text(&error))?,
-        None => None,
-    };
-    let digest = data_encoding::HEXLOWER.encode(&draft.digest());
-    let file_serial = draft.file_serial();
-    let unchanged = last.as_ref().filter(|last| {
-        let ahead = serial::compare(file_serial, last.serial) == Some(Ordering::Greater);
-        let kept = if draft.is_sealed() { last.serial == file_serial } else { draft.soa_is_kept(last.serial) };
-        last.digest == digest && !ahead && kept
-    });
-    if let Some(last) = unchanged {
-        let serial = last.serial;
-        return Ok((draft.finish(serial).map_err(|error| text(&error))?, None, None));
-    }
-    if draft.is_sealed() {
-        let published = draft.finish(file_serial).map_err(|error| text(&error))?;
-        let state = served_last(key, file_serial, digest)?;
-        return Ok((published, Some(state), Some(format!("is served with serial {file_serial}, its file's"))));
-    }
-    let at_least = match &last {
-        None if is_known && serial::compare(now as u32, file_serial) == Some(Ordering::Greater) => {
-            warn!("{origin}: the state of this zone is lost, so its serial goes on from the time, {now}");
-            now as u32
-        }
-        last => serial::next(last.as_ref().map(|last| last.serial), file_serial),
-    };
-    let serial = store.lease(origin, at_least).map_err(|error| text(&error))?;
-    let published = draft.finish(serial).map_err(|error| text(&error))?;
-    let state = served_last(key, serial, digest)?;
-    Ok((published, Some(state), Some(format!("is served with serial {serial}"))))
-}
-
-fn served_last(key: String, serial: u32, digest: String) -> Result<State, String> {
-    let json = serde_json::to_string(&ServedLast { serial, digest }).map_err(|error| error.to_string())?;
-    Ok(State { kind: SERVED.to_owned(), key, version: 1, json })
 }

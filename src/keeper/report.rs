@@ -115,7 +115,7 @@ impl Keeper {
                 file: zone.file.path.display().to_string(),
                 serial: published.map(|published| published.serial),
                 rrsets: published.map_or(0, |published| published.nodes.values().map(|node| node.len()).sum()),
-                keys: zone.keys.held().iter().map(|key| tag(key)).collect(),
+                keys: zone.keys.held().iter().map(|key| tag(key.as_ref())).collect(),
                 signed_until: published.and_then(|published| published.expires_at),
                 refresh_at: published.and_then(|published| published.refresh_at),
                 stale: zone.stale(),

@@ -50,30 +50,30 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
             // What is wrong with it is among the problems.
             let _ = reconfigure(&mut keeper, &around);
         }
-        look(&mut keeper, &around, &Finished::All)
+        look(&mut keeper, &around, &Look::All(Finished::All))
     });
     loop {
         let mut request: Option<(Request, oneshot::Sender<Reply>)> = None;
         let mut reload = false;
-        let mut finished = Finished::none();
+        let mut what = Look::All(Finished::none());
         tokio::select! {
             // A moment, not a wait: those who ask often don't put it off.
             () = tokio::time::sleep_until(due) => {}
             Some(changed) = around.changed.recv() => {
-                finished = Finished::Only(changed.paths.iter().filter_map(|path| Finished::key(path)).collect());
                 reload = config_stamp(&keeper) != config_seen;
+                what = if reload { Look::All(Finished::told(&changed)) } else { Look::Changed(changed) };
             }
             Some(call) = around.calls.recv() => {
                 reload = call.request == Request::Reload;
                 if reload {
-                    finished = Finished::All;
+                    what = Look::All(Finished::All);
                 }
                 request = Some((call.request, call.reply));
             }
             message = around.messages.recv() => match message {
                 Some(Message::Reload) => {
                     reload = true;
-                    finished = Finished::All;
+                    what = Look::All(Finished::All);
                 }
                 Some(Message::Stop) | None => return keeper,
             },
@@ -86,7 +86,7 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
                 said = reconfigure(&mut keeper, &around);
             }
             let Some((request, reply)) = request else {
-                due = look(&mut keeper, &around, &finished);
+                due = look(&mut keeper, &around, &what);
                 return;
             };
             match &request {
@@ -97,7 +97,7 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
                 Request::Status | Request::Explain { .. } | Request::Dump { .. } | Request::Reload => {}
             }
             if request.is_change() {
-                due = look(&mut keeper, &around, &finished);
+                due = look(&mut keeper, &around, &what);
             }
             // Who asked may have gone.
             let _ = reply.send(said.and_then(|()| report(&keeper, &request, &around)));
@@ -105,15 +105,30 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
     }
 }
 
+/// What a cycle is about.
+enum Look {
+    /// Everything.
+    All(Finished),
+    /// What a notice tells.
+    Changed(Changed),
+}
+
 /// Runs a cycle; gives the moment of the next one.
-fn look(keeper: &mut Keeper, around: &Surroundings, finished: &Finished) -> Instant {
+fn look(keeper: &mut Keeper, around: &Surroundings, what: &Look) -> Instant {
     let time = now();
     // A bug in here must not end the answering: it is told, and tried again with the next look.
-    let cycle = std::panic::catch_unwind(AssertUnwindSafe(|| keeper.cycle(finished, time))).unwrap_or_else(|_| {
+    let cycle = std::panic::catch_unwind(AssertUnwindSafe(|| match what {
+        Look::All(finished) => keeper.cycle(finished, time),
+        Look::Changed(changed) => keeper.cycle_after(changed, time),
+    }));
+    let cycle = cycle.unwrap_or_else(|_| {
         error!("a bug: looking at zones and certificates panicked; what is served stays");
-        Cycle { next: time + super::RESCAN, watch: Default::default() }
+        Cycle { next: time + super::RESCAN, watch: Default::default(), new_folders: true }
     });
-    watch(around, keeper, &cycle);
+    // The watcher looks through its folders when it is told of them.
+    if cycle.new_folders {
+        watch(around, keeper, &cycle);
+    }
     Instant::now() + Duration::from_secs(cycle.next.saturating_sub(time))
 }
 

@@ -51,7 +51,7 @@ impl ServedZones<'_> {
 /// The DNSKEYs that sign a zone, here or elsewhere; none of an unsigned one.
 fn dnskeys(zone: &Zone) -> Vec<&[u8]> {
     if !zone.is_presigned() {
-        return zone.keys.held().iter().map(Signer::dnskey).collect();
+        return zone.keys.held().iter().map(|key| key.dnskey()).collect();
     }
     let rrset = zone.contents.as_ref().and_then(|contents| contents.rrset(&zone.origin, Rtype::DNSKEY));
     rrset.into_iter().flat_map(|rrset| &rrset.rdatas).map(|rdata| &**rdata).collect()
@@ -97,11 +97,7 @@ impl Served for ServedZones<'_> {
     }
 
     fn mail_domains(&self) -> Vec<Name> {
-        let contents = self.zones.values().filter_map(|zone| zone.contents.as_ref());
-        let authoritative = contents.flat_map(|contents| {
-            contents.nodes().filter(|(owner, node)| node.contains_key(&Rtype::MX) && contents.cut(owner).is_none())
-        });
-        let mut domains: Vec<Name> = authoritative.map(|(owner, _)| owner.clone()).collect();
+        let mut domains: Vec<Name> = self.zones.values().flat_map(|zone| &zone.mail_domains).cloned().collect();
         domains.sort();
         domains
     }

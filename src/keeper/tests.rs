@@ -298,3 +298,18 @@ fn an_rrset_that_no_message_carries_costs_no_serial() {
     keeper.cycle(&Finished::All, NOW + 60);
     assert!(serial(&keeper) < 100 + 64, "{}", serial(&keeper));
 }
+
+#[test]
+fn a_zone_that_was_gone_comes_back() {
+    let place = Place::new();
+    place.zone("other.test", &ZONE.replace(" MX 10 mail\n", ""));
+    let mut keeper = place.keeper(CONFIG, NOW);
+    fs::remove_file(place.path("zones/other.test.zone")).unwrap();
+    keeper.cycle(&Finished::All, NOW + 1);
+    keeper.cycle(&Finished::All, NOW + 20);
+    assert_eq!(ask(&keeper, "other.test", Rtype::SOA).0, 5);
+    place.zone("other.test", &ZONE.replace(" MX 10 mail\n", ""));
+    let paths = BTreeSet::from([place.path("zones/other.test.zone")]);
+    keeper.cycle_after(&Changed { paths, rescan: false }, NOW + 30);
+    assert_eq!(ask(&keeper, "other.test", Rtype::SOA).0, 0);
+}

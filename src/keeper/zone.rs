@@ -4,19 +4,17 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use crate::config::{SigningConfig, SigningMode};
 use crate::dns::dnssec::Signer;
-use crate::dns::{Name, RRset, Timestamp};
-use crate::keys::ZoneKey;
+use crate::dns::{Name, RRset, Rtype, Timestamp};
+use crate::keys::{KnownKey, ZoneKey};
+use crate::observe::watch::Changed;
 use crate::observe::zones::{ZoneFile, ZoneIncludes};
-use crate::store::{State, Store};
+use crate::store::{Images, Store, StoreError};
 use crate::zone::sign::Signatures;
 use crate::zone::{self, Contents, Diagnostic, Includes, NoIncludes, Published, Severity, ZoneSnapshot};
-
-/// The kind under which the store keeps the last good contents of a zone, as zone text.
-pub const LAST_GOOD: &str = "zone-text";
 
 /// One zone.
 pub struct Zone {
@@ -32,10 +30,14 @@ pub struct Zone {
     pub diagnostics: Vec<Diagnostic>,
     /// Why the file can't be read at all.
     pub unreadable: Option<String>,
+    /// The owners of MX records that are authoritative in the last good contents.
+    pub mail_domains: Vec<Name>,
     /// Its keys.
     pub keys: Keys,
     /// Whether its key is older than what the store knows of it: it was served before.
     pub is_known: bool,
+    /// The keys that the store knows of it, once they were asked for.
+    pub remembered: Option<Vec<KnownKey>>,
     /// Why its last publication failed.
     pub failure: Option<String>,
     /// The TLSA RRsets that are in what is published.
@@ -44,6 +46,8 @@ pub struct Zone {
     pub published: Option<Published>,
     /// Its signatures, to keep.
     pub kept: Option<Signatures>,
+    /// Since when what is published is not in its image.
+    pub unsaved: Option<Timestamp>,
     /// Its wire form.
     pub snapshot: Option<Arc<ZoneSnapshot>>,
     /// Whether what is published was made from something else than what is at hand now.
@@ -74,6 +78,11 @@ impl Finished {
         Finished::Only(BTreeSet::new())
     }
 
+    /// Of those that a notice names.
+    pub fn told(changed: &Changed) -> Finished {
+        Finished::Only(changed.paths.iter().filter_map(|path| Finished::key(path)).collect())
+    }
+
     /// One name for a file, however its folder is written.
     pub fn key(path: &Path) -> Option<PathBuf> {
         let folder = match path.parent() {
@@ -101,12 +110,12 @@ pub enum Keys {
     /// It should be signed and can't be.
     Refused(String),
     /// These sign it.
-    Held(Vec<ZoneKey>),
+    Held(Vec<Arc<ZoneKey>>),
 }
 
 impl Keys {
     /// The keys that sign; none unless they are held.
-    pub fn held(&self) -> &[ZoneKey] {
+    pub fn held(&self) -> &[Arc<ZoneKey>] {
         match self {
             Keys::Held(keys) => keys,
             _ => &[],
@@ -157,11 +166,14 @@ impl Zone {
             diagnostics: Vec::new(),
             unreadable: None,
             keys: Keys::Unseen,
+            mail_domains: Vec::new(),
             is_known: false,
+            remembered: None,
             failure: None,
             synthesised: Vec::new(),
             published: None,
             kept: None,
+            unsaved: None,
             snapshot: None,
             changed: false,
             signing: None,
@@ -172,8 +184,8 @@ impl Zone {
     }
 
     /// Reads the file if it or an included one changed and the write is finished. Errors leave the last good contents, from before the
-    /// start too.
-    pub fn read(&mut self, mode: SigningMode, store: &Store, finished: &Finished, now: Timestamp) {
+    /// start too. Gives whether it was read.
+    pub fn read(&mut self, mode: SigningMode, images: Option<&Images>, finished: &Finished, now: Timestamp) -> bool {
         let known = self.inputs.first().is_some_and(|input| input.path == self.file.path);
         let mut changed: Vec<Input> = self.inputs.iter().map(|input| Input::look(&input.path)).collect();
         changed.retain(|input| !self.inputs.contains(input));
@@ -182,16 +194,16 @@ impl Zone {
         }
         if changed.is_empty() && self.mode == Some(mode) {
             self.unsettled = None;
-            return;
+            return false;
         }
         if !changed.iter().all(|input| finished.includes(&input.path)) {
             // Nobody said that the write is finished. It is when nothing moved for a while.
             match &self.unsettled {
                 Some((seen, since)) if *seen == changed && now.saturating_sub(*since) >= SETTLE => {}
-                Some((seen, since)) if *seen == changed && now >= *since => return,
+                Some((seen, since)) if *seen == changed && now >= *since => return false,
                 _ => {
                     self.unsettled = Some((changed, now));
-                    return;
+                    return false;
                 }
             }
         }
@@ -202,7 +214,7 @@ impl Zone {
         self.changed = true;
         (self.diagnostics, self.unreadable) = (Vec::new(), None);
         let contents = match (self.file.read(), self.file.includes()) {
-            (Ok(text), Ok(mut includes)) => self.parse(&text, &mut includes, (mode, now), store),
+            (Ok(text), Ok(mut includes)) => self.parse(&text, &mut includes, (mode, now), images),
             (Err(problem), _) | (_, Err(problem)) => {
                 // What the system refuses now it may give without the file having changed.
                 self.inputs.clear();
@@ -215,12 +227,30 @@ impl Zone {
         }
         match contents {
             Some(contents) => {
-                info!("{}: {} records in {}", self.origin, contents.record_count(), self.file.path.display());
+                debug!("{}: {} records in {}", self.origin, contents.record_count(), self.file.path.display());
                 self.contents = Some(contents);
             }
-            None if self.contents.is_none() => self.contents = self.last_good(store),
+            None if self.contents.is_none() => self.contents = images.and_then(|images| self.last_good(images)),
             None => {}
         }
+        self.mail_domains = self.contents.as_ref().map(mail_domains).unwrap_or_default();
+        true
+    }
+
+    /// Takes keys; what is published has to be made anew where they are others.
+    pub fn take_keys(&mut self, keys: Keys) {
+        self.changed |= !self.keys.is_same(&keys);
+        self.keys = keys;
+    }
+
+    /// The keys that the store knows of it.
+    pub fn remembered(&mut self, store: &Store) -> Result<&[KnownKey], StoreError> {
+        if self.remembered.is_none() {
+            let known = store.known_keys(&self.origin)?;
+            let known = known.iter().map(|key| KnownKey { algorithm: key.algorithm, key_tag: key.tag });
+            self.remembered = Some(known.collect());
+        }
+        Ok(self.remembered.as_deref().unwrap_or_default())
     }
 
     fn parse(
@@ -228,14 +258,14 @@ impl Zone {
         text: &[u8],
         includes: &mut ZoneIncludes,
         (mode, now): (SigningMode, Timestamp),
-        store: &Store,
+        images: Option<&Images>,
     ) -> Option<Contents> {
         let name = self.file.path.display().to_string();
         let parsed = zone::parse(&self.origin, &name, text, &mut Beneath(includes));
         self.inputs.extend(includes.included().iter().map(|path| Input::look(path)));
         self.diagnostics = zone::lint(&parsed, mode);
         let checked = (mode == SigningMode::Presigned).then(|| {
-            let verified = self.kept.take().unwrap_or_else(|| kept(&self.origin, store));
+            let verified = self.kept.take().unwrap_or_else(|| kept(&self.origin, images));
             let checked = zone::presigned::check(&parsed, &verified, Some(now));
             let good = parsed.contents.is_some() && checked.holds();
             self.kept = Some(if good { checked.verified } else { verified });
@@ -252,18 +282,21 @@ impl Zone {
     }
 
     /// Takes the last good contents from before the start, where there is no file to read.
-    pub fn recall(&mut self, mode: SigningMode, store: &Store) {
+    pub fn recall(&mut self, mode: SigningMode, images: &Images) {
         self.mode = Some(mode);
-        self.contents = self.last_good(store);
+        self.contents = self.last_good(images);
+        self.mail_domains = self.contents.as_ref().map(mail_domains).unwrap_or_default();
         self.changed = true;
     }
 
-    fn last_good(&self, store: &Store) -> Option<Contents> {
-        let (_, text) = store.load(LAST_GOOD, &self.origin.to_string()).ok()??;
-        let mut parsed = zone::parse(&self.origin, "last good version", text.as_bytes(), &mut NoIncludes);
+    fn last_good(&self, images: &Images) -> Option<Contents> {
+        let image = images.load(&self.origin)?;
+        let (signatures, text) = split_image(&image)?;
+        let mut parsed = zone::parse(&self.origin, "last good version", text, &mut NoIncludes);
         if self.is_presigned() {
             // It may be of a time when the zone was signed here. Expired is better than nothing: not everybody validates.
-            let checked = zone::presigned::check(&parsed, &kept(&self.origin, store), None);
+            let kept = Signatures::from_image(signatures).unwrap_or_default();
+            let checked = zone::presigned::check(&parsed, &kept, None);
             parsed.contents = parsed.contents.filter(|_| checked.holds());
         }
         if parsed.contents.is_some() {
@@ -272,10 +305,16 @@ impl Zone {
         parsed.contents
     }
 
-    /// What to store so that a restart still has these contents.
-    pub fn to_store(&self) -> Option<State> {
-        let json = zone::print::print(self.contents.as_ref()?);
-        Some(State { kind: LAST_GOOD.to_owned(), key: self.origin.to_string(), version: 1, json })
+    /// Reads the signatures that are kept, if they were not yet.
+    pub fn load_kept(&mut self, images: Option<&Images>) {
+        self.kept.get_or_insert_with(|| kept(&self.origin, images));
+    }
+
+    /// What lets a restart sign nothing again, and serve these contents though the file may be broken by then.
+    pub fn image(&self) -> Vec<u8> {
+        let signatures = self.kept.as_ref().map(Signatures::to_image).unwrap_or_default();
+        let text = self.contents.as_ref().map(zone::print::print).unwrap_or_default();
+        [&(signatures.len() as u64).to_be_bytes(), &signatures[..], text.as_bytes()].concat()
     }
 
     /// When a write that nobody called finished may count as such.
@@ -311,15 +350,27 @@ impl Zone {
         self.diagnostics.iter().filter(|one| one.severity == Severity::Warning).count()
     }
 
-    /// The folders of the files that it was read from.
-    pub fn folders(&self) -> BTreeSet<PathBuf> {
-        self.inputs.iter().filter_map(|input| input.path.parent().map(Path::to_owned)).collect()
+    /// The files that it was read from.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.inputs.iter().map(|input| input.path.as_path())
     }
 }
 
+/// The parts of an image: signatures and zone text.
+fn split_image(image: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = image.split_first_chunk::<8>()?;
+    rest.split_at_checked(usize::try_from(u64::from_be_bytes(*length)).ok()?)
+}
+
 /// The signatures that were published last, in this process or before: good ones, made or checked here.
-pub fn kept(origin: &Name, store: &Store) -> Signatures {
-    store.load_image(origin).and_then(|image| Signatures::from_image(&image)).unwrap_or_default()
+fn kept(origin: &Name, images: Option<&Images>) -> Signatures {
+    let image = images.and_then(|images| images.load(origin));
+    image.and_then(|image| Signatures::from_image(split_image(&image)?.0)).unwrap_or_default()
+}
+
+fn mail_domains(contents: &Contents) -> Vec<Name> {
+    let with_mx = contents.nodes().filter(|(_, node)| node.contains_key(&Rtype::MX));
+    with_mx.filter(|(owner, _)| contents.cut(owner).is_none()).map(|(owner, _)| owner.clone()).collect()
 }
 
 /// The observer's reader of included files, as the parser wants it.

@@ -3,6 +3,7 @@
 //! Files are opened elsewhere; a private key never leaves [`ZoneKey`] but as the PEM that is written once.
 
 mod decide;
+pub mod import;
 mod zone_key;
 
 pub use decide::{KeyChoice, KeyRefusal, KnownKey, choose};

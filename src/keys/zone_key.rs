@@ -39,6 +39,41 @@ pub enum KeyError {
     /// Another kind of key, or a damaged one.
     #[error("not an ECDSA P-256 or Ed25519 private key in PKCS#8")]
     BadKey,
+    /// A key of another algorithm.
+    #[error("it is a key of {0}; danelaw signs with algorithms 13 (ECDSAP256SHA256) and 15 (ED25519) only")]
+    Unsupported(String),
+    /// BIND's key file speaks of a key in a hardware module.
+    #[error("the key is in a hardware module (PKCS#11), which is not supported")]
+    InHardware,
+    /// Not a `.private` file.
+    #[error("not a whole .private file of BIND or ldns: expected `Algorithm:` and `PrivateKey:` lines")]
+    NotPrivateFile,
+    /// ECDSA's point is nowhere.
+    #[error(
+        "the file has no public half; put the .key file of the same name beside it (PEM: `openssl ec -in KEY -out NEW`)"
+    )]
+    NoPublicHalf,
+    /// Private and public half are of two keys.
+    #[error("its private and public half don't belong together")]
+    Mismatch,
+    /// The name's tag is another key's.
+    #[error("its key tag is {found}, and {expected} was expected")]
+    Tag {
+        /// Of the name.
+        expected: u16,
+        /// Of the key.
+        found: u16,
+    },
+    /// A ZSK. The record is its DNSKEY.
+    #[error(
+        "it is a zone-signing key (flags 256); danelaw signs with one key that is KSK and ZSK in one (flags 257). Import the \
+         key-signing key, which the DS at the parent names, and keep this record in the zone file until no cache can hold a \
+         signature of it: {0}"
+    )]
+    ZoneSigning(String),
+    /// Revoked, or flags that mean nothing for a zone.
+    #[error("its DNSKEY has flags {0}; expected 257 (385 is a revoked key)")]
+    Flags(u16),
     /// The system gave no randomness.
     #[error("the system's random source failed")]
     Random,
@@ -54,14 +89,7 @@ impl ZoneKey {
         }
         .map_err(|_| KeyError::Random)?;
         let key = ZoneKey::from_pkcs8(document.as_ref())?;
-        let mut pem = format!("{BEGIN}\n");
-        for line in BASE64.encode(document.as_ref()).as_bytes().chunks(64) {
-            pem.push_str(&String::from_utf8_lossy(line));
-            pem.push('\n');
-        }
-        pem.push_str(END);
-        pem.push('\n');
-        Ok((key, pem))
+        Ok((key, to_pem(document.as_ref())))
     }
 
     /// Reads a PEM file's text.
@@ -75,7 +103,7 @@ impl ZoneKey {
         ZoneKey::from_pkcs8(&BASE64.decode(body.as_bytes()).map_err(|_| KeyError::BadPem)?)
     }
 
-    fn from_pkcs8(der: &[u8]) -> Result<ZoneKey, KeyError> {
+    pub(super) fn from_pkcs8(der: &[u8]) -> Result<ZoneKey, KeyError> {
         let random = SystemRandom::new();
         if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der, &random) {
             // The point is uncompressed, 0x04 and two coordinates; DNSKEY leaves the 0x04 out (RFC 6605 section 4).
@@ -88,6 +116,17 @@ impl ZoneKey {
         let dnskey = dnssec::dnskey(FLAGS_CSK, Algorithm::Ed25519.number(), pair.public_key().as_ref());
         Ok(ZoneKey { pair: Pair::Ed25519(pair), dnskey, random })
     }
+}
+
+pub(super) fn to_pem(pkcs8: &[u8]) -> String {
+    let mut pem = format!("{BEGIN}\n");
+    for line in BASE64.encode(pkcs8).as_bytes().chunks(64) {
+        pem.push_str(&String::from_utf8_lossy(line));
+        pem.push('\n');
+    }
+    pem.push_str(END);
+    pem.push('\n');
+    pem
 }
 
 impl Signer for ZoneKey {

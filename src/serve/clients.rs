@@ -190,6 +190,7 @@ mod tests {
         drop(silent);
         assert_eq!(clients.taken().places.len(), 2, "its place was given away already");
         drop((talker, new));
-        assert_eq!((clients.taken().places.len(), clients.taken().by_address.len()), (0, 0));
+        let taken = clients.taken();
+        assert_eq!((taken.places.len(), taken.by_address.len()), (0, 0));
     }
 }

@@ -1,9 +1,10 @@
-//! A zone's signatures in a file: versioned, checksummed, replaced by rename. A damaged one is as good as none.
+//! What a zone wants to find again after a restart, in a file: versioned, checksummed, replaced by rename. A damaged one is as good as
+//! none.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use tracing::warn;
@@ -11,12 +12,16 @@ use tracing::warn;
 use crate::dns::Name;
 
 /// What an image begins with: its kind and its version.
-const MAGIC: &[u8; 8] = b"DLSIG\0\0\x01";
+const MAGIC: &[u8; 8] = b"DLSIG\0\0\x02";
 const CHECKSUM: usize = 32;
+/// From so many files on, one call that syncs the file system costs less than one for each file.
+const MANY: usize = 8;
 /// The biggest image that is read, bytes.
 const MAX_IMAGE: u64 = 4 << 30;
 
-pub(super) struct Images {
+/// A folder of images, a file for each zone. Several threads may read and write them, each its own zones.
+#[derive(Clone, Debug)]
+pub struct Images {
     folder: PathBuf,
 }
 
@@ -25,7 +30,8 @@ impl Images {
         Images { folder }
     }
 
-    pub(super) fn load(&self, zone: &Name) -> Option<Vec<u8>> {
+    /// A zone's image, whole and undamaged, or none: then everything is signed again.
+    pub fn load(&self, zone: &Name) -> Option<Vec<u8>> {
         let path = self.path(zone);
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -44,18 +50,42 @@ impl Images {
         }
     }
 
-    pub(super) fn store(&self, zone: &Name, image: &[u8]) -> io::Result<()> {
+    /// Replaces zones' images. They are on the disk when this returns.
+    pub fn store(&self, images: &[(Name, Vec<u8>)]) -> io::Result<()> {
+        if images.is_empty() {
+            return Ok(());
+        }
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        let path = self.path(zone);
-        let fresh = path.with_extension("sig.new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-        file.write_all(MAGIC)?;
-        file.write_all(&Sha256::digest(image))?;
-        file.write_all(image)?;
-        file.sync_all()?;
-        std::fs::rename(&fresh, &path)?;
-        // The rename itself is durable once the folder is.
-        File::open(&self.folder)?.sync_all()
+        let each = images.len() < MANY;
+        let paths: Vec<PathBuf> = images.iter().map(|(zone, _)| self.path(zone)).collect();
+        for (path, (_, image)) in paths.iter().zip(images) {
+            let file = write(&fresh(path), image)?;
+            if each {
+                file.sync_all()?;
+            }
+        }
+        let folder = File::open(&self.folder)?;
+        if !each {
+            rustix::fs::syncfs(&folder)?;
+        }
+        for path in &paths {
+            std::fs::rename(fresh(path), path)?;
+        }
+        // The renames themselves are durable once the folder is.
+        folder.sync_all()
+    }
+
+    /// Whether a zone has an image, good or not.
+    pub fn exists(&self, zone: &Name) -> bool {
+        self.path(zone).exists()
+    }
+
+    /// Takes a zone's image away.
+    pub fn remove(&self, zone: &Name) -> io::Result<()> {
+        match std::fs::remove_file(self.path(zone)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn path(&self, zone: &Name) -> PathBuf {
@@ -68,6 +98,18 @@ impl Images {
         let digest = Sha256::digest(text.as_bytes());
         self.folder.join(format!("{}.sig", data_encoding::HEXLOWER.encode(&digest)))
     }
+}
+
+fn fresh(path: &Path) -> PathBuf {
+    path.with_extension("sig.new")
+}
+
+fn write(path: &Path, image: &[u8]) -> io::Result<File> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(MAGIC)?;
+    file.write_all(&Sha256::digest(image))?;
+    file.write_all(image)?;
+    Ok(file)
 }
 
 fn read(file: File) -> Result<Vec<u8>, String> {

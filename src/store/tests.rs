@@ -85,7 +85,7 @@ fn files_are_for_their_owner_only_and_an_open_folder_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
     let store = Store::open(&state).unwrap();
-    store.store_image(&name("example.org."), b"x").unwrap();
+    put(&store, &name("example.org."), b"x");
     assert_eq!(mode(&state), 0o700);
     for file in ["danelaw.db", "danelaw.db-wal", "danelaw.lock", "images/example.org.sig"] {
         assert_eq!(mode(&state.join(file)), 0o600, "{file}");
@@ -203,24 +203,24 @@ fn a_damaged_or_cut_image_is_none_and_a_good_one_comes_back_whole() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     let zone = name("Example.org.");
-    assert_eq!(store.load_image(&zone), None);
-    store.store_image(&zone, b"signatures").unwrap();
-    store.store_image(&zone, b"newer signatures").unwrap();
-    assert_eq!(store.load_image(&name("example.org.")).as_deref(), Some(&b"newer signatures"[..]));
+    assert_eq!(image(&store, &zone), None);
+    put(&store, &zone, b"signatures");
+    put(&store, &zone, b"newer signatures");
+    assert_eq!(image(&store, &name("example.org.")).as_deref(), Some(&b"newer signatures"[..]));
     let path = folder.path().join("images/example.org.sig");
     let good = std::fs::read(&path).unwrap();
     for length in 0..good.len() {
         std::fs::write(&path, &good[..length]).unwrap();
-        assert_eq!(store.load_image(&zone), None, "cut to {length}");
+        assert_eq!(image(&store, &zone), None, "cut to {length}");
     }
     for index in 0..good.len() {
         let mut bad = good.clone();
         bad[index] ^= 1;
         std::fs::write(&path, bad).unwrap();
-        assert_eq!(store.load_image(&zone), None, "bit flipped in {index}");
+        assert_eq!(image(&store, &zone), None, "bit flipped in {index}");
     }
-    store.store_image(&name("\\.\\.a/b.org."), b"x").unwrap();
-    assert_eq!(store.load_image(&name("\\.\\.a/b.org.")).as_deref(), Some(&b"x"[..]));
+    put(&store, &name("\\.\\.a/b.org."), b"x");
+    assert_eq!(image(&store, &name("\\.\\.a/b.org.")).as_deref(), Some(&b"x"[..]));
     assert!(folder.path().join("images").read_dir().unwrap().count() >= 2, "a slash in a name stays in the folder");
 }
 
@@ -267,4 +267,53 @@ fn kill_9_never_gives_a_serial_back() {
         assert!(taken > 100);
     }
     assert!(serial_after(Store::open(folder.path()).unwrap().lease(&name("example.org."), 1).unwrap(), last));
+}
+
+fn put(store: &Store, zone: &Name, image: &[u8]) {
+    store.images().unwrap().store(&[(zone.clone(), image.to_vec())]).unwrap();
+}
+
+fn image(store: &Store, zone: &Name) -> Option<Vec<u8>> {
+    store.images().unwrap().load(zone)
+}
+
+#[test]
+fn many_images_are_written_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let images: Vec<(Name, Vec<u8>)> =
+        (0..50u8).map(|number| (name(&format!("z{number}.test.")), vec![number; 10])).collect();
+    store.images().unwrap().store(&images).unwrap();
+    for (zone, octets) in &images {
+        assert_eq!(image(&store, zone).as_ref(), Some(octets));
+    }
+}
+
+#[test]
+fn what_is_done_together_is_done_or_not_as_a_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(folder.path()).unwrap();
+    let zone = name("example.org.");
+    assert_eq!(store.lease(&zone, 5).unwrap(), 5);
+    let state = State { kind: "k".to_owned(), key: "a".to_owned(), version: 1, json: "{}".to_owned() };
+    let failed: Result<(), StoreError> = store.together(|store| {
+        store.save(&state)?;
+        assert_eq!(store.lease(&zone, 1000)?, 1000);
+        Err(StoreError::Sqlite(rusqlite::Error::InvalidQuery))
+    });
+    assert!(failed.is_err());
+    assert_eq!(store.load("k", "a").unwrap(), None);
+    let next = store.lease(&zone, 6).unwrap();
+    assert!(serial_after(next, 5) && next < 1000, "{next}");
+    let done = store.together(|store| {
+        store.save(&state)?;
+        store.log(1, "kind", "subject", "text")?;
+        store.lease(&zone, 2000)
+    });
+    assert_eq!(done.unwrap(), 2000);
+    drop(store);
+    let mut store = Store::open(folder.path()).unwrap();
+    assert!(store.load("k", "a").unwrap().is_some());
+    assert_eq!(store.events(10, None).unwrap().len(), 1);
+    assert!(serial_after(store.lease(&zone, 1).unwrap(), 2000));
 }

@@ -65,6 +65,7 @@ pub fn parse(origin: &Name, file: &str, text: &[u8], includes: &mut dyn Includes
         last_ttl: None,
         stack: vec![normalise(file)],
         included: 0,
+        generated: 0,
         seen: Seen::default(),
     };
     let unreadable = unreadable(text);
@@ -92,7 +93,7 @@ fn unreadable(text: &[u8]) -> Option<&'static str> {
 
 /// The owner that a blank one stands for.
 #[derive(Clone, Debug)]
-enum Owner {
+pub(super) enum Owner {
     /// There is none yet.
     None,
     /// It could not be read, or lies outside the zone: that was reported.
@@ -103,32 +104,34 @@ enum Owner {
 
 /// What was met, even where it had an error: so that nothing is called missing that is only broken.
 #[derive(Debug, Default)]
-struct Seen {
+pub(super) struct Seen {
     soa: bool,
-    ns: bool,
+    pub(super) ns: bool,
     /// A part of the text could not be read as entries at all.
-    gap: bool,
+    pub(super) gap: bool,
 }
 
-struct Parser<'z> {
-    zone: &'z Name,
+pub(super) struct Parser<'z> {
+    pub(super) zone: &'z Name,
     includes: &'z mut dyn Includes,
     sources: Sources,
     diagnostics: Vec<Diagnostic>,
-    records: Vec<Placed>,
+    pub(super) records: Vec<Placed>,
     default_ttl: Option<u32>,
-    last_ttl: Option<u32>,
+    pub(super) last_ttl: Option<u32>,
     stack: Vec<String>,
     included: usize,
-    seen: Seen,
+    /// How many records `$GENERATE` was asked for.
+    pub(super) generated: u64,
+    pub(super) seen: Seen,
 }
 
 /// A file under way: its index, the origin and the last owner.
-struct Context {
-    file: u32,
-    origin: Name,
+pub(super) struct Context {
+    pub(super) file: u32,
+    pub(super) origin: Name,
     /// The last `$ORIGIN` could not be read: owners behind it are not known.
-    origin_lost: bool,
+    pub(super) origin_lost: bool,
     owner: Owner,
 }
 
@@ -209,9 +212,9 @@ impl Parser<'_> {
             b"$ORIGIN" => self.origin(context, first, arguments),
             b"$TTL" => self.ttl_directive(first, arguments),
             b"$INCLUDE" => self.include(context, first, arguments),
-            b"$GENERATE" => Err(fault(first.place, "$GENERATE is not supported yet").help("write the records out")),
+            b"$GENERATE" => self.generate(context, entry),
             other => Err(fault(first.place, format!("unknown directive {}", show(other)))
-                .help(r"known are $ORIGIN, $TTL and $INCLUDE; an owner that begins with a dollar sign is written \$")),
+                .help(r"known are $ORIGIN, $TTL, $INCLUDE and $GENERATE; an owner that begins with a dollar sign is written \$")),
         }
     }
 
@@ -305,7 +308,7 @@ impl Parser<'_> {
         }
     }
 
-    fn outside(&mut self, place: Place, name: &Name) -> Fault {
+    pub(super) fn outside(&mut self, place: Place, name: &Name) -> Fault {
         let zone = self.zone.to_host();
         fault(place, format!("{name} is outside the zone {}", self.zone))
             .help(format!("names in this file end in {zone}.; without a final dot the origin is appended"))
@@ -351,7 +354,7 @@ impl Parser<'_> {
 
     /// The TTL of a record, as BIND finds it: its own; else the `$TTL` before it (RFC 2308 section 4); else the last
     /// one that a record gave (RFC 1035 section 5.1); else, at the SOA, its MINIMUM, which then counts as a `$TTL`.
-    fn ttl(&mut self, head: &Head, rdata: &[u8], tokens: &[Token<'_>]) -> Result<u32, Fault> {
+    pub(super) fn ttl(&mut self, head: &Head, rdata: &[u8], tokens: &[Token<'_>]) -> Result<u32, Fault> {
         if let Some(ttl) = head.ttl.or(self.default_ttl).or(self.last_ttl) {
             return Ok(ttl);
         }

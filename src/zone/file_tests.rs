@@ -174,6 +174,60 @@ fn columns_count_characters() {
     );
 }
 
+#[test]
+fn generated_records_are_like_written_ones() {
+    let text = format!(
+        "{HEAD}$GENERATE 1-3/2 host-$ 60 IN A 192.0.2.$\n AAAA ::1\n$GENERATE 10-10 ${{-9,3,x}} MX \"${{0}} m${{0}}\"\n\
+         $ORIGIN sub\n$generate 7-7 $ TXT \"a \\\"b $\\\" $$\"\n$INCLUDE more\n"
+    );
+    let parsed = with_files(&text, &[("more", "$GENERATE 0-1 @ TXT $ ; comment\n")]);
+    assert_eq!(parsed.diagnostics, []);
+    let printed = print(&parsed.contents.expect("a zone")).replace('\t', " ");
+    for line in [
+        "host-1.example.org. 60 IN A 192.0.2.1",
+        "host-3.example.org. 60 IN A 192.0.2.3",
+        "ns1.example.org. 300 IN AAAA ::1",
+        "001.example.org. 300 IN MX 10 m10.example.org.",
+        "7.sub.example.org. 300 IN TXT \"a\" \"b 7\" \"$\"",
+        "sub.example.org. 300 IN TXT \"0\"",
+        "sub.example.org. 300 IN TXT \"1\"",
+    ] {
+        assert!(printed.contains(line), "{line}\n{printed}");
+    }
+    assert!(!printed.contains("host-2"));
+}
+
+#[test]
+fn a_generate_that_is_wrong_is_one_error_at_its_word() {
+    for (line, column, part) in [
+        ("$GENERATE", 10, "needs a range"),
+        ("$GENERATE 3-1 a$ A 192.0.2.$", 11, "`3-1` is not a range"),
+        ("$GENERATE 1-3", 14, "needs an owner"),
+        ("$GENERATE 0-65536 a$ A 192.0.2.1", 11, "65537 records: one $GENERATE makes at most 65536"),
+        ("$GENERATE 1-3 a${0,1,q} A 192.0.2.1", 15, "`{0,1,q}` is not a modifier"),
+        ("$GENERATE 1-3 a${5}$ A 192.0.2.1", 15, "write `${0}` or `${5}`"),
+        ("$GENERATE 1-3 a$ A", 19, "needs data"),
+        ("$GENERATE 1-3 a$ B 192.0.2.1", 18, "unknown record type"),
+        ("$GENERATE 1-3 a$ MX 10 m$", 24, "unexpected `m$` behind the data"),
+        ("$GENERATE 254-999 a$ A 192.0.2.$", 24, "with 256 for $: A: expected an IPv4 address"),
+        ("$GENERATE 1-3 a$.example.net. A 192.0.2.$", 15, "with 1 for $: a1.example.net. is outside the zone"),
+        ("$GENERATE 1-3 a..$ A 192.0.2.$", 15, "with 1 for $: `a..1` is not a domain name"),
+        ("$GENERATE 1-1 @ SOA \"a b 1 2 3 4 5\"", 17, "no SOA"),
+        ("$GENERATE 1-1 a TXT \"( $\"", 21, "parenthesis is never closed"),
+        ("$GENERATE 1-2 a CNAME b$", 17, "a second CNAME record"),
+        ("$GENERATE 2147483647-2147483647 a${1} TXT x", 33, "is above 2147483647"),
+    ] {
+        let found = errors(&with_files(&format!("{HEAD}{line}\n"), &[]));
+        assert_eq!(found.len(), 1, "{line}: {found:?}");
+        assert_eq!((found[0].1, found[0].2), (5, column), "{line}: {found:?}");
+        assert!(found[0].3.contains(part), "{line}: {found:?}");
+    }
+    let many = "$GENERATE 0-65535 @ TXT x$\n".repeat(16);
+    let found = errors(&with_files(&format!("{HEAD}{many}"), &[]));
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].1, found[0].2), (20, 11), "{found:?}");
+}
+
 fn piece() -> impl Strategy<Value = String> {
     prop_oneof![
         proptest::sample::select(vec![
@@ -189,6 +243,8 @@ fn piece() -> impl Strategy<Value = String> {
             "$TTL",
             "$ORIGIN",
             "$INCLUDE a",
+            "$GENERATE 1-3",
+            "x${1,3,n}",
             "IN",
             "CH",
             "300",

@@ -8,6 +8,7 @@ pub mod denial;
 pub mod diagnostic;
 mod entry;
 pub mod file;
+mod generate;
 pub mod lint;
 pub mod presigned;
 pub mod print;

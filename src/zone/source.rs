@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, Severity};
-use super::scan::{Place, Scanner};
+use super::generate::LHS;
+use super::scan::{Entry, Place, Scanner};
 use crate::dns::Record;
 
 /// The most characters of a source line that a diagnostic carries.
@@ -97,6 +98,7 @@ impl Sources {
         let place = entry.and_then(|entry| {
             let rdata = usize::from(placed.rdata_token);
             let index = match part {
+                Part::Owner if is_generated(&entry) => LHS,
                 Part::Owner if !entry.blank_owner => 0,
                 Part::Owner | Part::Type => rdata - 1,
                 Part::Rdata(index) => rdata + index,
@@ -106,6 +108,12 @@ impl Sources {
         let start = Place { line: placed.line, offset: placed.offset, len: 1 };
         self.diagnostic(severity, placed.file, place.unwrap_or(start), message, help)
     }
+}
+
+/// An owner that begins with a dollar sign has a `\` before it.
+fn is_generated(entry: &Entry<'_>) -> bool {
+    let word = entry.tokens[0].word;
+    !word.quoted && word.text.eq_ignore_ascii_case(b"$GENERATE")
 }
 
 fn line_start(text: &[u8], offset: usize) -> usize {

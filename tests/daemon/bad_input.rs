@@ -438,7 +438,7 @@ fn configurations() {
         ),
         case("a FIFO", "not a regular file", Box::new(|house| fifo(&house.path("danelaw.toml")))),
         case("gone", "No such file", Box::new(|house| house.remove("danelaw.toml"))),
-        case("too large", "larger than", Box::new(|house| replace(house, "danelaw.toml", &vec![b'#'; 2 << 20]))),
+        case("too large", "larger than", Box::new(|house| replace(house, "danelaw.toml", &vec![b'#'; 17 << 20]))),
     ]);
     assert!(cases.len() >= 12);
     go_through(&house, &cases);

@@ -21,7 +21,11 @@ const CASES: &[Case] = &[
     ("a TXT x\rb A 192.0.2.1\n", 1, 8, 1, "carriage return"),
     ("a TXT k=\"v\"\n", 1, 7, 5, "quotation mark inside an unquoted word"),
     // Directives.
-    ("$GENERATE 1-10 a$ A 192.0.2.$\n", 1, 1, 9, "$GENERATE is not supported yet"),
+    ("$GENERATE 1-10 a$ A 192.0.2\n", 1, 21, 7, "with 1 for $: A: expected an IPv4 address"),
+    ("$GENERATE 10-1 a$ A 192.0.2.$\n", 1, 11, 4, "`10-1` is not a range"),
+    ("$GENERATE 1-70000 a$ A 192.0.2.1\n", 1, 11, 7, "70000 records"),
+    ("$GENERATE 1-3 a${1,x} A 192.0.2.1\n", 1, 15, 7, "not a modifier"),
+    ("$GENERATE 1-3 a$ MX 10 mx$\n", 1, 24, 3, "unexpected `mx$` behind the data"),
     ("$FOO bar\n", 1, 1, 4, "unknown directive $FOO"),
     (" $TTL 300\n", 1, 2, 4, "first column"),
     ("$TTL\n", 1, 5, 1, "$TTL needs a TTL"),

@@ -10,6 +10,7 @@ mod mutate;
 mod options;
 mod parse;
 mod presigned;
+mod series;
 mod signatures;
 mod tools;
 

@@ -153,6 +153,13 @@ impl Snapshot {
         &self.stale
     }
 
+    /// The same with these zones in the place of what their apexes had.
+    pub fn with_all(&self, zones: impl IntoIterator<Item = Arc<ZoneSnapshot>>) -> Snapshot {
+        let mut all = self.zones.clone();
+        all.extend(zones.into_iter().map(|zone| (zone.origin.to_lowercase().as_wire().into(), Some(zone))));
+        Snapshot { zones: all, stale: self.stale.clone() }
+    }
+
     /// The zone whose apex is nearest above `name`, or `name` itself; `Some(None)` where it has no good version. `name` is wire form in
     /// lower case.
     pub fn zone_of(&self, name: &[u8]) -> Option<Option<&ZoneSnapshot>> {

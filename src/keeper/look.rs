@@ -1,0 +1,240 @@
+//! Which zones there are, what their files say, and how much of the world a notice of changed files makes us look at.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tracing::{error, info, warn};
+
+use super::publish::SERVED;
+use super::spread::spread;
+use super::zone::{Finished, Zone};
+use super::{Keeper, VANISHED};
+use crate::dns::{Name, Timestamp};
+use crate::observe::watch::Changed;
+use crate::observe::zones::{self, ZoneFile};
+use crate::zone::{Snapshot, ZoneSnapshot};
+
+/// What a cycle looks at. Deciding and publishing are done in any case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// The zones whose files are looked at; none for the zones folder and all of them.
+    pub zones: Option<BTreeSet<Name>>,
+    /// Whether the keys folder is.
+    pub keys: bool,
+    /// Whether the certificate folders are.
+    pub certificates: bool,
+}
+
+impl Scope {
+    /// All there is.
+    pub fn everything() -> Scope {
+        Scope { zones: None, keys: true, certificates: true }
+    }
+}
+
+impl Keeper {
+    /// What changed files can be about. A path that nobody knows is about everything.
+    pub(super) fn scope(&self, changed: &Changed) -> Scope {
+        let mut zones = BTreeSet::new();
+        let mut scope = Scope { zones: None, keys: false, certificates: false };
+        if changed.rescan {
+            return Scope::everything();
+        }
+        let known = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let certificates = self.config.certificates.iter();
+        let certificates: Vec<PathBuf> = certificates
+            .flat_map(|folder| std::iter::once(&folder.path).chain(&folder.roots))
+            .map(|path| known(path))
+            .collect();
+        let (keys, zones_folder) = (known(&self.config.keys), known(&self.config.zones));
+        let is_there = |origin: &Name| self.zones.get(origin).is_some_and(|zone| zone.missing_since.is_none());
+        for path in changed.paths.iter().filter_map(|path| Finished::key(path)) {
+            match self.readers.get(&path) {
+                Some(origins) if path.exists() && origins.iter().all(is_there) => zones.extend(origins.iter().cloned()),
+                None if certificates.iter().any(|folder| path.starts_with(folder)) => scope.certificates = true,
+                None if path.starts_with(&keys) => scope.keys = true,
+                None if is_passing(&path, &zones_folder) => {}
+                _ => return Scope::everything(),
+            }
+        }
+        scope.zones = Some(zones);
+        scope
+    }
+
+    /// Finds the zones and publishes that they are ours: those that were not read yet are answered SERVFAIL, not REFUSED.
+    /// Gives whether the zones folder could be looked at.
+    pub fn find_zones(&mut self, now: Timestamp) -> bool {
+        let found = match zones::find(&self.config.zones, &self.config.named_files()) {
+            Ok(found) => found,
+            Err(problem) => {
+                // A folder that can't be read says nothing about its zones.
+                self.zone_problems = vec![problem.to_string()];
+                return false;
+            }
+        };
+        self.zone_problems = found.problems.iter().map(ToString::to_string).collect();
+        if found.files.is_empty() && self.hold_remembered() {
+            return false;
+        }
+        let mut there: BTreeSet<Name> = found.problems.into_iter().filter_map(|problem| problem.origin).collect();
+        let mut come = false;
+        for file in found.files {
+            // A file named in the configuration may be missing: its zone is ours all the same.
+            if !file.named || file.path.exists() {
+                there.insert(file.origin.clone());
+            }
+            come |= self.take_file(file);
+        }
+        for (origin, zone) in &mut self.zones {
+            zone.missing_since = if there.contains(origin) { None } else { zone.missing_since.or(Some(now)) };
+        }
+        if self.remove_vanished(now) || come {
+            self.publish_membership();
+        }
+        true
+    }
+
+    /// Whether its zone is a new one.
+    fn take_file(&mut self, file: ZoneFile) -> bool {
+        if let Some(zone) = self.zones.get_mut(&file.origin) {
+            zone.file = file;
+            return false;
+        }
+        self.zones.insert(file.origin.clone(), Zone::new(file));
+        true
+    }
+
+    /// Reads the files of these zones, or of all, where they changed since they were read.
+    pub(super) fn read_zones(&mut self, only: Option<&BTreeSet<Name>>, finished: &Finished, now: Timestamp) {
+        let Keeper { zones, config, store, readers, .. } = self;
+        let images = store.images();
+        let wanted = |origin: &Name| only.is_none_or(|only| only.contains(origin));
+        // One whose file is gone keeps what was read of it until it is gone itself.
+        let work = zones.iter_mut().filter(|(origin, zone)| wanted(origin) && zone.missing_since.is_none());
+        let work: Vec<(&Name, &mut Zone)> = work.collect();
+        let read = spread(work, |(origin, zone)| (zone.read(config.signing(origin).mode, images, finished, now), zone));
+        let fresh: Vec<&Zone> = read.into_iter().filter_map(|(read, zone)| read.then_some(&*zone)).collect();
+        if let [zone] = fresh[..] {
+            let contents = zone.contents.as_ref().map_or(0, |contents| contents.record_count());
+            info!("{}: {contents} records in {}", zone.origin, zone.file.path.display());
+        } else if !fresh.is_empty() {
+            info!("{} zones were read", fresh.len());
+        }
+        // Most zones lie in the folder of the zone before.
+        let mut folder: Option<(PathBuf, PathBuf)> = None;
+        for zone in fresh {
+            for path in zone.files() {
+                let Some(key) = key_in(&mut folder, path) else { continue };
+                let origins = readers.entry(key).or_default();
+                if !origins.contains(&zone.origin) {
+                    origins.push(zone.origin.clone());
+                }
+            }
+        }
+    }
+
+    /// No zone file at all, where there were some: a volume that is not mounted, more likely than a farewell. What was served last stays,
+    /// from before the start too. False where nothing was ever served.
+    fn hold_remembered(&mut self) -> bool {
+        let remembered = match self.store.load_all(SERVED) {
+            Ok(remembered) => remembered,
+            Err(error) => {
+                self.zone_problems.push(format!("store: {error}"));
+                return !self.zones.is_empty();
+            }
+        };
+        let images = self.store.images().cloned();
+        let mut come = false;
+        for state in remembered {
+            let Ok(origin) = Name::parse(&state.key, None) else { continue };
+            if self.zones.contains_key(&origin) {
+                continue;
+            }
+            let Some(images) = images.as_ref().filter(|images| images.exists(&origin)) else { continue };
+            let path = self.config.zones.join(format!("{}.zone", origin.to_host()));
+            let mut zone = Zone::new(ZoneFile { origin: origin.clone(), path, named: false });
+            zone.recall(self.config.signing(&origin).mode, images);
+            self.zones.insert(origin, zone);
+            come = true;
+        }
+        if self.zones.is_empty() {
+            return false;
+        }
+        if come {
+            self.publish_membership();
+        }
+        self.zone_problems.push(format!(
+            "{}: no zone file at all, where there were some; their last good versions stay in service. Put the files back (is the \
+             volume mounted?), or give danelaw an empty state folder if they are to go",
+            self.config.zones.display()
+        ));
+        true
+    }
+
+    fn remove_vanished(&mut self, now: Timestamp) -> bool {
+        let is_gone = |zone: &Zone| zone.missing_since.is_some_and(|since| now.saturating_sub(since) >= VANISHED);
+        let gone: Vec<Name> =
+            self.zones.values().filter(|zone| is_gone(zone)).map(|zone| zone.origin.clone()).collect();
+        for origin in &gone {
+            self.zones.remove(origin);
+            if let Some(Err(error)) = self.store.images().map(|images| images.remove(origin)) {
+                error!("{origin}: its last good version stays in the state folder: {error}");
+            }
+            warn!("{origin} is no longer served: its file has been gone for {VANISHED} s");
+        }
+        self.readers.retain(|_, origins| {
+            origins.retain(|origin| !gone.contains(origin));
+            !origins.is_empty()
+        });
+        let event = |origin: &Name| ("zone-removed", origin.to_string(), "its file is gone".to_owned());
+        self.events(now, gone.iter().map(event).collect());
+        !gone.is_empty()
+    }
+
+    /// Publishes which zones are ours, with what was published of them.
+    fn publish_membership(&self) {
+        let served: Vec<Arc<ZoneSnapshot>> = self.zones.values().filter_map(|zone| zone.snapshot.clone()).collect();
+        let broken = self.zones.values().filter(|zone| zone.snapshot.is_none()).map(|zone| zone.origin.clone());
+        let stale = self.published.load().stale().to_vec();
+        self.published.store(Arc::new(Snapshot::new(served, broken).with_stale(stale)));
+    }
+
+    /// Lets answers say which zones are served in their last good version.
+    pub(super) fn publish_stale(&self) {
+        let is_stale = |zone: &&Zone| zone.snapshot.is_some() && zone.stale().is_some();
+        let stale: Vec<Name> = self.zones.values().filter(is_stale).map(|zone| zone.origin.clone()).collect();
+        let published = self.published.load();
+        if stale != published.stale() {
+            self.published.store(Arc::new(Snapshot::clone(&published).with_stale(stale)));
+        }
+    }
+
+    pub(super) fn settling(&self) -> Option<Timestamp> {
+        self.zones.values().filter_map(Zone::settles_at).min()
+    }
+
+    pub(super) fn vanishing(&self) -> Option<Timestamp> {
+        self.zones.values().filter_map(|zone| Some(zone.missing_since? + VANISHED)).min()
+    }
+}
+
+/// What editors put beside a zone file while they write it.
+fn is_passing(path: &Path, zones: &Path) -> bool {
+    let name = path.file_name().map(OsStr::as_encoded_bytes).unwrap_or_default();
+    path.parent() == Some(zones) && (name.starts_with(b".") || !name.ends_with(b".zone")) && !path.is_dir()
+}
+
+/// [`Finished::key`], where the folder is often the one before.
+fn key_in(before: &mut Option<(PathBuf, PathBuf)>, path: &Path) -> Option<PathBuf> {
+    let (parent, name) = (path.parent()?, path.file_name()?);
+    if let Some((folder, canonical)) = before
+        && folder == parent
+    {
+        return Some(canonical.join(name));
+    }
+    let key = Finished::key(path)?;
+    *before = Some((parent.to_owned(), key.parent()?.to_owned()));
+    Some(key)
+}
