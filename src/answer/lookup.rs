@@ -361,6 +361,7 @@ impl<'a> Lookup<'a> {
                 }
                 let position = at + usize::from(target.offset);
                 let owner = match position {
+                    _ if target.offset == 0 => Owner::Pointer(self.owner),
                     0..=POINTER_MAX => Owner::Pointer(0xc000 | position as u16),
                     _ => Owner::Name(place.zone.name(node)),
                 };

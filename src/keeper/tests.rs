@@ -313,3 +313,17 @@ fn a_zone_that_was_gone_comes_back() {
     keeper.cycle_after(&Changed { paths, rescan: false }, NOW + 30);
     assert_eq!(ask(&keeper, "other.test", Rtype::SOA).0, 0);
 }
+
+#[test]
+fn a_zone_whose_file_is_broken_is_known_to_be_stale_until_it_is_mended() {
+    let place = Place::new();
+    let mut keeper = place.keeper(CONFIG, NOW);
+    assert!(keeper.published.load().stale().is_empty());
+    place.zone("example.test", "nonsense");
+    keeper.cycle(&Finished::All, NOW + 60);
+    assert_eq!(keeper.published.load().stale(), [name("example.test")]);
+    assert_eq!(ask(&keeper, "example.test", Rtype::SOA).0, 0, "the last good version is served");
+    place.zone("example.test", ZONE);
+    keeper.cycle(&Finished::All, NOW + 120);
+    assert!(keeper.published.load().stale().is_empty());
+}

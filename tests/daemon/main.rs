@@ -14,6 +14,7 @@ mod changes;
 mod commands;
 mod house;
 mod keys;
+mod limits;
 mod packets;
 mod prerequisites;
 mod presigned;

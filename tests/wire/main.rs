@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod additional;
 mod allocations;
 mod compliance;
 mod options;

@@ -21,7 +21,7 @@ pub fn raw(snapshot: &Snapshot, query: &[u8], transport: Transport) -> Option<Ve
     Some(out)
 }
 
-fn ask(snapshot: &Snapshot, text: &str, rtype: Rtype, ask: Ask) -> Response {
+pub fn ask(snapshot: &Snapshot, text: &str, rtype: Rtype, ask: Ask) -> Response {
     let transport = if ask.tcp { Transport::Tcp } else { Transport::Udp };
     let query = wire::query(name(text).as_wire(), rtype.0, ask);
     wire::decode(&raw(snapshot, &query, transport).unwrap())

@@ -215,10 +215,10 @@ impl Layout {
             self.arena.extend_from_slice(&rdata[done..span.start]);
             done = span.end;
             let wire = &rdata[span];
-            if has_addresses(rrset.rtype)
-                && let Some(node) = Name::from_wire(wire).ok().and_then(|target| indices.get(&target))
+            if let Some(target) = target_of(rrset.rtype, owner, rdata, wire)
+                && let Some(node) = indices.get(&target)
             {
-                let offset = (self.arena.len() - set_start) as u16;
+                let offset = if wire == [0] { 0 } else { (self.arena.len() - set_start) as u16 };
                 self.additional.push(Additional { offset, node: *node });
             }
             self.append_name(set_start, owner, wire, compress);
@@ -243,9 +243,18 @@ impl Layout {
     }
 }
 
-/// Types whose target's addresses go into the additional section (RFC 1035 section 3.3, RFC 2782, RFC 9460 section 4.2).
-fn has_addresses(rtype: Rtype) -> bool {
-    matches!(rtype, Rtype::NS | Rtype::MX | Rtype::SRV | Rtype::SVCB | Rtype::HTTPS)
+/// The name whose addresses go into the additional section (RFC 1035 section 3.3, RFC 2782, RFC 9460 section 4.1), from a name in RDATA.
+fn target_of(rtype: Rtype, owner: &Name, rdata: &[u8], name: &[u8]) -> Option<Name> {
+    match rtype {
+        // RFC 9460 section 2.5: "." in AliasMode is no service; in ServiceMode it is the owner. A wildcard's owner is not yet known.
+        Rtype::SVCB | Rtype::HTTPS if name == [0] => {
+            (rdata[..2] != [0, 0] && !owner.as_wire().starts_with(b"\x01*")).then(|| owner.clone())
+        }
+        // RFC 7505 and RFC 2782: "." is no host.
+        Rtype::MX | Rtype::SRV if name == [0] => None,
+        Rtype::NS | Rtype::MX | Rtype::SRV | Rtype::SVCB | Rtype::HTTPS => Name::from_wire(name).ok(),
+        _ => None,
+    }
 }
 
 fn index_of(arena: &[u8], nodes: &[Node]) -> Box<[u32]> {

@@ -92,7 +92,7 @@ pub struct Set {
 /// An address node that an RRset's RDATA names.
 #[derive(Clone, Copy, Debug)]
 pub struct Additional {
-    /// Where in the set's records the name begins.
+    /// Where in the set's records the name begins; 0 for the owner's.
     pub offset: u16,
     /// The node that has the addresses.
     pub node: u32,
