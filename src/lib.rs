@@ -7,7 +7,7 @@
 //! | [`dns`] | pure | nobody |
 //! | [`zone`], [`dane`], [`keys`] | pure | `dns` |
 //! | [`answer`] | pure | `dns`, `zone` |
-//! | `config` | pure | `dns`, `dane`, `zone`, `keys`: text becomes a checked value, once |
+//! | `config` | pure | `dns`, `dane`, `zone`, `keys`, `answer`: text becomes a checked value, once |
 //! | `observe`, `act`, `serve` | I/O | the pure rooms, never each other |
 //! | `store` | I/O | the pure rooms |
 //! | `keeper` | I/O | all of them: fact, decision, journal, action, publication |

@@ -2,9 +2,9 @@
 
 use super::message::{Message, Owner, POINTER_MAX, Place, Section};
 use super::query::{LowerName, Query};
-use crate::dns::Rtype;
-use crate::dns::header::Rcode;
+use crate::dns::header::{ExtendedError, Rcode};
 use crate::dns::name::{MAX_NAME, wire_len};
+use crate::dns::{Rtype, Timestamp};
 use crate::zone::snapshot::{Node, QUESTION_POINTER, Set, Snapshot, ZoneSnapshot, apex_pointer};
 
 /// How many CNAMEs and DNAMEs one answer follows.
@@ -15,6 +15,7 @@ const AUTHORITY_MAX: usize = CHAIN_MAX + 4;
 /// One question's way through the snapshot.
 pub struct Lookup<'a> {
     snapshot: &'a Snapshot,
+    now: Timestamp,
     qtype: Rtype,
     pub(super) dnssec_ok: bool,
     question_len: usize,
@@ -59,9 +60,10 @@ struct Truncated;
 
 impl<'a> Lookup<'a> {
     /// Prepares to look a question up.
-    pub fn new(snapshot: &'a Snapshot, query: &Query<'_>) -> Lookup<'a> {
+    pub fn new(snapshot: &'a Snapshot, query: &Query<'_>, now: Timestamp) -> Lookup<'a> {
         Lookup {
             snapshot,
+            now,
             qtype: query.qtype,
             dnssec_ok: query.edns.is_some_and(|edns| edns.dnssec_ok),
             question_len: query.name.as_wire().len(),
@@ -78,9 +80,20 @@ impl<'a> Lookup<'a> {
     pub fn run(mut self, message: &mut Message<'_>) {
         let zone = match self.zone_of_name() {
             Some(Some(zone)) => zone,
-            Some(None) => return message.rcode(Rcode::ServFail),
-            None => return message.rcode(Rcode::Refused),
+            Some(None) => {
+                message.rcode(Rcode::ServFail);
+                return message.explain(ExtendedError::InvalidData);
+            }
+            None => {
+                message.rcode(Rcode::Refused);
+                return message.explain(ExtendedError::NotAuthoritative);
+            }
         };
+        if self.dnssec_ok && zone.has_expired(self.now) {
+            message.explain(ExtendedError::SignatureExpired);
+        } else if !self.snapshot.stale().is_empty() && self.snapshot.stale().contains(zone.origin()) {
+            message.explain(ExtendedError::StaleAnswer);
+        }
         let apex = apex_pointer(self.question_len, zone.origin().as_wire().len());
         if self.chain(Place { zone, apex }, message).is_err() || self.put_authority(message).is_err() {
             message.truncated();

@@ -1,7 +1,8 @@
 //! Writes a response: the question copied, then RRsets from the snapshot with their two kinds of pointers patched.
 
+use super::edns::Given;
 use super::query::Query;
-use crate::dns::header::{AA, CD, DO, HEADER, OPCODE, QR, RD, Rcode, TC};
+use crate::dns::header::{AA, CD, CLASS_ANY, DO, ExtendedError, HEADER, OPCODE, QR, RD, Rcode, TC};
 use crate::zone::snapshot::{QUESTION_POINTER, Set, ZoneSnapshot};
 
 /// The OPT record of a response, without options.
@@ -16,7 +17,12 @@ pub struct Message<'a> {
     counts: [u16; 3],
     /// `Some(DO)` where the query had an OPT record.
     edns: Option<bool>,
+    given: Given<'a>,
+    /// What OPT and its options take at least.
+    reserved: usize,
     extended_rcode: u8,
+    /// Whether AA can be set at all.
+    one_class: bool,
 }
 
 /// The sections after the question.
@@ -49,8 +55,9 @@ pub struct Place<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Copies identifier, opcode, RD, CD and the question. `out` is as long as the response may get, at least a header.
-    pub fn begin(out: &'a mut [u8], query: &Query<'_>) -> Message<'a> {
+    /// Copies identifier, opcode, RD, CD and the question. `out` is as long as the response may get, at least a header; `given` counts
+    /// where the query had an OPT record.
+    pub fn begin(out: &'a mut [u8], query: &Query<'_>, given: Given<'a>) -> Message<'a> {
         let header = query.header;
         let len = HEADER + query.question.len();
         out[..HEADER].fill(0);
@@ -60,7 +67,16 @@ impl<'a> Message<'a> {
         out[3] = header[3] & CD;
         out[5] = u8::from(!query.question.is_empty());
         out[HEADER..len].copy_from_slice(query.question);
-        Message { out, len, counts: [0; 3], edns: query.edns.map(|edns| edns.dnssec_ok), extended_rcode: 0 }
+        Message {
+            out,
+            len,
+            counts: [0; 3],
+            edns: query.edns.map(|edns| edns.dnssec_ok),
+            given,
+            reserved: if query.edns.is_some() { OPT_LEN + given.len() } else { 0 },
+            extended_rcode: 0,
+            one_class: query.class != CLASS_ANY,
+        }
     }
 
     /// Sets the response code.
@@ -70,9 +86,19 @@ impl<'a> Message<'a> {
         self.extended_rcode = (code >> 4) as u8;
     }
 
-    /// Sets AA.
+    /// Says why, where the client can read it and it fits.
+    pub fn explain(&mut self, error: ExtendedError) {
+        if self.edns.is_some() && self.given.error.is_none() && Given::ERROR <= self.room() {
+            self.given.error = Some(error);
+            self.reserved += Given::ERROR;
+        }
+    }
+
+    /// Sets AA, but for class ANY: there may be other classes, of which we know nothing (RFC 1035 section 6.2).
     pub fn authoritative(&mut self) {
-        self.out[2] |= AA;
+        if self.one_class {
+            self.out[2] |= AA;
+        }
     }
 
     /// Sets TC.
@@ -91,8 +117,7 @@ impl<'a> Message<'a> {
     }
 
     fn room(&self) -> usize {
-        let reserved = if self.edns.is_some() { OPT_LEN } else { 0 };
-        self.out.len().saturating_sub(self.len + reserved)
+        self.out.len().saturating_sub(self.len + self.reserved)
     }
 
     /// Writes a set's records, and its signatures if asked. False, with nothing written, when they do not fit whole.
@@ -159,6 +184,22 @@ impl<'a> Message<'a> {
         }
         self.counts[Section::Answer as usize] += 1;
         Some(target)
+    }
+
+    /// Writes a TXT record of class CH at the question's name. False, with nothing written, when it does not fit.
+    pub fn put_chaos_text(&mut self, text: &[u8]) -> bool {
+        let len = text.len() as u8;
+        let head = [0xc0, HEADER as u8, 0, 16, 0, 3, 0, 0, 0, 0];
+        let rdlength = (u16::from(len) + 1).to_be_bytes();
+        if head.len() + 3 + text.len() > self.room() {
+            return false;
+        }
+        for bytes in [&head[..], &rdlength, &[len], text] {
+            self.out[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+            self.len += bytes.len();
+        }
+        self.counts[Section::Answer as usize] += 1;
+        true
     }
 
     /// Writes the records with the first one's owner; gives where the first record's owner ends in a pointer: there the stored octets
@@ -234,9 +275,13 @@ impl<'a> Message<'a> {
             let payload = (super::UDP_MAX as u16).to_be_bytes();
             // RFC 3225 section 3: DO is copied.
             let flags = if dnssec_ok { DO } else { 0 };
-            let opt = [0, 0, 41, payload[0], payload[1], self.extended_rcode, 0, flags, 0, 0, 0];
-            self.out[self.len..self.len + OPT_LEN].copy_from_slice(&opt);
-            self.len += OPT_LEN;
+            let limit = self.out.len();
+            let at = self.len + OPT_LEN;
+            let options = self.given.write(&mut self.out[at..], at, limit);
+            let [high, low] = (options as u16).to_be_bytes();
+            let opt = [0, 0, 41, payload[0], payload[1], self.extended_rcode, 0, flags, 0, high, low];
+            self.out[self.len..at].copy_from_slice(&opt);
+            self.len = at + options;
             self.counts[Section::Additional as usize] += 1;
         }
         for (index, count) in self.counts.iter().enumerate() {

@@ -1,23 +1,35 @@
 //! From query octets to response octets: a function of a snapshot, a context and a query. No lock, no allocation, no system call.
 //!
-//! `query` reads, `lookup` walks RFC 1034 section 4.3.2, `message` writes.
+//! `query` reads, `lookup` walks RFC 1034 section 4.3.2, `message` writes; `edns` has the options of both ways, `cookie` tells a sender that
+//! receives at its address from one that may be forged.
 
+mod chaos;
+pub mod cookie;
 mod denial;
+mod edns;
 mod lookup;
 mod message;
 mod query;
+mod settings;
 
 use std::net::IpAddr;
 
 use crate::dns::Timestamp;
-use crate::dns::header::{HEADER, Rcode};
+use crate::dns::header::{ExtendedError, Rcode};
 use crate::zone::Snapshot;
+use cookie::Shown;
+use edns::Given;
 use lookup::Lookup;
 use message::Message;
-use query::Fault;
+use query::{Fault, Query};
+
+pub use settings::{NSID_MAX, Settings, TEXT_MAX};
 
 /// The largest UDP response, whatever the client offers: no fragment, no great amplification (RFC 9715 section 3.1).
 pub const UDP_MAX: usize = 1232;
+/// The largest to a client that has shown a valid cookie: no forged address, so no amplification, but still no fragment on the usual link
+/// (RFC 9715 section 3.1).
+pub const PROVEN_UDP_MAX: usize = 1400;
 /// The largest message.
 pub const MESSAGE_MAX: usize = 65_535;
 
@@ -36,42 +48,124 @@ pub enum Transport {
     Quic,
 }
 
+impl Transport {
+    /// Whether nobody on the way can read it.
+    pub fn is_encrypted(self) -> bool {
+        matches!(self, Transport::Tls | Transport::Https | Transport::Quic)
+    }
+}
+
 /// What an answer may depend on besides the snapshot and the query.
 #[derive(Clone, Copy, Debug)]
-pub struct Context {
+pub struct Context<'a> {
     /// Who asks.
     pub peer: IpAddr,
     /// How.
     pub transport: Transport,
     /// A coarse now.
     pub now: Timestamp,
+    /// What holds for every answer.
+    pub settings: &'a Settings,
 }
 
-/// Writes the response to `query` into `out`, which must hold [`MESSAGE_MAX`] octets, and gives its length. None where nothing may
-/// be answered: a response, or less than a header.
-pub fn answer(snapshot: &Snapshot, context: &Context, query: &[u8], out: &mut [u8]) -> Option<usize> {
+impl Context<'static> {
+    /// A context of a server that says nothing of itself and speaks no cookies.
+    pub fn new(peer: IpAddr, transport: Transport, now: Timestamp) -> Context<'static> {
+        Context { peer, transport, now, settings: Settings::NONE }
+    }
+}
+
+impl Context<'_> {
+    /// The same with these settings.
+    pub fn with(self, settings: &Settings) -> Context<'_> {
+        Context { settings, ..self }
+    }
+
+    fn look(&self, query: &Query<'_>) -> Option<Shown> {
+        self.settings.cookies.look(query.edns?.asked.cookie?, self.peer, self.now)
+    }
+}
+
+/// Writes the response to `query` into `out`, which must hold [`MESSAGE_MAX`] octets, for UDP [`PROVEN_UDP_MAX`], and gives its length.
+/// None where nothing may be answered: a response, or less than a header.
+pub fn answer(snapshot: &Snapshot, context: &Context<'_>, query: &[u8], out: &mut [u8]) -> Option<usize> {
     let query = query::parse(query)?;
-    let limit = match (context.transport, &query.edns) {
-        // RFC 6891 section 6.2.5: less than 512 is taken as 512.
-        (Transport::Udp, Some(edns)) => usize::from(edns.payload).clamp(512, UDP_MAX),
-        (Transport::Udp, None) => 512,
-        _ => MESSAGE_MAX,
-    };
-    let mut message = Message::begin(out.get_mut(..limit.max(HEADER))?, &query);
+    let shown = context.look(&query);
+    let limit = limit(context.transport, &query, shown.is_some_and(|shown| shown.valid));
+    let mut message = Message::begin(out.get_mut(..limit)?, &query, given(context, &query, shown));
     match query.fault {
-        Some(fault) => message.rcode(fault.rcode()),
-        None => Lookup::new(snapshot, &query).run(&mut message),
+        None => Lookup::new(snapshot, &query, context.now).run(&mut message),
+        Some(Fault::Chaos) => chaos::answer(context.settings, &query, &mut message),
+        // RFC 7873 section 5.4: a client learns whether its cookie is still good.
+        Some(Fault::CookieOnly) => match shown {
+            Some(Shown { had_server: true, valid: false, .. }) => message.rcode(Rcode::BadCookie),
+            Some(_) => {}
+            None => message.rcode(Rcode::FormErr),
+        },
+        Some(fault) => {
+            let (rcode, why) = fault.verdict();
+            message.rcode(rcode);
+            if let Some(why) = why {
+                message.explain(why);
+            }
+        }
     }
     Some(message.finish())
 }
 
+/// Whether the query shows a cookie that proves that its sender receives at `context.peer`.
+pub fn is_proven(context: &Context<'_>, query: &[u8]) -> bool {
+    query::parse(query).and_then(|query| context.look(&query)).is_some_and(|shown| shown.valid)
+}
+
+/// What a sender that asks too much gets in the place of an answer, so that it proves its address: BADCOOKIE with a cookie where it speaks
+/// them (RFC 7873 section 5.2.3), else TC, after which it asks over TCP. Hardly longer than the query.
+pub fn challenge(context: &Context<'_>, query: &[u8], out: &mut [u8]) -> Option<usize> {
+    let query = query::parse(query)?;
+    let cookie = context.look(&query).map(|shown| shown.reply);
+    let given = Given { cookie, ..Given::default() };
+    let mut message = Message::begin(out.get_mut(..limit(Transport::Udp, &query, false))?, &query, given);
+    match cookie {
+        Some(_) => message.rcode(Rcode::BadCookie),
+        None => message.truncated(),
+    }
+    Some(message.finish())
+}
+
+fn limit(transport: Transport, query: &Query<'_>, proven: bool) -> usize {
+    match (transport, &query.edns) {
+        // RFC 6891 section 6.2.5: less than 512 is taken as 512.
+        (Transport::Udp, Some(edns)) => {
+            usize::from(edns.payload).clamp(512, if proven { PROVEN_UDP_MAX } else { UDP_MAX })
+        }
+        (Transport::Udp, None) => 512,
+        _ => MESSAGE_MAX,
+    }
+}
+
+/// The options of the response.
+fn given<'a>(context: &Context<'a>, query: &Query<'_>, shown: Option<Shown>) -> Given<'a> {
+    let Some(asked) = query.edns.map(|edns| edns.asked) else { return Given::default() };
+    // RFC 7828 section 3.3.2; sections 3.2.1 and, for QUIC, RFC 9250 5.5.2: not where no connection of ours is kept by it.
+    let keeps = matches!(context.transport, Transport::Tcp | Transport::Tls);
+    Given {
+        nsid: if asked.nsid { &context.settings.nsid } else { &[] },
+        cookie: shown.map(|shown| shown.reply),
+        keepalive: context.settings.keepalive.filter(|_| asked.keepalive && keeps),
+        error: None,
+        // RFC 7830 section 4, and section 6: what everybody can read is not padded.
+        padded: asked.padding && context.transport.is_encrypted(),
+    }
+}
+
 impl Fault {
-    fn rcode(self) -> Rcode {
+    fn verdict(self) -> (Rcode, Option<ExtendedError>) {
         match self {
-            Fault::Malformed => Rcode::FormErr,
-            Fault::Opcode => Rcode::NotImp,
-            Fault::Version => Rcode::BadVers,
-            Fault::Class | Fault::Transfer => Rcode::Refused,
+            Fault::Malformed | Fault::CookieOnly => (Rcode::FormErr, None),
+            Fault::Opcode => (Rcode::NotImp, Some(ExtendedError::NotSupported)),
+            Fault::Version => (Rcode::BadVers, None),
+            Fault::Class | Fault::Chaos => (Rcode::Refused, Some(ExtendedError::NotAuthoritative)),
+            Fault::Transfer => (Rcode::Refused, Some(ExtendedError::Prohibited)),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::act;
 use crate::answer::{self, Context};
 use crate::config::{Config, Encrypted};
 use crate::dns::Timestamp;
-use crate::keeper::{self, Finished, Keeper, Message, Surroundings};
+use crate::keeper::{self, Finished, Keeper, Message, Policy, Surroundings};
 use crate::observe::watch::{Timing, Watcher};
 use crate::serve::control::{ControlHandle, ControlSocket};
 use crate::serve::encrypted::{EncryptedHandle, EncryptedListeners};
@@ -24,22 +24,39 @@ use crate::serve::{Answerer, Handle, Listeners, Transport};
 use crate::store::Store;
 use crate::zone::Snapshot;
 
-/// Answers from whatever snapshot is published at the moment.
-struct Published(Arc<ArcSwap<Snapshot>>);
+/// Answers from whatever snapshot is published at the moment, by the policy that holds then.
+struct Published {
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    policy: Arc<ArcSwap<Policy>>,
+    begun: Instant,
+}
 
-/// One snapshot at one moment.
+/// One snapshot and one policy at one moment.
 struct View<'a> {
     snapshot: &'a Snapshot,
+    policy: &'a Policy,
     now: Timestamp,
+    /// Microseconds since serving began: a clock that nobody sets.
+    moment: u64,
+}
+
+impl Published {
+    fn view(&self, work: &mut dyn FnMut(&View<'_>)) {
+        let moment = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let (snapshot, policy) = (self.snapshot.load(), self.policy.load());
+        work(&View { snapshot: &snapshot, policy: &policy, now: keeper::now(), moment });
+    }
 }
 
 impl Answerer for Published {
     fn answer(&self, peer: SocketAddr, transport: Transport, query: &[u8], out: &mut [u8]) -> Option<usize> {
-        View { snapshot: &self.0.load(), now: keeper::now() }.answer(peer, transport, query, out)
+        let mut length = None;
+        self.view(&mut |view| length = view.answer(peer, transport, query, out));
+        length
     }
 
     fn batch(&self, work: &mut dyn FnMut(&dyn Answerer)) {
-        work(&View { snapshot: &self.0.load(), now: keeper::now() });
+        self.view(&mut |view| work(view));
     }
 }
 
@@ -52,8 +69,14 @@ impl Answerer for View<'_> {
             Transport::Https => answer::Transport::Https,
             Transport::Quic => answer::Transport::Quic,
         };
-        let context = Context { peer: peer.ip(), transport, now: self.now };
-        answer::answer(self.snapshot, &context, query, out)
+        let context = Context::new(peer.ip(), transport, self.now).with(&self.policy.settings);
+        let length = answer::answer(self.snapshot, &context, query, out)?;
+        match &self.policy.limiter {
+            Some(limiter) if transport == answer::Transport::Udp => {
+                limiter.limit(self.moment, &context, query, out, length)
+            }
+            _ => Some(length),
+        }
     }
 
     fn batch(&self, work: &mut dyn FnMut(&dyn Answerer)) {
@@ -82,7 +105,8 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
     let mut keeper = Keeper::new(config.clone(), store, args.ephemeral, keeper::now())?;
     // Zones that are not signed yet are answered SERVFAIL meanwhile.
     keeper.find_zones(keeper::now());
-    let answerer: Arc<dyn Answerer> = Arc::new(Published(keeper.published()));
+    let answerer: Arc<dyn Answerer> =
+        Arc::new(Published { snapshot: keeper.published(), policy: keeper.policy(), begun });
     let handle = listeners.run(runtime.handle(), Arc::clone(&answerer))?;
     let first = keeper.cycle(&Finished::All, keeper::now());
     let encrypted = encrypted.run(runtime.handle(), answerer, &keeper.presented())?;

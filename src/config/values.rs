@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::service::{RateLimit, ServerConfig};
 use crate::dane::DaneConfig;
 use crate::dane::config::{ServiceConfig, ZoneDane};
 use crate::dns::Name;
@@ -46,6 +47,10 @@ pub struct Config {
     pub example_certificates: Vec<Name>,
     /// `listen-tls`, `listen-https`, `listen-quic` and `[tls]`.
     pub encrypted: Encrypted,
+    /// `[server]`
+    pub server: ServerConfig,
+    /// `[rate-limit]`
+    pub rate_limit: RateLimit,
 }
 
 /// DoT, DoH and DoQ; off where the lists are empty.

@@ -1,6 +1,6 @@
 //! The message header's opcodes, response codes and flags (RFC 1035 section 4.1.1, RFC 6895), and EDNS's numbers.
 
-/// Response codes, as they stand in the header's low four bits; BADVERS's upper bits stand in the OPT record.
+/// Response codes, as they stand in the header's low four bits; the upper bits of BADVERS and BADCOOKIE stand in the OPT record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Rcode {
@@ -22,6 +22,26 @@ pub enum Rcode {
     NotAuth = 9,
     /// An EDNS version above 0 (RFC 6891 section 6.1.3).
     BadVers = 16,
+    /// A server's cookie that is missing or not ours (RFC 7873 section 8).
+    BadCookie = 23,
+}
+
+/// Why, in a number (RFC 8914 section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum ExtendedError {
+    /// The data are not the newest: the zone's present version can't be had.
+    StaleAnswer = 3,
+    /// The zone's signatures have expired.
+    SignatureExpired = 7,
+    /// Not for this client, or not for any.
+    Prohibited = 18,
+    /// No zone of ours.
+    NotAuthoritative = 20,
+    /// An operation that is not offered.
+    NotSupported = 21,
+    /// A zone of ours without data to answer from.
+    InvalidData = 24,
 }
 
 /// The header's length in octets.
@@ -43,5 +63,7 @@ pub const DO: u8 = 0x80;
 
 /// Class IN.
 pub const CLASS_IN: u16 = 1;
+/// Class CH.
+pub const CLASS_CH: u16 = 3;
 /// Class ANY, in questions only.
 pub const CLASS_ANY: u16 = 255;

@@ -203,7 +203,18 @@ impl Keeper {
     fn publish_membership(&self) {
         let served: Vec<Arc<ZoneSnapshot>> = self.zones.values().filter_map(|zone| zone.snapshot.clone()).collect();
         let broken = self.zones.values().filter(|zone| zone.snapshot.is_none()).map(|zone| zone.origin.clone());
-        self.published.store(Arc::new(Snapshot::new(served, broken)));
+        let stale = self.published.load().stale().to_vec();
+        self.published.store(Arc::new(Snapshot::new(served, broken).with_stale(stale)));
+    }
+
+    /// Lets answers say which zones are served in their last good version.
+    pub(super) fn publish_stale(&self) {
+        let is_stale = |zone: &&Zone| zone.snapshot.is_some() && zone.stale().is_some();
+        let stale: Vec<Name> = self.zones.values().filter(is_stale).map(|zone| zone.origin.clone()).collect();
+        let published = self.published.load();
+        if stale != published.stale() {
+            self.published.store(Arc::new(Snapshot::clone(&published).with_stale(stale)));
+        }
     }
 
     pub(super) fn settling(&self) -> Option<Timestamp> {

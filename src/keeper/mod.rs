@@ -4,6 +4,7 @@
 //! likes. What was decided is stored before it is served.
 
 mod look;
+mod policy;
 mod presented;
 mod problems;
 mod publish;
@@ -37,6 +38,7 @@ use crate::store::{State, Store, StoreError};
 use crate::zone::Snapshot;
 
 use look::Scope;
+pub use policy::Policy;
 pub use report::{CertificateReport, StatusReport, ZoneReport, explain};
 pub use run::{Message, Surroundings, now, run};
 use served::ServedZones;
@@ -77,6 +79,9 @@ pub struct Keeper {
     /// Which zones are read from a file, by its path.
     readers: HashMap<PathBuf, Vec<Name>>,
     published: Arc<ArcSwap<Snapshot>>,
+    policy: Arc<ArcSwap<Policy>>,
+    /// Why the policy is not what the configuration says.
+    policy_problem: Option<String>,
     presented: Presented,
     /// The file that it was read from.
     presented_from: Option<PathBuf>,
@@ -105,7 +110,7 @@ impl Keeper {
         for warning in config.warnings() {
             warn!("{warning}");
         }
-        Ok(Keeper {
+        let mut keeper = Keeper {
             dane_config: config.dane_rules(),
             config,
             config_problem: None,
@@ -127,10 +132,14 @@ impl Keeper {
             watched: BTreeSet::new(),
             readers: HashMap::new(),
             published: Arc::default(),
+            policy: Arc::default(),
+            policy_problem: None,
             presented: Presented::default(),
             presented_from: None,
             presented_problem: None,
-        })
+        };
+        keeper.look_at_policy(now);
+        Ok(keeper)
     }
 
     /// What is served: swapped whole, never changed.
@@ -230,6 +239,7 @@ impl Keeper {
             Some(only) => self.read_zones(Some(only), finished, now),
             None => {
                 self.looked_at_all = now;
+                self.look_at_policy(now);
                 if self.find_zones(now) {
                     self.read_zones(None, finished, now);
                 }
@@ -246,6 +256,7 @@ impl Keeper {
         // After its record.
         self.look_at_presented(now);
         self.lagging = Some(self.not_served(&tlsa));
+        self.publish_stale();
         self.tell_problems(now);
         // Changes that come all the time don't put the look at everything off.
         let rescan = self.looked_at_all + RESCAN;

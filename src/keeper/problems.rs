@@ -47,6 +47,7 @@ impl Keeper {
         problems.extend(self.certificate_problems());
         problems.extend(self.store_problem.clone());
         problems.extend(self.presented_problem.clone());
+        problems.extend(self.policy_problem.clone());
         problems.extend(self.explanations.iter().flat_map(|one| &one.problems).cloned());
         problems.extend(self.expiring(now));
         problems

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use super::zone::{Stamp, stamp};
 use super::{Cycle, Finished, Keeper};
-use crate::config::{Config, TlsCertificate};
+use crate::config::{Config, Cookies, TlsCertificate};
 use crate::dns::Timestamp;
 use crate::observe::watch::{Changed, Folder, Watcher};
 use crate::serve::control::{Call, Reply, Request};
@@ -190,6 +190,9 @@ fn watch(around: &Surroundings, keeper: &Keeper, cycle: &Cycle) {
     }
     if let Some(TlsCertificate::Files { certificate, key }) = &config.encrypted.certificate {
         folders.extend([certificate, key].into_iter().filter_map(|path| path.parent()).map(Folder::flat));
+    }
+    if let Cookies::File(file) = &config.server.cookies {
+        folders.extend(file.parent().map(Folder::flat));
     }
     folders.extend(cycle.watch.iter().map(Folder::flat));
     watcher.watch(folders);

@@ -88,8 +88,7 @@ fn ask(keeper: &Keeper, owner: &str, rtype: Rtype) -> (u8, u16) {
     query.extend_from_slice(&rtype.0.to_be_bytes());
     query.extend_from_slice(&[0, 1]);
     let mut out = vec![0; 65_535];
-    let context =
-        crate::answer::Context { peer: [192, 0, 2, 1].into(), transport: crate::answer::Transport::Tcp, now: NOW };
+    let context = crate::answer::Context::new([192, 0, 2, 1].into(), crate::answer::Transport::Tcp, NOW);
     crate::answer::answer(&keeper.published.load(), &context, &query, &mut out).unwrap();
     (out[3] & 15, u16::from_be_bytes([out[6], out[7]]))
 }

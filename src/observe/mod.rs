@@ -1,6 +1,7 @@
 //! The world becomes facts: certificate folders, zone files, key files, notices of change. Reads, reports, decides nothing.
 
 pub mod certificates;
+pub mod cookie_secrets;
 pub mod files;
 pub mod identity;
 pub mod keys;

@@ -159,7 +159,8 @@ fn zone_of(path: &Path) -> Option<Name> {
     Name::parse(if zone.is_empty() { "." } else { zone }, None).ok()
 }
 
-fn read(path: &Path) -> Result<ZoneKey, String> {
+/// A secret's text, from a file that nobody but its owner, this process or root, can use.
+pub(super) fn read_private(path: &Path) -> Result<String, String> {
     // NONBLOCK, so that a FIFO does not hold us; NOFOLLOW, so that the mode that is checked is that of the file itself.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = open(path, flags, Mode::empty()).map_err(|error| error.to_string())?;
@@ -176,11 +177,15 @@ fn read(path: &Path) -> Result<ZoneKey, String> {
     }
     if stat.st_mode & 0o077 != 0 {
         let mode = stat.st_mode & 0o777;
-        return Err(format!("others than its owner can use this private key (mode {mode:04o}): chmod 600 it"));
+        return Err(format!("others than its owner can use this secret (mode {mode:04o}): chmod 600 it"));
     }
     let mut text = String::new();
     File::from(file).take(MAX_OCTETS).read_to_string(&mut text).map_err(|error| error.to_string())?;
-    ZoneKey::from_pem(&text).map_err(|error| error.to_string())
+    Ok(text)
+}
+
+fn read(path: &Path) -> Result<ZoneKey, String> {
+    ZoneKey::from_pem(&read_private(path)?).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -86,7 +86,7 @@ impl DaneZone {
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let mut out = vec![0; MESSAGE_MAX];
-        let len = answer(&snapshot, &Context { peer, transport: Transport::Tcp, now }, query, &mut out)?;
+        let len = answer(&snapshot, &Context::new(peer, Transport::Tcp, now), query, &mut out)?;
         message::decode(&out[..len])
     }
 

@@ -34,7 +34,7 @@ impl RequestHandler for DaneHandler {
     async fn handle_request<R: ResponseHandler, T: Time>(&self, request: &Request, mut sender: R) -> ResponseInfo {
         let snapshot = self.snapshot.load();
         let transport = transport(request.protocol());
-        let context = Context { peer: request.src().ip(), transport, now: T::current_time() };
+        let context = Context::new(request.src().ip(), transport, T::current_time());
         let mut out = vec![0; MESSAGE_MAX];
         let Some(len) = answer(&snapshot, &context, request.as_slice(), &mut out) else {
             // A response, or less than a header: hickory hands neither to a handler.

@@ -7,6 +7,7 @@ mod clients;
 pub mod control;
 pub mod encrypted;
 mod mmsg;
+pub mod rate;
 mod stream;
 mod tcp;
 mod udp;

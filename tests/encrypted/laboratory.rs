@@ -26,7 +26,7 @@ impl Answerer for Zones {
             Transport::Https => answer::Transport::Https,
             Transport::Quic => answer::Transport::Quic,
         };
-        answer::answer(&self.0, &Context { peer: peer.ip(), transport, now: now() }, query, out)
+        answer::answer(&self.0, &Context::new(peer.ip(), transport, now()), query, out)
     }
 
     fn batch(&self, work: &mut dyn FnMut(&dyn Answerer)) {

@@ -12,7 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dane", &["dns"]),
     ("keys", &["dns"]),
     ("answer", &["dns", "zone"]),
-    ("config", &["dns", "zone", "dane", "keys"]),
+    ("config", &["dns", "zone", "dane", "keys", "answer"]),
     ("observe", &["dns", "zone", "dane", "keys", "answer", "config"]),
     ("act", &["dns", "zone", "dane", "keys", "answer", "config"]),
     ("serve", &["dns", "zone", "dane", "keys", "answer", "config"]),

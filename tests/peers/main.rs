@@ -7,6 +7,7 @@ mod common;
 mod answers;
 mod generate;
 mod mutate;
+mod options;
 mod parse;
 mod presigned;
 mod series;

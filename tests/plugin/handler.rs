@@ -10,7 +10,7 @@ use crate::{Served, now, zone};
 const DO: Opt = Opt { payload: 1232, dnssec_ok: true, version: 0 };
 
 pub fn directly(snapshot: &SharedSnapshot, transport: Transport, query: &[u8]) -> Vec<u8> {
-    let context = Context { peer: "127.0.0.1".parse().unwrap(), transport, now: now() };
+    let context = Context::new("127.0.0.1".parse().unwrap(), transport, now());
     let mut out = vec![0; MESSAGE_MAX];
     let len = answer(&snapshot.load(), &context, query, &mut out).unwrap();
     out.truncate(len);

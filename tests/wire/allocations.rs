@@ -4,7 +4,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use danelaw::answer::{Context, MESSAGE_MAX, Transport, answer};
+use danelaw::answer::cookie::Secrets;
+use danelaw::answer::{Context, MESSAGE_MAX, Settings, Transport, answer};
 use danelaw::dns::dnssec::Algorithm;
 use danelaw::dns::rtype::TYPES;
 use danelaw::zone::Snapshot;
@@ -74,12 +75,28 @@ fn count(kind: &str, snapshot: &Snapshot) {
             }
         }
     }
+    for (mut query, transport) in queries.clone() {
+        if query[11] == 1 {
+            // NSID, a cookie, keepalive and padding.
+            let options = b"\0\x03\0\0\0\x0a\0\x0812345678\0\x0b\0\0\0\x0c\0\0";
+            let at = query.len() - 2;
+            query[at..].copy_from_slice(&(options.len() as u16).to_be_bytes());
+            query.extend_from_slice(options);
+            queries.push((query, if transport == Transport::Tcp { Transport::Tls } else { transport }));
+        }
+    }
+    let settings = Settings {
+        nsid: b"ns1".to_vec(),
+        cookies: Secrets::new([[1; 16], [2; 16]]),
+        keepalive: Some(300),
+        ..Settings::default()
+    };
     let mut out = vec![0; MESSAGE_MAX];
     let now = now();
     let before = COUNT.get();
     let mut answered = 0;
     for (query, transport) in &queries {
-        let context = Context { peer: [127, 0, 0, 1].into(), transport: *transport, now };
+        let context = Context::new([127, 0, 0, 1].into(), *transport, now).with(&settings);
         answered += usize::from(answer(snapshot, &context, query, &mut out).is_some());
     }
     let allocations = COUNT.get() - before;

@@ -5,6 +5,8 @@
 mod common;
 
 mod allocations;
+mod compliance;
+mod options;
 mod packets;
 mod presigned;
 mod signing;

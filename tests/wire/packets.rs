@@ -15,7 +15,7 @@ pub fn examples() -> Snapshot {
 
 pub fn raw(snapshot: &Snapshot, query: &[u8], transport: Transport) -> Option<Vec<u8>> {
     let mut out = vec![0xee; MESSAGE_MAX];
-    let context = Context { peer: [127, 0, 0, 1].into(), transport, now: now() };
+    let context = Context::new([127, 0, 0, 1].into(), transport, now());
     let len = answer(snapshot, &context, query, &mut out)?;
     out.truncate(len);
     Some(out)

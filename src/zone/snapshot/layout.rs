@@ -100,6 +100,7 @@ impl Layout {
             arena,
             origin,
             serial,
+            expires_at: zone.expires_at,
             nodes,
             index,
             sets,

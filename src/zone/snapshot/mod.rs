@@ -16,7 +16,7 @@ pub use hashed::{Hashed, HashedChain};
 use super::sign::Published;
 use crate::dns::header::HEADER;
 use crate::dns::name::canonical_cmp;
-use crate::dns::{Name, Rtype};
+use crate::dns::{Name, Rtype, Timestamp};
 
 /// Where a pointer to the question's name points.
 pub const QUESTION_POINTER: u16 = 0xc000 | HEADER as u16;
@@ -25,6 +25,8 @@ pub const QUESTION_POINTER: u16 = 0xc000 | HEADER as u16;
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     zones: HashMap<Box<[u8]>, Loaded>,
+    /// The apexes of zones that are served in their last good version, since the present one can't be had.
+    stale: Vec<Name>,
 }
 
 /// A zone that is ours, and its contents if there are any to serve.
@@ -36,6 +38,8 @@ pub struct ZoneSnapshot {
     arena: Vec<u8>,
     origin: Name,
     serial: u32,
+    /// When the first of its signatures expires.
+    expires_at: Option<Timestamp>,
     /// In canonical order, empty non-terminals among them; the apex is the first.
     nodes: Vec<Node>,
     /// Open addressing by name: a node's index + 1, or 0 for a free place.
@@ -63,8 +67,9 @@ pub struct Node {
     proofs: u32,
 }
 
-/// What is left for an RRset and its signatures in the longest message, beside header, longest question and OPT.
-const RRSET_MAX: usize = 65_535 - HEADER - 255 - 4 - 11;
+/// What is left for an RRset and its signatures in the longest message, beside header, longest question, and OPT with all its options:
+/// NSID, cookie, keepalive, extended error and padding.
+const RRSET_MAX: usize = 65_535 - HEADER - 255 - 4 - 11 - (4 + 128 + 28 + 6 + 6 + 4);
 
 /// No node.
 pub const NONE: u32 = u32::MAX;
@@ -127,21 +132,32 @@ impl Snapshot {
         let key = |origin: &Name| -> Box<[u8]> { origin.to_lowercase().as_wire().into() };
         let mut keyed: HashMap<_, Loaded> = broken.into_iter().map(|origin| (key(&origin), None)).collect();
         keyed.extend(zones.into_iter().map(|zone| (key(&zone.origin), Some(zone))));
-        Snapshot { zones: keyed }
+        Snapshot { zones: keyed, stale: Vec::new() }
     }
 
     /// The same with this zone in the place of what its apex had.
     pub fn with(&self, zone: Arc<ZoneSnapshot>) -> Snapshot {
         let mut zones = self.zones.clone();
+        let stale = self.stale.iter().filter(|origin| **origin != zone.origin).cloned().collect();
         zones.insert(zone.origin.to_lowercase().as_wire().into(), Some(zone));
-        Snapshot { zones }
+        Snapshot { zones, stale }
+    }
+
+    /// The same, knowing which zones are served in their last good version because the present one can't be had.
+    pub fn with_stale(self, stale: Vec<Name>) -> Snapshot {
+        Snapshot { stale, ..self }
+    }
+
+    /// The apexes of zones whose present version can't be had.
+    pub fn stale(&self) -> &[Name] {
+        &self.stale
     }
 
     /// The same with these zones in the place of what their apexes had.
     pub fn with_all(&self, zones: impl IntoIterator<Item = Arc<ZoneSnapshot>>) -> Snapshot {
         let mut all = self.zones.clone();
         all.extend(zones.into_iter().map(|zone| (zone.origin.to_lowercase().as_wire().into(), Some(zone))));
-        Snapshot { zones: all }
+        Snapshot { zones: all, stale: self.stale.clone() }
     }
 
     /// The zone whose apex is nearest above `name`, or `name` itself; `Some(None)` where it has no good version. `name` is wire form in
@@ -169,6 +185,11 @@ impl ZoneSnapshot {
     /// Lays a zone out.
     pub fn build(zone: &Published) -> Result<ZoneSnapshot, LayoutError> {
         layout::build(zone)
+    }
+
+    /// Whether the first of its signatures has expired.
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|expires| expires < now)
     }
 
     /// The apex.
