@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::io::ErrorKind::NotFound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -50,7 +51,9 @@ impl Keeper {
             .collect();
         let (keys, zones_folder) = (known(&self.config.keys), known(&self.config.zones));
         let is_there = |origin: &Name| self.zones.get(origin).is_some_and(|zone| zone.missing_since.is_none());
-        for path in changed.paths.iter().filter_map(|path| Finished::key(path)) {
+        for path in &changed.paths {
+            // Its folder is gone.
+            let Some(path) = Finished::key(path) else { return Scope::everything() };
             match self.readers.get(&path) {
                 Some(origins) if path.exists() && origins.iter().all(is_there) => zones.extend(origins.iter().cloned()),
                 None if certificates.iter().any(|folder| path.starts_with(folder)) => scope.certificates = true,
@@ -184,10 +187,13 @@ impl Keeper {
             }
             warn!("{origin} is no longer served: its file has been gone for {VANISHED} s");
         }
-        self.readers.retain(|_, origins| {
-            origins.retain(|origin| !gone.contains(origin));
-            !origins.is_empty()
-        });
+        if !gone.is_empty() {
+            let gone: BTreeSet<&Name> = gone.iter().collect();
+            self.readers.retain(|_, origins| {
+                origins.retain(|origin| !gone.contains(origin));
+                !origins.is_empty()
+            });
+        }
         let event = |origin: &Name| ("zone-removed", origin.to_string(), "its file is gone".to_owned());
         self.events(now, gone.iter().map(event).collect());
         !gone.is_empty()
@@ -220,10 +226,13 @@ impl Keeper {
     }
 }
 
-/// What editors put beside a zone file while they write it.
+/// What editors and deployments put beside a zone file while they write it: files alone, since a folder or a symlink can be what others
+/// are read through.
 fn is_passing(path: &Path, zones: &Path) -> bool {
-    let name = path.file_name().map(OsStr::as_encoded_bytes).unwrap_or_default();
-    path.parent() == Some(zones) && (name.starts_with(b".") || !name.ends_with(b".zone")) && !path.is_dir()
+    let name = path.file_name().map(OsStr::to_string_lossy).unwrap_or_default();
+    let is_named_so = name.starts_with('.') || name.ends_with('~') || name.contains(".zone.");
+    let is_file = path.symlink_metadata().map_or_else(|error| error.kind() == NotFound, |found| found.is_file());
+    path.parent() == Some(zones) && is_named_so && is_file
 }
 
 /// [`Finished::key`], where the folder is often the one before.
