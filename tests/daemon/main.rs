@@ -14,6 +14,7 @@ mod changes;
 mod commands;
 mod house;
 mod keys;
+mod many;
 mod packets;
 mod prerequisites;
 mod presigned;
