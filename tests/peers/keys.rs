@@ -83,7 +83,7 @@ fn digest(ds: &str) -> String {
 fn imported(place: &Place, name: &str, ds: &str) {
     let (algorithm, tag) = parts(name);
     let file = format!("{ZONE}+{algorithm}+{tag}.pem");
-    assert_eq!(place.keys(), [file.clone()]);
+    assert_eq!(place.keys(), std::slice::from_ref(&file));
     let mode = std::fs::metadata(place.path("keys").join(&file)).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode, 0o600);
     let ours = place.ds();
