@@ -153,6 +153,8 @@ const MALFORMED: &[(&str, u32, u32, &[&str])] = &[
     ),
     ("[zone.\"a..b\"]", 1, 7, &["\"a..b\" is not a zone's name"]),
     ("[zone.\"example.org\"]\nttl = 1", 2, 1, &["unknown key `ttl` in [zone.\"example.org\"]"]),
+    ("[zone.a]\nkey = \"../shared.pem\"", 2, 7, &["is a path"]),
+    ("[zone.a]\nkey = \"shared.key\"", 2, 7, &["is not called *.pem"]),
     ("[zone.b]\n[zone.\"B.\"]", 2, 7, &["stands here twice"]),
     ("[zone.\"a\"]\nsigning = \"none\"\ndane.enabled = true", 3, 16, &["TLSA without DNSSEC means nothing"]),
     ("[example]\ncertificates = [\"mail.example.org\"]", 1, 1, &["served on loopback only"]),
@@ -307,4 +309,14 @@ fn nsec3_parameters_that_mean_nothing_or_too_much_are_refused() {
         let errors = parse(text).unwrap_err().to_string();
         assert!(errors.contains(word), "{text}\n{errors}");
     }
+}
+
+#[test]
+fn many_zones_are_read_each_with_its_own_settings() {
+    let table = |number: u32| format!("[zone.\"z{number}.test\"]\nfile = \"f{number}\"\nkey = \"shared.pem\"\n");
+    let config = parse(&(0..2000).map(table).collect::<String>()).unwrap();
+    assert_eq!((config.named_files().len(), config.named_keys().len()), (2000, 2000));
+    assert_eq!(config.zone(&name("Z7.test.")).file.as_deref(), Some(Path::new("/etc/danelaw/f7")));
+    assert_eq!(config.zone(&name("z7.test.")).key.as_deref(), Some("shared.pem"));
+    assert_eq!(config.zone(&name("other.test.")).key, None);
 }

@@ -77,9 +77,11 @@ pub fn plan(input: Input<'_>, mut state: State) -> Plan {
     let mut next = None;
     let mut changes = BTreeMap::new();
     let retentions = retentions(input, &state, &tasks);
+    let lagging = tasks.iter().filter(|task| input.served.lags(&task.owner)).map(|task| &task.service.host);
+    let lagging: BTreeSet<&Name> = lagging.collect();
     for (host, &retention) in &retentions {
         let keyset = state.keysets.remove(host).unwrap_or_default();
-        let lags = tasks.iter().any(|task| task.service.host == *host && input.served.lags(&task.owner));
+        let lags = lagging.contains(host);
         let (keyset, changed) = step_keyset(input, host, keyset, (!lags).then_some(retention));
         sooner(&mut next, keyset.next(retention));
         if changed != Changes::default() {

@@ -225,20 +225,67 @@ pub fn is_at_or_below(name: &[u8], ancestor: &[u8]) -> bool {
 }
 
 /// Canonical order of wire-form names (RFC 4034 section 6.1): by label from the right, each as lower-case octets.
+///
+/// Most names that are compared are of one zone: the tail that they have in common is found first, and not looked at label by label.
 pub fn canonical_cmp(left: &[u8], right: &[u8]) -> Ordering {
-    let mut rights = labels(right).rev();
-    for label in labels(left).rev() {
-        let Some(other) = rights.next() else { return Ordering::Greater };
-        let order = lower(label).cmp(lower(other));
+    let common = common_tail(left, right);
+    let (mut left_at, mut right_at) = (0, 0);
+    let (mut left_starts, mut right_starts) = ([0u8; MAX_NAME / 2 + 1], [0u8; MAX_NAME / 2 + 1]);
+    let (mut left_count, mut right_count) = (0, 0);
+    // Both are walked until what is left is the same octets, cut into labels in the same way.
+    loop {
+        let (left_rest, right_rest) = (left.len() - left_at, right.len() - right_at);
+        if left_rest == right_rest && left_rest <= common {
+            break;
+        }
+        let (name, at, starts, count) = if left_rest >= right_rest {
+            (left, &mut left_at, &mut left_starts, &mut left_count)
+        } else {
+            (right, &mut right_at, &mut right_starts, &mut right_count)
+        };
+        if name[*at] == 0 {
+            break;
+        }
+        starts[*count] = *at as u8;
+        *count += 1;
+        *at += 1 + usize::from(name[*at]);
+    }
+    for back in 1..=left_count.min(right_count) {
+        let left_label = label_at(left, left_starts[left_count - back]);
+        let order = cmp_labels(left_label, label_at(right, right_starts[right_count - back]));
         if order.is_ne() {
             return order;
         }
     }
-    if rights.next().is_some() { Ordering::Less } else { Ordering::Equal }
+    left_count.cmp(&right_count)
 }
 
-fn lower(label: &[u8]) -> impl Iterator<Item = u8> {
-    label.iter().map(u8::to_ascii_lowercase)
+/// How many octets at their ends are the same.
+fn common_tail(left: &[u8], right: &[u8]) -> usize {
+    const STEP: usize = 8;
+    let shorter = left.len().min(right.len());
+    let (left, right) = (&left[left.len() - shorter..], &right[right.len() - shorter..]);
+    let mut at = shorter;
+    while at >= STEP && left[at - STEP..at] == right[at - STEP..at] {
+        at -= STEP;
+    }
+    while at > 0 && left[at - 1] == right[at - 1] {
+        at -= 1;
+    }
+    shorter - at
+}
+
+fn label_at(wire: &[u8], start: u8) -> &[u8] {
+    let start = usize::from(start);
+    &wire[start + 1..start + 1 + usize::from(wire[start])]
+}
+
+fn cmp_labels(left: &[u8], right: &[u8]) -> Ordering {
+    let differ = left.iter().zip(right).find(|(left, right)| !left.eq_ignore_ascii_case(right));
+    differ.map_or_else(
+        || left.len().cmp(&right.len()),
+        |(left, right)| left.to_ascii_lowercase().cmp(&right.to_ascii_lowercase()),
+    )
 }
 
 fn push_label(wire: &mut Vec<u8>, label: &mut Vec<u8>) -> Result<(), NameError> {
@@ -350,6 +397,8 @@ impl<'de> serde::Deserialize<'de> for Name {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn name(text: &str) -> Name {
@@ -371,6 +420,29 @@ mod tests {
         ];
         for pair in ordered.windows(2) {
             assert!(name(pair[0]) < name(pair[1]), "{} < {}", pair[0], pair[1]);
+        }
+    }
+
+    /// Canonical order as the RFC words it.
+    fn label_by_label(left: &[u8], right: &[u8]) -> Ordering {
+        let reversed = |wire| -> Vec<Vec<u8>> { labels(wire).rev().map(<[u8]>::to_ascii_lowercase).collect() };
+        reversed(left).cmp(&reversed(right))
+    }
+
+    proptest! {
+        #[test]
+        fn canonical_order_is_that_of_the_labels_whatever_octets_are_in_them(
+            left in proptest::collection::vec(proptest::collection::vec(prop_oneof![0..5u8, Just(b'a'), Just(b'A')], 1..4), 0..5),
+            right in proptest::collection::vec(proptest::collection::vec(prop_oneof![0..5u8, Just(b'a'), Just(b'A')], 1..4), 0..5),
+            tail in proptest::collection::vec(proptest::collection::vec(prop_oneof![0..5u8, Just(b'b')], 1..9), 0..3),
+        ) {
+            let wire = |head: &[Vec<u8>]| -> Vec<u8> {
+                let labels = head.iter().chain(&tail);
+                labels.flat_map(|label| std::iter::once(label.len() as u8).chain(label.iter().copied())).chain([0]).collect()
+            };
+            let (left, right) = (wire(&left), wire(&right));
+            prop_assert_eq!(canonical_cmp(&left, &right), label_by_label(&left, &right));
+            prop_assert_eq!(canonical_cmp(&left, &left), Ordering::Equal);
         }
     }
 

@@ -58,12 +58,23 @@ impl Keeper {
                 Some(origins) if path.exists() && origins.iter().all(is_there) => zones.extend(origins.iter().cloned()),
                 None if certificates.iter().any(|folder| path.starts_with(folder)) => scope.certificates = true,
                 None if path.starts_with(&keys) => scope.keys = true,
-                None if is_passing(&path, &zones_folder) => {}
+                None if self.is_passing(&path, &zones_folder) => {}
                 _ => return Scope::everything(),
             }
         }
         scope.zones = Some(zones);
         scope
+    }
+
+    /// What editors and deployments put beside a zone file while they write it: files alone, since a folder or a symlink can be what
+    /// others are read through.
+    fn is_passing(&self, path: &Path, zones: &Path) -> bool {
+        let name = path.file_name().map(OsStr::to_string_lossy).unwrap_or_default();
+        let is_file = path.symlink_metadata().map_or_else(|error| error.kind() == NotFound, |found| found.is_file());
+        let hidden = name.starts_with('.') && path.parent() == Some(zones);
+        let beside = |other: Option<PathBuf>| other.is_some_and(|other| self.readers.contains_key(&other));
+        let backup = name.strip_suffix('~').map(|name| path.with_file_name(name));
+        is_file && (hidden || beside(backup) || beside(Some(path.with_extension(""))))
     }
 
     /// Finds the zones and publishes that they are ours: those that were not read yet are answered SERVFAIL, not REFUSED.
@@ -224,15 +235,6 @@ impl Keeper {
     pub(super) fn vanishing(&self) -> Option<Timestamp> {
         self.zones.values().filter_map(|zone| Some(zone.missing_since? + VANISHED)).min()
     }
-}
-
-/// What editors and deployments put beside a zone file while they write it: files alone, since a folder or a symlink can be what others
-/// are read through.
-fn is_passing(path: &Path, zones: &Path) -> bool {
-    let name = path.file_name().map(OsStr::to_string_lossy).unwrap_or_default();
-    let is_named_so = name.starts_with('.') || name.ends_with('~') || name.contains(".zone.");
-    let is_file = path.symlink_metadata().map_or_else(|error| error.kind() == NotFound, |found| found.is_file());
-    path.parent() == Some(zones) && is_named_so && is_file
 }
 
 /// [`Finished::key`], where the folder is often the one before.

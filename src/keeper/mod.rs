@@ -271,7 +271,7 @@ impl Keeper {
     /// What the DANE room wants in each zone. When its state can't be stored, nothing new is published: what was served stays.
     fn decide_tlsa(&mut self, now: Timestamp) -> (Synthesised, Option<Timestamp>) {
         let sightings = certificates::sightings(&self.scans);
-        let served = ServedZones { zones: &self.zones, lagging: self.lagging.as_ref() };
+        let served = ServedZones::new(&self.zones, self.lagging.as_ref());
         let plan = dane::plan(
             dane::plan::Input {
                 served: &served,

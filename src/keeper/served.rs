@@ -1,6 +1,6 @@
 //! The zones' contents as the DANE room looks at them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::zone::{Keys, Zone};
 use crate::dane::prerequisites::{Served, SignedState};
@@ -8,17 +8,20 @@ use crate::dns::dnssec::Signer;
 use crate::dns::{Name, RRset, Rtype, dnssec};
 use crate::zone::Contents;
 
-/// The zones by apex.
+/// The zones by apex: of ten thousand, hosts and domains are looked for many times.
 pub struct ServedZones<'a> {
-    /// They.
-    pub zones: &'a BTreeMap<Name, Zone>,
-    /// The TLSA owners whose decided RRset is not served; none before the first publication: then nothing is known to be.
-    pub lagging: Option<&'a BTreeSet<Name>>,
+    zones: HashMap<&'a Name, &'a Zone>,
+    lagging: Option<&'a BTreeSet<Name>>,
 }
 
-impl ServedZones<'_> {
+impl<'a> ServedZones<'a> {
+    /// `lagging`: the TLSA owners whose decided RRset is not served; none before the first publication: then nothing is known to be.
+    pub fn new(zones: &'a BTreeMap<Name, Zone>, lagging: Option<&'a BTreeSet<Name>>) -> ServedZones<'a> {
+        ServedZones { zones: zones.iter().collect(), lagging }
+    }
+
     fn nearest(&self, name: &Name) -> Option<&Zone> {
-        std::iter::once(name.clone()).chain(name.ancestors()).find_map(|apex| self.zones.get(&apex))
+        std::iter::once(name.clone()).chain(name.ancestors()).find_map(|apex| self.zones.get(&apex).copied())
     }
 
     /// A signed parent that is served here has to delegate with a DS of one of the keys (RFC 4035 section 5.2).
@@ -82,7 +85,7 @@ impl Served for ServedZones<'_> {
     }
 
     fn is_presigned(&self, apex: &Name) -> bool {
-        self.zones.get(apex).is_some_and(Zone::is_presigned)
+        self.zones.get(apex).is_some_and(|zone| zone.is_presigned())
     }
 
     fn lags(&self, owner: &Name) -> bool {

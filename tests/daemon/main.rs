@@ -15,6 +15,7 @@ mod commands;
 mod house;
 mod keys;
 mod limits;
+mod many;
 mod packets;
 mod prerequisites;
 mod presigned;

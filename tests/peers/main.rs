@@ -6,6 +6,7 @@ mod common;
 
 mod answers;
 mod generate;
+mod keys;
 mod mutate;
 mod options;
 mod parse;
