@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use crate::dns::{Name, Timestamp};
+use crate::zone::serial;
 
 pub use images::Images;
 
@@ -218,14 +219,14 @@ impl Store {
         };
         let next = match current {
             None => at_least,
-            Some(lease) if serial_after(at_least, lease.last) => at_least,
+            Some(lease) if serial::is_after(at_least, lease.last) => at_least,
             // Neither before nor after: RFC 1982 section 3.2 leaves this pair without an order.
             Some(lease) if at_least.wrapping_sub(lease.last) == 1 << 31 => {
                 return Err(StoreError::Serial { zone: zone.clone(), last: lease.last, wanted: at_least });
             }
             Some(lease) => lease.last.wrapping_add(1),
         };
-        let covered = current.is_some_and(|lease| !serial_after(next, lease.end) && lease.last != lease.end);
+        let covered = current.is_some_and(|lease| !serial::is_after(next, lease.end) && lease.last != lease.end);
         let end = match current {
             Some(lease) if covered => lease.end,
             _ => {
@@ -362,11 +363,6 @@ fn known_keys(db: &Connection, zone: &Name) -> Result<Vec<KnownKey>, StoreError>
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
-}
-
-/// Whether `left` comes after `right` (RFC 1982 section 3.2).
-pub fn serial_after(left: u32, right: u32) -> bool {
-    left != right && left.wrapping_sub(right) < 1 << 31
 }
 
 fn insert_event(db: &Connection, event: &Event) -> Result<(), rusqlite::Error> {

@@ -34,7 +34,7 @@ fn a_killed_process_never_hands_a_serial_out_twice() {
         let mut store = Store::open(folder.path()).unwrap();
         for _ in 0..(SERIAL_BLOCK + 3) {
             let serial = store.lease(&zone, 1).unwrap();
-            assert!(serial_after(serial, last), "{serial} after {last}");
+            assert!(serial::is_after(serial, last), "{serial} after {last}");
             last = serial;
         }
         // As after kill -9: what SQLite has not written is lost, the lock goes with the descriptor.
@@ -72,7 +72,7 @@ fn serials_wrap_as_rfc_1982_says() {
     let mut last = store.lease(&zone, u32::MAX - 2).unwrap();
     for _ in 0..200 {
         let next = store.lease(&zone, 0).unwrap();
-        assert!(serial_after(next, last));
+        assert!(serial::is_after(next, last));
         last = next;
     }
     assert!(last < 300);
@@ -255,7 +255,7 @@ fn kill_9_never_gives_a_serial_back() {
         let serials = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("serial ")?.parse::<u32>().ok());
         let mut taken = 0;
         for serial in serials {
-            assert!(serial_after(serial, last), "{serial} after {last}");
+            assert!(serial::is_after(serial, last), "{serial} after {last}");
             last = serial;
             taken += 1;
             if taken == 100 * round + 7 {
@@ -266,7 +266,7 @@ fn kill_9_never_gives_a_serial_back() {
         child.wait().unwrap();
         assert!(taken > 100);
     }
-    assert!(serial_after(Store::open(folder.path()).unwrap().lease(&name("example.org."), 1).unwrap(), last));
+    assert!(serial::is_after(Store::open(folder.path()).unwrap().lease(&name("example.org."), 1).unwrap(), last));
 }
 
 fn put(store: &Store, zone: &Name, image: &[u8]) {
@@ -304,7 +304,7 @@ fn what_is_done_together_is_done_or_not_as_a_whole() {
     assert!(failed.is_err());
     assert_eq!(store.load("k", "a").unwrap(), None);
     let next = store.lease(&zone, 6).unwrap();
-    assert!(serial_after(next, 5) && next < 1000, "{next}");
+    assert!(serial::is_after(next, 5) && next < 1000, "{next}");
     let done = store.together(|store| {
         store.save(&state)?;
         store.log(1, "kind", "subject", "text")?;
@@ -315,5 +315,5 @@ fn what_is_done_together_is_done_or_not_as_a_whole() {
     let mut store = Store::open(folder.path()).unwrap();
     assert!(store.load("k", "a").unwrap().is_some());
     assert_eq!(store.events(10, None).unwrap().len(), 1);
-    assert!(serial_after(store.lease(&zone, 1).unwrap(), 2000));
+    assert!(serial::is_after(store.lease(&zone, 1).unwrap(), 2000));
 }

@@ -12,12 +12,17 @@ pub fn compare(left: u32, right: u32) -> Option<Ordering> {
     }
 }
 
+/// Whether `left` comes after `right`.
+pub fn is_after(left: u32, right: u32) -> bool {
+    compare(left, right) == Some(Ordering::Greater)
+}
+
 /// The serial of a changed zone: the file's where that is ahead of what was served, else one more than was served. 0 is passed
 /// over, since some secondaries take it for "none".
 pub fn next(served: Option<u32>, file: u32) -> u32 {
     match served {
         None => file.max(1),
-        Some(served) if compare(file, served) == Some(Ordering::Greater) => file.max(1),
+        Some(served) if is_after(file, served) => file.max(1),
         Some(served) => served.wrapping_add(1).max(1),
     }
 }

@@ -3,7 +3,7 @@
 //! Every test has a folder and a daemon of its own. Nothing here waits for a time to pass: it waits for what has to
 //! become true, and fails when that takes far too long.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that can't go on ends there")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that can't go on ends there")]
 
 #[path = "../common/mod.rs"]
 mod common;
