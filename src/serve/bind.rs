@@ -1,7 +1,9 @@
 //! Binds every listen address for UDP and TCP on one port, and says what to do when that fails.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -12,8 +14,11 @@ use tracing::warn;
 
 use super::{Answerer, Handle, ServeError, TcpLimits, tcp, udp};
 
-/// How often another free port is tried when the system's choice for TCP is taken for UDP.
-const PORT_TRIES: usize = 32;
+/// Port 0 becomes one of these: below those that systems give to clients. A client that binds with SO_REUSEPORT (dig
+/// does) can be given the very port that our UDP sockets share, and then hears itself instead of us.
+const FREE_PORTS: Range<u16> = 10_000..32_768;
+/// How many of them are tried.
+const PORT_TRIES: usize = 64;
 /// Asked for as each UDP socket's receive buffer, bytes: bursts wait in it. The system may give less.
 const RECEIVE_BUFFER: usize = 1 << 20;
 const BACKLOG: i32 = 1024;
@@ -93,18 +98,30 @@ impl Listeners {
 }
 
 fn bind_place(address: SocketAddr, cores: usize) -> Result<Place, ServeError> {
-    let mut tries = if address.port() == 0 { PORT_TRIES } else { 1 };
+    if address.port() != 0 {
+        return bind_both(address, cores);
+    }
+    let mut tries = 0;
     loop {
-        tries -= 1;
-        // TCP first: it doesn't share its port, so a second danelaw is found out here.
-        let tcp = bind_tcp(address).map_err(|why| bind_error(address, "TCP", why))?;
-        let bound = tcp.local_addr().map_err(|why| bind_error(address, "TCP", why))?;
-        match bind_udp(bound, cores) {
-            Ok(udp) => return Ok(Place { address: bound, udp, tcp }),
-            Err(why) if why.kind() == ErrorKind::AddrInUse && tries > 0 => {}
-            Err(why) => return Err(bind_error(bound, "UDP", why)),
+        tries += 1;
+        match bind_both(SocketAddr::new(address.ip(), any_port()), cores) {
+            Err(ServeError::Bind { why, .. }) if why.kind() == ErrorKind::AddrInUse && tries < PORT_TRIES => {}
+            bound => return bound,
         }
     }
+}
+
+fn bind_both(address: SocketAddr, cores: usize) -> Result<Place, ServeError> {
+    // TCP first: it doesn't share its port, so a second danelaw is found out here.
+    let tcp = bind_tcp(address).map_err(|why| bind_error(address, "TCP", why))?;
+    let udp = bind_udp(address, cores).map_err(|why| bind_error(address, "UDP", why))?;
+    Ok(Place { address, udp, tcp })
+}
+
+/// One of [`FREE_PORTS`], another one each time.
+fn any_port() -> u16 {
+    let random = RandomState::new().hash_one(()) % u64::from(FREE_PORTS.end - FREE_PORTS.start);
+    FREE_PORTS.start + random as u16
 }
 
 pub(super) fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
