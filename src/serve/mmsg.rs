@@ -88,6 +88,11 @@ impl Batch {
         usize::try_from(received).map_err(|_| io::Error::last_os_error())
     }
 
+    /// The datagram in a slot.
+    pub fn query(&self, slot: usize) -> &[u8] {
+        &self.queries[slot][..(self.incoming[slot].msg_len as usize).min(QUERY_MAX)]
+    }
+
     /// The datagram in a slot, who sent it, and room for its response. None where the sender has no Internet address.
     pub fn slot(&mut self, slot: usize) -> Option<(&[u8], SocketAddr, &mut [u8])> {
         let length = (self.incoming[slot].msg_len as usize).min(QUERY_MAX);
