@@ -200,3 +200,75 @@ fn note(add: impl Fn(usize, u64), transport: Transport, peer: &SocketAddr, query
     let place = PLACE_OF_TYPE.get(usize::from(seen.qtype)).map_or(TYPES.len(), |place| usize::from(*place));
     add(BY_TYPE + place, 1);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::{Cookie, Seen};
+
+    const V4: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
+    const V6: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(std::net::Ipv6Addr::LOCALHOST), 1);
+
+    fn reply(length: Option<usize>, verdict: Verdict, seen: Seen) -> Reply {
+        Reply { length, verdict, seen }
+    }
+
+    #[test]
+    fn a_query_and_its_response_are_counted_by_all_that_is_known_of_them() {
+        let counters = Counters::default();
+        let (tally, other, shared) = (counters.tally(), counters.tally(), counters.shared());
+        let query = [0; 20];
+        let tlsa = Seen { qtype: 52, dnssec_ok: true, cookie: Cookie::Valid, rcode_high: 0 };
+        let nxdomain = [0, 0, 0x84, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        tally.note(Transport::Udp, &V4, &query, &reply(Some(13), Verdict::Pass, tlsa), &nxdomain);
+        let bad = Seen { qtype: 64_000, dnssec_ok: false, cookie: Cookie::Bad, rcode_high: 1 };
+        let badcookie = [0, 0, 0x82, 7, 0, 0, 0, 0, 0, 0, 0, 0];
+        other.note(Transport::Udp, &V6, &query, &reply(Some(12), Verdict::Slip, bad), &badcookie);
+        tally.note(Transport::Udp, &V4, &query, &reply(None, Verdict::Drop, tlsa), &nxdomain);
+        tally.note(Transport::Tcp, &V4, &[], &reply(None, Verdict::Pass, Seen::default()), &[]);
+        shared.note(Transport::Quic, &V6, &query, &reply(Some(13), Verdict::Pass, tlsa), &nxdomain);
+        shared.handshake_failed(Transport::Tls);
+
+        let statistics = counters.statistics();
+        let queries: Vec<_> = statistics.queries.iter().map(|queries| (queries.ipv4, queries.ipv6)).collect();
+        assert_eq!(queries, [(2, 1), (1, 0), (0, 0), (0, 0), (0, 1)]);
+        assert_eq!((statistics.types["TLSA"], statistics.types["other"], statistics.types["A"]), (3, 1, 0));
+        assert_eq!(statistics.types.values().sum::<u64>(), 4);
+        let responses: Vec<_> = statistics.responses.iter().filter(|(_, count)| **count > 0).collect();
+        assert_eq!(responses, [(&"BADCOOKIE".to_owned(), &1), (&"NXDOMAIN".to_owned(), &2)]);
+        assert_eq!((statistics.truncated, statistics.unanswerable, statistics.dnssec_ok), (1, 1, 3));
+        assert_eq!((statistics.rate_limit.dropped, statistics.rate_limit.slipped), (1, 1));
+        let cookies = statistics.cookies;
+        assert_eq!((cookies.new, cookies.valid, cookies.bad), (0, 3, 1));
+        assert_eq!((statistics.octets_in, statistics.octets_out), (80, 38));
+        assert_eq!(counters.sum()[HANDSHAKES_FAILED + Transport::Tls as usize], 1);
+    }
+
+    #[test]
+    fn nothing_is_lost_between_threads() {
+        let counters = Counters::default();
+        let shared = counters.shared();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                let (tally, shared) = (counters.tally(), shared.clone());
+                scope.spawn(move || {
+                    for _ in 0..1000 {
+                        tally.note(Transport::Udp, &V4, &[0; 12], &None.into(), &[]);
+                        shared.note(Transport::Tls, &V4, &[0; 12], &None.into(), &[]);
+                    }
+                });
+            }
+        });
+        let statistics = counters.statistics();
+        assert_eq!((statistics.queries[0].ipv4, statistics.queries[2].ipv4), (8000, 8000));
+    }
+
+    #[test]
+    fn every_type_has_its_own_place_and_blocks_share_no_line() {
+        for (place, (rtype, _)) in TYPES.iter().enumerate() {
+            assert_eq!(usize::from(PLACE_OF_TYPE[usize::from(*rtype)]), place);
+        }
+        assert_eq!(usize::from(PLACE_OF_TYPE[3]), TYPES.len());
+        assert_eq!((align_of::<Block>(), size_of::<Block>() % 128), (128, 0));
+    }
+}

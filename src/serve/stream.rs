@@ -15,6 +15,8 @@ use super::clients::Place;
 use super::counters::SharedTally;
 use super::{Answerer, HEADER, MAX_MESSAGE, Transport, guarded};
 
+/// Octets before a message that say how long it is (RFC 1035 section 4.2.2).
+pub(super) const LENGTH: usize = 2;
 /// What a connection reads ahead, octets: a few pipelined queries.
 const READ_AHEAD: usize = 1024;
 /// How many octets of responses to pipelined queries go out together.
@@ -110,7 +112,8 @@ impl Conversation<'_> {
             self.place.heard();
             self.asker.respond(&query, &mut responses);
             drop(query);
-            let more = holds_a_query(reader.buffer()) && responses.len() < TOGETHER;
+            let more = matches!(first_query(reader.buffer(), self.limits.query_size), Ok(Some(_)))
+                && responses.len() < TOGETHER;
             if responses.is_empty() || more {
                 continue;
             }
@@ -126,11 +129,12 @@ impl Conversation<'_> {
     }
 }
 
-/// Whether another query is there already, whole.
-fn holds_a_query(read_ahead: &[u8]) -> bool {
-    match read_ahead {
-        [high, low, rest @ ..] => rest.len() >= usize::from(u16::from_be_bytes([*high, *low])),
-        _ => false,
+/// The query at the beginning; none where it isn't whole, an error where none can follow.
+pub(super) fn first_query(octets: &[u8], limit: usize) -> io::Result<Option<&[u8]>> {
+    let Some((length, rest)) = octets.split_first_chunk::<LENGTH>() else { return Ok(None) };
+    match usize::from(u16::from_be_bytes(*length)) {
+        length if length < HEADER || length > limit => Err(io::ErrorKind::InvalidData.into()),
+        length => Ok(rest.get(..length)),
     }
 }
 

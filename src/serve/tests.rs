@@ -10,15 +10,18 @@ use tokio::sync::mpsc;
 use super::control::{Call, ControlError, ControlHandle, ControlSocket, Request, call};
 use super::*;
 
-/// Sends a query back as a response; panics at `boom`, is silent at `hush`, says 40,000 octets to `long`.
-struct Mirror;
+/// Sends a query back as a response; panics at `boom`, is silent at `hush`, says 40,000 octets to `long`, with its ID.
+pub(super) struct Mirror;
 
 impl Answerer for Mirror {
     fn answer(&self, _: SocketAddr, transport: Transport, query: &[u8], out: &mut [u8]) -> Reply {
         let length = match query.get(12..) {
             None | Some(b"hush") => None,
             Some(b"boom") => panic!("asked to"),
-            Some(b"long") => Some(40_000),
+            Some(b"long") => {
+                out[..HEADER].copy_from_slice(&query[..HEADER]);
+                Some(40_000)
+            }
             Some(_) => {
                 out[..query.len()].copy_from_slice(query);
                 out[2] = if transport == Transport::Tcp { 0x81 } else { 0x80 };
@@ -33,14 +36,14 @@ impl Answerer for Mirror {
     }
 }
 
-fn query(id: u16, rest: &[u8]) -> Vec<u8> {
+pub(super) fn query(id: u16, rest: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; HEADER];
     bytes[..2].copy_from_slice(&id.to_be_bytes());
     bytes.extend_from_slice(rest);
     bytes
 }
 
-fn framed(query: &[u8]) -> Vec<u8> {
+pub(super) fn framed(query: &[u8]) -> Vec<u8> {
     let mut bytes = (query.len() as u16).to_be_bytes().to_vec();
     bytes.extend_from_slice(query);
     bytes
@@ -50,17 +53,17 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-fn serve_on(address: &str, limits: TcpLimits) -> Handle {
+pub(super) fn serve_on(address: &str, limits: TcpLimits) -> Handle {
     serve_and_count(address, limits, &Counters::default())
 }
 
-fn serve_and_count(address: &str, limits: TcpLimits, counters: &Counters) -> Handle {
+pub(super) fn serve_and_count(address: &str, limits: TcpLimits, counters: &Counters) -> Handle {
     let listeners = Listeners::bind(&[address.parse().unwrap()], 2).unwrap();
     let mirror: Arc<dyn Answerer> = Arc::new(Mirror);
     listeners.run_with(&mirror, counters, limits).unwrap()
 }
 
-fn udp_client(server: SocketAddr) -> UdpSocket {
+pub(super) fn udp_client(server: SocketAddr) -> UdpSocket {
     let local = if server.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
     let socket = UdpSocket::bind(local).unwrap();
     socket.connect(server).unwrap();
@@ -68,13 +71,13 @@ fn udp_client(server: SocketAddr) -> UdpSocket {
     socket
 }
 
-fn tcp_client(server: SocketAddr) -> TcpStream {
+pub(super) fn tcp_client(server: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(server).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     stream
 }
 
-fn read_frame(stream: &mut TcpStream) -> Vec<u8> {
+pub(super) fn read_frame(stream: &mut TcpStream) -> Vec<u8> {
     let mut length = [0; 2];
     stream.read_exact(&mut length).unwrap();
     let mut frame = vec![0; usize::from(u16::from_be_bytes(length))];
@@ -83,7 +86,7 @@ fn read_frame(stream: &mut TcpStream) -> Vec<u8> {
 }
 
 /// Whether the server closed the connection, within the client's read timeout.
-fn is_closed(stream: &mut TcpStream) -> bool {
+pub(super) fn is_closed(stream: &mut TcpStream) -> bool {
     match stream.read(&mut [0; 1]) {
         Ok(read) => read == 0,
         Err(error) => matches!(error.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe),

@@ -11,10 +11,9 @@ use std::time::Instant;
 
 use crate::serve::clients::Place;
 use crate::serve::counters::Tally;
-use crate::serve::{Answerer, HEADER, MAX_MESSAGE, PREFETCH_STAGES, TcpLimits, Transport, guarded};
+use crate::serve::stream::{LENGTH, first_query};
+use crate::serve::{Answerer, MAX_MESSAGE, PREFETCH_STAGES, TcpLimits, Transport, guarded};
 
-/// Octets before a message that say how long it is (RFC 1035 section 4.2.2).
-const LENGTH: usize = 2;
 /// Octets read at once.
 const READ: usize = 16 << 10;
 /// Octets of responses that go out together.
@@ -88,6 +87,12 @@ impl Connection {
         now.saturating_duration_since(self.since) >= limit
     }
 
+    /// Octets kept for the client.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.input.capacity() + self.output.capacity()
+    }
+
     /// Does what can be done at once. False: it is over.
     pub(super) fn proceed(
         &mut self,
@@ -101,10 +106,11 @@ impl Connection {
             return Ok(true);
         }
         let received = self.receive(buffers)?;
-        let answered = self.answer(buffers, received, view, tally)?;
-        if answered > 0 {
+        if matches!(first_query(&buffers.inbox[..received], buffers.query_size), Ok(Some(_))) {
+            // Before its client hears from us: what it does then may need somebody's place.
             self.place.heard_at(now);
         }
+        let answered = self.answer(buffers, received, view, tally)?;
         // A query's beginning that only grew has been waited for since before.
         if answered > 0 || waited_for.0 == Wants::Room || (waited_for.1 == 0 && !self.input.is_empty()) {
             self.since = now;
@@ -129,7 +135,7 @@ impl Connection {
         let held = self.input.len();
         buffers.inbox[..held].copy_from_slice(&self.input);
         // Where more than a part of one query is held, that comes first; else there is room.
-        if self.ended || !matches!(first(&self.input, buffers.query_size), Ok(None)) {
+        if self.ended || !matches!(first_query(&self.input, buffers.query_size), Ok(None)) {
             return Ok(held);
         }
         match (&*self.stream).read(&mut buffers.inbox[held..held + READ]) {
@@ -156,7 +162,7 @@ impl Connection {
         prefetch(rest, *query_size, view);
         let (mut filled, mut answered) = (0, 0);
         let broken = loop {
-            let query = match first(rest, *query_size) {
+            let query = match first_query(rest, *query_size) {
                 Ok(Some(query)) => query,
                 Ok(None) => break None,
                 Err(error) => break Some(error),
@@ -202,21 +208,12 @@ impl Connection {
     }
 }
 
-/// The query at the beginning; none where it isn't whole, an error where none can follow.
-fn first(octets: &[u8], limit: usize) -> io::Result<Option<&[u8]>> {
-    let Some((length, rest)) = octets.split_first_chunk::<LENGTH>() else { return Ok(None) };
-    match usize::from(u16::from_be_bytes(*length)) {
-        length if length < HEADER || length > limit => Err(ErrorKind::InvalidData.into()),
-        length => Ok(rest.get(..length)),
-    }
-}
-
 /// Tells of all whole queries, where there are several.
 fn prefetch(octets: &[u8], limit: usize, view: &dyn Answerer) {
     let queries = || {
         let mut rest = octets;
         std::iter::from_fn(move || {
-            let query = first(rest, limit).ok()??;
+            let query = first_query(rest, limit).ok()??;
             rest = &rest[LENGTH + query.len()..];
             Some(query)
         })

@@ -4,6 +4,8 @@
 //! found by a look at all connections once a second.
 
 mod connection;
+#[cfg(test)]
+mod tests;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
