@@ -37,7 +37,7 @@ pub struct Namespace {
     /// `unshare`, whose child is the first process in there: when that ends, the kernel ends the others.
     holder: Child,
     /// The first process, by the number that it has outside.
-    pub first: String,
+    first: String,
     inside: Vec<Child>,
 }
 
@@ -47,6 +47,8 @@ impl Namespace {
         for address in addresses {
             script += &format!(" && ip address add {address} dev lo");
         }
+        // Programs look for a route to the world before they ask anybody.
+        script += " && ip route add default dev lo && ip -6 route add default dev lo";
         // It ends when this end of its input is closed, by whatever end this program finds.
         script += " && echo $pid && exec cat";
         let flags = ["--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", &script];

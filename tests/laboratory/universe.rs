@@ -24,7 +24,7 @@ pub type Host = (&'static str, &'static str, &'static str);
 pub const ROOT: [Host; 2] = [("a.rootns", "45.33.1.53", "2a00:1a::53"), ("b.rootns", "77.88.2.53", "2a02:2b::53")];
 const TOP: [Host; 2] =
     [("a.nic.example", "80.67.3.53", "2a01:3c::53"), ("b.nic.example", "91.121.4.53", "2a05:4d::53")];
-const NS: [Host; 2] = [("ns1", "46.4.5.25", "2a01:4f8:5::25"), ("ns2", "88.198.6.53", "2a03:6f::53")];
+pub const NS: [Host; 2] = [("ns1", "46.4.5.25", "2a01:4f8:5::25"), ("ns2", "88.198.6.53", "2a03:6f::53")];
 /// Where the resolver under test listens.
 pub const RESOLVER: &str = "62.1.7.1";
 
@@ -157,7 +157,7 @@ impl Universe {
 /// SOA and NS of a zone that these serve.
 fn apex(hosts: &[Host]) -> String {
     let ns: String = hosts.iter().map(|(name, ..)| format!("@ NS {name}.\n")).collect();
-    format!("$TTL 1h\n@ SOA {}. hostmaster.nic.example. 1 4h 1h 2w 5m\n{ns}", hosts[0].0)
+    format!("$TTL 1h\n@ SOA {}. hostmaster.example.org. 1 4h 1h 2w 5m\n{ns}", hosts[0].0)
 }
 
 fn addresses_of(hosts: &[Host]) -> String {
@@ -278,6 +278,9 @@ fn broken(first: &mut Site, second: &mut Site) -> String {
     let foreign = sign("foreign.example", now());
     add("foreign.example", &print::published(&foreign), Some(ds("spoilt.example")));
     add("unsigned.example", &text, None);
+    for site in [first, second] {
+        site.add("plain.org", "signing = \"none\"", &text);
+    }
     above
 }
 
@@ -298,11 +301,12 @@ fn top_level(top: &mut Site, org: &str, example: &str) -> String {
     let apex = apex(&TOP);
     let mut above = addresses_of(&TOP);
     let unsigned = delegation("plain.org");
-    let example = format!("{apex}{}{example}{}", addresses_of(&TOP), systems());
+    let example = format!("{apex}{}{example}", addresses_of(&TOP));
     for (origin, settings, text) in [
         ("org", "denial = \"nsec3\"\nnsec3-opt-out = true\nalgorithm = \"ed25519\"", format!("{apex}{org}{unsigned}")),
         ("example", "denial = \"nsec3\"", example),
         ("arpa", "", apex.clone() + &pointers()),
+        ("asn", "", apex.clone() + &systems()),
     ] {
         above += &TOP.iter().map(|(name, ..)| format!("{origin}. NS {name}.\n")).collect::<String>();
         above += &top.add_signed(origin, settings, &text);
@@ -310,12 +314,19 @@ fn top_level(top: &mut Site, org: &str, example: &str) -> String {
     above
 }
 
-/// The PTR records of the servers.
+/// The PTR records of the servers; those of the domains have a name in each of them.
 fn pointers() -> String {
+    let domains = KINDS.iter().map(|(label, _)| format!("{label}.example"));
+    let domains: Vec<String> = domains.chain([MAIL_DOMAIN, "unsigned.example"].map(str::to_owned)).collect();
     let mut text = String::new();
     for (host, v4, v6) in ROOT.iter().chain(&TOP).chain(&NS) {
-        let host = if host.contains('.') { (*host).to_owned() } else { format!("{host}.{MAIL_DOMAIN}") };
-        text += &format!("{}.in-addr.arpa. PTR {host}.\n{}.ip6.arpa. PTR {host}.\n", reverse(v4), reverse(v6));
+        let names: Vec<String> = match host.contains('.') {
+            true => vec![(*host).to_owned()],
+            false => domains.iter().map(|domain| format!("{host}.{domain}")).collect(),
+        };
+        for name in names {
+            text += &format!("{}.in-addr.arpa. PTR {name}.\n{}.ip6.arpa. PTR {name}.\n", reverse(v4), reverse(v6));
+        }
     }
     text
 }
@@ -325,8 +336,9 @@ fn systems() -> String {
     let mut text = String::new();
     for (number, (_, v4, v6)) in ROOT.iter().chain(&TOP).chain(&NS).enumerate() {
         let number = 64_496 + number;
-        text += &format!("{}.origin.asn.example. TXT \"{number} | {v4}/24 | ZZ | lab | 2026-01-01\"\n", reverse(v4));
-        text += &format!("{}.origin6.asn.example. TXT \"{number} | {v6}/48 | ZZ | lab | 2026-01-01\"\n", reverse(v6));
+        let (v4_prefix, v6_prefix) = (v4.rsplit_once('.').unwrap().0, v6.split_once("::").unwrap().0);
+        text += &format!("{}.origin.asn. TXT \"{number} | {v4_prefix}.0/24 | ZZ | lab | 2026-01-01\"\n", reverse(v4));
+        text += &format!("{}.origin6.asn. TXT \"{number} | {v6_prefix}::/48 | ZZ | lab | 2026-01-01\"\n", reverse(v6));
     }
     text
 }
