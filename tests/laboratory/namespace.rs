@@ -1,7 +1,7 @@
-//! A network of its own for each test: every address of the laboratory is on its loopback interface, and port 53 is free.
+//! A network of its own for each test: its loopback interface has every address of the laboratory, and port 53 is free.
 //!
-//! Nothing reaches it from outside and nothing leaves it. It has no name, so no two runs can meet; it ends with the process
-//! that holds it, and takes all that runs in it along, however the test ends.
+//! Nothing reaches it from outside and nothing leaves it. It has no name, so no two runs can meet; it ends with the
+//! process that holds it, and takes all that runs in it along, however the test ends.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};

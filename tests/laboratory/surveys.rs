@@ -46,8 +46,8 @@ fn dnsviz_finds_neither_errors_nor_warnings_where_nothing_is_broken() {
     found.retain(|line| !BROKEN.iter().any(|(zone, ..)| line.starts_with(zone)));
     assert!(found.is_empty(), "{found:#?}");
 
-    // `grok -t` of DNSViz 0.9.4 doesn't run with today's pygraphviz; `print -t` tells the trust as well: of the zone's
-    // delegation, and of what it holds.
+    // DNSViz 0.9.4 has no `grok -t` together with pygraphviz 1.7. `print -t` tells the trust as well: of a zone, and of
+    // the delegation to it.
     let printed = universe.namespace.succeed("dnsviz", &["print", "-t", &trusted, "-r", &probed]);
     let has = |line: String| assert!(format!("\n{printed}").contains(&line), "{line:?} is missing in\n{printed}");
     has("\n. [.]\n".to_owned());

@@ -1,7 +1,7 @@
 //! A small DNS of its own: a signed root, three zones below it, and the mail domain and its neighbours below those.
 //!
-//! Four danelaw daemons: the root, the top-level zones, the first server of the domains, and the second one, which serves
-//! the first one's signed zones from its dumps, and alone has their children. So every step down is a referral.
+//! Four danelaw daemons: the root, the top-level zones, the first server of the domains, and the second one, which
+//! serves the first one's signed zones from its dumps, and alone has their children. So every step down is a referral.
 
 use std::fs;
 use std::net::IpAddr;
@@ -40,6 +40,7 @@ pub const KINDS: [(&str, &str); 5] = [
     ("presigned", "signing = \"presigned\""),
 ];
 
+const BINARY: &str = env!("CARGO_BIN_EXE_danelaw");
 const DAEMON: &str = "\n[dane]\ndnssec = \"zone\"\nmail-service = \"declared\"\n\n[[certificates]]\npath = \"certs\"\n";
 const DKIM: &str = "s1._domainkey TXT \"v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\"\n";
 
@@ -67,11 +68,9 @@ impl Site {
         // A file's name can't say the root.
         let file = if origin == "." { format!("file = \"{file}\"\n") } else { String::new() };
         self.zones += &format!("[zone.\"{origin}\"]\n{file}{settings}\n");
-        fs::write(
-            self.config(),
-            format!("listen = {:?}\naddresses = {:?}\n{DAEMON}{}", self.listen, [NS[0].1, NS[0].2], self.zones),
-        )
-        .unwrap();
+        let (listen, mail) = (&self.listen, [NS[0].1, NS[0].2]);
+        let config = format!("listen = {listen:?}\naddresses = {mail:?}\n{DAEMON}{}", self.zones);
+        fs::write(self.config(), config).unwrap();
     }
 
     /// Adds a zone that is signed here; gives its DS.
@@ -98,8 +97,6 @@ impl Site {
         namespace.start(BINARY, &arguments, &log, |_| ready.exists());
     }
 }
-
-const BINARY: &str = env!("CARGO_BIN_EXE_danelaw");
 
 /// The running daemons, and what a validator has to be told to begin with.
 pub struct Universe {
@@ -187,16 +184,17 @@ fn mail_domain(first: &mut Site) -> String {
     succeed(BINARY, &[&["init", MAIL_DOMAIN, "--address", NS[0].1, "--address", NS[0].2], &arguments[..]].concat());
     let text = fs::read_to_string(made.join("zones/example.org.zone")).unwrap();
     let ds = first.add_signed(MAIL_DOMAIN, "", &(text + "\n@ NS ns2\n" + &fill("ns2 A NS2_4\nns2 AAAA NS2_6\n")));
-    let certs = first.folder.join("certs");
-    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-keyout"];
-    let names = ["-subj", "/CN=test", "-addext", "subjectAltName=DNS:mail.example.org", "-out"];
-    let (key_path, path) = (certs.join("mail.key"), certs.join("mail.pem"));
-    let key = [&key[..], &[key_path.to_str().unwrap()]].concat();
-    succeed(
-        "openssl",
-        &[&["req", "-x509", "-nodes", "-days", "30"], &key[..], &names, &[path.to_str().unwrap()]].concat(),
-    );
+    certificate(&first.folder.join("certs"));
     delegation(MAIL_DOMAIN) + &ds
+}
+
+/// The mail host's, self-signed.
+fn certificate(folder: &Path) {
+    let (key, chain) = (folder.join("mail.key"), folder.join("mail.pem"));
+    let curve = ["req", "-x509", "-nodes", "-days", "30", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
+    let names = ["-subj", "/CN=test", "-addext", "subjectAltName=DNS:mail.example.org"];
+    let files = ["-keyout", key.to_str().unwrap(), "-out", chain.to_str().unwrap()];
+    succeed("openssl", &[&curve[..], &names, &files].concat());
 }
 
 /// The zones with every kind of answer and their children; gives what example has of them.
@@ -204,15 +202,12 @@ fn kinds(first: &mut Site, second: &mut Site, folder: &Path) -> String {
     let mut above = String::new();
     for (label, settings) in KINDS {
         let origin = format!("{label}.example");
-        let soa =
+        let child =
             format!("$TTL 1h\n@ SOA ns2.{origin}. hostmaster 1 4h 1h 2w 5m\nhost A 198.18.1.1\n*.wild TXT wild\n");
-        let glued = "@ NS ns\nns A NS2_4\nns AAAA NS2_6\n";
-        second.add(&format!("insecure.{origin}"), "signing = \"none\"", &fill(&(soa.clone() + glued)));
-        let ds = second.add_signed(
-            &format!("secure.{origin}"),
-            settings_of_child(label),
-            &(soa + &format!("@ NS ns2.{origin}.\n")),
-        );
+        let glued = format!("{child}@ NS ns\nns A NS2_4\nns AAAA NS2_6\n");
+        second.add(&format!("insecure.{origin}"), "signing = \"none\"", &fill(&glued));
+        let beside = format!("{child}@ NS ns2.{origin}.\n");
+        let ds = second.add_signed(&format!("secure.{origin}"), settings_of_child(label), &beside);
         let text = fill(include_str!("zones/kinds.zone")) + &ds;
         above += &delegation(&origin);
         above += &match label {
@@ -232,6 +227,7 @@ fn settings_of_child(parent: &str) -> &'static str {
     match parent {
         "nsec" => "denial = \"nsec3\"",
         "nsec3" => "algorithm = \"ed25519\"",
+        "presigned" => "denial = \"nsec3\"\nnsec3-iterations = 2\nnsec3-salt = \"aabb\"",
         _ => "",
     }
 }
@@ -242,10 +238,8 @@ fn sign_elsewhere(origin: &str, text: &str, folder: &Path) -> (String, String) {
     fs::write(&file, text).unwrap();
     let folder_text = folder.to_str().unwrap();
     for flags in [&["-f", "KSK"][..], &[]] {
-        succeed(
-            "dnssec-keygen",
-            &[&["-q", "-K", folder_text, "-a", "RSASHA256", "-b", "2048"], flags, &[origin]].concat(),
-        );
+        let arguments = ["-q", "-K", folder_text, "-a", "RSASHA256", "-b", "2048"];
+        succeed("dnssec-keygen", &[&arguments, flags, &[origin]].concat());
     }
     let signed = folder.join("signed.zone");
     let arguments = ["-S", "-q", "-K", folder_text, "-d", folder_text, "-o", origin, "-O", "full", "-3", "-", "-f"];
@@ -253,7 +247,8 @@ fn sign_elsewhere(origin: &str, text: &str, folder: &Path) -> (String, String) {
     (fs::read_to_string(signed).unwrap(), fs::read_to_string(folder.join(format!("dsset-{origin}."))).unwrap())
 }
 
-/// Zones that don't validate, signed by danelaw and then spoilt, and one that is not signed; gives what example has of them.
+/// Zones that don't validate, signed by danelaw and then spoilt, and zones that are not signed; gives what example has
+/// of them.
 fn broken(first: &mut Site, second: &mut Site) -> String {
     let (key, _) = ZoneKey::generate(Algorithm::EcdsaP256Sha256).unwrap();
     let ds = |origin: &str| print_rdata(Rtype::DS, &dnssec::ds(&name(origin), dnssec::Signer::dnskey(&key)));
