@@ -12,10 +12,9 @@ use danelaw::dns::dnssec::{self, Algorithm};
 use danelaw::dns::text::print_rdata;
 use danelaw::dns::{Rtype, Timestamp};
 use danelaw::keys::ZoneKey;
-use danelaw::zone::sign::{Policy, Signatures};
-use danelaw::zone::{Published, print};
+use danelaw::zone::print;
 
-use super::common::{name, now, sign_by, succeed, zone};
+use super::common::{name, now, sign_with, succeed, zone};
 use super::namespace::{Namespace, said, wait_until};
 
 /// A server's name, and its IPv4 and IPv6 address. Addresses for documentation or private use would be complained of, so
@@ -254,7 +253,7 @@ fn broken(first: &mut Site, second: &mut Site) -> String {
     let ds = |origin: &str| print_rdata(Rtype::DS, &dnssec::ds(&name(origin), dnssec::Signer::dnskey(&key)));
     let text = fill(include_str!("zones/plain.zone"));
     let sign = |origin: &str, at: Timestamp| {
-        sign_by(&zone(origin, &text), &[&key], &Signatures::default(), Policy::default(), at, 1)
+        print::published(&sign_with(&zone(origin, &text), &[&key], &Default::default(), at, 1))
     };
     let mut above = String::new();
     let mut add = |origin: &str, text: &str, ds: Option<String>| {
@@ -264,14 +263,10 @@ fn broken(first: &mut Site, second: &mut Site) -> String {
         above += &delegation(origin);
         above += &ds.map(|ds| format!("{origin}. DS {ds}\n")).unwrap_or_default();
     };
-    let mut spoilt = sign("spoilt.example", now());
-    spoil(&mut spoilt);
-    add("spoilt.example", &print::published(&spoilt), Some(ds("spoilt.example")));
-    let expired = sign("expired.example", now() - 20 * 86_400);
-    add("expired.example", &print::published(&expired), Some(ds("expired.example")));
+    add("spoilt.example", &spoil(&sign("spoilt.example", now())), Some(ds("spoilt.example")));
+    add("expired.example", &sign("expired.example", now() - 20 * 86_400), Some(ds("expired.example")));
     // A DS of the same key under another name is of no key here.
-    let foreign = sign("foreign.example", now());
-    add("foreign.example", &print::published(&foreign), Some(ds("spoilt.example")));
+    add("foreign.example", &sign("foreign.example", now()), Some(ds("spoilt.example")));
     add("unsigned.example", &text, None);
     for site in [first, second] {
         site.add("plain.org", "signing = \"none\"", &text);
@@ -279,16 +274,21 @@ fn broken(first: &mut Site, second: &mut Site) -> String {
     above
 }
 
-/// A bit of the signatures of every address of mail and of every NSEC.
-fn spoil(published: &mut Published) {
-    let mail = name("mail.spoilt.example");
-    for (owner, node) in &mut published.nodes {
-        for (rtype, set) in node {
-            if *rtype == Rtype::NSEC || (*owner == mail && *rtype == Rtype::A) {
-                *set.rrsigs[0].last_mut().unwrap() ^= 1;
-            }
+/// Another first letter in the signatures of mail's address and of every NSEC.
+fn spoil(signed: &str) -> String {
+    let is_spoilt = |line: &&str| {
+        line.contains("\tRRSIG\tNSEC ") || (line.starts_with("mail.spoilt.example.\t") && line.contains("\tRRSIG\tA "))
+    };
+    let spoilt = signed.lines().filter(is_spoilt).count();
+    assert_eq!(spoilt, 1 + 4, "mail's, and the NSEC of four names");
+    let lines = signed.lines().map(|line| match line.rsplit_once(' ').filter(|_| is_spoilt(&line)) {
+        Some((before, signature)) => {
+            let letter = if signature.starts_with('A') { 'B' } else { 'A' };
+            format!("{before} {letter}{}\n", &signature[1..])
         }
-    }
+        None => format!("{line}\n"),
+    });
+    lines.collect()
 }
 
 /// The zones below the root; gives what the root has of them.
