@@ -17,6 +17,7 @@ pub mod serial;
 pub mod sign;
 pub mod snapshot;
 pub mod source;
+pub mod tree;
 
 pub use contents::Contents;
 pub use denial::Denial;
