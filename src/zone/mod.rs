@@ -9,6 +9,7 @@ pub mod diagnostic;
 mod entry;
 pub mod file;
 mod generate;
+pub mod image;
 pub mod lint;
 pub mod presigned;
 pub mod print;

@@ -6,11 +6,13 @@
 mod build;
 pub mod key;
 mod node;
+mod octets;
 mod page;
 
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 pub use build::Builder;
@@ -43,6 +45,16 @@ struct Fence {
     page: u32,
 }
 
+/// An owner that has not the same in two versions of a zone.
+pub struct Difference<'a> {
+    /// The owner.
+    pub owner: Name,
+    /// What it had.
+    pub old: Option<Node<'a>>,
+    /// What it has.
+    pub new: Option<Node<'a>>,
+}
+
 /// What a zone has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -50,7 +62,7 @@ pub struct Totals {
     pub nodes: usize,
     /// Records, signatures among them.
     pub records: usize,
-    /// Names below the apex that have an NS or a DNAME RRset: what is below them is another's, or does not exist.
+    /// Names with an NS RRset, the apex left out, or a DNAME RRset: what is below them is another's, or does not exist.
     pub barriers: usize,
 }
 
@@ -63,10 +75,21 @@ pub struct SignedSet {
     pub rrsigs: Vec<Rdata>,
 }
 
+impl SignedSet {
+    /// What a tree has, as a value of its own.
+    pub fn of(set: Set<'_>, apex: &Name) -> SignedSet {
+        SignedSet { rrset: set.rrset(apex.as_wire()), rrsigs: set.signatures().map(Into::into).collect() }
+    }
+}
+
+fn is_barrier(node: Node<'_>, apex_len: usize) -> bool {
+    (node.name().len() > apex_len && node.has(Rtype::NS)) || node.has(Rtype::DNAME)
+}
+
 impl Totals {
     fn count(&mut self, node: Node<'_>, apex_len: usize, sign: isize) {
         let records: usize = node.sets().map(|set| usize::from(set.count) + usize::from(set.rrsig_count)).sum();
-        let is_barrier = node.name().len() > apex_len && (node.has(Rtype::NS) || node.has(Rtype::DNAME));
+        let is_barrier = is_barrier(node, apex_len);
         self.nodes = self.nodes.saturating_add_signed(sign);
         self.records = self.records.saturating_add_signed(sign * records as isize);
         self.barriers = self.barriers.saturating_add_signed(sign * isize::from(is_barrier));
@@ -92,6 +115,11 @@ impl Tree {
     /// The pages by number; those that are gone are empty.
     pub fn pages(&self) -> &[Page] {
         &self.pages
+    }
+
+    /// The pages with their numbers, in canonical order.
+    pub fn numbered(&self) -> impl Iterator<Item = (u32, &Page)> {
+        self.order.iter().map(|fence| (fence.page, &self.pages[fence.page as usize]))
     }
 
     /// All nodes in canonical order.
@@ -134,6 +162,50 @@ impl Tree {
             .or_else(|| (0..place).rev().find_map(|before| self.page(before).last_nsec(self.page(before).len())))
     }
 
+    /// The last node with an NSEC before a name of the zone.
+    pub fn before(&self, name: &[u8]) -> Option<Node<'_>> {
+        let key = self.key(name);
+        let place = self.seek(key.as_bytes());
+        let (after, exact) = self.page(place).seek(key.as_bytes(), self.apex_len());
+        self.page(place).last_nsec(after - usize::from(exact)).or_else(|| self.last_nsec(place))
+    }
+
+    /// The first node with an NSEC after a name of the zone.
+    pub fn after(&self, name: &[u8]) -> Option<Node<'_>> {
+        let mut nodes = self.nodes_from(name).filter(|node| node.has(Rtype::NSEC));
+        nodes.find(|node| !node.name().eq_ignore_ascii_case(name))
+    }
+
+    /// The last node with an NSEC on the pages before a place.
+    fn last_nsec(&self, place: usize) -> Option<Node<'_>> {
+        (0..place).rev().find_map(|before| self.page(before).last_nsec(self.page(before).len()))
+    }
+
+    /// The owners at which another version of the zone has something else, in canonical order.
+    pub fn differences<'a>(&'a self, other: &'a Tree) -> Vec<Difference<'a>> {
+        let unshared = |one: &'a Tree, other: &'a Tree| {
+            let shared = |number: usize| other.pages.get(number).is_some_and(|page| page.is(&one.pages[number]));
+            let fences = one.order.iter().filter(move |fence| !shared(fence.page as usize));
+            fences.flat_map(|fence| one.pages[fence.page as usize].nodes())
+        };
+        let (mut old, mut new) = (unshared(self, other).peekable(), unshared(other, self).peekable());
+        let mut found = Vec::new();
+        loop {
+            let order = match (old.peek(), new.peek()) {
+                (None, None) => return found,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(old), Some(new)) => name::canonical_cmp(old.name(), new.name()),
+            };
+            let old = if order.is_le() { old.next() } else { None };
+            let new = if order.is_ge() { new.next() } else { None };
+            let is_same = |(old, new): (Node<'_>, Node<'_>)| old.as_bytes() == new.as_bytes();
+            if !old.zip(new).is_some_and(is_same) {
+                found.extend(old.or(new).map(|node| Difference { owner: node.owner(), old, new }));
+            }
+        }
+    }
+
     /// The zone cut or DNAME above a name, nearest to the apex; the name itself is not looked at.
     pub fn barrier_above(&self, name: &[u8]) -> Option<Node<'_>> {
         if self.totals.barriers == 0 {
@@ -141,14 +213,12 @@ impl Tree {
         }
         let mut found = None;
         let mut at = 0;
-        loop {
+        while name.len() - at > self.apex_len() {
             at += 1 + usize::from(name[at]);
-            if name.len() - at <= self.apex_len() {
-                return found;
-            }
             let node = self.node(&name[at..]);
-            found = node.filter(|node| node.has(Rtype::NS) || node.has(Rtype::DNAME)).or(found);
+            found = node.filter(|node| is_barrier(*node, self.apex_len())).or(found);
         }
+        found
     }
 
     /// Replaces the RRsets that `changes` names at one owner; `None` takes one away, its signatures too.

@@ -189,6 +189,11 @@ impl<'a> Set<'a> {
         })
     }
 
+    /// The first RDATA as it stands, which is whole where its type has no names that a message may compress.
+    pub fn first_rdata(self) -> Option<&'a [u8]> {
+        records(self.records).next().map(|(_, rdata)| rdata)
+    }
+
     /// The RDATAs of its signatures.
     pub fn signatures(self) -> impl Iterator<Item = &'a [u8]> {
         records(self.rrsigs).map(|(_, rdata)| rdata)
@@ -197,6 +202,11 @@ impl<'a> Set<'a> {
     /// The records as an RRset of their own.
     pub fn rrset(self, apex: &[u8]) -> RRset {
         RRset { rtype: self.rtype, ttl: self.ttl(), rdatas: self.rdatas(apex).map(|rdata| rdata.into()).collect() }
+    }
+
+    /// A digest of owner, records and signatures: it tells versions apart, and does not hold against forgers.
+    pub fn digest(self, owner: &[u8]) -> u128 {
+        super::key::digest(&[owner, self.records, self.rrsigs])
     }
 
     /// Whether records and signatures are the same octets.

@@ -27,8 +27,17 @@ pub struct Page(Arc<[u8]>);
 
 impl Page {
     /// A page that has no nodes: the place of one that is gone.
-    pub(super) fn empty() -> Page {
+    pub fn empty() -> Page {
         Page(Arc::new([0; PAGE_HEAD]))
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The page of octets that [`Page::as_bytes`] gave; none where they are too short for any node.
+    pub(super) fn from_bytes(octets: &[u8]) -> Option<Page> {
+        (octets.len() > PAGE_HEAD + NODE_HEAD).then(|| Page(octets.into()))
     }
 
     /// Whether both are the same memory.
@@ -47,7 +56,7 @@ impl Page {
     }
 
     /// How many octets it takes.
-    pub(super) fn octets(&self) -> usize {
+    pub fn octets(&self) -> usize {
         self.0.len()
     }
 
@@ -72,8 +81,8 @@ impl Page {
         (0..self.len()).map(|index| self.node(index))
     }
 
-    /// The octets that a search reads first, then those of a place: to have them brought near beforehand.
-    pub(super) fn octet(&self, place: u32) -> Option<&u8> {
+    /// An octet of a place: to have its surroundings brought near beforehand.
+    pub fn octet(&self, place: u32) -> Option<&u8> {
         self.0.get(place as usize)
     }
 

@@ -1,3 +1,5 @@
+//! A tree against a map of maps, under changes that meet.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
