@@ -252,9 +252,7 @@ fn broken(first: &mut Site, second: &mut Site) -> String {
     let (key, _) = ZoneKey::generate(Algorithm::EcdsaP256Sha256).unwrap();
     let ds = |origin: &str| print_rdata(Rtype::DS, &dnssec::ds(&name(origin), dnssec::Signer::dnskey(&key)));
     let text = fill(include_str!("zones/plain.zone"));
-    let sign = |origin: &str, at: Timestamp| {
-        print::published(&sign_with(&zone(origin, &text), &[&key], &Default::default(), at, 1))
-    };
+    let sign = |origin: &str, at: Timestamp| print::published(&sign_with(&zone(origin, &text), &[&key], None, at, 1));
     let mut above = String::new();
     let mut add = |origin: &str, text: &str, ds: Option<String>| {
         for site in [&mut *first, &mut *second] {
