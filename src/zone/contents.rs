@@ -54,6 +54,11 @@ impl Contents {
         }
     }
 
+    /// Puts a record in whose parts stand elsewhere.
+    pub fn insert_parts(&mut self, owner: &Name, ttl: u32, rtype: Rtype, rdata: &[u8]) -> Inserted {
+        self.insert(Record { owner: owner.clone(), ttl, rtype, rdata: rdata.into() })
+    }
+
     /// Puts a whole RRset in the place of what its owner had of that type; an empty one takes it away.
     pub fn replace(&mut self, owner: &Name, rrset: RRset) {
         if rrset.rdatas.is_empty() {

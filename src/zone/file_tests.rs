@@ -23,7 +23,7 @@ fn origin() -> Name {
     "example.org.".parse().expect("a name")
 }
 
-fn with_files(text: &str, files: &[(&str, &str)]) -> Parsed {
+fn with_files<'t>(text: &'t str, files: &[(&str, &str)]) -> Parsed<'t> {
     let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
     parse(&origin(), "example.org.zone", text.as_bytes(), &mut Folder(files))
 }
@@ -43,7 +43,7 @@ fn lines(text: &str, expected: &[&str]) {
     }
 }
 
-fn errors(parsed: &Parsed) -> Vec<(String, u32, u32, String)> {
+fn errors(parsed: &Parsed<'_>) -> Vec<(String, u32, u32, String)> {
     let error = |one: &Diagnostic| (one.file.to_string(), one.line, one.column, one.message.clone());
     parsed.diagnostics.iter().map(error).collect()
 }
@@ -96,7 +96,8 @@ fn an_include_restores_the_origin_and_the_last_owner() {
 
 #[test]
 fn an_error_in_an_included_file_is_reported_there() {
-    let parsed = with_files(&format!("{HEAD}$INCLUDE hosts\n"), &[("hosts", "\n\nx A 192.0.2\n")]);
+    let text = format!("{HEAD}$INCLUDE hosts\n");
+    let parsed = with_files(&text, &[("hosts", "\n\nx A 192.0.2\n")]);
     assert_eq!(errors(&parsed).len(), 1);
     assert_eq!(errors(&parsed)[0].0, "hosts");
     assert_eq!((errors(&parsed)[0].1, errors(&parsed)[0].2), (3, 5));
@@ -106,13 +107,14 @@ fn an_error_in_an_included_file_is_reported_there() {
 
 #[test]
 fn includes_that_go_in_circles_or_too_deep_are_refused() {
-    let parsed =
-        with_files(&format!("{HEAD}$INCLUDE a\n"), &[("a", "$INCLUDE ./b/../c\n"), ("./b/../c", "$INCLUDE ./a\n")]);
+    let text = format!("{HEAD}$INCLUDE a\n");
+    let parsed = with_files(&text, &[("a", "$INCLUDE ./b/../c\n"), ("./b/../c", "$INCLUDE ./a\n")]);
     assert_eq!(errors(&parsed).len(), 1);
     assert!(errors(&parsed)[0].3.contains("includes itself"));
     let files: Vec<(String, String)> = (0..20).map(|n| (n.to_string(), format!("$INCLUDE {}\n", n + 1))).collect();
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
-    let parsed = with_files(&format!("{HEAD}$INCLUDE 0\n"), &files);
+    let text = format!("{HEAD}$INCLUDE 0\n");
+    let parsed = with_files(&text, &files);
     assert_eq!(errors(&parsed).len(), 1);
     assert!(errors(&parsed)[0].3.contains("16 deep"));
     assert_eq!(errors(&parsed)[0].0, "15");
@@ -146,7 +148,8 @@ fn diagnostics_are_limited_in_number_and_size() {
     let parsed = with_files(&garbage, &[]);
     assert_eq!(parsed.diagnostics.len(), 200);
     assert!(parsed.diagnostics[199].message.contains("error 200"));
-    let parsed = with_files(&format!("{HEAD}a TXT ( {}", "\"x\"\n".repeat(1 << 20)), &[]);
+    let text = format!("{HEAD}a TXT ( {}", "\"x\"\n".repeat(1 << 20));
+    let parsed = with_files(&text, &[]);
     assert_eq!(parsed.diagnostics.len(), 1);
     assert!(parsed.diagnostics[0].source.len() < 10_000);
 }
@@ -161,7 +164,8 @@ fn a_file_in_utf_16_is_one_error() {
 
 #[test]
 fn columns_count_characters() {
-    let parsed = with_files(&format!("{HEAD}äöü TXT \"ß\" ( \"\u{fffd}\"\n\t\"é\" ) ; ü\na\tA\tx\n"), &[]);
+    let text = format!("{HEAD}äöü TXT \"ß\" ( \"\u{fffd}\"\n\t\"é\" ) ; ü\na\tA\tx\n");
+    let parsed = with_files(&text, &[]);
     assert_eq!(parsed.diagnostics.len(), 1);
     let shown = parsed.diagnostics[0].to_string();
     assert_eq!(
@@ -278,7 +282,8 @@ proptest! {
 
     #[test]
     fn no_pieces_make_reading_panic(pieces in proptest::collection::vec(piece(), 0..60)) {
-        let parsed = with_files(&format!("{HEAD}{}", pieces.join(" ")), &[("a", &pieces.concat())]);
+        let text = format!("{HEAD}{}", pieces.join(" "));
+        let parsed = with_files(&text, &[("a", &pieces.concat())]);
         prop_assert_eq!(parsed.contents.is_some(), parsed.diagnostics.is_empty());
         for diagnostic in &parsed.diagnostics {
             prop_assert!(diagnostic.line >= 1 && diagnostic.column >= 1);
@@ -302,7 +307,8 @@ proptest! {
         let parsed = parse(&origin(), "f", &text, &mut NoIncludes);
         prop_assert_eq!(parsed.contents.is_some(), parsed.diagnostics.is_empty());
         if let Some(contents) = parsed.contents {
-            let again = parse(&origin(), "f", print(&contents).as_bytes(), &mut NoIncludes);
+            let printed = print(&contents);
+            let again = parse(&origin(), "f", printed.as_bytes(), &mut NoIncludes);
             prop_assert_eq!(again.contents, Some(contents));
         }
     }

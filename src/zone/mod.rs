@@ -10,6 +10,8 @@ mod entry;
 pub mod file;
 mod generate;
 pub mod lint;
+mod owners;
+mod parser;
 pub mod presigned;
 pub mod print;
 pub mod scan;
