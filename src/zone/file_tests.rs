@@ -232,6 +232,77 @@ fn a_generate_that_is_wrong_is_one_error_at_its_word() {
     assert_eq!((found[0].1, found[0].2), (20, 11), "{found:?}");
 }
 
+#[test]
+fn records_are_found_again_in_every_file_that_could_be_read() {
+    let text = format!("{HEAD}$INCLUDE hosts\n$INCLUDE gone\na A x\n$INCLUDE hosts sub\nb A 192.0.2.2\n");
+    let parsed = with_files(&text, &[("hosts", "\nx A 192.0.2.3\n$INCLUDE more\n"), ("more", "  TXT z\n")]);
+    assert_eq!(errors(&parsed).len(), 2);
+    let placed = |placed: &Placed| (placed.record.owner.to_string(), placed.file, placed.line);
+    let expected = [
+        ("example.org.", 0, 2),
+        ("example.org.", 0, 3),
+        ("ns1.example.org.", 0, 4),
+        ("x.example.org.", 1, 2),
+        ("x.example.org.", 2, 1),
+        ("x.sub.example.org.", 3, 2),
+        ("x.sub.example.org.", 4, 1),
+        ("b.example.org.", 0, 9),
+    ];
+    let expected = expected.map(|(owner, file, line)| (owner.to_owned(), file, line));
+    assert_eq!(parsed.records.iter().map(placed).collect::<Vec<_>>(), expected);
+}
+
+/// Lines of zone text, and the owners that they give: all that an owner may depend on.
+fn owners() -> impl Strategy<Value = (String, Vec<String>)> {
+    let label = proptest::sample::select(vec!["a", "A", "b", "a.b", "@", "\\097", "a.example.org.", "*", ""]);
+    let line = (label, 0..8u8, any::<bool>());
+    proptest::collection::vec(line, 0..40).prop_map(|lines| {
+        let (mut text, mut owners) = (HEAD.to_owned(), Vec::new());
+        let (mut origin, mut last) = ("example.org.".to_owned(), "ns1.example.org.".to_owned());
+        for (number, (label, kind, parentheses)) in lines.into_iter().enumerate() {
+            let written = label.replace("\\097", "a").to_ascii_lowercase();
+            let name = match written.as_str() {
+                "" => last.clone(),
+                "@" => origin.clone(),
+                absolute if absolute.ends_with('.') => absolute.to_owned(),
+                relative => format!("{relative}.{origin}"),
+            };
+            if kind == 0 && !label.is_empty() {
+                text += &format!("$ORIGIN {label}\n");
+                // Forty times `a.b` stay below 255 octets.
+                origin = name;
+            } else {
+                let (open, close) = if parentheses { ("(", "\n)") } else { ("", "") };
+                text += &format!("{label} {open} 60 TXT n{number} {close}\n");
+                last = name.clone();
+                owners.push(name);
+            }
+        }
+        (text, owners)
+    })
+}
+
+/// Records of which some exclude others.
+fn exclusive() -> impl Strategy<Value = String> {
+    let owner = proptest::sample::select(vec!["@", "a", "A", "b", "*", "*.c"]);
+    let data = proptest::sample::select(vec![
+        "CNAME a",
+        "CNAME A",
+        "CNAME b",
+        "DNAME a",
+        "DNAME b",
+        "A 192.0.2.1",
+        "NS ns1",
+        "NSEC a A",
+        "TXT x",
+        "CNAME c",
+        "SOA ns1 hostmaster 1 7200 3600 1209600 900",
+        "SOA ns1 hostmaster 2 7200 3600 1209600 900",
+    ]);
+    let line = (owner, data).prop_map(|(owner, data)| format!("{owner} {data}\n"));
+    proptest::collection::vec(line, 0..6).prop_map(|lines| format!("{HEAD}{}", lines.concat()))
+}
+
 fn piece() -> impl Strategy<Value = String> {
     prop_oneof![
         proptest::sample::select(vec![
@@ -311,5 +382,30 @@ proptest! {
             let again = parse(&origin(), "f", printed.as_bytes(), &mut NoIncludes);
             prop_assert_eq!(again.contents, Some(contents));
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn an_owner_is_what_its_line_and_those_before_say((text, owners) in owners()) {
+        let parsed = with_files(&text, &[]);
+        prop_assert_eq!(&parsed.diagnostics, &[]);
+        let read = parsed.records[3..].iter().map(|placed| placed.record.owner.to_string().to_ascii_lowercase());
+        prop_assert_eq!(read.collect::<Vec<_>>(), owners);
+        let mut contents = Contents::new(origin());
+        for placed in parsed.records.iter() {
+            contents.insert(placed.record.clone());
+        }
+        prop_assert_eq!(parsed.contents, Some(contents));
+    }
+
+    #[test]
+    fn no_conflict_is_overlooked(text in exclusive()) {
+        let parsed = with_files(&text, &[]);
+        let soa_below = parsed.diagnostics.iter().any(|one| one.message.contains("only the apex"));
+        let conflicts = check::conflicts(&origin(), &parsed.records);
+        prop_assert_eq!(parsed.diagnostics.is_empty(), conflicts.is_empty() && !soa_below);
     }
 }

@@ -80,11 +80,6 @@ impl<'a> Scanner<'a> {
         Scanner { text, at, line, error: None, open: Vec::new(), resumed: false }
     }
 
-    /// Where the next entry is looked for, in octets from the start.
-    pub(super) fn offset(&self) -> usize {
-        self.at
-    }
-
     /// Reads the next entry in the place of what is in `entry`; none at the end of the text.
     pub(super) fn read(&mut self, entry: &mut Entry<'a>) -> Option<Result<(), ScanError>> {
         while self.at < self.text.len() {
@@ -376,6 +371,19 @@ mod tests {
         assert_eq!(blank, [false, true, true, false]);
         assert_eq!(errors("a b\rc d\n"), [(1, 3, "a carriage return without a line feed".to_owned())]);
         assert_eq!(errors("a ;b\rc d\n"), []);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn eight_octets_at_once_are_like_one_by_one(octets in proptest::collection::vec(octet(), 0..40), from in 0..40usize) {
+            let from = from.min(octets.len());
+            let next = octets[from..].iter().position(|&octet| is_special(octet)).map_or(octets.len(), |at| from + at);
+            proptest::prop_assert_eq!(skip_ordinary(&octets, from), next);
+        }
+    }
+
+    fn octet() -> impl proptest::strategy::Strategy<Value = u8> {
+        proptest::prop_oneof![4 => proptest::prelude::any::<u8>(), 4 => b'-'..=b'z', 1 => 0..0x30u8]
     }
 
     #[test]
