@@ -6,14 +6,15 @@ use std::ops::Deref;
 use std::sync::OnceLock;
 
 use super::check;
-use super::contents::Contents;
+use super::contents::{Contents, Inserted};
 use super::diagnostic::{Diagnostic, Severity};
 use super::entry::fault;
-use super::owners::Owners;
+use super::owners::{Filter, Owners};
 use super::parser::{Found, MAX_DIAGNOSTICS, Owner, Parser, Sink};
+use super::reread::Marks;
 use super::scan::Place;
 use super::source::{Placed, Sources, Text};
-use crate::dns::{Name, Record};
+use crate::dns::{Name, Record, Rtype};
 
 /// The longest file in octets.
 const MAX_FILE: usize = 1 << 30;
@@ -47,6 +48,8 @@ pub struct Parsed<'t> {
     pub sources: Sources<'t>,
     /// The serial of the first SOA that could be read.
     pub serial: Option<u32>,
+    /// For [`super::reread`]: none when there is any error, or the file includes others.
+    pub marks: Option<Marks>,
 }
 
 /// The records in file order with their places, duplicates included; those with an error left out.
@@ -61,7 +64,7 @@ pub struct Records<'t> {
 
 /// Reads the zone `origin` from `text`. `file` is the name that diagnostics carry.
 pub fn parse<'t>(origin: &Name, file: &str, text: &'t [u8], includes: &mut dyn Includes) -> Parsed<'t> {
-    let mut building = Building { contents: Contents::new(origin.clone()), owners: Owners::default() };
+    let mut building = Building { contents: Contents::new(origin.clone()), owners: Owners::default(), odd: Vec::new() };
     let mut parser = Parser::new(origin, file, includes, &mut building);
     let start = Place { line: 1, offset: 0, len: 1 };
     match unreadable(text) {
@@ -76,8 +79,8 @@ pub fn parse<'t>(origin: &Name, file: &str, text: &'t [u8], includes: &mut dyn I
         }
     }
     missing(&mut parser, start);
-    let Parser { mut diagnostics, sources, serial, .. } = parser;
-    let Building { contents, owners } = building;
+    let Parser { mut diagnostics, sources, serial, marks, .. } = parser;
+    let Building { contents, owners, odd } = building;
     let records = Records { zone: origin.clone(), sources: sources.clone(), placed: OnceLock::new() };
     if owners.may_conflict() {
         for conflict in check::conflicts(origin, &records) {
@@ -87,7 +90,10 @@ pub fn parse<'t>(origin: &Name, file: &str, text: &'t [u8], includes: &mut dyn I
             }
         }
     }
-    Parsed { contents: diagnostics.is_empty().then_some(contents), diagnostics, records, sources, serial }
+    let good = diagnostics.is_empty();
+    let marks = (good && sources.names().count() == 1)
+        .then(|| Marks::new(origin, text.len(), marks, Filter::new(&owners, &odd)));
+    Parsed { contents: good.then_some(contents), diagnostics, records, sources, serial, marks }
 }
 
 /// Reports what every zone has and this one has not.
@@ -110,12 +116,18 @@ fn missing(parser: &mut Parser<'_, '_>, start: Place) {
 struct Building {
     contents: Contents,
     owners: Owners,
+    /// The RRsets, by owner, of which a record is there twice or TTLs differ.
+    odd: Vec<(u64, Rtype)>,
 }
 
 impl Sink for Building {
     fn take(&mut self, record: &Found<'_>) {
         self.owners.note(record);
-        self.contents.insert_parts(record.owner, record.ttl, record.rtype, record.rdata);
+        let inserted = self.contents.insert_parts(record.owner, record.ttl, record.rtype, record.rdata);
+        let set = (record.key, record.rtype);
+        if inserted != Inserted::New && self.odd.last() != Some(&set) {
+            self.odd.push(set);
+        }
     }
 }
 

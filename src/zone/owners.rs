@@ -10,6 +10,8 @@ const CNAME: u8 = 1;
 const DNAME: u8 = 2;
 /// A record that can't stand beside a CNAME.
 const OTHER: u8 = 4;
+/// Spreads what it is multiplied with over all bits.
+const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The owners of a zone under way: for each run of records with one owner its key, and what is in the run.
 #[derive(Debug, Default)]
@@ -52,6 +54,74 @@ impl Owners {
     }
 }
 
+/// Which owners a zone has, which of them have a CNAME, and which RRsets are odd: some of those that are not are taken to
+/// be (one of a thousand), never the other way round (a Bloom filter).
+#[derive(Clone, Debug)]
+pub(super) struct Filter {
+    bits: Vec<u64>,
+}
+
+impl Filter {
+    /// Of a zone that was read; the odd RRsets are those in which records don't count once each.
+    pub(super) fn new(owners: &Owners, odd: &[(u64, Rtype)]) -> Filter {
+        // 32 bits each, and at least as many once more for what comes later.
+        let words = (owners.runs.len() + odd.len()).next_power_of_two().max(8);
+        let mut filter = Filter { bits: vec![0; words] };
+        for (key, bits) in &owners.runs {
+            filter.add(*key, bits & CNAME != 0);
+        }
+        for (key, rtype) in odd {
+            filter.set(mix(*key, odd_salt(*rtype)));
+        }
+        filter
+    }
+
+    pub(super) fn add(&mut self, key: u64, cname: bool) {
+        self.set(mix(key, SALT_OWNER));
+        if cname {
+            self.set(mix(key, SALT_CNAME));
+        }
+    }
+
+    pub(super) fn has_owner(&self, key: u64) -> bool {
+        self.is_set(mix(key, SALT_OWNER))
+    }
+
+    pub(super) fn has_cname(&self, key: u64) -> bool {
+        self.is_set(mix(key, SALT_CNAME))
+    }
+
+    pub(super) fn is_odd(&self, key: u64, rtype: Rtype) -> bool {
+        self.is_set(mix(key, odd_salt(rtype)))
+    }
+
+    fn places(&self, hash: u64) -> [(usize, u64); 3] {
+        [hash, hash >> 21, hash >> 42].map(|part| ((part >> 6) as usize & (self.bits.len() - 1), 1 << (part & 63)))
+    }
+
+    fn set(&mut self, hash: u64) {
+        for (word, bit) in self.places(hash) {
+            self.bits[word] |= bit;
+        }
+    }
+
+    fn is_set(&self, hash: u64) -> bool {
+        self.places(hash).into_iter().all(|(word, bit)| self.bits[word] & bit != 0)
+    }
+}
+
+const SALT_OWNER: u64 = 1 << 32;
+const SALT_CNAME: u64 = 2 << 32;
+
+fn odd_salt(rtype: Rtype) -> u64 {
+    3 << 32 | u64::from(rtype.0)
+}
+
+fn mix(key: u64, salt: u64) -> u64 {
+    let product = (key ^ salt.wrapping_mul(FACTOR)).wrapping_mul(FACTOR);
+    product ^ product >> 32
+}
+
 /// Adds what else an owner has. Whether it excludes what was there.
 fn merge(seen: &mut u8, bits: u8) -> bool {
     let twice = *seen & bits & (CNAME | DNAME) != 0;
@@ -61,7 +131,6 @@ fn merge(seen: &mut u8, bits: u8) -> bool {
 
 /// A number for a name, the same in any case. Different names seldom have the same.
 pub(super) fn key(name: &Name) -> u64 {
-    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
     // This bit is all that tells a capital from a small letter.
     const CASE: u64 = u64::from_ne_bytes([0x20; 8]);
     let (chunks, rest) = name.as_wire().as_chunks::<8>();

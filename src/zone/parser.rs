@@ -2,23 +2,19 @@
 //!
 //! Nothing is allocated for a record: it stands in buffers that the next one takes over.
 
-use std::sync::Arc;
-
 use super::diagnostic::{Diagnostic, Severity};
-use super::entry::{Fault, Head, MAX_TTL, argument, behind, check_ttl, domain_name, fault, head, none_left};
-use super::file::{Includes, soa_number, unreadable};
+use super::directive::normalise;
+use super::entry::{Fault, Head, MAX_TTL, behind, domain_name, fault, head};
+use super::file::{Includes, soa_number};
 use super::owners;
+use super::reread::{Mark, SPACING, State};
 use super::scan::{Entry, Place, Scanner, Token};
-use super::source::{Sources, Text};
-use crate::dns::text::{self, Word, read_rdata_into, show, time};
+use super::source::Sources;
+use crate::dns::text::{Word, read_rdata_into, show};
 use crate::dns::{Name, Rtype};
 
 /// The most diagnostics of one run.
 pub(super) const MAX_DIAGNOSTICS: usize = 200;
-/// How deep includes may nest.
-const MAX_DEPTH: usize = 16;
-/// How many files one zone may include in all.
-const MAX_INCLUDES: usize = 1000;
 
 /// A record that was read, and where its entry stands.
 pub(super) struct Found<'r> {
@@ -47,8 +43,8 @@ pub(super) enum Owner {
     None,
     /// It could not be read, or lies outside the zone: that was reported.
     Bad,
-    /// This one, and its [`owners::key`].
-    Known(Name, u64),
+    /// This one, behind its [`owners::key`].
+    Known(u64, Name),
 }
 
 /// What was met, even where it had an error: so that nothing is called missing that is only broken.
@@ -63,14 +59,14 @@ pub(super) struct Seen {
 /// A zone under way: what holds for all of its files.
 pub(super) struct Parser<'z, 't> {
     pub(super) zone: &'z Name,
-    includes: &'z mut dyn Includes,
+    pub(super) includes: &'z mut dyn Includes,
     pub(super) sink: &'z mut dyn Sink,
     pub(super) sources: Sources<'t>,
     pub(super) diagnostics: Vec<Diagnostic>,
-    default_ttl: Option<u32>,
+    pub(super) default_ttl: Option<u32>,
     pub(super) last_ttl: Option<u32>,
-    stack: Vec<String>,
-    included: usize,
+    pub(super) stack: Vec<String>,
+    pub(super) included: usize,
     /// How many records `$GENERATE` was asked for.
     pub(super) generated: u64,
     pub(super) seen: Seen,
@@ -78,17 +74,38 @@ pub(super) struct Parser<'z, 't> {
     pub(super) serial: Option<u32>,
     /// The RDATA of the record that is being read.
     rdata: Vec<u8>,
+    /// Places in the zone file at which reading can begin.
+    pub(super) marks: Vec<Mark>,
 }
 
-/// A file under way: its index, the origin and the last owner.
+/// A file under way.
+pub(super) struct Walk<'t> {
+    scanner: Scanner<'t>,
+    entry: Entry<'t>,
+    context: Context<'t>,
+}
+
+impl<'t> Walk<'t> {
+    fn new(text: &'t [u8], file: u32, origin: Name, owner: Owner) -> Walk<'t> {
+        let context = Context { file, origin, origin_lost: false, owner, owner_text: b"", words: Vec::new() };
+        Walk { scanner: Scanner::new(text), entry: Entry::default(), context }
+    }
+
+    /// Where the next entry is looked for, in octets from the start of the text.
+    pub(super) fn offset(&self) -> usize {
+        self.scanner.offset()
+    }
+}
+
+/// Where a file's entries stand: the file's index, the origin and the last owner.
 pub(super) struct Context<'t> {
     pub(super) file: u32,
     pub(super) origin: Name,
     /// The last `$ORIGIN` could not be read: owners behind it are not known.
     pub(super) origin_lost: bool,
-    owner: Owner,
+    pub(super) owner: Owner,
     /// What the owner was read from under this origin; empty where that is not known.
-    owner_text: &'t [u8],
+    pub(super) owner_text: &'t [u8],
     /// The RDATA of the record that is being read.
     words: Vec<Word<'t>>,
 }
@@ -115,28 +132,70 @@ impl<'z, 't> Parser<'z, 't> {
             seen: Seen::default(),
             serial: None,
             rdata: Vec::new(),
+            marks: Vec::new(),
         }
     }
 
     /// Reads a file, which is among the sources already.
     pub(super) fn run(&mut self, text: &[u8], file: u32, origin: Name, owner: Owner) {
-        let mut context = Context { file, origin, origin_lost: false, owner, owner_text: b"", words: Vec::new() };
-        let mut scanner = Scanner::new(text);
-        let mut entry = Entry::default();
-        while let Some(read) = scanner.read(&mut entry) {
-            if self.diagnostics.len() >= MAX_DIAGNOSTICS {
+        let mut walk = Walk::new(text, file, origin, owner);
+        loop {
+            if file == 0 {
+                self.mark(&walk);
+            }
+            if !self.step(&mut walk) {
                 return;
             }
-            let result = match read {
-                Ok(()) => self.entry(&mut context, &entry),
-                Err(error) => {
-                    self.seen.gap = true;
-                    Err(fault(error.place, error.message).help(error.help))
-                }
-            };
-            if let Err(fault) = result {
-                self.report(file, fault);
+        }
+    }
+
+    /// Goes on within the zone file, its first file, from a mark.
+    pub(super) fn resume<'e>(&mut self, text: &'e [u8], mark: &Mark) -> Walk<'e> {
+        let State { origin, owner, default_ttl, last_ttl } = mark.state.clone();
+        (self.default_ttl, self.last_ttl) = (default_ttl, last_ttl);
+        let owner = owner.map_or(Owner::None, |name| Owner::Known(owners::key(&name), name));
+        // What goes on from a mark is thrown away at its first error: lines need not be right.
+        Walk { scanner: Scanner::at(text, mark.offset, 1), ..Walk::new(text, 0, origin, owner) }
+    }
+
+    /// Reads the next entry. False when there is none, or no more is to be said.
+    pub(super) fn step(&mut self, walk: &mut Walk<'_>) -> bool {
+        if self.diagnostics.len() >= MAX_DIAGNOSTICS {
+            return false;
+        }
+        let Walk { scanner, entry, context } = walk;
+        let result = match scanner.read(entry) {
+            None => return false,
+            Some(Ok(())) => self.entry(context, entry),
+            Some(Err(error)) => {
+                self.seen.gap = true;
+                Err(fault(error.place, error.message).help(error.help))
             }
+        };
+        if let Err(fault) = result {
+            self.report(context.file, fault);
+        }
+        true
+    }
+
+    /// What the next entry depends on.
+    pub(super) fn state(&self, walk: &Walk<'_>) -> State {
+        let owner = match &walk.context.owner {
+            Owner::Known(_, name) => Some(name.clone()),
+            _ => None,
+        };
+        // Behind a `$TTL` the last TTL doesn't count.
+        let last_ttl = self.last_ttl.filter(|_| self.default_ttl.is_none());
+        State { origin: walk.context.origin.clone(), owner, default_ttl: self.default_ttl, last_ttl }
+    }
+
+    /// Makes a mark, if the last one is far enough behind.
+    pub(super) fn mark(&mut self, walk: &Walk<'_>) {
+        let offset = walk.offset();
+        let far = self.marks.last().is_none_or(|last| offset >= last.offset + SPACING);
+        if far && walk.scanner.is_at_line() {
+            let state = self.state(walk);
+            self.marks.push(Mark { offset, state });
         }
     }
 
@@ -168,67 +227,6 @@ impl<'z, 't> Parser<'z, 't> {
             other => Err(fault(first.place, format!("unknown directive {}", show(other)))
                 .help(r"known are $ORIGIN, $TTL, $INCLUDE and $GENERATE; an owner that begins with a dollar sign is written \$")),
         }
-    }
-
-    fn origin(&mut self, context: &mut Context<'_>, first: &Token<'_>, arguments: &[Token<'_>]) -> Result<(), Fault> {
-        let example = "for example: $ORIGIN sub.example.org.";
-        let token = argument(first, arguments, "a domain name").map_err(|fault| fault.help(example))?;
-        none_left(&arguments[1..])?;
-        context.origin_lost = true;
-        context.owner_text = b"";
-        context.origin = domain_name(token, &context.origin)?;
-        context.origin_lost = false;
-        Ok(())
-    }
-
-    fn ttl_directive(&mut self, first: &Token<'_>, arguments: &[Token<'_>]) -> Result<(), Fault> {
-        let example = "for example: $TTL 3600, or $TTL 1h";
-        let token = argument(first, arguments, "a TTL").map_err(|fault| fault.help(example))?;
-        none_left(&arguments[1..])?;
-        let span = time::parse_span(token.word.text)
-            .filter(|_| !token.word.quoted)
-            .ok_or_else(|| fault(token.place, format!("`{}` is not a TTL", show(token.word.text))).help(example))?;
-        self.default_ttl = Some(check_ttl(span, token.place)?);
-        Ok(())
-    }
-
-    /// `$INCLUDE file [origin]`: origin and last owner are as before when it is done (RFC 1035 section 5.1). A `$TTL`
-    /// in it stays, as in BIND (RFC 2308 section 4: until the next one).
-    fn include(&mut self, context: &mut Context<'_>, first: &Token<'_>, arguments: &[Token<'_>]) -> Result<(), Fault> {
-        let token = argument(first, arguments, "a file name")?;
-        let origin = match arguments.get(1) {
-            Some(origin) => domain_name(origin, &context.origin)?,
-            None => context.origin.clone(),
-        };
-        none_left(arguments.get(2..).unwrap_or_default())?;
-        let refused = |message: String| fault(token.place, message);
-        let path = text::unescape_string(token.word.text).ok().and_then(|path| String::from_utf8(path).ok());
-        let path = path.ok_or_else(|| refused("the file name can't be read".to_owned()))?;
-        let normal = normalise(&path);
-        self.included += 1;
-        let outcome = if self.stack.contains(&normal) {
-            Err(format!("{} includes itself", show(path.as_bytes())))
-        } else if self.stack.len() > MAX_DEPTH {
-            Err(format!("includes are nested more than {MAX_DEPTH} deep"))
-        } else if self.included > MAX_INCLUDES {
-            Err(format!("the zone includes more than {MAX_INCLUDES} files"))
-        } else {
-            let text =
-                self.includes.read(&path).map_err(|error| format!("can't include {}: {error}", show(path.as_bytes())));
-            text.and_then(|text| match unreadable(&text) {
-                Some(reason) => Err(reason.to_owned()),
-                None => Ok(text),
-            })
-        };
-        let text: Arc<[u8]> = outcome.map(Arc::from).map_err(|message| {
-            self.seen.gap = true;
-            refused(message)
-        })?;
-        let index = self.sources.add(&path, Text::Included(text.clone()));
-        self.stack.push(normal);
-        self.run(&text, index, origin, context.owner.clone());
-        self.stack.pop();
-        Ok(())
     }
 
     fn record<'e>(&mut self, context: &mut Context<'e>, entry: &Entry<'e>) -> Result<(), Fault> {
@@ -268,7 +266,7 @@ impl<'z, 't> Parser<'z, 't> {
             _ if context.origin_lost => None,
             Ok(name) if name.is_at_or_below(self.zone) => {
                 let key = owners::key(&name);
-                context.owner = Owner::Known(name, key);
+                context.owner = Owner::Known(key, name);
                 context.owner_text = token.word.text;
                 None
             }
@@ -293,7 +291,7 @@ impl<'z, 't> Parser<'z, 't> {
         // What can't be told apart may have been the SOA.
         let head = head(entry).inspect_err(|_| self.seen.gap = true)?;
         let owner = match &context.owner {
-            Owner::Known(name, key) => Some((name, *key)),
+            Owner::Known(key, name) => Some((name, *key)),
             _ => None,
         };
         let at_apex = || owner.is_some_and(|(name, _)| name == self.zone);
@@ -354,17 +352,4 @@ impl<'z, 't> Parser<'z, 't> {
         Err(fault(tokens[head.rdata - 1].place, "this record has no TTL, and none stands before it")
             .help("begin the file with $TTL 3600"))
     }
-}
-
-/// A path with `.` and `..` and doubled slashes resolved by its text alone: to see that two paths are one.
-fn normalise(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." if parts.last().is_some_and(|last| *last != "..") => drop(parts.pop()),
-            other => parts.push(other),
-        }
-    }
-    parts.join("/")
 }

@@ -80,6 +80,16 @@ impl<'a> Scanner<'a> {
         Scanner { text, at, line, error: None, open: Vec::new(), resumed: false }
     }
 
+    /// Where the next entry is looked for, in octets from the start.
+    pub(super) fn offset(&self) -> usize {
+        self.at
+    }
+
+    /// Whether a line begins here: a text that ends without a line feed may go on in its last line.
+    pub(super) fn is_at_line(&self) -> bool {
+        self.text[..self.at].ends_with(b"\n") || self.text[..self.at] == *BOM || self.at == 0
+    }
+
     /// Reads the next entry in the place of what is in `entry`; none at the end of the text.
     pub(super) fn read(&mut self, entry: &mut Entry<'a>) -> Option<Result<(), ScanError>> {
         while self.at < self.text.len() {
