@@ -6,14 +6,15 @@ use std::ops::Deref;
 use std::sync::OnceLock;
 
 use super::check;
-use super::contents::{Contents, Inserted};
+use super::contents::{Builder, Contents};
 use super::diagnostic::{Diagnostic, Severity};
 use super::entry::fault;
-use super::owners::{Filter, Owners};
+use super::owners::Owners;
 use super::parser::{Found, MAX_DIAGNOSTICS, Owner, Parser, Sink};
 use super::reread::Marks;
 use super::scan::Place;
 use super::source::{Placed, Sources, Text};
+use super::tree::Inserted;
 use crate::dns::{Name, Record, Rtype};
 
 /// The longest file in octets.
@@ -64,7 +65,7 @@ pub struct Records<'t> {
 
 /// Reads the zone `origin` from `text`. `file` is the name that diagnostics carry.
 pub fn parse<'t>(origin: &Name, file: &str, text: &'t [u8], includes: &mut dyn Includes) -> Parsed<'t> {
-    let mut building = Building { contents: Contents::new(origin.clone()), owners: Owners::default(), odd: Vec::new() };
+    let mut building = Building { contents: Builder::new(origin.clone()), owners: Owners::default(), odd: Vec::new() };
     let mut parser = Parser::new(origin, file, includes, &mut building);
     let start = Place { line: 1, offset: 0, len: 1 };
     match unreadable(text) {
@@ -91,9 +92,9 @@ pub fn parse<'t>(origin: &Name, file: &str, text: &'t [u8], includes: &mut dyn I
         }
     }
     let good = diagnostics.is_empty();
-    let marks = (good && sources.names().count() == 1)
-        .then(|| Marks::new(origin, text.len(), marks, Filter::new(&owners, &odd)));
-    Parsed { contents: good.then_some(contents), diagnostics, records, sources, serial, marks }
+    let marks =
+        (good && sources.names().count() == 1).then(|| Marks::new(origin, text.len(), marks, owners.filter(&odd)));
+    Parsed { contents: good.then(|| contents.finish()), diagnostics, records, sources, serial, marks }
 }
 
 /// Reports what every zone has and this one has not.
@@ -114,7 +115,7 @@ fn missing(parser: &mut Parser<'_, '_>, start: Place) {
 
 /// The zone of a file that is being read.
 struct Building {
-    contents: Contents,
+    contents: Builder,
     owners: Owners,
     /// The RRsets, by owner, of which a record is there twice or TTLs differ.
     odd: Vec<(u64, Rtype)>,
@@ -123,7 +124,7 @@ struct Building {
 impl Sink for Building {
     fn take(&mut self, record: &Found<'_>) {
         self.owners.note(record);
-        let inserted = self.contents.insert_parts(record.owner, record.ttl, record.rtype, record.rdata);
+        let inserted = self.contents.insert(record.owner, record.ttl, record.rtype, record.rdata);
         let set = (record.key, record.rtype);
         if inserted != Inserted::New && self.odd.last() != Some(&set) {
             self.odd.push(set);

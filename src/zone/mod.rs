@@ -10,6 +10,7 @@ mod directive;
 mod entry;
 pub mod file;
 mod generate;
+pub mod image;
 pub mod lint;
 mod owners;
 mod parser;
@@ -21,6 +22,7 @@ pub mod serial;
 pub mod sign;
 pub mod snapshot;
 pub mod source;
+pub mod tree;
 
 pub use contents::Contents;
 pub use denial::Denial;
