@@ -73,6 +73,13 @@ pub fn parse(packet: &[u8]) -> Option<Query<'_>> {
     Some(query)
 }
 
+/// The question's name, where there is one, whatever else the query may be.
+pub fn name(packet: &[u8]) -> Option<HashedName> {
+    let body = packet.get(HEADER..)?;
+    let len = name::wire_len(body)?;
+    Some(HashedName::new(&body[..len]))
+}
+
 fn read<'a>(query: &mut Query<'a>, packet: &'a [u8]) -> Result<(), Fault> {
     let count = |at: usize| u16::from_be_bytes([packet[at], packet[at + 1]]);
     if packet[2] & OPCODE != 0 {

@@ -263,12 +263,15 @@ fn digest_of(tree: &Tree, owners: &[Name]) -> u128 {
     nodes.fold(0, |sum, node| sum.wrapping_add(digest(node, apex_len)))
 }
 
+/// An owner, its RRsets that are served as they are, and those that get a signature.
+type Waiting = (Name, Vec<RRset>, Vec<RRset>);
+
 /// A tree that grows owner by owner, some thousand of them signed at a time.
 struct Build<'a, 'b> {
     workers: &'a dyn Workers,
     signing: &'a Signing<'b>,
     tree: Builder,
-    waiting: Vec<(Name, Vec<RRset>, Vec<RRset>)>,
+    waiting: Vec<Waiting>,
 }
 
 impl Build<'_, '_> {
@@ -281,10 +284,10 @@ impl Build<'_, '_> {
 
     fn flush(&mut self) -> Result<(), SigningError> {
         type Signed = Result<Vec<Vec<SignedSet>>, SigningError>;
-        let pieces: Vec<&[(Name, Vec<RRset>, Vec<RRset>)]> = self.waiting.chunks(PIECE).collect();
+        let pieces: Vec<&[Waiting]> = self.waiting.chunks(PIECE).collect();
         let results: Vec<Mutex<Signed>> = pieces.iter().map(|_| Mutex::new(Ok(Vec::new()))).collect();
         self.workers.run(pieces.len(), &|index| {
-            let sign = |(owner, _, to_sign): &(Name, Vec<RRset>, Vec<RRset>)| {
+            let sign = |(owner, _, to_sign): &Waiting| {
                 to_sign.iter().map(|rrset| self.signing.sign(owner, rrset.clone())).collect()
             };
             let signed: Signed = pieces[index].iter().map(sign).collect();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::near;
 use crate::zone::tree::{Node, Page, Tree, key};
 
 /// Slots of one part, where there are several.
@@ -122,16 +123,29 @@ impl Index {
         }
     }
 
-    /// The slot that is looked at first for a hash, and what it leads to.
-    pub(super) fn first(&self, hash: u64) -> &Slot {
+    /// Asks for the slot that is looked at first.
+    pub(super) fn prefetch(&self, hash: u64) {
+        near::fetch(self.first(hash));
+    }
+
+    /// Asks for the node that this slot leads to: its name and its heads, and what comes behind them.
+    pub(super) fn prefetch_node(&self, tree: &Tree, hash: u64) {
+        let slot = *self.first(hash);
+        if (slot ^ hash) >> 48 != 0 {
+            return;
+        }
+        let page = tree.pages().get(page_of(slot));
+        for ahead in [0, 64, 128, 192] {
+            if let Some(octet) = page.and_then(|page| page.octet(place_of(slot) + ahead)) {
+                near::fetch(octet);
+            }
+        }
+    }
+
+    fn first(&self, hash: u64) -> &Slot {
         let part = &self.parts[part_of(hash, self.parts.len())];
         &part[hash as usize & (part.len() - 1)]
     }
-}
-
-/// The octets of the node that a slot leads to.
-pub(super) fn leads_to(tree: &Tree, slot: Slot) -> Option<&u8> {
-    if slot <= GONE { None } else { tree.pages().get(page_of(slot))?.octet(place_of(slot)) }
 }
 
 fn part_of(hash: u64, parts: usize) -> usize {

@@ -43,6 +43,9 @@ pub struct ZoneSnapshot {
     negative: Tree,
 }
 
+/// In so many steps [`Snapshot::prefetch`] follows a name.
+pub const PREFETCH_STAGES: u8 = 4;
+
 /// What is left for an RRset and its signatures in the longest message, beside header, longest question, and OPT with all its options:
 /// NSID, cookie, keepalive, extended error and padding.
 const RRSET_MAX: usize = 65_535 - HEADER - 255 - 4 - 11 - (4 + 128 + 28 + 6 + 6 + 4);
@@ -116,6 +119,20 @@ impl Snapshot {
             Entry::Zone(zone) => Some(zone),
             Entry::Broken(_) => None,
         })
+    }
+
+    /// Has the memory brought near that a name will be looked up in: zone, index, node. Each of the [`PREFETCH_STAGES`] reads what the one
+    /// before asked for.
+    pub fn prefetch(&self, stage: u8, name: &HashedName) {
+        if stage == 0 {
+            return self.zones.prefetch(name);
+        }
+        let Some(zone) = self.zones.likely(name) else { return };
+        match stage {
+            1 => near::fetch(zone),
+            2 => zone.index.prefetch(name.hash()),
+            _ => zone.index.prefetch_node(&zone.zone.tree, name.hash()),
+        }
     }
 
     /// The zones that are served, in no order.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::ZoneSnapshot;
 use super::name::HashedName;
+use super::near;
 use crate::dns::Name;
 use crate::zone::tree::key;
 
@@ -106,8 +107,8 @@ impl Zones {
 
     /// The entry whose apex is nearest above a name, or the name itself; `skip` labels are left out.
     pub(super) fn nearest(&self, name: &HashedName, skip: usize) -> Option<&Entry> {
-        let labels = name.label_count();
-        (0..=labels - skip.min(labels)).rev().filter(|depth| self.depths >> depth & 1 == 1).find_map(|depth| {
+        let most = name.label_count().saturating_sub(skip);
+        self.depths_of(name).skip_while(|depth| *depth > most).find_map(|depth| {
             let (wire, hash) = name.suffix(depth);
             self.get(wire, hash)
         })
@@ -126,10 +127,31 @@ impl Zones {
         }
     }
 
-    /// What is looked at first for a hash.
-    pub(super) fn first(&self, hash: u64) -> &impl Sized {
-        let part = &self.parts[part_of(hash, self.parts.len())];
-        &part[hash as usize & (part.len() - 1)]
+    /// Asks for the slots that are looked at first.
+    pub(super) fn prefetch(&self, name: &HashedName) {
+        self.depths_of(name).for_each(|depth| {
+            let hash = name.suffix(depth).1;
+            let part = &self.parts[part_of(hash, self.parts.len())];
+            near::fetch(&part[hash as usize & (part.len() - 1)]);
+        });
+    }
+
+    /// The zone that is nearest above a name as far as the hashes tell.
+    pub(super) fn likely(&self, name: &HashedName) -> Option<&ZoneSnapshot> {
+        self.depths_of(name).find_map(|depth| {
+            let hash = name.suffix(depth).1;
+            let part = &self.parts[part_of(hash, self.parts.len())];
+            match part[hash as usize & (part.len() - 1)].as_ref()? {
+                Slot { hash: its, entry: Entry::Zone(zone) } if *its == hash => Some(&**zone),
+                _ => None,
+            }
+        })
+    }
+
+    /// The numbers of labels that an apex above a name can have, the most first.
+    fn depths_of(&self, name: &HashedName) -> impl Iterator<Item = usize> {
+        let depths = self.depths;
+        (0..=name.label_count()).rev().filter(move |depth| depths >> depth & 1 == 1)
     }
 }
 
