@@ -84,6 +84,10 @@ impl Answerer for View<'_> {
     fn batch(&self, work: &mut dyn FnMut(&dyn Answerer)) {
         work(self);
     }
+
+    fn prefetch(&self, stage: u8, query: &[u8]) {
+        answer::prefetch(self.snapshot, stage, query);
+    }
 }
 
 /// Serves until SIGTERM or SIGINT.

@@ -151,7 +151,7 @@ impl Keeper {
                 zone: zone.origin.clone(),
                 file: zone.file.path.display().to_string(),
                 serial: published.map(|published| published.serial),
-                rrsets: published.map_or(0, |published| published.nodes.values().map(|node| node.len()).sum()),
+                rrsets: published.map_or(0, |published| published.tree.nodes().map(|node| node.sets().count()).sum()),
                 keys: zone.keys.held().iter().map(|key| tag(key.as_ref())).collect(),
                 signed_until: published.and_then(|published| published.expires_at),
                 refresh_at: published.and_then(|published| published.refresh_at),

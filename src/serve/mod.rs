@@ -88,7 +88,7 @@ impl From<Option<usize>> for Reply {
 }
 
 /// In so many steps [`Answerer::prefetch`] is told of a batch.
-pub const PREFETCH_STAGES: u8 = 3;
+pub const PREFETCH_STAGES: u8 = crate::answer::PREFETCH_STAGES;
 
 /// From query to response. Called from many threads at once; must not block.
 pub trait Answerer: Send + Sync {

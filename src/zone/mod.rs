@@ -9,6 +9,7 @@ pub mod diagnostic;
 mod entry;
 pub mod file;
 mod generate;
+pub mod image;
 pub mod lint;
 pub mod presigned;
 pub mod print;
@@ -17,6 +18,7 @@ pub mod serial;
 pub mod sign;
 pub mod snapshot;
 pub mod source;
+pub mod tree;
 
 pub use contents::Contents;
 pub use denial::Denial;

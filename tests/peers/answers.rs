@@ -12,7 +12,7 @@ use danelaw::dns::{Name, Rtype};
 use danelaw::zone::{Contents, Denial, Draft, Published, Snapshot};
 
 use super::common::wire::{self, DNSSEC, PLAIN, Response, Rr, TCP};
-use super::common::{EXAMPLES, delegations, denials, example, free_port, name, server, sign_denying, snapshot};
+use super::common::{EXAMPLES, delegations, denials, example, free_port, hashes, name, server, sign_denying, snapshot};
 
 struct Nsd {
     child: Child,
@@ -38,9 +38,9 @@ fn start_nsd(zones: &[Published], folder: &Path) -> Nsd {
          remote-control:\n  control-enable: no\n"
     );
     for zone in zones {
-        let file = format!("{}.signed", zone.origin.to_host());
+        let file = format!("{}.signed", zone.origin().to_host());
         std::fs::write(folder.join(&file), super::dump_with_generic_hip(zone)).unwrap();
-        config += &format!("zone:\n  name: {}\n  zonefile: {file}\n", zone.origin);
+        config += &format!("zone:\n  name: {}\n  zonefile: {file}\n", zone.origin());
     }
     std::fs::write(folder.join("nsd.conf"), config).unwrap();
     let child = Command::new("nsd")
@@ -51,7 +51,7 @@ fn start_nsd(zones: &[Published], folder: &Path) -> Nsd {
         .spawn()
         .expect("nsd is needed here (`.ci/run` installs what the tests need)");
     let nsd = Nsd { child, address: SocketAddr::from(([127, 0, 0, 1], port)) };
-    let probe = wire::query(zones[0].origin.as_wire(), 6, PLAIN);
+    let probe = wire::query(zones[0].origin().as_wire(), 6, PLAIN);
     let deadline = Instant::now() + Duration::from_secs(10);
     while wire::exchange(nsd.address, &probe, true).is_none() {
         let log = std::fs::read_to_string(folder.join("nsd.log")).unwrap_or_default();
@@ -65,10 +65,11 @@ fn start_nsd(zones: &[Published], folder: &Path) -> Nsd {
 fn names(zones: &[Published]) -> BTreeSet<Name> {
     let mut names = BTreeSet::new();
     for zone in zones {
-        names.extend(zone.nsec3.keys().flat_map(|owner| [Ok(owner.clone()), owner.prepend(b"0")]).flatten());
-        for owner in zone.nodes.keys() {
+        names.extend(hashes(zone).into_iter().flat_map(|owner| [owner.prepend(b"0"), Ok(owner)]).flatten());
+        let owners = zone.sets().filter(|(_, set)| set.rrset.rtype != Rtype::NSEC3).map(|(owner, _)| owner);
+        for owner in owners {
             names.insert(owner.clone());
-            names.extend(owner.ancestors().take_while(|above| above.is_at_or_below(&zone.origin)));
+            names.extend(owner.ancestors().take_while(|above| above.is_at_or_below(zone.origin())));
             for label in ["0", "zzz", "*", "a.b"] {
                 let below = label.rsplit('.').try_fold(owner.clone(), |name, label| name.prepend(label.as_bytes()));
                 names.extend(below);
