@@ -22,11 +22,13 @@ use tracing::warn;
 use super::clients::Clients;
 use super::counters::Tally;
 use super::handle::Stop;
-use super::{Answerer, Occasionally, PREFETCH_STAGES, TcpLimits};
+use super::{Answerer, Occasionally, TcpLimits};
 use connection::{Arrived, Buffers, Connection, Wants};
 
 /// Events taken at once.
 const EVENTS: usize = 128;
+/// So many queries are told of together.
+const TOGETHER: usize = 64;
 /// Connections that are accepted of a listener before others have their turn.
 const ACCEPTED_AT_ONCE: usize = 64;
 /// How often is looked who is too slow.
@@ -144,13 +146,18 @@ impl Server {
         }
     }
 
+    fn prefetch(&self, view: &dyn Answerer) {
+        let mut queries = [&[][..]; TOGETHER];
+        let mut all = self.arrived.iter().flat_map(|(_, arrived)| self.buffers.queries(arrived)).peekable();
+        while all.peek().is_some() {
+            let taken = queries.iter_mut().zip(&mut all).map(|(place, query)| *place = query).count();
+            view.prefetch(&queries[..taken]);
+        }
+    }
+
     /// Answers what was gathered.
     fn answer(&mut self, view: &dyn Answerer, now: Instant) {
-        for stage in 0..PREFETCH_STAGES {
-            for (_, arrived) in &self.arrived {
-                self.buffers.queries(arrived).for_each(|query| view.prefetch(stage, query));
-            }
-        }
+        self.prefetch(view);
         let mut gathered = std::mem::take(&mut self.arrived);
         for (slot, arrived) in gathered.drain(..) {
             let token = self.token(slot);
