@@ -14,6 +14,8 @@ use crate::zone::{self, Contents, Diagnostic, Severity, SigningMode};
 
 /// A file of fewer octets is read as a whole at every change, and its warnings with it.
 const SMALL: usize = 256 << 10;
+/// Programs write files of more octets than this, and nobody reads warnings about them: `danelaw check` looks for them when asked.
+const LINTED: usize = 4 << 20;
 
 /// What is known of the one file that a zone's contents were read from.
 #[derive(Debug)]
@@ -54,7 +56,7 @@ impl Zone {
         let is_of_mail = |rtype: Rtype| matches!(rtype, Rtype::MX | Rtype::NS | Rtype::DNAME);
         self.mail_domains_changed |= removed.iter().chain(&added).any(|record| is_of_mail(record.rtype));
         self.reading = Some(Reading { digest: None, held: Some((held, Some(marks))) });
-        self.unlinted = true;
+        self.unlinted = text.len() <= LINTED;
         Ok(contents)
     }
 
@@ -80,13 +82,13 @@ impl Zone {
         if let Some(image) = image.filter(is_good) {
             let contents = image.contents.clone();
             self.reading = Some(Reading { digest, held: large.then_some((held, None)) });
-            self.unlinted = true;
+            self.unlinted = text.len() <= LINTED;
             return Some(contents);
         }
         let name = self.file.path.display().to_string();
         let parsed = zone::parse(&self.origin, &name, text, &mut Beneath(includes));
         self.inputs.extend(includes.included().iter().map(|path| Input::look(path)));
-        self.unlinted = large;
+        self.unlinted = large && text.len() <= LINTED;
         if !large {
             self.diagnostics = zone::lint(&parsed, mode);
         }
