@@ -6,12 +6,14 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 /// A decoded response. Sections are sets: the order of RRsets in them means nothing.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     pub rcode: u16,
     pub aa: bool,
     pub tc: bool,
     pub rd: bool,
+    pub ra: bool,
+    pub ad: bool,
     pub cd: bool,
     pub question: Vec<u8>,
     pub answer: BTreeSet<Rr>,
@@ -20,6 +22,8 @@ pub struct Response {
     /// Payload size, DO.
     pub edns: Option<(u16, bool)>,
     pub length: usize,
+    /// How many records stand twice in their section.
+    pub doubled: usize,
 }
 
 /// A record with its names expanded and in lower case where they are names.
@@ -94,8 +98,15 @@ pub fn exchange(server: SocketAddr, query: &[u8], tcp: bool) -> Option<Vec<u8>> 
     Some(message)
 }
 
-/// Decodes a response; panics where it is not one.
+/// Decodes a response; panics where it is not one, or where a record stands twice in a section.
 pub fn decode(message: &[u8]) -> Response {
+    let response = read(message);
+    assert_eq!(response.doubled, 0, "records that stand twice in their section: {response:?}");
+    response
+}
+
+/// Decodes a response; panics where it is not one.
+pub fn read(message: &[u8]) -> Response {
     let u16_at = |at: usize| u16::from_be_bytes([message[at], message[at + 1]]);
     assert_eq!(message[2] & 0x80, 0x80, "QR");
     let mut at = 12;
@@ -107,7 +118,7 @@ pub fn decode(message: &[u8]) -> Response {
     }
     let question = message[12..at].to_vec();
     let mut edns = None;
-    let mut extended = 0;
+    let (mut extended, mut doubled) = (0, 0);
     let mut sections: [BTreeSet<Rr>; 3] = Default::default();
     for (section, records) in sections.iter_mut().enumerate() {
         for _ in 0..u16_at(6 + 2 * section) {
@@ -123,8 +134,7 @@ pub fn decode(message: &[u8]) -> Response {
             }
             let ttl = u32::from(u16_at(next + 4)) << 16 | u32::from(u16_at(next + 6));
             let rdata = plain_rdata(message, rtype, rdata);
-            let new = records.insert(Rr { owner: text(&owner), rtype, ttl, rdata });
-            assert!(new, "a record stands twice in section {section}");
+            doubled += usize::from(!records.insert(Rr { owner: text(&owner), rtype, ttl, rdata }));
         }
     }
     assert_eq!(at, message.len(), "octets after the last record");
@@ -134,6 +144,8 @@ pub fn decode(message: &[u8]) -> Response {
         aa: message[2] & 4 != 0,
         tc: message[2] & 2 != 0,
         rd: message[2] & 1 != 0,
+        ra: message[3] & 128 != 0,
+        ad: message[3] & 32 != 0,
         cd: message[3] & 16 != 0,
         question,
         answer,
@@ -141,6 +153,7 @@ pub fn decode(message: &[u8]) -> Response {
         additional,
         edns,
         length: message.len(),
+        doubled,
     }
 }
 
@@ -172,9 +185,10 @@ fn expand(message: &[u8], mut at: usize) -> (Vec<u8>, usize) {
 fn plain_rdata(message: &[u8], rtype: u16, span: std::ops::Range<usize>) -> Vec<u8> {
     // How many octets stand before the names, and how many names there are.
     let (before, names) = match rtype {
-        2 | 5 | 12 | 39 | 47 => (0, 1),
-        6 | 17 => (0, 2),
-        15 | 18 | 36 => (2, 1),
+        2 | 5 | 7 | 8 | 9 | 12 | 39 | 47 => (0, 1),
+        6 | 14 | 17 => (0, 2),
+        15 | 18 | 21 | 36 => (2, 1),
+        26 => (2, 2),
         33 => (6, 1),
         46 => (18, 1),
         _ => return message[span].to_vec(),

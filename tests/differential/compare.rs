@@ -1,0 +1,158 @@
+//! Asks danelaw and each peer the same questions, and compares the whole messages.
+
+use danelaw::answer::{Context, MESSAGE_MAX, Transport, answer};
+use danelaw::zone::Snapshot;
+
+use super::clients::{self, number};
+use super::common::now;
+use super::common::wire::{Ask, Response, decode, read};
+use super::peers::{Peer, Running};
+use super::questions::Question;
+use super::report::Report;
+use super::rules::{Case, reconcile};
+
+/// Asks and compares.
+pub fn compare(snapshot: &Snapshot, running: &[Running], questions: &[Question], report: &mut Report) {
+    let over_tcp = |question: &Question| Question { ask: Ask { tcp: true, ..question.ask }, ..question.clone() };
+    let whole: Vec<Question> = questions.iter().map(over_tcp).collect();
+    let mine: Vec<Vec<u8>> = questions.iter().map(|question| ours(snapshot, question)).collect();
+    let mine_whole: Vec<Vec<u8>> = whole.iter().map(|question| ours(snapshot, question)).collect();
+    for ((question, short), long) in questions.iter().zip(&mine).zip(&mine_whole) {
+        if let Err(broken) = fits(question, short, long) {
+            report.broken(question, broken);
+        }
+    }
+    let theirs: Vec<Theirs> = std::thread::scope(|scope| {
+        let mine = &mine;
+        let asking = running.iter().map(|server| scope.spawn(move || Theirs::ask(server, questions, mine)));
+        asking.collect::<Vec<_>>().into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    for (server, theirs) in running.iter().zip(&theirs) {
+        for (place, question) in questions.iter().enumerate() {
+            let ours = decode(&mine[place]);
+            let first = read(&theirs.first[place]);
+            report.measured(server.peer, &ours, &first);
+            match &theirs.whole[place] {
+                None => judge(server.peer, question, ours, first, report),
+                Some(long) => {
+                    report.truncated(server.peer, ours.tc, first.tc);
+                    judge(server.peer, &whole[place], decode(&mine_whole[place]), read(long), report);
+                }
+            }
+        }
+    }
+}
+
+fn judge(peer: Peer, question: &Question, mut ours: Response, mut theirs: Response, report: &mut Report) {
+    report.compared += 1;
+    let used = reconcile(&Case { peer, question }, &mut ours, &mut theirs);
+    used.into_iter().for_each(|rule| report.used(rule, peer));
+    if ours != theirs {
+        report.differs(peer, question, &ours, &theirs);
+    }
+}
+
+/// danelaw's answer.
+pub fn ours(snapshot: &Snapshot, question: &Question) -> Vec<u8> {
+    let transport = if question.ask.tcp { Transport::Tcp } else { Transport::Udp };
+    let context = Context::new([127, 0, 0, 1].into(), transport, now());
+    let mut out = vec![0; MESSAGE_MAX];
+    let len = answer(snapshot, &context, &question.query(), &mut out).expect("an answer to a query");
+    out.truncate(len);
+    out
+}
+
+/// What a peer answers: as it was asked, and over TCP where it or danelaw truncated that.
+struct Theirs {
+    first: Vec<Vec<u8>>,
+    whole: Vec<Option<Vec<u8>>>,
+}
+
+impl Theirs {
+    fn ask(server: &Running, questions: &[Question], mine: &[Vec<u8>]) -> Theirs {
+        let truncated = |message: &[u8]| message[2] & 2 != 0;
+        let mut first = vec![Vec::new(); questions.len()];
+        let (stream, datagrams): (Vec<usize>, Vec<usize>) =
+            (0..questions.len()).partition(|&place| questions[place].ask.tcp);
+        let ask = |places: &[usize], ask: fn(_, &[Vec<u8>]) -> Vec<Vec<u8>>| {
+            let mut queries: Vec<Vec<u8>> = places.iter().map(|&place| questions[place].query()).collect();
+            number(&mut queries);
+            ask(server.address, &queries)
+        };
+        for (place, answer) in datagrams.iter().zip(ask(&datagrams, clients::udp)) {
+            first[*place] = answer;
+        }
+        for (place, answer) in stream.iter().zip(ask(&stream, clients::tcp)) {
+            first[*place] = answer;
+        }
+        let again = |place: &usize| truncated(&first[*place]) || truncated(&mine[*place]);
+        let again: Vec<usize> = datagrams.into_iter().filter(again).collect();
+        let mut whole = vec![None; questions.len()];
+        for (place, answer) in again.iter().zip(ask(&again, clients::tcp)) {
+            whole[*place] = Some(answer);
+        }
+        Theirs { first, whole }
+    }
+}
+
+/// Where the records of a message end: the answer and authority section, and each record of the additional section.
+fn ends(message: &[u8]) -> (usize, Vec<(usize, u16)>) {
+    let u16_at = |at: usize| u16::from_be_bytes([message[at], message[at + 1]]);
+    let name_end = |mut at: usize| loop {
+        match message[at] {
+            0 => return at + 1,
+            0xc0.. => return at + 2,
+            length => at += 1 + usize::from(length),
+        }
+    };
+    let mut at = if u16_at(4) == 1 { name_end(12) + 4 } else { 12 };
+    let record = |at: &mut usize| {
+        let head = name_end(*at);
+        *at = head + 10 + usize::from(u16_at(head + 8));
+        (*at, u16_at(head))
+    };
+    for _ in 0..u16_at(6) + u16_at(8) {
+        record(&mut at);
+    }
+    (at, (0..u16_at(10)).map(|_| record(&mut at)).collect())
+}
+
+/// RFC 2181 section 9: TC says that what is required did not fit, and nothing else does. Required are answer and authority section whole,
+/// and in a referral the glue at or below the cut (RFC 9471 section 3.1). RRsets are whole or not there (RFC 2181 section 5).
+fn fits(question: &Question, short: &[u8], long: &[u8]) -> Result<(), String> {
+    let (brief, full) = (decode(short), decode(long));
+    if brief.length > question.limit() {
+        return Err(format!("{} octets where {} are allowed", brief.length, question.limit()));
+    }
+    if full.tc || (brief.rcode, brief.aa, brief.edns) != (full.rcode, full.aa, full.edns) && !brief.tc {
+        return Err(format!("the header depends on the room: {brief:?}, {full:?}"));
+    }
+    let is_referral = !full.aa && full.rcode == 0 && !full.authority.is_empty();
+    let cut = full.authority.iter().filter(|_| is_referral).find(|record| record.rtype == 2);
+    let is_glue =
+        |owner: &str| cut.is_some_and(|cut| owner == cut.owner || owner.ends_with(&format!(".{}", cut.owner)));
+    let glue = full.additional.iter().filter(|record| is_glue(&record.owner)).count();
+    let (required, additional) = ends(long);
+    let opt = if question.ask.edns.is_some() { 11 } else { 0 };
+    let required = if glue > 0 { additional[glue - 1].0 } else { required };
+    if brief.tc != (required + opt > question.limit()) {
+        return Err(format!("TC {} where {required} octets and OPT are required", brief.tc));
+    }
+    if !brief.tc && (brief.answer != full.answer || brief.authority != full.authority) {
+        return Err("a message without TC that lacks something".to_owned());
+    }
+    let sections =
+        [(&brief.answer, &full.answer), (&brief.authority, &full.authority), (&brief.additional, &full.additional)];
+    for (part, all) in sections {
+        let key = |record: &super::common::wire::Rr| (record.owner.clone(), record.rtype);
+        let split =
+            |one: &&super::common::wire::Rr| part.iter().any(|put| key(put) == key(one)) && !part.contains(*one);
+        if let Some(one) = all.iter().filter(|one| one.rtype != 46).find(split) {
+            return Err(format!("a part of an RRset: without {one:?}"));
+        }
+        if !part.is_subset(all) {
+            return Err("more over UDP than over TCP".to_owned());
+        }
+    }
+    Ok(())
+}
