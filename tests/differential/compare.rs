@@ -11,6 +11,9 @@ use super::questions::Question;
 use super::report::Report;
 use super::rules::{Case, reconcile};
 
+/// How many octets more a peer may need for the same records: within them of a limit it may leave out additional records.
+const ROOM: usize = 250;
+
 /// Asks and compares.
 pub fn compare(snapshot: &Snapshot, running: &[Running], questions: &[Question], report: &mut Report) {
     let over_tcp = |question: &Question| Question { ask: Ask { tcp: true, ..question.ask }, ..question.clone() };
@@ -23,8 +26,10 @@ pub fn compare(snapshot: &Snapshot, running: &[Running], questions: &[Question],
         }
     }
     let theirs: Vec<Theirs> = std::thread::scope(|scope| {
-        let mine = &mine;
-        let asking = running.iter().map(|server| scope.spawn(move || Theirs::ask(server, questions, mine)));
+        let (mine, whole) = (&mine, &mine_whole);
+        let near = |place: usize| whole[place].len() + ROOM > questions[place].limit();
+        let again = move |place: usize| is_truncated(&mine[place]) || near(place);
+        let asking = running.iter().map(|server| scope.spawn(move || Theirs::ask(server, questions, again)));
         asking.collect::<Vec<_>>().into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     for (server, theirs) in running.iter().zip(&theirs) {
@@ -32,15 +37,29 @@ pub fn compare(snapshot: &Snapshot, running: &[Running], questions: &[Question],
             let ours = decode(&mine[place]);
             let first = read(&theirs.first[place]);
             report.measured(server.peer, &ours, &first);
-            match &theirs.whole[place] {
-                None => judge(server.peer, question, ours, first, report),
-                Some(long) => {
-                    report.truncated(server.peer, ours.tc, first.tc);
-                    judge(server.peer, &whole[place], decode(&mine_whole[place]), read(long), report);
-                }
+            let Some(long) = &theirs.whole[place] else {
+                judge(server.peer, question, ours, first, report);
+                continue;
+            };
+            let long = read(long);
+            report.truncated(server.peer, ours.tc, first.tc);
+            if !first.tc && !is_shortened(&first, &long) {
+                report.broken(question, format!("{:?} gives over UDP what it does not over TCP", server.peer));
             }
+            judge(server.peer, &whole[place], decode(&mine_whole[place]), long, report);
         }
     }
+}
+
+fn is_truncated(message: &[u8]) -> bool {
+    message[2] & 2 != 0
+}
+
+/// Whether `short` is `long` without some of its additional section (RFC 2181 section 9), and in all else the same.
+fn is_shortened(short: &Response, long: &Response) -> bool {
+    let same =
+        Response { additional: long.additional.clone(), length: long.length, doubled: long.doubled, ..short.clone() };
+    same == *long && short.additional.is_subset(&long.additional)
 }
 
 fn judge(peer: Peer, question: &Question, mut ours: Response, mut theirs: Response, report: &mut Report) {
@@ -62,15 +81,14 @@ pub fn ours(snapshot: &Snapshot, question: &Question) -> Vec<u8> {
     out
 }
 
-/// What a peer answers: as it was asked, and over TCP where it or danelaw truncated that.
+/// What a peer answers: as it was asked, and over TCP where there was no room for all of it.
 struct Theirs {
     first: Vec<Vec<u8>>,
     whole: Vec<Option<Vec<u8>>>,
 }
 
 impl Theirs {
-    fn ask(server: &Running, questions: &[Question], mine: &[Vec<u8>]) -> Theirs {
-        let truncated = |message: &[u8]| message[2] & 2 != 0;
+    fn ask(server: &Running, questions: &[Question], may_lack: impl Fn(usize) -> bool) -> Theirs {
         let mut first = vec![Vec::new(); questions.len()];
         let (stream, datagrams): (Vec<usize>, Vec<usize>) =
             (0..questions.len()).partition(|&place| questions[place].ask.tcp);
@@ -85,7 +103,7 @@ impl Theirs {
         for (place, answer) in stream.iter().zip(ask(&stream, clients::tcp)) {
             first[*place] = answer;
         }
-        let again = |place: &usize| truncated(&first[*place]) || truncated(&mine[*place]);
+        let again = |place: &usize| is_truncated(&first[*place]) || may_lack(*place);
         let again: Vec<usize> = datagrams.into_iter().filter(again).collect();
         let mut whole = vec![None; questions.len()];
         for (place, answer) in again.iter().zip(ask(&again, clients::tcp)) {

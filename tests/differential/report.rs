@@ -53,14 +53,7 @@ impl Report {
     pub fn differs(&mut self, peer: Peer, question: &Question, ours: &Response, theirs: &Response) {
         let key = format!("{peer:?}: {}", kind(ours, theirs));
         let (count, _) = self.groups.entry(key).or_insert_with(|| {
-            (
-                0,
-                format!(
-                    "{question}\n    danelaw {}\n    peer    {}\n    {ours:?}",
-                    but(ours, theirs),
-                    but(theirs, ours)
-                ),
-            )
+            (0, format!("{question}\n    danelaw {}\n    peer    {}", but(ours, theirs), but(theirs, ours)))
         });
         *count += 1;
     }
@@ -113,41 +106,17 @@ impl fmt::Display for Report {
 /// What sets two answers apart, without names and octets.
 fn kind(ours: &Response, theirs: &Response) -> String {
     let mut parts = Vec::new();
-    let flags = |one: &Response| {
-        format!(
-            "rcode {} aa {} tc {} rd {} ra {} ad {} cd {} edns {:?} question {} doubled {}",
-            one.rcode,
-            one.aa,
-            one.tc,
-            one.rd,
-            one.ra,
-            one.ad,
-            one.cd,
-            one.edns.map(|(size, flag)| format!("{size}/{flag}")),
-            one.question.len(),
-            one.doubled
-        )
-    };
-    for (mine, other) in
-        flags(ours).split(' ').collect::<Vec<_>>().chunks(2).zip(flags(theirs).split(' ').collect::<Vec<_>>().chunks(2))
-    {
-        if mine != other {
-            parts.push(format!("{} not {}", mine.join(" "), other.join(" ")));
+    for (mine, other) in flags(ours).iter().zip(flags(theirs)) {
+        if *mine != other {
+            parts.push(format!("{mine} not {other}"));
         }
     }
-    let types = |one: &BTreeSet<Rr>, other: &BTreeSet<Rr>| {
-        let types: BTreeSet<String> = one
-            .difference(other)
-            .map(|record| Rtype(record.rtype).to_string())
-            .filter(|text| text != "RRSIG")
-            .collect();
-        types.into_iter().collect::<Vec<_>>().join(",")
-    };
-    for (section, mine, other) in [
+    let sections = [
         ("answer", &ours.answer, &theirs.answer),
         ("authority", &ours.authority, &theirs.authority),
         ("additional", &ours.additional, &theirs.additional),
-    ] {
+    ];
+    for (section, mine, other) in sections {
         if mine != other {
             parts.push(format!("{section} +{} -{}", types(mine, other), types(other, mine)));
         }
@@ -155,16 +124,43 @@ fn kind(ours: &Response, theirs: &Response) -> String {
     parts.join("; ")
 }
 
+fn flags(one: &Response) -> [String; 10] {
+    [
+        format!("rcode {}", one.rcode),
+        format!("AA {}", one.aa),
+        format!("TC {}", one.tc),
+        format!("RD {}", one.rd),
+        format!("RA {}", one.ra),
+        format!("AD {}", one.ad),
+        format!("CD {}", one.cd),
+        format!("EDNS {:?}", one.edns),
+        format!("doubled {}", one.doubled),
+        format!("question {}", data_encoding::HEXLOWER.encode(&one.question)),
+    ]
+}
+
+fn types(one: &BTreeSet<Rr>, other: &BTreeSet<Rr>) -> String {
+    let types = one.difference(other).map(|record| Rtype(record.rtype)).filter(|rtype| *rtype != Rtype::RRSIG);
+    let types: BTreeSet<String> = types.map(|rtype| rtype.to_string()).collect();
+    types.into_iter().collect::<Vec<_>>().join(",")
+}
+
 /// What one response has and the other lacks.
 fn but(one: &Response, other: &Response) -> String {
-    let records = |one: &BTreeSet<Rr>, other: &BTreeSet<Rr>| format!("{:?}", one.difference(other).collect::<Vec<_>>());
+    let records = |one: &BTreeSet<Rr>, other: &BTreeSet<Rr>| {
+        let lacking = one.difference(other).filter(|record| record.rtype != Rtype::RRSIG.0);
+        lacking.map(|record| format!("{record:?}; ")).collect::<String>().chars().take(500).collect::<String>()
+    };
     format!(
-        "rcode {} AA {} TC {} answer {} authority {} additional {}",
+        "rcode {} AA {} TC {} answer of {} [{}] authority of {} [{}] additional of {} [{}]",
         one.rcode,
         one.aa,
         one.tc,
+        one.answer.len(),
         records(&one.answer, &other.answer),
+        one.authority.len(),
         records(&one.authority, &other.authority),
+        one.additional.len(),
         records(&one.additional, &other.additional)
     )
 }
