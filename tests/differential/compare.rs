@@ -1,12 +1,13 @@
 //! Asks danelaw and each peer the same questions, and compares the whole messages.
 
 use danelaw::answer::{Context, MESSAGE_MAX, Transport, answer};
+use danelaw::dns::Name;
 use danelaw::zone::Snapshot;
 
 use super::clients::{self, number};
 use super::common::now;
 use super::common::wire::{Ask, Response, decode, read};
-use super::peers::{Peer, Running};
+use super::peers::Running;
 use super::questions::Question;
 use super::report::Report;
 use super::rules::{Case, reconcile};
@@ -32,13 +33,14 @@ pub fn compare(snapshot: &Snapshot, running: &[Running], questions: &[Question],
         let asking = running.iter().map(|server| scope.spawn(move || Theirs::ask(server, questions, again)));
         asking.collect::<Vec<_>>().into_iter().map(|thread| thread.join().unwrap()).collect()
     });
+    let zones: Vec<Name> = snapshot.zones().map(|zone| zone.origin().clone()).collect();
     for (server, theirs) in running.iter().zip(&theirs) {
         for (place, question) in questions.iter().enumerate() {
             let ours = decode(&mine[place]);
             let first = read(&theirs.first[place]);
             report.measured(server.peer, &ours, &first);
             let Some(long) = &theirs.whole[place] else {
-                judge(server.peer, question, ours, first, report);
+                judge(&Case { peer: server.peer, question, zones: &zones }, ours, first, report);
                 continue;
             };
             let long = read(long);
@@ -46,7 +48,8 @@ pub fn compare(snapshot: &Snapshot, running: &[Running], questions: &[Question],
             if !first.tc && !is_shortened(&first, &long) {
                 report.broken(question, format!("{:?} gives over UDP what it does not over TCP", server.peer));
             }
-            judge(server.peer, &whole[place], decode(&mine_whole[place]), long, report);
+            let case = Case { peer: server.peer, question: &whole[place], zones: &zones };
+            judge(&case, decode(&mine_whole[place]), long, report);
         }
     }
 }
@@ -62,12 +65,12 @@ fn is_shortened(short: &Response, long: &Response) -> bool {
     same == *long && short.additional.is_subset(&long.additional)
 }
 
-fn judge(peer: Peer, question: &Question, mut ours: Response, mut theirs: Response, report: &mut Report) {
+fn judge(case: &Case<'_>, mut ours: Response, mut theirs: Response, report: &mut Report) {
     report.compared += 1;
-    let used = reconcile(&Case { peer, question }, &mut ours, &mut theirs);
-    used.into_iter().for_each(|rule| report.used(rule, peer));
+    let used = reconcile(case, &mut ours, &mut theirs);
+    used.into_iter().for_each(|rule| report.used(rule, case.peer));
     if ours != theirs {
-        report.differs(peer, question, &ours, &theirs);
+        report.differs(case.peer, case.question, &ours, &theirs);
     }
 }
 

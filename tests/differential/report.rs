@@ -56,6 +56,24 @@ impl Report {
             (0, format!("{question}\n    danelaw {}\n    peer    {}", but(ours, theirs), but(theirs, ours)))
         });
         *count += 1;
+        if std::env::var("SHOW").is_ok_and(|show| format!("{peer:?}: {}", kind(ours, theirs)).starts_with(&show))
+            && *count < 3
+        {
+            println!("SHOW {question}");
+            for (who, one) in [("ours", ours), ("theirs", theirs)] {
+                for (section, records) in [("an", &one.answer), ("au", &one.authority), ("ad", &one.additional)] {
+                    for record in records.iter().filter(|record| record.rtype != 46) {
+                        println!(
+                            "  {who} {section} {} {} {} {}",
+                            record.owner,
+                            record.ttl,
+                            Rtype(record.rtype),
+                            danelaw::dns::text::print_rdata(Rtype(record.rtype), &record.rdata)
+                        );
+                    }
+                }
+            }
+        }
     }
 
     /// Fails where anything is left without an explanation.

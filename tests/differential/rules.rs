@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use danelaw::dns::{Name, Rtype};
+use danelaw::dns::{Name, Rtype, rdata};
 
 use super::common::wire::{Response, Rr};
 use super::peers::Peer::{self, Bind, Knot, Nsd};
@@ -12,6 +12,15 @@ use super::questions::Question;
 pub struct Case<'a> {
     pub peer: Peer,
     pub question: &'a Question,
+    /// The apexes of the zones that are served.
+    pub zones: &'a [Name],
+}
+
+impl Case<'_> {
+    fn zone_of(&self, name: &Name) -> Option<&Name> {
+        let above = self.zones.iter().filter(|origin| name.is_at_or_below(origin));
+        above.max_by_key(|origin| origin.label_count())
+    }
 }
 
 struct Rule {
@@ -71,6 +80,110 @@ const RULES: &[Rule] = &[
         name: "RFC 5155 section 7.2.8: an NSEC3's owner is no name of the zone and encloses nothing",
         peers: &[Nsd],
         apply: |case, ours, theirs| below_hash(&case.question.name) && adopt(ours, theirs),
+    },
+    Rule {
+        name: "RFC 2181 section 9: which addresses come along with an answer is a courtesy",
+        peers: &[Nsd, Knot, Bind],
+        apply: courtesy,
+    },
+    Rule {
+        name: "RFC 1034 section 4.3.2 step 3a: a CNAME is followed into every zone that is served",
+        peers: &[Knot, Bind],
+        apply: other_zone,
+    },
+    Rule {
+        name: "RFC 6672 section 3.2: behind a DNAME the walk begins again for every type",
+        peers: &[Bind],
+        apply: |case, ours, theirs| {
+            matches!(case.question.rtype, Rtype::ANY | Rtype::RRSIG)
+                && has(ours, Rtype::DNAME)
+                && theirs.answer.is_subset(&ours.answer)
+                && adopt(ours, theirs)
+        },
+    },
+    Rule {
+        name: "RFC 4035 section 3.1.4.1: of a cut the parent answers for DS alone",
+        peers: &[Bind],
+        apply: |case, ours, theirs| {
+            case.question.rtype == Rtype::NSEC
+                && !ours.aa
+                && theirs.answer.iter().all(|record| is(record, Rtype::NSEC))
+                && adopt(ours, theirs)
+        },
+    },
+    Rule {
+        name: "RFC 1034 section 3.6.2: a loop of CNAMEs is no failure of the server's",
+        peers: &[Bind],
+        apply: |_, ours, theirs| {
+            theirs.rcode == 2 && loops(ours) && theirs.answer == ours.answer && {
+                theirs.rcode = ours.rcode;
+                true
+            }
+        },
+    },
+    Rule {
+        name: "RFC 2181 section 5: a record stands once in a section, in a loop of CNAMEs too",
+        peers: &[Knot],
+        apply: |_, ours, theirs| loops(ours) && std::mem::take(&mut theirs.doubled) > 0,
+    },
+    Rule {
+        name: "how long a chain of CNAMEs is followed is the server's choice",
+        peers: &[Nsd, Knot, Bind],
+        apply: |_, ours, theirs| {
+            let links = ours.answer.iter().filter(|record| record.rtype == Rtype::CNAME.0).count();
+            let nested = ours.answer.is_subset(&theirs.answer) || theirs.answer.is_subset(&ours.answer);
+            links >= 8 && nested && adopt(ours, theirs)
+        },
+    },
+    Rule {
+        name: "RFC 4035 section 3.1.3.3, RFC 5155 section 7.2.6: a wildcard's expansion is proven, of a name that begins with * too",
+        peers: &[Knot],
+        apply: |case, ours, theirs| {
+            case.question.name.is_wildcard()
+                && lacks_proof(ours, theirs)
+                && add(&ours.authority, &mut theirs.authority, is_proof)
+        },
+    },
+    Rule {
+        name: "RFC 4035 section 3.1.3.4: that a wildcard without records exists is proven as well",
+        peers: &[Knot, Bind],
+        apply: empty_wildcard,
+    },
+    Rule {
+        name: "RFC 5155 section 7.2.3: NODATA at a name that exists is proven by the NSEC3 that matches it",
+        peers: &[Nsd],
+        apply: |case, ours, theirs| {
+            case.question.name.is_wildcard() && ours.rcode == 0 && lacks_proof(theirs, ours) && adopt(ours, theirs)
+        },
+    },
+    Rule {
+        name: "RFC 5155 section 7.2.4: an opted-out DS is proven by the closest encloser and what covers the next closer name",
+        peers: &[Nsd],
+        apply: |case, ours, theirs| {
+            case.question.rtype == Rtype::DS && ours.rcode == 0 && lacks_proof(ours, theirs) && adopt(ours, theirs)
+        },
+    },
+    Rule {
+        name: "RFC 1034 section 3.6.2: a CNAME is followed for every type but its own, NSEC3 among them",
+        peers: &[Nsd],
+        apply: |case, ours, theirs| {
+            case.question.rtype == Rtype::NSEC3
+                && has(ours, Rtype::CNAME)
+                && theirs.answer.is_empty()
+                && adopt(ours, theirs)
+        },
+    },
+    Rule {
+        name: "RFC 4035 section 3.1.3.2: NXDOMAIN behind a DNAME is proven like any",
+        peers: &[Nsd],
+        apply: |_, ours, theirs| {
+            ours.rcode == 3 && has(ours, Rtype::DNAME) && lacks_proof(ours, theirs) && adopt(ours, theirs)
+        },
+    },
+    Rule {
+        name: "RFC 4035 section 3.1.3.2: the wildcard's NSEC is the one that covers it",
+        peers: &[Nsd],
+        apply: wrong_wildcard_nsec,
     },
 ];
 
@@ -189,4 +302,88 @@ fn below_hash(name: &Name) -> bool {
         data_encoding::BASE32_DNSSEC.decode(&label.to_ascii_lowercase()).is_ok_and(|hash| hash.len() == 20)
     };
     name.labels().skip(1).any(is_hash)
+}
+
+fn has(response: &Response, rtype: Rtype) -> bool {
+    response.answer.iter().any(|record| record.rtype == rtype.0)
+}
+
+fn is_proof(record: &Rr) -> bool {
+    is(record, Rtype::NSEC) || is(record, Rtype::NSEC3)
+}
+
+/// Whether `less` is `more` without some of its proofs.
+fn lacks_proof(more: &Response, less: &Response) -> bool {
+    let same = Response { authority: more.authority.clone(), ..less.clone() } == *more;
+    same && less.authority.is_subset(&more.authority) && more.authority.difference(&less.authority).all(is_proof)
+}
+
+/// The names that records point at.
+fn targets(records: &BTreeSet<Rr>) -> BTreeSet<String> {
+    let names = records.iter().flat_map(|record| rdata::names(Rtype(record.rtype), &record.rdata));
+    names.map(|name| name.to_lowercase().to_string()).collect()
+}
+
+fn courtesy(_: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> bool {
+    if !ours.aa || ours.additional == theirs.additional {
+        return false;
+    }
+    let known = &targets(&ours.answer) | &targets(&ours.authority);
+    let own = |record: &Rr| ours.answer.iter().any(|one| one.owner == record.owner && [64, 65].contains(&one.rtype));
+    let optional = |record: &Rr| is_address(record) && (known.contains(&record.owner) || own(record));
+    let differ = ours.additional.symmetric_difference(&theirs.additional).all(optional);
+    differ && {
+        theirs.additional.clone_from(&ours.additional);
+        true
+    }
+}
+
+fn other_zone(case: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> bool {
+    let start = case.zone_of(&case.question.name);
+    let leaves = |record: &Rr| {
+        record.rtype == Rtype::CNAME.0 && {
+            let target = Name::from_wire(&record.rdata).unwrap();
+            case.zone_of(&target).is_some_and(|zone| Some(zone) != start)
+        }
+    };
+    theirs.answer.is_subset(&ours.answer) && theirs.answer.iter().any(leaves) && adopt(ours, theirs)
+}
+
+/// Whether a CNAME of the answer leads to an owner of the answer that leads on, and nowhere out of it.
+fn loops(response: &Response) -> bool {
+    let cnames = || response.answer.iter().filter(|record| record.rtype == Rtype::CNAME.0);
+    let leads_back = |record: &Rr| {
+        let target = Name::from_wire(&record.rdata).unwrap().to_string();
+        cnames().any(|other| other.owner == target)
+    };
+    cnames().count() > 0 && cnames().all(leads_back)
+}
+
+/// The NSEC that shows that the wildcard is an empty non-terminal: its next name is below it.
+fn empty_wildcard(_: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> bool {
+    let shows = |record: &Rr| {
+        let next = Name::from_wire(&record.rdata);
+        record.rtype == Rtype::NSEC.0 && next.is_ok_and(|next| next.ancestors().any(|above| above.is_wildcard()))
+    };
+    let missing = || ours.authority.difference(&theirs.authority).filter(|record| record.rtype == Rtype::NSEC.0);
+    ours.rcode == 0
+        && lacks_proof(ours, theirs)
+        && missing().count() == 1
+        && missing().all(shows)
+        && adopt(ours, theirs)
+}
+
+/// NSEC records of theirs that we don't have cover neither the name nor a wildcard that it could be made from.
+fn wrong_wildcard_nsec(case: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> bool {
+    let name = &case.question.name;
+    let wildcards = name.ancestors().filter_map(|above| above.prepend(b"*").ok());
+    let denied: Vec<Name> = wildcards.chain([name.clone()]).collect();
+    let useless = |record: &Rr| {
+        let (owner, next) = (Name::parse(&record.owner, None).unwrap(), Name::from_wire(&record.rdata));
+        next.is_ok_and(|next| !denied.iter().any(|name| owner < *name && (*name < next || next < owner)))
+    };
+    let mut extra =
+        theirs.authority.difference(&ours.authority).filter(|record| record.rtype == Rtype::NSEC.0).peekable();
+    let wrong = ours.rcode == 3 && theirs.rcode == 3 && extra.peek().is_some() && extra.all(useless);
+    wrong && adopt(ours, theirs)
 }
