@@ -346,7 +346,7 @@ impl<'a> Lookup<'a> {
         Ok(())
     }
 
-    /// Addresses of the targets. In a referral those at or below the cut come first, and have to fit.
+    /// Addresses of the targets, and what services they are. In a referral those at or below the cut come first, and have to fit.
     fn put_additional(&self, message: &mut Message<'_>) -> Result<(), Truncated> {
         let Some(Targets { place, set, at, glue }) = self.targets else { return Ok(()) };
         let is_glue = |name: &[u8]| glue.is_some_and(|cut| crate::dns::name::is_at_or_below(name, cut));
@@ -365,9 +365,11 @@ impl<'a> Lookup<'a> {
                     0..=POINTER_MAX => Owner::Pointer(0xc000 | position as u16),
                     _ => Owner::Name(place.zone.name(node)),
                 };
-                for rtype in [Rtype::A, Rtype::AAAA] {
-                    if let Some(addresses) = place.zone.set(node, rtype)
-                        && !message.put(Section::Additional, place, addresses, owner, self.dnssec_ok)
+                // RFC 9460 section 4.1: a service's target brings its own records of the type along, too.
+                let service = Some(set.rtype).filter(|rtype| matches!(*rtype, Rtype::SVCB | Rtype::HTTPS));
+                for rtype in [Rtype::A, Rtype::AAAA].into_iter().chain(service) {
+                    if let Some(brought) = place.zone.set(node, rtype).filter(|brought| !std::ptr::eq(*brought, set))
+                        && !message.put(Section::Additional, place, brought, owner, self.dnssec_ok)
                     {
                         return if required { Err(Truncated) } else { Ok(()) };
                     }

@@ -122,9 +122,9 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
-        name: "RFC 2181 section 5: a record stands once in a section, in a loop of CNAMEs too",
-        peers: &[Knot],
-        apply: |_, ours, theirs| loops(ours) && std::mem::take(&mut theirs.doubled) > 0,
+        name: "RFC 2181 section 5: a record stands once in a section",
+        peers: &[Knot, Nsd],
+        apply: |_, _, theirs| std::mem::take(&mut theirs.doubled) > 0,
     },
     Rule {
         name: "how long a chain of CNAMEs is followed is the server's choice",
@@ -139,9 +139,7 @@ const RULES: &[Rule] = &[
         name: "RFC 4035 section 3.1.3.3, RFC 5155 section 7.2.6: a wildcard's expansion is proven, of a name that begins with * too",
         peers: &[Knot],
         apply: |case, ours, theirs| {
-            case.question.name.is_wildcard()
-                && lacks_proof(ours, theirs)
-                && add(&ours.authority, &mut theirs.authority, is_proof)
+            by_star(case, ours) && lacks_proof(ours, theirs) && add(&ours.authority, &mut theirs.authority, is_proof)
         },
     },
     Rule {
@@ -153,7 +151,7 @@ const RULES: &[Rule] = &[
         name: "RFC 5155 section 7.2.3: NODATA at a name that exists is proven by the NSEC3 that matches it",
         peers: &[Nsd],
         apply: |case, ours, theirs| {
-            case.question.name.is_wildcard() && ours.rcode == 0 && lacks_proof(theirs, ours) && adopt(ours, theirs)
+            by_star(case, ours) && ours.rcode == 0 && lacks_proof(theirs, ours) && adopt(ours, theirs)
         },
     },
     Rule {
@@ -185,6 +183,63 @@ const RULES: &[Rule] = &[
         peers: &[Nsd],
         apply: wrong_wildcard_nsec,
     },
+    Rule {
+        name: "RFC 5155 section 7.2.2: NXDOMAIN takes more than one NSEC3",
+        peers: &[Nsd],
+        apply: |_, ours, theirs| {
+            let count = |one: &Response| one.authority.iter().filter(|record| record.rtype == Rtype::NSEC3.0).count();
+            ours.rcode == 3 && theirs.rcode == 3 && count(ours) > 1 && count(theirs) == 1 && adopt(ours, theirs)
+        },
+    },
+    Rule {
+        name: "a refusal copies the question too",
+        peers: &[Nsd],
+        apply: |_, ours, theirs| {
+            ours.rcode == 5 && theirs.question.is_empty() && {
+                theirs.question.clone_from(&ours.question);
+                true
+            }
+        },
+    },
+    Rule {
+        name: "RFC 6672 section 3.2: YXDOMAIN ends the walk, and denies nothing",
+        peers: &[Knot],
+        apply: |_, ours, theirs| {
+            ours.rcode == 6
+                && drop_extra(&ours.authority, &mut theirs.authority, |one| is_proof(one) || is(one, Rtype::SOA))
+        },
+    },
+    Rule {
+        name: "RFC 1034 section 4.3.2 step 3a: a CNAME is followed for NSEC and RRSIG where the zone has none of them",
+        peers: &[Knot, Bind],
+        apply: |case, ours, theirs| {
+            matches!(case.question.rtype, Rtype::NSEC | Rtype::RRSIG)
+                && has(ours, Rtype::CNAME)
+                && theirs.answer.is_empty()
+                && adopt(ours, theirs)
+        },
+    },
+    Rule {
+        name: "RFC 5155 section 7.2.5: NODATA of a wildcard has the closest encloser's NSEC3, the apex's too",
+        peers: &[Nsd],
+        apply: |_, ours, theirs| {
+            let missing = || ours.authority.difference(&theirs.authority).filter(|one| one.rtype == Rtype::NSEC3.0);
+            ours.rcode == 0 && lacks_proof(ours, theirs) && missing().count() == 1 && adopt(ours, theirs)
+        },
+    },
+    Rule {
+        name: "RFC 4035 section 3.1.4.1: a child's server that has not the parent says NODATA of its DS",
+        peers: &[Nsd, Knot, Bind],
+        apply: |case, ours, theirs| {
+            case.question.rtype == Rtype::DS
+                && case.zones.contains(&case.question.name)
+                && ours.aa
+                && !theirs.aa
+                && theirs.answer.is_empty()
+                && theirs.authority.iter().any(|one| one.rtype == Rtype::NS.0)
+                && adopt(ours, theirs)
+        },
+    },
 ];
 
 /// Takes away what is accounted for; gives the names of the rules that did.
@@ -204,7 +259,7 @@ fn covers(record: &Rr, rtype: Rtype) -> bool {
     record.rtype == Rtype::RRSIG.0 && record.rdata[..2] == rtype.0.to_be_bytes()
 }
 
-fn is(record: &Rr, rtype: Rtype) -> bool {
+pub fn is(record: &Rr, rtype: Rtype) -> bool {
     record.rtype == rtype.0 || covers(record, rtype)
 }
 
@@ -259,15 +314,16 @@ fn sibling_glue(_: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> boo
 }
 
 fn zero_soa(case: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> bool {
-    if case.question.rtype != Rtype::SOA || !ours.answer.is_empty() {
+    let is_zero = |record: &Rr| record.ttl == 0 && is(record, Rtype::SOA);
+    if case.question.rtype != Rtype::SOA || !theirs.authority.iter().any(is_zero) {
         return false;
     }
-    let with_ttl = |record: &Rr| Rr { ttl: if is(record, Rtype::SOA) { 0 } else { record.ttl }, ..record.clone() };
-    let same = ours.authority.iter().map(with_ttl).collect::<BTreeSet<_>>() == theirs.authority;
-    if same {
-        theirs.authority.clone_from(&ours.authority);
-    }
-    same
+    let restore = |record: &Rr| match is_zero(record) {
+        true => ours.authority.iter().find(|one| one.rdata == record.rdata).unwrap_or(record).clone(),
+        false => record.clone(),
+    };
+    theirs.authority = theirs.authority.iter().map(restore).collect();
+    true
 }
 
 /// Adds what `which` says and they don't have.
@@ -304,6 +360,12 @@ fn below_hash(name: &Name) -> bool {
     name.labels().skip(1).any(is_hash)
 }
 
+/// Whether a name that is looked up on the way begins with `*`.
+fn by_star(case: &Case<'_>, ours: &Response) -> bool {
+    let mut cnames = ours.answer.iter().filter(|record| record.rtype == Rtype::CNAME.0);
+    case.question.name.is_wildcard() || cnames.any(|record| record.rdata.starts_with(b"\x01*"))
+}
+
 fn has(response: &Response, rtype: Rtype) -> bool {
     response.answer.iter().any(|record| record.rtype == rtype.0)
 }
@@ -329,8 +391,10 @@ fn courtesy(_: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> bool {
         return false;
     }
     let known = &targets(&ours.answer) | &targets(&ours.authority);
-    let own = |record: &Rr| ours.answer.iter().any(|one| one.owner == record.owner && [64, 65].contains(&one.rtype));
-    let optional = |record: &Rr| is_address(record) && (known.contains(&record.owner) || own(record));
+    let service = |record: &Rr| is(record, Rtype::SVCB) || is(record, Rtype::HTTPS);
+    let is_service = ours.answer.iter().any(service);
+    // What a service's alias leads to, RFC 9460 section 4.1 lets a server follow as it likes: chains and wildcards with their proofs.
+    let optional = |record: &Rr| is_service || is_address(record) && known.contains(&record.owner);
     let differ = ours.additional.symmetric_difference(&theirs.additional).all(optional);
     differ && {
         theirs.additional.clone_from(&ours.additional);
@@ -343,7 +407,8 @@ fn other_zone(case: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> bo
     let leaves = |record: &Rr| {
         record.rtype == Rtype::CNAME.0 && {
             let target = Name::from_wire(&record.rdata).unwrap();
-            case.zone_of(&target).is_some_and(|zone| Some(zone) != start)
+            let parent = target.parent().filter(|_| case.question.rtype == Rtype::DS);
+            case.zone_of(&parent.unwrap_or(target)).is_some_and(|zone| Some(zone) != start)
         }
     };
     theirs.answer.is_subset(&ours.answer) && theirs.answer.iter().any(leaves) && adopt(ours, theirs)
@@ -373,17 +438,31 @@ fn empty_wildcard(_: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> b
         && adopt(ours, theirs)
 }
 
-/// NSEC records of theirs that we don't have cover neither the name nor a wildcard that it could be made from.
+/// NSEC records of theirs that we don't have cover neither the name that is denied nor the wildcard that it would be made from.
 fn wrong_wildcard_nsec(case: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> bool {
-    let name = &case.question.name;
-    let wildcards = name.ancestors().filter_map(|above| above.prepend(b"*").ok());
-    let denied: Vec<Name> = wildcards.chain([name.clone()]).collect();
-    let useless = |record: &Rr| {
-        let (owner, next) = (Name::parse(&record.owner, None).unwrap(), Name::from_wire(&record.rdata));
-        next.is_ok_and(|next| !denied.iter().any(|name| owner < *name && (*name < next || next < owner)))
+    let nsecs = |records: &BTreeSet<Rr>| -> Vec<(Name, Name)> {
+        let nsecs = records.iter().filter(|record| record.rtype == Rtype::NSEC.0);
+        nsecs.map(|one| (Name::parse(&one.owner, None).unwrap(), Name::from_wire(&one.rdata).unwrap())).collect()
     };
-    let mut extra =
-        theirs.authority.difference(&ours.authority).filter(|record| record.rtype == Rtype::NSEC.0).peekable();
-    let wrong = ours.rcode == 3 && theirs.rcode == 3 && extra.peek().is_some() && extra.all(useless);
-    wrong && adopt(ours, theirs)
+    let mut name = case.question.name.clone();
+    while let Some(cname) = ours.answer.iter().find(|one| one.rtype == Rtype::CNAME.0 && is_owner(one, &name)) {
+        name = Name::from_wire(&cname.rdata).unwrap();
+        if ours.answer.len() > 20 {
+            return false;
+        }
+    }
+    let covers = |(owner, next): &(Name, Name), name: &Name| owner < name && (name < next || next < owner);
+    let proofs = nsecs(&ours.authority);
+    let around = proofs.iter().filter(|nsec| covers(nsec, &name)).flat_map(|(owner, next)| [owner, next]);
+    let shared = around.filter_map(|near| name.ancestors().find(|above| near.is_at_or_below(above)));
+    let Some(encloser) = shared.max_by_key(Name::label_count) else { return false };
+    let wildcard = encloser.prepend(b"*").unwrap_or(encloser);
+    let extra = &theirs.authority - &ours.authority;
+    let extra = nsecs(&extra);
+    let useless = |nsec: &(Name, Name)| !covers(nsec, &name) && !covers(nsec, &wildcard) && nsec.0 != wildcard;
+    ours.rcode == theirs.rcode && !extra.is_empty() && extra.iter().all(useless) && adopt(ours, theirs)
+}
+
+fn is_owner(record: &Rr, name: &Name) -> bool {
+    record.owner == name.to_lowercase().to_string()
 }
