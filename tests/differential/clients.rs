@@ -6,14 +6,15 @@ use std::time::Duration;
 
 /// How many questions are under way at once: what a socket's buffer holds of the longest answers.
 const WINDOW: usize = 64;
-/// How often a question is sent that gets no answer.
-const TRIES: usize = 5;
+/// How often a question is sent that gets no answer within [`WAIT`].
+const TRIES: usize = 50;
+const WAIT: Duration = Duration::from_millis(200);
 
 /// Asks each question over UDP. They must be [`number`]ed.
 pub fn udp(server: SocketAddr, queries: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.connect(server).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    socket.set_read_timeout(Some(WAIT)).unwrap();
     let mut answers = Vec::with_capacity(queries.len());
     for window in queries.chunks(WINDOW) {
         let mut got: Vec<Option<Vec<u8>>> = vec![None; window.len()];

@@ -8,6 +8,7 @@ use super::clients::{self, number};
 use super::common::now;
 use super::common::wire::{Ask, Response, decode, read};
 use super::peers::Running;
+use super::proof::{is_proven, last_name};
 use super::questions::Question;
 use super::report::Report;
 use super::rules::{self, Case, reconcile};
@@ -22,7 +23,7 @@ pub fn compare(snapshot: &Snapshot, running: &[Running], questions: &[Question],
     let mine: Vec<Vec<u8>> = questions.iter().map(|question| ours(snapshot, question)).collect();
     let mine_whole: Vec<Vec<u8>> = whole.iter().map(|question| ours(snapshot, question)).collect();
     for ((question, short), long) in questions.iter().zip(&mine).zip(&mine_whole) {
-        if let Err(broken) = fits(question, short, long) {
+        if let Err(broken) = fits(question, short, long).and_then(|()| denies(question, &decode(long))) {
             report.broken(question, broken);
         }
     }
@@ -157,8 +158,7 @@ fn fits(question: &Question, short: &[u8], long: &[u8]) -> Result<(), String> {
     if full.tc || (brief.rcode, brief.aa, brief.edns) != (full.rcode, full.aa, full.edns) && !brief.tc {
         return Err(format!("the header depends on the room: {brief:?}, {full:?}"));
     }
-    let is_referral = !full.aa && full.rcode == 0 && !full.authority.is_empty();
-    let cut = full.authority.iter().filter(|_| is_referral).find(|record| record.rtype == 2);
+    let cut = full.authority.iter().find(|record| record.rtype == Rtype::NS.0);
     let is_glue =
         |owner: &str| cut.is_some_and(|cut| owner == cut.owner || owner.ends_with(&format!(".{}", cut.owner)));
     let glue = full.additional.iter().filter(|record| is_glue(&record.owner)).count();
@@ -183,6 +183,23 @@ fn fits(question: &Question, short: &[u8], long: &[u8]) -> Result<(), String> {
         if !part.is_subset(all) {
             return Err("more over UDP than over TCP".to_owned());
         }
+    }
+    Ok(())
+}
+
+/// A negative answer of a signed zone is one that a validator believes.
+fn denies(question: &Question, full: &Response) -> Result<(), String> {
+    let name = last_name(&question.name, &full.answer);
+    let owner = name.to_string();
+    let ends = |record: &&super::common::wire::Rr| record.owner == owner && record.rtype != Rtype::CNAME.0;
+    let has_proofs = full.authority.iter().any(|record| [47, 50].contains(&record.rtype));
+    let has_soa = full.authority.iter().any(|record| record.rtype == Rtype::SOA.0);
+    if has_soa
+        && has_proofs
+        && !full.answer.iter().any(|record| ends(&record))
+        && !is_proven(full, &name, question.rtype)
+    {
+        return Err(format!("a denial that proves nothing: {:?}", full.authority));
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ mod common;
 mod clients;
 mod compare;
 mod peers;
+mod proof;
 mod questions;
 mod random;
 mod rdata;

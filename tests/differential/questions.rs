@@ -79,7 +79,7 @@ pub fn questions(random: &mut Random, zones: &[Published], count: usize) -> Vec<
             Question {
                 name: mixed_case(random, &name, 50),
                 rtype,
-                class: random.weighed(&[(980, 1), (5, 255), (5, 3), (5, 4), (5, 254)]),
+                class: random.weighed(&[(980, 1), (5, 255), (5, 4), (5, 254)]),
                 ask: random.weighed(&ASKS),
                 flags: [random.weighed(&[(3, 0), (1, 1)]), random.weighed(&[(16, 0), (3, 16), (1, 32)])],
             }

@@ -6,6 +6,7 @@ use danelaw::dns::{Name, Rtype, rdata};
 
 use super::common::wire::{Response, Rr};
 use super::peers::Peer::{self, Bind, Knot, Nsd};
+use super::proof::{is_proven, last_name};
 use super::questions::Question;
 
 /// What is compared.
@@ -40,7 +41,7 @@ const RULES: &[Rule] = &[
     Rule { name: "RFC 8482 section 4.1: ANY may be answered with one RRset", peers: &[Nsd, Knot, Bind], apply: any },
     Rule {
         name: "RFC 9471 section 3.2: sibling glue may be left out of a referral",
-        peers: &[Bind],
+        peers: &[Nsd, Knot, Bind],
         apply: sibling_glue,
     },
     Rule {
@@ -75,11 +76,6 @@ const RULES: &[Rule] = &[
                 && theirs.answer.is_subset(&ours.answer)
                 && add(&ours.answer, &mut theirs.answer, |_| true)
         },
-    },
-    Rule {
-        name: "RFC 5155 section 7.2.8: an NSEC3's owner is no name of the zone and encloses nothing",
-        peers: &[Nsd],
-        apply: |case, ours, theirs| below_hash(&case.question.name) && adopt(ours, theirs),
     },
     Rule {
         name: "RFC 2181 section 9: which addresses come along with an answer is a courtesy",
@@ -143,25 +139,6 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
-        name: "RFC 4035 section 3.1.3.4: that a wildcard without records exists is proven as well",
-        peers: &[Knot, Bind],
-        apply: empty_wildcard,
-    },
-    Rule {
-        name: "RFC 5155 section 7.2.3: NODATA at a name that exists is proven by the NSEC3 that matches it",
-        peers: &[Nsd],
-        apply: |case, ours, theirs| {
-            by_star(case, ours) && ours.rcode == 0 && lacks_proof(theirs, ours) && adopt(ours, theirs)
-        },
-    },
-    Rule {
-        name: "RFC 5155 section 7.2.4: an opted-out DS is proven by the closest encloser and what covers the next closer name",
-        peers: &[Nsd],
-        apply: |case, ours, theirs| {
-            case.question.rtype == Rtype::DS && ours.rcode == 0 && lacks_proof(ours, theirs) && adopt(ours, theirs)
-        },
-    },
-    Rule {
         name: "RFC 1034 section 3.6.2: a CNAME is followed for every type but its own, NSEC3 among them",
         peers: &[Nsd],
         apply: |case, ours, theirs| {
@@ -169,26 +146,6 @@ const RULES: &[Rule] = &[
                 && has(ours, Rtype::CNAME)
                 && theirs.answer.is_empty()
                 && adopt(ours, theirs)
-        },
-    },
-    Rule {
-        name: "RFC 4035 section 3.1.3.2: NXDOMAIN behind a DNAME is proven like any",
-        peers: &[Nsd],
-        apply: |_, ours, theirs| {
-            ours.rcode == 3 && has(ours, Rtype::DNAME) && lacks_proof(ours, theirs) && adopt(ours, theirs)
-        },
-    },
-    Rule {
-        name: "RFC 4035 section 3.1.3.2: the wildcard's NSEC is the one that covers it",
-        peers: &[Nsd],
-        apply: wrong_wildcard_nsec,
-    },
-    Rule {
-        name: "RFC 5155 section 7.2.2: NXDOMAIN takes more than one NSEC3",
-        peers: &[Nsd],
-        apply: |_, ours, theirs| {
-            let count = |one: &Response| one.authority.iter().filter(|record| record.rtype == Rtype::NSEC3.0).count();
-            ours.rcode == 3 && theirs.rcode == 3 && count(ours) > 1 && count(theirs) == 1 && adopt(ours, theirs)
         },
     },
     Rule {
@@ -220,14 +177,6 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
-        name: "RFC 5155 section 7.2.5: NODATA of a wildcard has the closest encloser's NSEC3, the apex's too",
-        peers: &[Nsd],
-        apply: |_, ours, theirs| {
-            let missing = || ours.authority.difference(&theirs.authority).filter(|one| one.rtype == Rtype::NSEC3.0);
-            ours.rcode == 0 && lacks_proof(ours, theirs) && missing().count() == 1 && adopt(ours, theirs)
-        },
-    },
-    Rule {
         name: "RFC 4035 section 3.1.4.1: a child's server that has not the parent says NODATA of its DS",
         peers: &[Nsd, Knot, Bind],
         apply: |case, ours, theirs| {
@@ -237,6 +186,59 @@ const RULES: &[Rule] = &[
                 && !theirs.aa
                 && theirs.answer.is_empty()
                 && theirs.authority.iter().any(|one| one.rtype == Rtype::NS.0)
+                && adopt(ours, theirs)
+        },
+    },
+    Rule {
+        name: "RFC 4035 section 5.4, RFC 5155 section 8: the peer's denial proves nothing, danelaw's does",
+        peers: &[Nsd, Knot, Bind],
+        apply: |case, ours, theirs| {
+            let name = last_name(&case.question.name, &ours.answer);
+            let proven = |one: &Response| is_proven(one, &name, case.question.rtype);
+            let same = Response { authority: ours.authority.clone(), ..theirs.clone() } == *ours;
+            same && ours.authority.iter().any(is_proof) && proven(ours) && !proven(theirs) && adopt(ours, theirs)
+        },
+    },
+    Rule {
+        name: "the peer's denial has records that the proof does not need",
+        peers: &[Nsd, Bind],
+        apply: |case, ours, theirs| {
+            let name = last_name(&case.question.name, &ours.answer);
+            lacks_proof(theirs, ours) && is_proven(ours, &name, case.question.rtype) && adopt(ours, theirs)
+        },
+    },
+    Rule {
+        name: "RFC 5155 section 7.2.8: an NSEC3's owner is no name of the zone",
+        peers: &[Nsd],
+        apply: |case, ours, theirs| below_hash(&case.question.name) && adopt(ours, theirs),
+    },
+    Rule {
+        name: "RFC 1034 section 4.2: the apex of another zone is no name of the zone above that does not delegate it",
+        peers: &[Nsd],
+        apply: |case, ours, theirs| {
+            let name = &case.question.name;
+            let zone = case.zone_of(&name.parent().unwrap()).or(case.zone_of(name));
+            let inside = [name.clone()].into_iter().chain(name.ancestors());
+            let mut inside = inside.take_while(|above| zone.is_some_and(|zone| above.is_below(zone)));
+            inside.any(|above| case.zones.iter().any(|zone| zone.is_at_or_below(&above))) && adopt(ours, theirs)
+        },
+    },
+    Rule {
+        name: "RFC 6604 section 3: YXDOMAIN at the end of a chain is the answer's rcode",
+        peers: &[Nsd],
+        apply: |_, ours, theirs| {
+            ours.rcode == 6 && theirs.rcode == 0 && theirs.answer == ours.answer && adopt(ours, theirs)
+        },
+    },
+    Rule {
+        name: "Knot gives up where opt-out leaves out an encloser: no AA, no SOA",
+        peers: &[Knot],
+        apply: |_, ours, theirs| {
+            let empty = theirs.answer.is_empty() && theirs.authority.is_empty();
+            ours.authority.iter().any(|one| is(one, Rtype::NSEC3))
+                && ours.aa
+                && !theirs.aa
+                && empty
                 && adopt(ours, theirs)
         },
     },
@@ -304,13 +306,11 @@ fn any(case: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> bool {
 }
 
 fn sibling_glue(_: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> bool {
-    if ours.aa {
-        return false;
-    }
     let Some(cut) = ours.authority.iter().find(|record| record.rtype == Rtype::NS.0) else { return false };
-    drop_extra(&theirs.additional, &mut ours.additional, |record| {
-        is_address(record) && !is_below(&record.owner, &cut.owner)
-    })
+    let servers = targets(&ours.authority);
+    let sibling = |one: &Rr| is_address(one) && servers.contains(&one.owner) && !is_below(&one.owner, &cut.owner);
+    let missing = drop_extra(&theirs.additional, &mut ours.additional, sibling);
+    drop_extra(&ours.additional, &mut theirs.additional, sibling) || missing
 }
 
 fn zero_soa(case: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> bool {
@@ -352,14 +352,6 @@ fn target_case(_: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> bool
     same
 }
 
-/// Whether a label above the first looks like a hash of NSEC3.
-fn below_hash(name: &Name) -> bool {
-    let is_hash = |label: &[u8]| {
-        data_encoding::BASE32_DNSSEC.decode(&label.to_ascii_lowercase()).is_ok_and(|hash| hash.len() == 20)
-    };
-    name.labels().skip(1).any(is_hash)
-}
-
 /// Whether a name that is looked up on the way begins with `*`.
 fn by_star(case: &Case<'_>, ours: &Response) -> bool {
     let mut cnames = ours.answer.iter().filter(|record| record.rtype == Rtype::CNAME.0);
@@ -387,7 +379,8 @@ fn targets(records: &BTreeSet<Rr>) -> BTreeSet<String> {
 }
 
 fn courtesy(_: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> bool {
-    if !ours.aa || ours.additional == theirs.additional {
+    let is_referral = ours.authority.iter().any(|record| record.rtype == Rtype::NS.0);
+    if is_referral || ours.additional == theirs.additional {
         return false;
     }
     let known = &targets(&ours.answer) | &targets(&ours.authority);
@@ -424,45 +417,10 @@ fn loops(response: &Response) -> bool {
     cnames().count() > 0 && cnames().all(leads_back)
 }
 
-/// The NSEC that shows that the wildcard is an empty non-terminal: its next name is below it.
-fn empty_wildcard(_: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> bool {
-    let shows = |record: &Rr| {
-        let next = Name::from_wire(&record.rdata);
-        record.rtype == Rtype::NSEC.0 && next.is_ok_and(|next| next.ancestors().any(|above| above.is_wildcard()))
+/// Whether a label above the first looks like a hash of NSEC3.
+fn below_hash(name: &Name) -> bool {
+    let is_hash = |label: &[u8]| {
+        data_encoding::BASE32_DNSSEC.decode(&label.to_ascii_lowercase()).is_ok_and(|hash| hash.len() == 20)
     };
-    let missing = || ours.authority.difference(&theirs.authority).filter(|record| record.rtype == Rtype::NSEC.0);
-    ours.rcode == 0
-        && lacks_proof(ours, theirs)
-        && missing().count() == 1
-        && missing().all(shows)
-        && adopt(ours, theirs)
-}
-
-/// NSEC records of theirs that we don't have cover neither the name that is denied nor the wildcard that it would be made from.
-fn wrong_wildcard_nsec(case: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> bool {
-    let nsecs = |records: &BTreeSet<Rr>| -> Vec<(Name, Name)> {
-        let nsecs = records.iter().filter(|record| record.rtype == Rtype::NSEC.0);
-        nsecs.map(|one| (Name::parse(&one.owner, None).unwrap(), Name::from_wire(&one.rdata).unwrap())).collect()
-    };
-    let mut name = case.question.name.clone();
-    while let Some(cname) = ours.answer.iter().find(|one| one.rtype == Rtype::CNAME.0 && is_owner(one, &name)) {
-        name = Name::from_wire(&cname.rdata).unwrap();
-        if ours.answer.len() > 20 {
-            return false;
-        }
-    }
-    let covers = |(owner, next): &(Name, Name), name: &Name| owner < name && (name < next || next < owner);
-    let proofs = nsecs(&ours.authority);
-    let around = proofs.iter().filter(|nsec| covers(nsec, &name)).flat_map(|(owner, next)| [owner, next]);
-    let shared = around.filter_map(|near| name.ancestors().find(|above| near.is_at_or_below(above)));
-    let Some(encloser) = shared.max_by_key(Name::label_count) else { return false };
-    let wildcard = encloser.prepend(b"*").unwrap_or(encloser);
-    let extra = &theirs.authority - &ours.authority;
-    let extra = nsecs(&extra);
-    let useless = |nsec: &(Name, Name)| !covers(nsec, &name) && !covers(nsec, &wildcard) && nsec.0 != wildcard;
-    ours.rcode == theirs.rcode && !extra.is_empty() && extra.iter().all(useless) && adopt(ours, theirs)
-}
-
-fn is_owner(record: &Rr, name: &Name) -> bool {
-    record.owner == name.to_lowercase().to_string()
+    name.labels().skip(1).any(is_hash)
 }
