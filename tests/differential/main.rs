@@ -56,7 +56,6 @@ fn answers_to_generated_questions_equal_those_of_nsd_knot_and_bind() {
             });
             starting.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        println!("{:?}", std::time::Instant::now());
         let snapshot = Snapshot::new(zones.iter().map(common::snapshot), []);
         compare(&snapshot, &running, &questions, &mut report);
     }

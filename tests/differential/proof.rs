@@ -6,9 +6,11 @@ use danelaw::dns::{Name, Rtype, rdata};
 use danelaw::zone::denial::nsec3::Parameters;
 
 use super::common::wire::{Response, Rr};
+use super::questions::Question;
+use super::rules::covers;
 
 /// The name that a chain of CNAMEs ends with.
-pub fn last_name(start: &Name, answer: &BTreeSet<Rr>) -> Name {
+fn last_name(start: &Name, answer: &BTreeSet<Rr>) -> Name {
     let mut name = start.to_lowercase();
     for _ in 0..answer.len() {
         let owner = name.to_string();
@@ -20,21 +22,43 @@ pub fn last_name(start: &Name, answer: &BTreeSet<Rr>) -> Name {
     name
 }
 
-/// Whether the authority section proves that `name` has no records of a type, or with `rcode` 3 that it does not exist.
-pub fn is_proven(response: &Response, name: &Name, rtype: Rtype) -> bool {
+/// Whether the authority section proves what a validator wants proven: that the name which a chain ends with has no records of the type
+/// or does not exist, and that what is made from wildcards has no closer match.
+pub fn is_proven(response: &Response, question: &Question) -> bool {
+    let name = last_name(&question.name, &response.answer);
     let nsecs = Nsecs::new(response);
-    let hashed = Hashed::new(response, name);
-    match response.rcode {
-        3 => nsecs.no_name(name) || hashed.no_name(name),
-        _ => nsecs.no_data(name, rtype) || hashed.no_data(name, rtype),
+    let has_soa = response.authority.iter().any(|record| covers(record, Rtype::SOA));
+    let denied = match response.rcode {
+        _ if !has_soa => true,
+        3 => nsecs.no_name(&name) || Hashed::new(response, &name).no_name(&name),
+        _ => nsecs.no_data(&name, question.rtype) || Hashed::new(response, &name).no_data(&name, question.rtype),
+    };
+    denied
+        && response
+            .answer
+            .iter()
+            .filter(|record| record.rtype == Rtype::RRSIG.0)
+            .all(|rrsig| is_closest(response, rrsig))
+}
+
+/// Whether a signature's owner is the name that was signed, or was made from a wildcard and has no closer match (RFC 4035 section 5.3.4,
+/// RFC 5155 section 8.8).
+fn is_closest(response: &Response, rrsig: &Rr) -> bool {
+    let owner = Name::parse(&rrsig.owner, None).unwrap();
+    let labels = usize::from(rrsig.rdata[3]);
+    if usize::from(owner.rrsig_labels()) == labels {
+        return true;
     }
+    let signer = Name::from_wire(&rrsig.rdata[18..]).unwrap();
+    let closer = [owner.clone()].into_iter().chain(owner.ancestors()).find(|above| above.label_count() == labels + 1);
+    let hashed = Hashed::of(response, signer);
+    Nsecs::new(response).covering(&owner).is_some() || closer.is_some_and(|closer| hashed.covered(&closer).is_some())
 }
 
 fn lacks(types: &[Rtype], rtype: Rtype) -> bool {
-    // A parent's NSEC says nothing of its child but for DS (RFC 6840 section 4.1), a child's nothing of the parent's DS.
+    // A parent's NSEC says nothing of its child but for DS (RFC 6840 section 4.1).
     let is_cut = types.contains(&Rtype::NS) && !types.contains(&Rtype::SOA);
-    let wrong_side = if rtype == Rtype::DS { types.contains(&Rtype::SOA) } else { is_cut };
-    !types.contains(&rtype) && !types.contains(&Rtype::CNAME) && !wrong_side
+    !types.contains(&rtype) && !types.contains(&Rtype::CNAME) && (rtype == Rtype::DS || !is_cut)
 }
 
 /// (owner, next name, types).
@@ -89,7 +113,10 @@ impl Hashed {
     /// Of the zone that says the SOA.
     fn new(response: &Response, name: &Name) -> Hashed {
         let soa = response.authority.iter().find(|record| record.rtype == Rtype::SOA.0);
-        let zone = soa.map_or_else(|| name.clone(), |soa| Name::parse(&soa.owner, None).unwrap());
+        Hashed::of(response, soa.map_or_else(|| name.clone(), |soa| Name::parse(&soa.owner, None).unwrap()))
+    }
+
+    fn of(response: &Response, zone: Name) -> Hashed {
         let mut hashed = Hashed { records: Vec::new(), parameters: Parameters::default(), zone };
         for record in response.authority.iter().filter(|record| record.rtype == Rtype::NSEC3.0) {
             let owner = Name::parse(&record.owner, None).unwrap();
@@ -133,10 +160,12 @@ impl Hashed {
         None
     }
 
-    /// RFC 5155 section 8.4.
+    /// RFC 5155 section 8.4. An opt-out span may hide the true encloser, of which the wildcard is another one.
     fn no_name(&self, name: &Name) -> bool {
-        let wildcard = self.encloser(name).and_then(|(encloser, _)| encloser.prepend(b"*").ok());
-        wildcard.is_some_and(|wildcard| self.covered(&wildcard).is_some())
+        self.encloser(name).is_some_and(|(encloser, opt_out)| {
+            let wildcard = encloser.prepend(b"*").ok();
+            opt_out || wildcard.is_some_and(|wildcard| self.covered(&wildcard).is_some())
+        })
     }
 
     /// RFC 5155 sections 8.5 to 8.7; in an opt-out span there may be an insecure delegation.

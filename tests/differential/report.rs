@@ -34,6 +34,17 @@ impl Report {
         self.broken.push(format!("{question}: {why}"));
     }
 
+    /// An answer whose names can't be read. Knot 3.2 writes pointers to themselves before the NSEC of a service that a wildcard makes.
+    pub fn unreadable(&mut self, peer: Peer, question: &Question) {
+        self.compared += 1;
+        match peer {
+            Peer::Knot if matches!(question.rtype, Rtype::SVCB | Rtype::HTTPS) => {
+                self.used("RFC 1035 section 4.1.4: a pointer points to a prior occurrence", peer);
+            }
+            _ => self.broken(question, format!("{peer:?} sends a pointer that does not point back")),
+        }
+    }
+
     pub fn truncated(&mut self, peer: Peer, ours: bool, theirs: bool) {
         *self.truncated.entry((peer, ours, theirs)).or_default() += 1;
     }

@@ -6,7 +6,7 @@ use danelaw::dns::{Name, Rtype, rdata};
 
 use super::common::wire::{Response, Rr};
 use super::peers::Peer::{self, Bind, Knot, Nsd};
-use super::proof::{is_proven, last_name};
+use super::proof::is_proven;
 use super::questions::Question;
 
 /// What is compared.
@@ -51,7 +51,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         name: "RFC 1035 section 6.2: an answer for class ANY is never authoritative",
-        peers: &[Knot],
+        peers: &[Nsd, Knot],
         apply: |case, ours, theirs| case.question.class == 255 && !ours.aa && std::mem::replace(&mut theirs.aa, false),
     },
     Rule {
@@ -132,19 +132,12 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
-        name: "RFC 4035 section 3.1.3.3, RFC 5155 section 7.2.6: a wildcard's expansion is proven, of a name that begins with * too",
-        peers: &[Knot],
-        apply: |case, ours, theirs| {
-            by_star(case, ours) && lacks_proof(ours, theirs) && add(&ours.authority, &mut theirs.authority, is_proof)
-        },
-    },
-    Rule {
         name: "RFC 1034 section 3.6.2: a CNAME is followed for every type but its own, NSEC3 among them",
         peers: &[Nsd],
         apply: |case, ours, theirs| {
             case.question.rtype == Rtype::NSEC3
                 && has(ours, Rtype::CNAME)
-                && theirs.answer.is_empty()
+                && theirs.answer.is_subset(&ours.answer)
                 && adopt(ours, theirs)
         },
     },
@@ -161,10 +154,7 @@ const RULES: &[Rule] = &[
     Rule {
         name: "RFC 6672 section 3.2: YXDOMAIN ends the walk, and denies nothing",
         peers: &[Knot],
-        apply: |_, ours, theirs| {
-            ours.rcode == 6
-                && drop_extra(&ours.authority, &mut theirs.authority, |one| is_proof(one) || is(one, Rtype::SOA))
-        },
+        apply: |_, ours, theirs| ours.rcode == 6 && ours.answer.is_subset(&theirs.answer) && adopt(ours, theirs),
     },
     Rule {
         name: "RFC 1034 section 4.3.2 step 3a: a CNAME is followed for NSEC and RRSIG where the zone has none of them",
@@ -193,8 +183,7 @@ const RULES: &[Rule] = &[
         name: "RFC 4035 section 5.4, RFC 5155 section 8: the peer's denial proves nothing, danelaw's does",
         peers: &[Nsd, Knot, Bind],
         apply: |case, ours, theirs| {
-            let name = last_name(&case.question.name, &ours.answer);
-            let proven = |one: &Response| is_proven(one, &name, case.question.rtype);
+            let proven = |one: &Response| is_proven(one, case.question);
             let same = Response { authority: ours.authority.clone(), ..theirs.clone() } == *ours;
             same && ours.authority.iter().any(is_proof) && proven(ours) && !proven(theirs) && adopt(ours, theirs)
         },
@@ -202,10 +191,7 @@ const RULES: &[Rule] = &[
     Rule {
         name: "the peer's denial has records that the proof does not need",
         peers: &[Nsd, Bind],
-        apply: |case, ours, theirs| {
-            let name = last_name(&case.question.name, &ours.answer);
-            lacks_proof(theirs, ours) && is_proven(ours, &name, case.question.rtype) && adopt(ours, theirs)
-        },
+        apply: |case, ours, theirs| lacks_proof(theirs, ours) && is_proven(ours, case.question) && adopt(ours, theirs),
     },
     Rule {
         name: "RFC 5155 section 7.2.8: an NSEC3's owner is no name of the zone",
@@ -225,9 +211,21 @@ const RULES: &[Rule] = &[
     },
     Rule {
         name: "RFC 6604 section 3: YXDOMAIN at the end of a chain is the answer's rcode",
-        peers: &[Nsd],
+        peers: &[Nsd, Knot],
         apply: |_, ours, theirs| {
-            ours.rcode == 6 && theirs.rcode == 0 && theirs.answer == ours.answer && adopt(ours, theirs)
+            ours.rcode == 6 && theirs.rcode == 0 && theirs.answer.is_subset(&ours.answer) && adopt(ours, theirs)
+        },
+    },
+    Rule {
+        name: "RFC 4592 section 4.2: nothing is made from a wildcard below a cut, glue neither",
+        peers: &[Nsd, Knot],
+        apply: |_, ours, theirs| {
+            let servers = targets(&ours.authority);
+            let is_referral = ours.authority.iter().any(|record| record.rtype == Rtype::NS.0);
+            is_referral
+                && drop_extra(&ours.additional, &mut theirs.additional, |one| {
+                    is_address(one) && servers.contains(&one.owner)
+                })
         },
     },
     Rule {
@@ -257,7 +255,7 @@ pub fn reconcile(case: &Case<'_>, ours: &mut Response, theirs: &mut Response) ->
     used
 }
 
-fn covers(record: &Rr, rtype: Rtype) -> bool {
+pub fn covers(record: &Rr, rtype: Rtype) -> bool {
     record.rtype == Rtype::RRSIG.0 && record.rdata[..2] == rtype.0.to_be_bytes()
 }
 
@@ -352,12 +350,6 @@ fn target_case(_: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> bool
     same
 }
 
-/// Whether a name that is looked up on the way begins with `*`.
-fn by_star(case: &Case<'_>, ours: &Response) -> bool {
-    let mut cnames = ours.answer.iter().filter(|record| record.rtype == Rtype::CNAME.0);
-    case.question.name.is_wildcard() || cnames.any(|record| record.rdata.starts_with(b"\x01*"))
-}
-
 fn has(response: &Response, rtype: Rtype) -> bool {
     response.answer.iter().any(|record| record.rtype == rtype.0)
 }
@@ -387,7 +379,7 @@ fn courtesy(_: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> bool {
     let service = |record: &Rr| is(record, Rtype::SVCB) || is(record, Rtype::HTTPS);
     let is_service = ours.answer.iter().any(service);
     // What a service's alias leads to, RFC 9460 section 4.1 lets a server follow as it likes: chains and wildcards with their proofs.
-    let optional = |record: &Rr| is_service || is_address(record) && known.contains(&record.owner);
+    let optional = |record: &Rr| is_service || is_address(record) && !known.is_empty();
     let differ = ours.additional.symmetric_difference(&theirs.additional).all(optional);
     differ && {
         theirs.additional.clone_from(&ours.additional);
@@ -401,7 +393,8 @@ fn other_zone(case: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> bo
         record.rtype == Rtype::CNAME.0 && {
             let target = Name::from_wire(&record.rdata).unwrap();
             let parent = target.parent().filter(|_| case.question.rtype == Rtype::DS);
-            case.zone_of(&parent.unwrap_or(target)).is_some_and(|zone| Some(zone) != start)
+            let zone = parent.and_then(|parent| case.zone_of(&parent)).or(case.zone_of(&target));
+            zone.is_some_and(|zone| Some(zone) != start)
         }
     };
     theirs.answer.is_subset(&ours.answer) && theirs.answer.iter().any(leaves) && adopt(ours, theirs)
