@@ -37,6 +37,10 @@ pub fn compare(snapshot: &Snapshot, running: &[Running], questions: &[Question],
     let zones: Vec<Name> = snapshot.zones().map(|zone| zone.origin().clone()).collect();
     for (server, theirs) in running.iter().zip(&theirs) {
         for (place, question) in questions.iter().enumerate() {
+            if theirs.first[place].is_empty() {
+                report.unanswered(server.peer, question);
+                continue;
+            }
             let ours = decode(&mine[place]);
             let Some(first) = read(&theirs.first[place]) else {
                 report.unreadable(server.peer, question);
@@ -114,10 +118,13 @@ impl Theirs {
         let ask = |places: &[usize], ask: fn(_, &[Vec<u8>]) -> Vec<Vec<u8>>| {
             let mut queries: Vec<Vec<u8>> = places.iter().map(|&place| questions[place].query()).collect();
             number(&mut queries);
-            ask(server.address, &queries)
+            ask(server, &queries)
         };
         for (place, answer) in datagrams.iter().zip(ask(&datagrams, clients::udp)) {
             first[*place] = answer;
+        }
+        if datagrams.iter().any(|&place| first[place].is_empty()) {
+            return Theirs { first, whole: vec![None; questions.len()] };
         }
         for (place, answer) in stream.iter().zip(ask(&stream, clients::tcp)) {
             first[*place] = answer;

@@ -9,7 +9,9 @@ mod common;
 
 mod clients;
 mod compare;
+mod examples;
 mod peers;
+mod presigned;
 mod proof;
 mod questions;
 mod random;
@@ -18,10 +20,11 @@ mod report;
 mod rules;
 mod zones;
 
-use danelaw::zone::Snapshot;
+use danelaw::zone::{Published, Snapshot};
 
 use compare::compare;
 use peers::{PEERS, Running};
+use questions::Question;
 use random::Random;
 use report::Report;
 
@@ -47,18 +50,18 @@ fn answers_to_generated_questions_equal_those_of_nsd_knot_and_bind() {
         let mut random = Random::new(seed.wrapping_add((start / BATCH) as u64));
         let zones = zones::zones(&mut random, FAMILIES);
         let questions = questions::questions(&mut random, &zones, BATCH.min(count - start));
-        let running: Vec<Running> = std::thread::scope(|scope| {
-            let starting = PEERS.map(|peer| {
-                scope.spawn({
-                    let zones = &zones;
-                    move || peer.start(zones)
-                })
-            });
-            starting.into_iter().map(|thread| thread.join().unwrap()).collect()
-        });
-        let snapshot = Snapshot::new(zones.iter().map(common::snapshot), []);
-        compare(&snapshot, &running, &questions, &mut report);
+        ask(&zones, &questions, &mut report);
     }
     println!("{report}");
-    report.judge(seed);
+    report.judge();
+}
+
+/// Starts the peers over the zones, and asks everybody.
+fn ask(zones: &[Published], questions: &[Question], report: &mut Report) {
+    let running: Vec<Running> = std::thread::scope(|scope| {
+        let starting = PEERS.map(|peer| scope.spawn(move || peer.start(zones)));
+        starting.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let snapshot = Snapshot::new(zones.iter().map(common::snapshot), []);
+    compare(&snapshot, &running, questions, report);
 }

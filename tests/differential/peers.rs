@@ -85,6 +85,12 @@ impl Peer {
 }
 
 impl Running {
+    /// The end of what it wrote.
+    pub fn log(&self) -> String {
+        let log = std::fs::read(self.folder.path().join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&log[log.len().saturating_sub(4000)..]).into_owned()
+    }
+
     fn wait(&mut self, zones: &[Published]) {
         let deadline = Instant::now() + Duration::from_secs(20);
         for zone in zones {
@@ -93,13 +99,12 @@ impl Running {
             while !answers() {
                 let alive = self.child.try_wait().unwrap().is_none();
                 self.folder.disable_cleanup(!alive || Instant::now() >= deadline);
-                let log = || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
                 assert!(
                     alive && Instant::now() < deadline,
                     "{:?} does not answer for {}:\n{}",
                     self.peer,
                     zone.origin,
-                    log()
+                    self.log()
                 );
                 std::thread::sleep(Duration::from_millis(20));
             }

@@ -15,6 +15,7 @@ type Group = (usize, String);
 #[derive(Default)]
 pub struct Report {
     pub compared: usize,
+    unanswered: usize,
     rules: BTreeMap<(&'static str, Peer), usize>,
     groups: BTreeMap<String, Group>,
     broken: Vec<String>,
@@ -45,6 +46,14 @@ impl Report {
         }
     }
 
+    /// A question that a peer does not answer: there are zones that send Knot 3.2 into an endless loop.
+    pub fn unanswered(&mut self, peer: Peer, question: &Question) {
+        match peer {
+            Peer::Knot => self.unanswered += 1,
+            _ => self.broken(question, format!("{peer:?} does not answer")),
+        }
+    }
+
     pub fn truncated(&mut self, peer: Peer, ours: bool, theirs: bool) {
         *self.truncated.entry((peer, ours, theirs)).or_default() += 1;
     }
@@ -67,35 +76,18 @@ impl Report {
             (0, format!("{question}\n    danelaw {}\n    peer    {}", but(ours, theirs), but(theirs, ours)))
         });
         *count += 1;
-        if std::env::var("SHOW").is_ok_and(|show| format!("{peer:?}: {}", kind(ours, theirs)).starts_with(&show))
-            && *count < 3
-        {
-            println!("SHOW {question}");
-            for (who, one) in [("ours", ours), ("theirs", theirs)] {
-                for (section, records) in [("an", &one.answer), ("au", &one.authority), ("ad", &one.additional)] {
-                    for record in records.iter().filter(|record| record.rtype != 46) {
-                        println!(
-                            "  {who} {section} {} {} {} {}",
-                            record.owner,
-                            record.ttl,
-                            Rtype(record.rtype),
-                            danelaw::dns::text::print_rdata(Rtype(record.rtype), &record.rdata)
-                        );
-                    }
-                }
-            }
-        }
     }
 
     /// Fails where anything is left without an explanation.
-    pub fn judge(&self, seed: u64) {
-        assert!(self.broken.is_empty() && self.groups.is_empty(), "give DANELAW_SEED={seed} to see it again:\n{self}");
+    pub fn judge(&self) {
+        assert!(self.unanswered * 20 <= self.compared, "Knot is hardly there:\n{self}");
+        assert!(self.broken.is_empty() && self.groups.is_empty(), "{self}");
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} answers compared", self.compared)?;
+        writeln!(f, "{} answers compared, {} not given by Knot", self.compared, self.unanswered)?;
         for ((rule, peer), count) in &self.rules {
             writeln!(f, "{count:8} {peer:?}: {rule}")?;
         }

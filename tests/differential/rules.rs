@@ -128,7 +128,7 @@ const RULES: &[Rule] = &[
         apply: |_, ours, theirs| {
             let links = ours.answer.iter().filter(|record| record.rtype == Rtype::CNAME.0).count();
             let nested = ours.answer.is_subset(&theirs.answer) || theirs.answer.is_subset(&ours.answer);
-            links >= 8 && nested && adopt(ours, theirs)
+            links >= 5 && nested && adopt(ours, theirs)
         },
     },
     Rule {
@@ -187,6 +187,11 @@ const RULES: &[Rule] = &[
             let same = Response { authority: ours.authority.clone(), ..theirs.clone() } == *ours;
             same && ours.authority.iter().any(is_proof) && proven(ours) && !proven(theirs) && adopt(ours, theirs)
         },
+    },
+    Rule {
+        name: "RFC 5155 section 7.2.2: NXDOMAIN denies the wildcard too, whatever opt-out hides",
+        peers: &[Nsd],
+        apply: |_, ours, theirs| ours.rcode == 3 && lacks_proof(ours, theirs) && adopt(ours, theirs),
     },
     Rule {
         name: "the peer's denial has records that the proof does not need",
@@ -379,7 +384,7 @@ fn courtesy(_: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> bool {
     let service = |record: &Rr| is(record, Rtype::SVCB) || is(record, Rtype::HTTPS);
     let is_service = ours.answer.iter().any(service);
     // What a service's alias leads to, RFC 9460 section 4.1 lets a server follow as it likes: chains and wildcards with their proofs.
-    let optional = |record: &Rr| is_service || is_address(record) && !known.is_empty();
+    let optional = |record: &Rr| is_service || (is_address(record) || is(record, Rtype::TLSA)) && !known.is_empty();
     let differ = ours.additional.symmetric_difference(&theirs.additional).all(optional);
     differ && {
         theirs.additional.clone_from(&ours.additional);
@@ -397,7 +402,8 @@ fn other_zone(case: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> bo
             zone.is_some_and(|zone| Some(zone) != start)
         }
     };
-    theirs.answer.is_subset(&ours.answer) && theirs.answer.iter().any(leaves) && adopt(ours, theirs)
+    let left = theirs.answer.intersection(&ours.answer).any(leaves);
+    left && adopt(ours, theirs)
 }
 
 /// Whether a CNAME of the answer leads to an owner of the answer that leads on, and nowhere out of it.

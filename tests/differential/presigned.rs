@@ -1,4 +1,4 @@
-//! Zones that ldns and BIND signed, with every algorithm that can be checked: accepted, and answered as NSD answers them.
+//! Zones that ldns and BIND signed, with every algorithm that can be checked: accepted, and answered as the peers answer them.
 
 use std::path::Path;
 
@@ -6,8 +6,8 @@ use danelaw::zone::presigned::findings;
 use danelaw::zone::sign::Signatures;
 use danelaw::zone::{Contents, Denial, Draft, Published, print};
 
-use super::answers::compare;
 use super::common::{EXAMPLES, delegations, example, now, succeed, zone};
+use super::examples::every_answer;
 
 /// Algorithm numbers, as ldns-keygen and dnssec-keygen name them both, and the size of a key where it is to be told.
 const ALGORITHMS: [(u8, &str, Option<&str>); 5] = [
@@ -98,5 +98,5 @@ fn pre_signed_zones_are_answered_as_nsd_answers_them() {
         accepted(&bind(&delegations(), ALGORITHMS[2], CHAINS[2].2), "BIND, opt-out under 13"),
         accepted(&bind(&example("example.org"), ALGORITHMS[4], CHAINS[0].2), "BIND, nsec under 15"),
     ];
-    compare("pre-signed", &zones);
+    every_answer(&zones);
 }
