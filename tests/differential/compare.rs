@@ -11,7 +11,8 @@ use super::peers::Running;
 use super::proof::is_proven;
 use super::questions::Question;
 use super::report::Report;
-use super::rules::{self, Case, reconcile};
+use super::rules::{Case, reconcile};
+use super::sections::is;
 
 /// How many octets more a peer may need for the same records: within them of a limit it may leave out additional records.
 const ROOM: usize = 250;
@@ -81,7 +82,7 @@ fn is_shortened(short: &Response, long: &Response) -> bool {
     let mut missing = long.authority.difference(&short.authority);
     same == *long
         && short.authority.is_subset(&long.authority)
-        && missing.all(|record| !short.answer.is_empty() && rules::is(record, Rtype::NS))
+        && missing.all(|record| !short.answer.is_empty() && is(record, Rtype::NS))
         && short.additional.is_subset(&long.additional)
 }
 

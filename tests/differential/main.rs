@@ -18,6 +18,7 @@ mod random;
 mod rdata;
 mod report;
 mod rules;
+mod sections;
 mod zones;
 
 use danelaw::zone::{Published, Snapshot};
@@ -43,7 +44,8 @@ fn setting(name: &str) -> Option<u64> {
 #[test]
 fn answers_to_generated_questions_equal_those_of_nsd_knot_and_bind() {
     let count = setting("DANELAW_COMPARISONS").map_or(COMPARISONS, |count| count as usize);
-    let seed = setting("DANELAW_SEED").unwrap_or_else(common::now);
+    // The short run is the same every time, so that it fails for a reason in what was changed; a long one looks for what is new.
+    let seed = setting("DANELAW_SEED").unwrap_or(if count > COMPARISONS { common::now() } else { 1 });
     println!("DANELAW_SEED={seed} DANELAW_COMPARISONS={count}");
     let mut report = Report::default();
     for start in (0..count).step_by(BATCH) {

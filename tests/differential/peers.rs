@@ -78,7 +78,7 @@ impl Peer {
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error} (`.ci/run` installs what the tests need)", self.program()));
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut running = Running { peer: self, address, child, folder: folder };
+        let mut running = Running { peer: self, address, child, folder };
         running.wait(zones);
         running
     }

@@ -92,7 +92,7 @@ fn every_example_is_accepted_as_ldns_and_bind_sign_it() {
 }
 
 #[test]
-fn pre_signed_zones_are_answered_as_nsd_answers_them() {
+fn pre_signed_zones_are_answered_as_the_peers_answer_them() {
     let zones = [
         accepted(&ldns(&example("corners.example"), ALGORITHMS[0], CHAINS[1].1), "ldns, nsec3 under 8"),
         accepted(&bind(&delegations(), ALGORITHMS[2], CHAINS[2].2), "BIND, opt-out under 13"),

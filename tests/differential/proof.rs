@@ -7,7 +7,7 @@ use danelaw::zone::denial::nsec3::Parameters;
 
 use super::common::wire::{Response, Rr};
 use super::questions::Question;
-use super::rules::covers;
+use super::sections::covers;
 
 /// The name that a chain of CNAMEs ends with.
 fn last_name(start: &Name, answer: &BTreeSet<Rr>) -> Name {
@@ -102,9 +102,17 @@ impl Nsecs {
     }
 }
 
-/// (owner's hash, next hash, types, opt-out) and how the zone hashes.
+/// An NSEC3: from which hash to which, the types at the former, and whether insecure delegations may be left out between them.
+struct Span {
+    owner: Vec<u8>,
+    next: Vec<u8>,
+    types: Vec<Rtype>,
+    opt_out: bool,
+}
+
+/// NSEC3 records of one zone, and how it hashes.
 struct Hashed {
-    records: Vec<(Vec<u8>, Vec<u8>, Vec<Rtype>, bool)>,
+    records: Vec<Span>,
     parameters: Parameters,
     zone: Name,
 }
@@ -129,23 +137,25 @@ impl Hashed {
             let rest = &record.rdata[5 + salt.len()..];
             let (next, bitmap) = rest[1..].split_at(usize::from(rest[0]));
             let hash = data_encoding::BASE32_DNSSEC.decode(owner.labels().next().unwrap()).unwrap();
-            hashed.records.push((hash, next.to_vec(), rdata::bitmap_types(bitmap).unwrap(), flags & 1 != 0));
+            let types = rdata::bitmap_types(bitmap).unwrap();
+            hashed.records.push(Span { owner: hash, next: next.to_vec(), types, opt_out: flags & 1 != 0 });
         }
         hashed
     }
 
     fn matching(&self, name: &Name) -> Option<&[Rtype]> {
         let hash = self.parameters.hash(name.to_lowercase().as_wire());
-        self.records.iter().find(|record| record.0 == hash).map(|record| &record.2[..])
+        self.records.iter().find(|span| span.owner == hash).map(|span| &span.types[..])
     }
 
     /// Whether the name is covered, and by an opt-out span.
     fn covered(&self, name: &Name) -> Option<bool> {
         let hash = self.parameters.hash(name.to_lowercase().as_wire()).to_vec();
-        let covers = |(owner, next, ..): &&(Vec<u8>, Vec<u8>, Vec<Rtype>, bool)| {
-            *owner < hash && (hash < *next || next <= owner) || next <= owner && hash < *next
+        let covers = |span: &&Span| {
+            let is_last = span.next <= span.owner;
+            span.owner < hash && (hash < span.next || is_last) || is_last && hash < span.next
         };
-        self.records.iter().find(covers).map(|record| record.3)
+        self.records.iter().find(covers).map(|span| span.opt_out)
     }
 
     /// RFC 5155 section 8.3: the closest encloser, and whether the name one label longer is in an opt-out span.

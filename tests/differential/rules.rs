@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use danelaw::dns::{Name, Rtype, rdata};
+use danelaw::dns::{Name, Rtype};
 
 use super::common::wire::{Response, Rr};
 use super::peers::Peer::{self, Bind, Knot, Nsd};
 use super::proof::is_proven;
 use super::questions::Question;
+use super::sections::{add, adopt, drop_extra, has, is, is_address, is_below, is_proof, lacks_proof, targets};
 
 /// What is compared.
 pub struct Case<'a> {
@@ -260,29 +261,6 @@ pub fn reconcile(case: &Case<'_>, ours: &mut Response, theirs: &mut Response) ->
     used
 }
 
-pub fn covers(record: &Rr, rtype: Rtype) -> bool {
-    record.rtype == Rtype::RRSIG.0 && record.rdata[..2] == rtype.0.to_be_bytes()
-}
-
-pub fn is(record: &Rr, rtype: Rtype) -> bool {
-    record.rtype == rtype.0 || covers(record, rtype)
-}
-
-fn is_address(record: &Rr) -> bool {
-    is(record, Rtype::A) || is(record, Rtype::AAAA)
-}
-
-/// Removes what `which` says and we don't have.
-fn drop_extra(ours: &BTreeSet<Rr>, theirs: &mut BTreeSet<Rr>, which: impl Fn(&Rr) -> bool) -> bool {
-    let before = theirs.len();
-    theirs.retain(|record| ours.contains(record) || !which(record));
-    theirs.len() < before
-}
-
-fn is_below(owner: &str, above: &str) -> bool {
-    owner == above || owner.ends_with(&format!(".{above}"))
-}
-
 fn ns_beside_answer(_: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> bool {
     if ours.answer.is_empty() || !ours.aa {
         return false;
@@ -329,19 +307,6 @@ fn zero_soa(case: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> bool
     true
 }
 
-/// Adds what `which` says and they don't have.
-fn add(ours: &BTreeSet<Rr>, theirs: &mut BTreeSet<Rr>, which: impl Fn(&Rr) -> bool) -> bool {
-    let before = theirs.len();
-    theirs.extend(ours.iter().filter(|record| which(record)).cloned());
-    theirs.len() > before
-}
-
-/// Takes our answer for theirs.
-fn adopt(ours: &Response, theirs: &mut Response) -> bool {
-    theirs.clone_from(ours);
-    true
-}
-
 fn target_case(_: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> bool {
     let folded = |record: &Rr| match Rtype(record.rtype) {
         Rtype::SVCB | Rtype::HTTPS => Rr { rdata: record.rdata.to_ascii_lowercase(), ..record.clone() },
@@ -353,26 +318,6 @@ fn target_case(_: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> bool
         theirs.answer.clone_from(&ours.answer);
     }
     same
-}
-
-fn has(response: &Response, rtype: Rtype) -> bool {
-    response.answer.iter().any(|record| record.rtype == rtype.0)
-}
-
-fn is_proof(record: &Rr) -> bool {
-    is(record, Rtype::NSEC) || is(record, Rtype::NSEC3)
-}
-
-/// Whether `less` is `more` without some of its proofs.
-fn lacks_proof(more: &Response, less: &Response) -> bool {
-    let same = Response { authority: more.authority.clone(), ..less.clone() } == *more;
-    same && less.authority.is_subset(&more.authority) && more.authority.difference(&less.authority).all(is_proof)
-}
-
-/// The names that records point at.
-fn targets(records: &BTreeSet<Rr>) -> BTreeSet<String> {
-    let names = records.iter().flat_map(|record| rdata::names(Rtype(record.rtype), &record.rdata));
-    names.map(|name| name.to_lowercase().to_string()).collect()
 }
 
 fn courtesy(_: &Case<'_>, ours: &mut Response, theirs: &mut Response) -> bool {

@@ -170,7 +170,7 @@ impl<'a> Grower<'a> {
             }
         }
         self.data(&self.origin.clone());
-        for name in self.pool[1..].to_vec() {
+        for name in self.pool.clone().into_iter().skip(1) {
             let kinds = [(52, Kind::Data), (4, Kind::Large), (18, Kind::Cname), (9, Kind::Dname), (17, Kind::Cut)];
             match self.random.weighed(&kinds) {
                 Kind::Data => self.data(&name),

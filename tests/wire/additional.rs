@@ -47,6 +47,8 @@ fn targets_within_the_zone_bring_their_addresses() {
         ("none.x.test", Rtype::SRV, &[]),
         ("svc.x.test", Rtype::SVCB, &[("mail", "A")]),
         ("alias.x.test", Rtype::HTTPS, &[("mail", "A")]),
+        ("chain.x.test", Rtype::HTTPS, &[("own", "A"), ("own", "AAAA"), ("own", "HTTPS")]),
+        ("other.x.test", Rtype::SVCB, &[("own", "A"), ("own", "AAAA")]),
         ("own.x.test", Rtype::HTTPS, &[("own", "A"), ("own", "AAAA")]),
         ("to.x.test", Rtype::HTTPS, &[("own", "A"), ("own", "AAAA")]),
         ("gone.x.test", Rtype::HTTPS, &[]),
