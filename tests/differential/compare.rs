@@ -125,6 +125,12 @@ impl Theirs {
             first[*place] = answer;
         }
         if datagrams.iter().any(|&place| first[place].is_empty()) {
+            // What was truncated can't be asked for again.
+            for (place, answer) in first.iter_mut().enumerate() {
+                if may_lack(place) || answer.get(2).is_some_and(|flags| flags & 2 != 0) {
+                    answer.clear();
+                }
+            }
             return Theirs { first, whole: vec![None; questions.len()] };
         }
         for (place, answer) in stream.iter().zip(ask(&stream, clients::tcp)) {

@@ -103,8 +103,8 @@ const RULES: &[Rule] = &[
         peers: &[Bind],
         apply: |case, ours, theirs| {
             case.question.rtype == Rtype::NSEC
-                && !ours.aa
-                && theirs.answer.iter().all(|record| is(record, Rtype::NSEC))
+                && ours.authority.iter().any(|one| one.rtype == Rtype::NS.0)
+                && theirs.answer.difference(&ours.answer).all(|one| is(one, Rtype::NSEC))
                 && adopt(ours, theirs)
         },
     },
@@ -163,7 +163,7 @@ const RULES: &[Rule] = &[
         apply: |case, ours, theirs| {
             matches!(case.question.rtype, Rtype::NSEC | Rtype::RRSIG)
                 && has(ours, Rtype::CNAME)
-                && theirs.answer.is_empty()
+                && theirs.answer.is_subset(&ours.answer)
                 && adopt(ours, theirs)
         },
     },
@@ -207,13 +207,7 @@ const RULES: &[Rule] = &[
     Rule {
         name: "RFC 1034 section 4.2: the apex of another zone is no name of the zone above that does not delegate it",
         peers: &[Nsd],
-        apply: |case, ours, theirs| {
-            let name = &case.question.name;
-            let zone = case.zone_of(&name.parent().unwrap()).or(case.zone_of(name));
-            let inside = [name.clone()].into_iter().chain(name.ancestors());
-            let mut inside = inside.take_while(|above| zone.is_some_and(|zone| above.is_below(zone)));
-            inside.any(|above| case.zones.iter().any(|zone| zone.is_at_or_below(&above))) && adopt(ours, theirs)
-        },
+        apply: |case, ours, theirs| one_tree(case, ours) && adopt(ours, theirs),
     },
     Rule {
         name: "RFC 6604 section 3: YXDOMAIN at the end of a chain is the answer's rcode",
@@ -367,4 +361,16 @@ fn below_hash(name: &Name) -> bool {
         data_encoding::BASE32_DNSSEC.decode(&label.to_ascii_lowercase()).is_ok_and(|hash| hash.len() == 20)
     };
     name.labels().skip(1).any(is_hash)
+}
+
+/// Whether a name on the way is at or below a name that leads to another zone's apex.
+fn one_tree(case: &Case<'_>, ours: &Response) -> bool {
+    let cnames = ours.answer.iter().filter(|record| record.rtype == Rtype::CNAME.0);
+    let targets = cnames.map(|record| Name::from_wire(&record.rdata).unwrap());
+    targets.chain([case.question.name.clone()]).any(|name| {
+        let zone = name.parent().and_then(|parent| case.zone_of(&parent)).or(case.zone_of(&name));
+        let inside = [name.clone()].into_iter().chain(name.ancestors());
+        let mut inside = inside.take_while(|above| zone.is_some_and(|zone| above.is_below(zone)));
+        inside.any(|above| case.zones.iter().any(|zone| zone.is_at_or_below(&above)))
+    })
 }
