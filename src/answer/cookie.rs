@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::Cookie;
 use crate::dns::Timestamp;
 
 /// A client's cookie and the server's after it, octets.
@@ -37,6 +38,17 @@ pub struct Shown {
     pub had_server: bool,
     /// Whether that one is ours, of this client and not too old.
     pub valid: bool,
+}
+
+impl Shown {
+    /// In a word.
+    pub fn cookie(&self) -> Cookie {
+        match (self.had_server, self.valid) {
+            (false, _) => Cookie::New,
+            (true, true) => Cookie::Valid,
+            (true, false) => Cookie::Bad,
+        }
+    }
 }
 
 impl std::fmt::Debug for Secrets {

@@ -3,149 +3,141 @@
 use super::lookup::Lookup;
 use super::message::Place;
 use crate::dns::Rtype;
-use crate::dns::name::MAX_NAME;
-use crate::zone::snapshot::{Hashed, HashedChain, Node};
+use crate::dns::name::{MAX_NAME, labels};
+use crate::zone::snapshot::HashedName;
+use crate::zone::tree::Node;
 
 impl<'a> Lookup<'a> {
-    /// NXDOMAIN: neither the name nor a wildcard for it exists. The closest encloser begins at `closest` in the name (RFC 4035 section
+    /// NXDOMAIN: neither the name nor a wildcard for it exists. The closest encloser is the name's last `closest` labels (RFC 4035 section
     /// 3.1.3.2, RFC 5155 section 7.2.2).
-    pub(super) fn prove_absence(&mut self, place: Place<'a>, name: &[u8], closest: usize) {
+    pub(super) fn prove_absence(&mut self, place: Place<'a>, name: &HashedName, closest: usize) {
         if !self.dnssec_ok {
             return;
         }
-        match place.zone.hashed() {
-            None => {
-                self.deny(place, name);
-                self.deny_wildcard(place, &name[closest..]);
+        if place.zone.is_hashed() {
+            if let Some(encloser) = self.prove_closest(place, name, closest) {
+                let wildcard = wildcard_below(name.suffix(encloser).0);
+                self.pend_hashed(place, wildcard.and_then(|name| place.zone.covering_hash(name.as_wire())));
             }
-            Some(chain) => {
-                let encloser = self.prove_closest(place, chain, name, closest);
-                self.pend_hashed(place, encloser.and_then(|encloser| chain.wildcard(encloser)));
-            }
+            return;
+        }
+        self.deny(place, name.as_wire());
+        if let Some(wildcard) = wildcard_below(name.suffix(closest).0) {
+            self.deny(place, wildcard.as_wire());
         }
     }
 
     /// NODATA at a name that exists, or at the wildcard that `expanded` was made from.
-    pub(super) fn prove_no_data(&mut self, place: Place<'a>, node: &'a Node, expanded: Option<&[u8]>) {
+    pub(super) fn prove_no_data(&mut self, place: Place<'a>, node: Node<'a>, expanded: Option<&HashedName>) {
         if !self.dnssec_ok {
             return;
         }
-        let zone = place.zone;
-        let Some(chain) = zone.hashed() else {
+        if !place.zone.is_hashed() {
             // The NSEC at the node, or for an empty non-terminal the one before it (RFC 4035 section 3.1.3.1).
-            self.deny(place, zone.name(node));
+            self.deny(place, node.name());
             if let Some(name) = expanded {
-                self.deny(place, name);
+                self.deny(place, name.as_wire());
             }
             return;
-        };
+        }
         match expanded {
-            None => self.prove_at(place, chain, node),
+            None => self.prove_at(place, node),
             // RFC 5155 section 7.2.5.
             Some(name) => {
-                self.prove_closest(place, chain, name, below_wildcard(name, zone.name(node)));
-                self.pend_hashed(place, chain.matching(node));
+                self.prove_closest(place, name, depth_below(node));
+                self.pend_hashed(place, place.zone.matching_hash(node.name()));
             }
         }
     }
 
     /// A wildcard's answer: no name closer to the one asked for exists (RFC 4035 section 3.1.3.3, RFC 5155 section 7.2.6).
-    pub(super) fn prove_expansion(&mut self, place: Place<'a>, node: &'a Node, name: &[u8]) {
+    pub(super) fn prove_expansion(&mut self, place: Place<'a>, node: Node<'a>, name: &HashedName) {
         if !self.dnssec_ok {
             return;
         }
-        match place.zone.hashed() {
-            None => self.deny(place, name),
-            Some(chain) => {
-                let closest = below_wildcard(name, place.zone.name(node));
-                self.pend_hashed(place, chain.covering(&name[next_closer(name, closest)..]));
-            }
+        if place.zone.is_hashed() {
+            self.pend_hashed(place, place.zone.covering_hash(name.suffix(depth_below(node) + 1).0));
+        } else {
+            self.deny(place, name.as_wire());
         }
     }
 
     /// A referral without DS (RFC 4035 section 3.1.4, RFC 5155 section 7.2.7).
-    pub(super) fn prove_no_ds(&mut self, place: Place<'a>, cut: &'a Node) {
+    pub(super) fn prove_no_ds(&mut self, place: Place<'a>, cut: Node<'a>) {
         if !self.dnssec_ok {
             return;
         }
-        match place.zone.hashed() {
-            None => self.deny(place, place.zone.name(cut)),
-            Some(chain) => self.prove_at(place, chain, cut),
+        if place.zone.is_hashed() {
+            self.prove_at(place, cut);
+        } else {
+            self.deny(place, cut.name());
         }
     }
 
     /// What types a name has (RFC 5155 sections 7.2.3 and 7.2.4); for a name that opt-out leaves out, that it may be an insecure one.
-    fn prove_at(&mut self, place: Place<'a>, chain: &'a HashedChain, node: &'a Node) {
-        match chain.matching(node) {
+    fn prove_at(&mut self, place: Place<'a>, node: Node<'a>) {
+        match place.zone.matching_hash(node.name()) {
             Some(matching) => self.pend_hashed(place, Some(matching)),
             None => {
-                self.prove_closest(place, chain, place.zone.name(node), 0);
+                let name = HashedName::new(node.name());
+                self.prove_closest(place, &name, name.label_count());
             }
         }
     }
 
-    /// The closest encloser proof (RFC 5155 section 7.2.1): the NSEC3 that matches the closest provable encloser, at or above `closest`
-    /// in the name, and the one that covers the name one label longer. Gives the encloser.
-    fn prove_closest(
-        &mut self,
-        place: Place<'a>,
-        chain: &'a HashedChain,
-        name: &[u8],
-        mut closest: usize,
-    ) -> Option<&'a Node> {
-        loop {
-            let node = place.zone.find(&name[closest..]);
-            if let Some((node, matching)) = node.and_then(|node| Some((node, chain.matching(node)?))) {
-                self.pend_hashed(place, Some(matching));
-                if closest > 0 {
-                    self.pend_hashed(place, chain.covering(&name[next_closer(name, closest)..]));
-                }
-                return Some(node);
+    /// The closest encloser proof (RFC 5155 section 7.2.1): the NSEC3 that matches the closest provable encloser, the name's last `closest`
+    /// labels or less, and the one that covers the name one label longer. Gives how many labels the encloser has.
+    fn prove_closest(&mut self, place: Place<'a>, name: &HashedName, closest: usize) -> Option<usize> {
+        let apex = place.zone.origin().label_count();
+        for depth in (apex..=closest).rev() {
+            let Some(matching) = place.zone.matching_hash(name.suffix(depth).0) else { continue };
+            self.pend_hashed(place, Some(matching));
+            if depth < name.label_count() {
+                self.pend_hashed(place, place.zone.covering_hash(name.suffix(depth + 1).0));
             }
-            match name[closest] {
-                0 => return None,
-                len => closest += 1 + usize::from(len),
-            }
+            return Some(depth);
         }
+        None
     }
 
-    fn pend_hashed(&mut self, place: Place<'a>, hashed: Option<&'a Hashed>) {
-        if let Some(hashed) = hashed {
-            self.pend(place, &hashed.set, place.zone.hashed_name(hashed));
+    fn pend_hashed(&mut self, place: Place<'a>, node: Option<Node<'a>>) {
+        if let Some((node, nsec3)) = node.and_then(|node| Some((node, node.set(Rtype::NSEC3)?))) {
+            self.pend(place, nsec3, node.name());
         }
     }
 
     /// The NSEC that matches or covers a name.
     fn deny(&mut self, place: Place<'a>, name: &[u8]) {
         if let Some(node) = place.zone.covering(name)
-            && let Some(nsec) = place.zone.set(node, Rtype::NSEC)
+            && let Some(nsec) = node.set(Rtype::NSEC)
         {
-            self.pend(place, nsec, place.zone.name(node));
+            self.pend(place, nsec, node.name());
         }
-    }
-
-    /// The NSEC that covers the wildcard below the closest encloser.
-    fn deny_wildcard(&mut self, place: Place<'a>, encloser: &[u8]) {
-        let mut wildcard = [0u8; MAX_NAME + 2];
-        wildcard[..2].copy_from_slice(b"\x01*");
-        wildcard[2..2 + encloser.len()].copy_from_slice(encloser);
-        self.deny(place, &wildcard[..2 + encloser.len()]);
     }
 }
 
-/// Where in `name` the closest encloser begins, which has `wildcard` right below it.
-fn below_wildcard(name: &[u8], wildcard: &[u8]) -> usize {
-    name.len().saturating_sub(wildcard.len() - 2)
+/// A wildcard's name on the stack.
+struct Wildcard {
+    octets: [u8; MAX_NAME + 2],
+    len: usize,
 }
 
-/// Where in `name` the name begins that is one label longer than the one at `closest`.
-fn next_closer(name: &[u8], closest: usize) -> usize {
-    let mut at = 0;
-    loop {
-        let next = at + 1 + usize::from(name[at]);
-        if next >= closest {
-            return at;
-        }
-        at = next;
+impl Wildcard {
+    fn as_wire(&self) -> &[u8] {
+        &self.octets[..self.len]
     }
+}
+
+/// The wildcard right below a name; none where no name is that long.
+fn wildcard_below(name: &[u8]) -> Option<Wildcard> {
+    let len = name.len() + 2;
+    let mut octets = [0; MAX_NAME + 2];
+    octets[..2].copy_from_slice(b"\x01*");
+    octets[2..len].copy_from_slice(name);
+    (len <= MAX_NAME).then_some(Wildcard { octets, len })
+}
+
+/// How many labels the name above a wildcard has.
+fn depth_below(wildcard: Node<'_>) -> usize {
+    labels(wildcard.name()).count() - 1
 }

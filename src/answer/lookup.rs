@@ -1,11 +1,12 @@
 //! The walk of RFC 1034 section 4.3.2 with DNSSEC's proofs (RFC 4035 section 3.1), wildcards (RFC 4592) and DNAME (RFC 6672).
 
 use super::message::{Message, Owner, POINTER_MAX, Place, Section};
-use super::query::{LowerName, Query};
+use super::query::Query;
 use crate::dns::header::{ExtendedError, Rcode};
-use crate::dns::name::{MAX_NAME, wire_len};
+use crate::dns::name::{MAX_NAME, is_at_or_below, wire_len};
 use crate::dns::{Rtype, Timestamp};
-use crate::zone::snapshot::{Node, QUESTION_POINTER, Set, Snapshot, ZoneSnapshot, apex_pointer};
+use crate::zone::snapshot::{HashedName, Snapshot, ZoneSnapshot};
+use crate::zone::tree::{Node, QUESTION_POINTER, Set, apex_pointer};
 
 /// How many CNAMEs and DNAMEs one answer follows.
 const CHAIN_MAX: usize = 12;
@@ -20,13 +21,13 @@ pub struct Lookup<'a> {
     pub(super) dnssec_ok: bool,
     question_len: usize,
     /// The name that is looked up now: the question's, later a CNAME's target.
-    name: LowerName,
+    name: HashedName,
     /// Where that name stands in the message.
     owner: u16,
     /// The names that were looked up before, as pointers: one that comes again closes a loop.
     visited: [Option<u16>; CHAIN_MAX],
     /// The DNAMEs in the answer: each stands in it once, however often it redirects (RFC 2181 section 5).
-    dnames: [Option<&'a Set>; CHAIN_MAX],
+    dnames: [Option<Set<'a>>; CHAIN_MAX],
     authority: [Option<Pending<'a>>; AUTHORITY_MAX],
     /// The last RRset of the answer or referral, whose targets' addresses go into the additional section.
     targets: Option<Targets<'a>>,
@@ -36,13 +37,13 @@ pub struct Lookup<'a> {
 #[derive(Clone, Copy)]
 struct Pending<'a> {
     place: Place<'a>,
-    set: &'a Set,
+    set: Set<'a>,
     name: &'a [u8],
 }
 
 struct Targets<'a> {
     place: Place<'a>,
-    set: &'a Set,
+    set: Set<'a>,
     at: usize,
     /// In a referral, the cut: addresses at or below it must fit (RFC 9471 section 3.1).
     glue: Option<&'a [u8]>,
@@ -106,16 +107,15 @@ impl<'a> Lookup<'a> {
 
     /// A DS lives above the cut, so its question goes to the parent's zone where we have it (RFC 4035 section 3.1.4.1).
     fn zone_of_name(&self) -> Option<Option<&'a ZoneSnapshot>> {
-        let name = self.name.as_wire();
-        if self.qtype == Rtype::DS && name[0] != 0 {
-            let parent = &name[1 + usize::from(name[0])..];
-            let above = self.snapshot.zone_of(parent);
-            let own = self.snapshot.zone_of(name);
+        let labels = self.name.label_count();
+        if self.qtype == Rtype::DS && labels > 0 {
+            let above = self.snapshot.zone_above(&self.name, 1);
+            let own = self.snapshot.zone_of(&self.name);
             // The zone above may have given away what lies between: then it is not the parent.
-            let delegates = |zone: &ZoneSnapshot| zone.cut_above(parent).is_some();
-            return if above.flatten().is_some_and(delegates) { own } else { above.or(own) };
+            let (parent, _) = self.name.suffix(labels - 1);
+            return if above.flatten().is_some_and(|zone| zone.is_delegated(parent)) { own } else { above.or(own) };
         }
-        self.snapshot.zone_of(name)
+        self.snapshot.zone_of(&self.name)
     }
 
     fn chain(&mut self, mut place: Place<'a>, message: &mut Message<'_>) -> Result<(), Truncated> {
@@ -127,7 +127,7 @@ impl<'a> Lookup<'a> {
             };
             self.visited[step] = Some(self.owner);
             let (name, len) = expand(message.written(), target);
-            self.name = LowerName::new(&name[..len]);
+            self.name = HashedName::new(&name[..len]);
             let is_this = |owner: &u16| {
                 let (visited, len) = expand(message.written(), usize::from(owner & 0x3fff));
                 visited[..len].eq_ignore_ascii_case(self.name.as_wire())
@@ -150,41 +150,43 @@ impl<'a> Lookup<'a> {
     fn step(&mut self, place: Place<'a>, message: &mut Message<'_>) -> Result<Step, Truncated> {
         let zone = place.zone;
         let name = self.name;
-        let name = name.as_wire();
-        if let Some(node) = zone.find(name) {
-            return match zone.cut(node) {
-                // The parent answers for the DS at a cut itself (RFC 4035 section 3.1.4.1).
-                Some(cut) if !(self.qtype == Rtype::DS && std::ptr::eq(cut, node)) => {
-                    self.refer(place, cut, message);
-                    Ok(Step::Done)
-                }
-                _ => self.answer_at(place, node, None, message),
-            };
+        if let Some((barrier, depth)) = zone.barrier_above(&name) {
+            return self.turn_away(place, barrier, &name, depth, message);
         }
-        let mut closest = 0;
-        let encloser = loop {
-            if name[closest] == 0 {
+        if let Some(node) = zone.find(name.as_wire(), name.hash()) {
+            // The parent answers for the DS at a cut itself (RFC 4035 section 3.1.4.1).
+            if self.qtype != Rtype::DS && zone.is_cut(node) {
+                self.refer(place, node, message);
                 return Ok(Step::Done);
             }
-            closest += 1 + usize::from(name[closest]);
-            if let Some(node) = zone.find(&name[closest..]) {
-                break node;
-            }
-        };
-        if let Some(cut) = zone.cut(encloser) {
-            self.refer(place, cut, message);
-            return Ok(Step::Done);
+            return self.answer_at(place, node, None, message);
         }
-        if let Some(dname) = zone.set(encloser, Rtype::DNAME) {
-            return self.redirect(place, dname, closest, message);
-        }
-        match zone.wildcard(encloser) {
-            Some(wildcard) => self.answer_at(place, wildcard, Some(name), message),
+        let Some(closest) = zone.closest(&name) else { return Ok(Step::Done) };
+        match zone.wildcard(&name, closest) {
+            Some(wildcard) => self.answer_at(place, wildcard, Some(&name), message),
             None => {
                 message.authoritative();
                 message.rcode(Rcode::NxDomain);
                 self.deny_with_soa(place);
-                self.prove_absence(place, name, closest);
+                self.prove_absence(place, &name, closest);
+                Ok(Step::Done)
+            }
+        }
+    }
+
+    /// Below a zone cut another zone answers; below a DNAME nothing exists.
+    fn turn_away(
+        &mut self,
+        place: Place<'a>,
+        barrier: Node<'a>,
+        name: &HashedName,
+        depth: usize,
+        message: &mut Message<'_>,
+    ) -> Result<Step, Truncated> {
+        match barrier.set(Rtype::DNAME).filter(|_| !place.zone.is_cut(barrier)) {
+            Some(dname) => self.redirect(place, dname, name.as_wire().len() - name.suffix(depth).0.len(), message),
+            None => {
+                self.refer(place, barrier, message);
                 Ok(Step::Done)
             }
         }
@@ -194,19 +196,18 @@ impl<'a> Lookup<'a> {
     fn answer_at(
         &mut self,
         place: Place<'a>,
-        node: &'a Node,
-        expanded: Option<&[u8]>,
+        node: Node<'a>,
+        expanded: Option<&HashedName>,
         message: &mut Message<'_>,
     ) -> Result<Step, Truncated> {
-        let zone = place.zone;
         message.authoritative();
-        let cname = zone.set(node, Rtype::CNAME).filter(|_| !matches!(self.qtype, Rtype::CNAME | Rtype::ANY));
+        let cname = node.set(Rtype::CNAME).filter(|_| !matches!(self.qtype, Rtype::CNAME | Rtype::ANY));
         let answered = match (self.qtype, cname) {
             (Rtype::ANY, _) => self.put_any(place, node, message)?,
             // In an unsigned zone RRSIG is a type like any other: a CNAME is followed.
-            (Rtype::RRSIG, None) => self.put_all_rrsigs(place, node, message)?,
-            (Rtype::RRSIG, Some(cname)) if cname.rrsig_count > 0 => self.put_all_rrsigs(place, node, message)?,
-            (qtype, cname) => match zone.set(node, qtype).or(cname) {
+            (Rtype::RRSIG, None) => self.put_all_rrsigs(node, message)?,
+            (Rtype::RRSIG, Some(cname)) if cname.rrsig_count > 0 => self.put_all_rrsigs(node, message)?,
+            (qtype, cname) => match node.set(qtype).or(cname) {
                 Some(set) => {
                     let at = self.put_answer(place, set, message)?;
                     if set.rtype == Rtype::CNAME && qtype != Rtype::CNAME {
@@ -232,7 +233,7 @@ impl<'a> Lookup<'a> {
         Ok(Step::Done)
     }
 
-    fn put_answer(&self, place: Place<'a>, set: &Set, message: &mut Message<'_>) -> Result<usize, Truncated> {
+    fn put_answer(&self, place: Place<'a>, set: Set<'a>, message: &mut Message<'_>) -> Result<usize, Truncated> {
         let at = message.len();
         match message.put(Section::Answer, place, set, Owner::Pointer(self.owner), self.dnssec_ok) {
             true => Ok(at),
@@ -241,19 +242,19 @@ impl<'a> Lookup<'a> {
     }
 
     /// ANY is answered with one RRset, as RFC 8482 section 4.1 allows: enough to see the name, too little to amplify.
-    fn put_any(&self, place: Place<'a>, node: &Node, message: &mut Message<'_>) -> Result<bool, Truncated> {
-        match place.zone.sets(node).first() {
+    fn put_any(&self, place: Place<'a>, node: Node<'a>, message: &mut Message<'_>) -> Result<bool, Truncated> {
+        match node.sets().find(|set| set.count > 0 && !(set.rtype == Rtype::NSEC3 && place.zone.is_hashed())) {
             Some(set) => self.put_answer(place, set, message).map(|_| true),
             None => Ok(false),
         }
     }
 
-    fn put_all_rrsigs(&self, place: Place<'a>, node: &Node, message: &mut Message<'_>) -> Result<bool, Truncated> {
+    fn put_all_rrsigs(&self, node: Node<'a>, message: &mut Message<'_>) -> Result<bool, Truncated> {
         let mut any = false;
-        for set in place.zone.sets(node).iter().filter(|set| set.rrsig_count > 0) {
+        for set in node.sets().filter(|set| set.rrsig_count > 0) {
             // At a cut the NS and the glue are the child's and have none.
             any = true;
-            if !message.put_rrsigs(place, set, self.owner) {
+            if !message.put_rrsigs(set, self.owner) {
                 return Err(Truncated);
             }
         }
@@ -261,39 +262,38 @@ impl<'a> Lookup<'a> {
     }
 
     /// A referral: the cut's NS, its DS or the proof that there is none, and glue. Not authoritative.
-    fn refer(&mut self, place: Place<'a>, cut: &'a Node, message: &Message<'_>) {
-        let zone = place.zone;
-        let Some(ns) = zone.set(cut, Rtype::NS) else { return };
-        self.pend(place, ns, zone.name(cut));
+    fn refer(&mut self, place: Place<'a>, cut: Node<'a>, message: &Message<'_>) {
+        let Some(ns) = cut.set(Rtype::NS) else { return };
+        self.pend(place, ns, cut.name());
         if self.dnssec_ok {
-            match zone.set(cut, Rtype::DS) {
+            match cut.set(Rtype::DS) {
                 // An unsigned zone has nothing to say of the security of another (RFC 4035 section 3.1).
-                Some(ds) if ds.rrsig_count > 0 => self.pend(place, ds, zone.name(cut)),
+                Some(ds) if ds.rrsig_count > 0 => self.pend(place, ds, cut.name()),
                 Some(_) => {}
                 None => self.prove_no_ds(place, cut),
             }
         }
-        self.targets = Some(Targets { place, set: ns, at: message.len(), glue: Some(zone.name(cut)) });
+        self.targets = Some(Targets { place, set: ns, at: message.len(), glue: Some(cut.name()) });
     }
 
     /// A DNAME at the closest encloser: itself, and the CNAME that it makes (RFC 6672 section 3.2).
     fn redirect(
         &mut self,
         place: Place<'a>,
-        dname: &'a Set,
+        dname: Set<'a>,
         encloser: usize,
         message: &mut Message<'_>,
     ) -> Result<Step, Truncated> {
         message.authoritative();
         let dname_owner = suffix_at(message.written(), usize::from(self.owner & 0x3fff), encloser).ok_or(Truncated)?;
-        let records = place.zone.records(dname);
+        let records = dname.records;
         let length = usize::from(u16::from_be_bytes([records[10], records[11]]));
         let (ttl, suffix) =
             (u32::from_be_bytes([records[6], records[7], records[8], records[9]]), &records[12..12 + length]);
         if dname_owner > POINTER_MAX {
             return Ok(Step::Done);
         }
-        let free = self.dnames.iter_mut().find(|slot| slot.is_none_or(|put| std::ptr::eq(put, dname)));
+        let free = self.dnames.iter_mut().find(|slot| slot.is_none_or(|put| put.is(dname)));
         if let Some(slot @ None) = free {
             *slot = Some(dname);
             let owner = Owner::Pointer(0xc000 | dname_owner as u16);
@@ -315,13 +315,15 @@ impl<'a> Lookup<'a> {
     }
 
     fn deny_with_soa(&mut self, place: Place<'a>) {
-        self.pend(place, place.zone.negative_soa(), place.zone.origin().as_wire());
+        if let Some(soa) = place.zone.negative_soa() {
+            self.pend(place, soa, place.zone.origin().as_wire());
+        }
     }
 
-    pub(super) fn pend(&mut self, place: Place<'a>, set: &'a Set, name: &'a [u8]) {
+    pub(super) fn pend(&mut self, place: Place<'a>, set: Set<'a>, name: &'a [u8]) {
         for slot in &mut self.authority {
             match slot {
-                Some(pending) if std::ptr::eq(pending.set, set) => return,
+                Some(pending) if pending.set.is(set) => return,
                 Some(_) => {}
                 None => {
                     *slot = Some(Pending { place, set, name });
@@ -338,7 +340,7 @@ impl<'a> Lookup<'a> {
                 return Err(Truncated);
             }
             if let Some(targets) = &mut self.targets
-                && std::ptr::eq(targets.set, pending.set)
+                && targets.set.is(pending.set)
             {
                 targets.at = at + pending.name.len() - pending.place.zone.origin().as_wire().len();
             }
@@ -349,26 +351,20 @@ impl<'a> Lookup<'a> {
     /// Addresses of the targets, and what services they are. In a referral those at or below the cut come first, and have to fit.
     fn put_additional(&self, message: &mut Message<'_>) -> Result<(), Truncated> {
         let Some(Targets { place, set, at, glue }) = self.targets else { return Ok(()) };
-        let is_glue = |name: &[u8]| glue.is_some_and(|cut| crate::dns::name::is_at_or_below(name, cut));
-        let additional = place.zone.additional(set);
+        let is_glue = |name: &[u8]| glue.is_some_and(|cut| is_at_or_below(name, cut));
         for required in [true, false] {
-            for (index, target) in additional.iter().enumerate() {
-                let Some(node) = place.zone.node(target.node) else { continue };
-                if additional[..index].iter().any(|earlier| earlier.node == target.node)
-                    || is_glue(place.zone.name(node)) != required
-                {
-                    continue;
-                }
+            for target in set.targets().filter(|target| is_glue(target.name) == required) {
+                let Some(node) = place.zone.find(target.name, target.hash) else { continue };
                 let position = at + usize::from(target.offset);
                 let owner = match position {
                     _ if target.offset == 0 => Owner::Pointer(self.owner),
                     0..=POINTER_MAX => Owner::Pointer(0xc000 | position as u16),
-                    _ => Owner::Name(place.zone.name(node)),
+                    _ => Owner::Name(node.name()),
                 };
                 // RFC 9460 section 4.1: a service's target brings its own records of the type along, too.
                 let service = Some(set.rtype).filter(|rtype| matches!(*rtype, Rtype::SVCB | Rtype::HTTPS));
                 for rtype in [Rtype::A, Rtype::AAAA].into_iter().chain(service) {
-                    if let Some(brought) = place.zone.set(node, rtype).filter(|brought| !std::ptr::eq(*brought, set))
+                    if let Some(brought) = node.set(rtype).filter(|brought| !brought.is(set))
                         && !message.put(Section::Additional, place, brought, owner, self.dnssec_ok)
                     {
                         return if required { Err(Truncated) } else { Ok(()) };

@@ -3,7 +3,8 @@
 use super::edns::Given;
 use super::query::Query;
 use crate::dns::header::{AA, CD, CLASS_ANY, DO, ExtendedError, HEADER, OPCODE, QR, RD, Rcode, TC};
-use crate::zone::snapshot::{QUESTION_POINTER, Set, ZoneSnapshot};
+use crate::zone::snapshot::ZoneSnapshot;
+use crate::zone::tree::{QUESTION_POINTER, Set};
 
 /// The OPT record of a response, without options.
 const OPT_LEN: usize = 11;
@@ -121,14 +122,14 @@ impl<'a> Message<'a> {
     }
 
     /// Writes a set's records, and its signatures if asked. False, with nothing written, when they do not fit whole.
-    pub fn put(&mut self, section: Section, place: Place<'_>, set: &Set, owner: Owner<'_>, signed: bool) -> bool {
+    pub fn put(&mut self, section: Section, place: Place<'_>, set: Set<'_>, owner: Owner<'_>, signed: bool) -> bool {
         let start = self.len;
         if let Owner::Name(name) = owner
             && start > POINTER_MAX
         {
             return self.put_in_full(section, place, set, name, signed);
         }
-        let rrsigs = if signed { place.zone.rrsigs(set) } else { &[] };
+        let rrsigs = if signed { set.rrsigs } else { &[] };
         let Some(records_at) = self.put_records(place, set, owner) else { return false };
         // All records but the first point to where the first one's owner stands.
         let pointer = match owner {
@@ -152,8 +153,8 @@ impl<'a> Message<'a> {
     }
 
     /// Writes a set's signatures alone: the answer to a question for RRSIG.
-    pub fn put_rrsigs(&mut self, place: Place<'_>, set: &Set, owner: u16) -> bool {
-        let rrsigs = place.zone.rrsigs(set);
+    pub fn put_rrsigs(&mut self, set: Set<'_>, owner: u16) -> bool {
+        let rrsigs = set.rrsigs;
         if rrsigs.len() > self.room() {
             return false;
         }
@@ -204,8 +205,8 @@ impl<'a> Message<'a> {
 
     /// Writes the records with the first one's owner; gives where the first record's owner ends in a pointer: there the stored octets
     /// begin.
-    fn put_records(&mut self, place: Place<'_>, set: &Set, owner: Owner<'_>) -> Option<usize> {
-        let records = place.zone.records(set);
+    fn put_records(&mut self, place: Place<'_>, set: Set<'_>, owner: Owner<'_>) -> Option<usize> {
+        let records = set.records;
         let apex_len = place.zone.origin().as_wire().len();
         let labels = match owner {
             Owner::Pointer(_) => &[][..],
@@ -221,8 +222,8 @@ impl<'a> Message<'a> {
         if !labels.is_empty() {
             self.out[at..at + 2].copy_from_slice(&place.apex.to_be_bytes());
         }
-        for &offset in place.zone.pointers(set) {
-            let pointer = at + usize::from(offset);
+        for offset in set.pointers() {
+            let pointer = at + offset;
             self.out[pointer..pointer + 2].copy_from_slice(&place.apex.to_be_bytes());
         }
         Some(at)
@@ -230,14 +231,14 @@ impl<'a> Message<'a> {
 
     /// [`Message::put`] where no pointer reaches any more: each record has its owner's labels itself. The apex stands in the question or
     /// an early answer, so that it can be pointed to from everywhere.
-    fn put_in_full(&mut self, section: Section, place: Place<'_>, set: &Set, name: &[u8], signed: bool) -> bool {
+    fn put_in_full(&mut self, section: Section, place: Place<'_>, set: Set<'_>, name: &[u8], signed: bool) -> bool {
         let labels = &name[..name.len() - place.zone.origin().as_wire().len()];
-        let (records, rrsigs) = (place.zone.records(set), if signed { place.zone.rrsigs(set) } else { &[] });
+        let (records, rrsigs) = (set.records, if signed { set.rrsigs } else { &[] });
         let count = set.count + if signed { set.rrsig_count } else { 0 };
         if usize::from(count) * labels.len() + records.len() + rrsigs.len() > self.room() {
             return false;
         }
-        let mut pointers = place.zone.pointers(set).iter().map(|offset| usize::from(*offset)).peekable();
+        let mut pointers = set.pointers().peekable();
         for (part, has_pointers) in [(records, true), (rrsigs, false)] {
             let mut from = 0;
             while from < part.len() {

@@ -23,6 +23,7 @@ use lookup::Lookup;
 use message::Message;
 use query::{Fault, Query};
 
+pub use crate::zone::snapshot::PREFETCH_STAGES;
 pub use settings::{NSID_MAX, Settings, TEXT_MAX};
 
 /// The largest UDP response, whatever the client offers: no fragment, no great amplification (RFC 9715 section 3.1).
@@ -86,50 +87,88 @@ impl Context<'_> {
     }
 }
 
+/// What a query's cookie has shown (RFC 7873 section 5.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cookie {
+    /// There was none, or none that we look at.
+    #[default]
+    None,
+    /// The client's alone.
+    New,
+    /// Ours, of this client and not too old: its sender receives at the address that it asks from.
+    Valid,
+    /// Not ours, of another address, or too old.
+    Bad,
+}
+
+/// What was seen in a query, and what its response's header doesn't tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The question's type; 0 where none could be read.
+    pub qtype: u16,
+    /// Whether signatures were asked for.
+    pub dnssec_ok: bool,
+    /// What its cookie has shown.
+    pub cookie: Cookie,
+    /// The response code's upper eight bits, which stand in OPT (RFC 6891 section 6.1.3).
+    pub rcode_high: u8,
+}
+
 /// Writes the response to `query` into `out`, which must hold [`MESSAGE_MAX`] octets, for UDP [`PROVEN_UDP_MAX`], and gives its length.
 /// None where nothing may be answered: a response, or less than a header.
 pub fn answer(snapshot: &Snapshot, context: &Context<'_>, query: &[u8], out: &mut [u8]) -> Option<usize> {
+    respond(snapshot, context, query, out).map(|(length, _)| length)
+}
+
+/// [`answer`], and what was seen on the way.
+pub fn respond(snapshot: &Snapshot, context: &Context<'_>, query: &[u8], out: &mut [u8]) -> Option<(usize, Seen)> {
     let query = query::parse(query)?;
     let shown = context.look(&query);
-    let limit = limit(context.transport, &query, shown.is_some_and(|shown| shown.valid));
+    let mut seen = Seen {
+        qtype: query.qtype.0,
+        dnssec_ok: query.edns.is_some_and(|edns| edns.dnssec_ok),
+        cookie: shown.map_or(Cookie::None, |shown| shown.cookie()),
+        rcode_high: 0,
+    };
+    let limit = limit(context.transport, &query, seen.cookie == Cookie::Valid);
     let mut message = Message::begin(out.get_mut(..limit)?, &query, given(context, &query, shown));
     match query.fault {
         None => Lookup::new(snapshot, &query, context.now).run(&mut message),
         Some(Fault::Chaos) => chaos::answer(context.settings, &query, &mut message),
-        // RFC 7873 section 5.4: a client learns whether its cookie is still good.
-        Some(Fault::CookieOnly) => match shown {
-            Some(Shown { had_server: true, valid: false, .. }) => message.rcode(Rcode::BadCookie),
-            Some(_) => {}
-            None => message.rcode(Rcode::FormErr),
-        },
         Some(fault) => {
-            let (rcode, why) = fault.verdict();
+            let (rcode, why) = fault.verdict(seen.cookie);
             message.rcode(rcode);
+            seen.rcode_high = (rcode as u16 >> 4) as u8;
             if let Some(why) = why {
                 message.explain(why);
             }
         }
     }
-    Some(message.finish())
+    Some((message.finish(), seen))
 }
 
-/// Whether the query shows a cookie that proves that its sender receives at `context.peer`.
-pub fn is_proven(context: &Context<'_>, query: &[u8]) -> bool {
-    query::parse(query).and_then(|query| context.look(&query)).is_some_and(|shown| shown.valid)
+/// Has the memory brought near that the answer to `query` will be read from. It takes [`PREFETCH_STAGES`] steps, each of which reads what
+/// the step before asked for: do one for all queries of a batch, then the next.
+pub fn prefetch(snapshot: &Snapshot, stage: u8, query: &[u8]) {
+    if let Some(name) = query::name(query) {
+        snapshot.prefetch(stage, &name);
+    }
 }
 
 /// What a sender that asks too much gets in the place of an answer, so that it proves its address: BADCOOKIE with a cookie where it speaks
-/// them (RFC 7873 section 5.2.3), else TC, after which it asks over TCP. Hardly longer than the query.
-pub fn challenge(context: &Context<'_>, query: &[u8], out: &mut [u8]) -> Option<usize> {
+/// them (RFC 7873 section 5.2.3), else TC, after which it asks over TCP. Hardly longer than the query. Gives the length, and the response
+/// code's upper bits.
+pub fn challenge(context: &Context<'_>, query: &[u8], out: &mut [u8]) -> Option<(usize, u8)> {
     let query = query::parse(query)?;
     let cookie = context.look(&query).map(|shown| shown.reply);
     let given = Given { cookie, ..Given::default() };
     let mut message = Message::begin(out.get_mut(..limit(Transport::Udp, &query, false))?, &query, given);
-    match cookie {
-        Some(_) => message.rcode(Rcode::BadCookie),
-        None => message.truncated(),
+    let rcode = if cookie.is_some() { Rcode::BadCookie } else { Rcode::NoError };
+    message.rcode(rcode);
+    if cookie.is_none() {
+        message.truncated();
     }
-    Some(message.finish())
+    Some((message.finish(), (rcode as u16 >> 4) as u8))
 }
 
 fn limit(transport: Transport, query: &Query<'_>, proven: bool) -> usize {
@@ -159,13 +198,16 @@ fn given<'a>(context: &Context<'a>, query: &Query<'_>, shown: Option<Shown>) -> 
 }
 
 impl Fault {
-    fn verdict(self) -> (Rcode, Option<ExtendedError>) {
-        match self {
-            Fault::Malformed | Fault::CookieOnly => (Rcode::FormErr, None),
-            Fault::Opcode => (Rcode::NotImp, Some(ExtendedError::NotSupported)),
-            Fault::Version => (Rcode::BadVers, None),
-            Fault::Class | Fault::Chaos => (Rcode::Refused, Some(ExtendedError::NotAuthoritative)),
-            Fault::Transfer => (Rcode::Refused, Some(ExtendedError::Prohibited)),
+    fn verdict(self, cookie: Cookie) -> (Rcode, Option<ExtendedError>) {
+        match (self, cookie) {
+            // RFC 7873 section 5.4: a client learns whether its cookie is still good.
+            (Fault::CookieOnly, Cookie::Bad) => (Rcode::BadCookie, None),
+            (Fault::CookieOnly, Cookie::Valid | Cookie::New) => (Rcode::NoError, None),
+            (Fault::Malformed | Fault::CookieOnly, _) => (Rcode::FormErr, None),
+            (Fault::Opcode, _) => (Rcode::NotImp, Some(ExtendedError::NotSupported)),
+            (Fault::Version, _) => (Rcode::BadVers, None),
+            (Fault::Class | Fault::Chaos, _) => (Rcode::Refused, Some(ExtendedError::NotAuthoritative)),
+            (Fault::Transfer, _) => (Rcode::Refused, Some(ExtendedError::Prohibited)),
         }
     }
 }

@@ -3,7 +3,8 @@
 use super::edns::Asked;
 use crate::dns::Rtype;
 use crate::dns::header::{CLASS_ANY, CLASS_CH, CLASS_IN, DO, HEADER, OPCODE, QR};
-use crate::dns::name::{self, MAX_NAME};
+use crate::dns::name;
+use crate::zone::snapshot::HashedName;
 
 /// A query as far as it could be read.
 pub struct Query<'a> {
@@ -11,8 +12,8 @@ pub struct Query<'a> {
     pub header: &'a [u8],
     /// The question in wire form, name, type and class; empty where it could not be read.
     pub question: &'a [u8],
-    /// The question's name in lower case.
-    pub name: LowerName,
+    /// The question's name; the root where it could not be read.
+    pub name: HashedName,
     /// The question's type.
     pub qtype: Rtype,
     /// The question's class.
@@ -53,28 +54,6 @@ pub enum Fault {
     Transfer,
 }
 
-/// A wire-form name in lower case, on the stack.
-#[derive(Clone, Copy)]
-pub struct LowerName {
-    octets: [u8; MAX_NAME],
-    len: u8,
-}
-
-impl LowerName {
-    /// Takes a whole wire-form name.
-    pub fn new(wire: &[u8]) -> LowerName {
-        let mut octets = [0; MAX_NAME];
-        octets[..wire.len()].copy_from_slice(wire);
-        octets[..wire.len()].make_ascii_lowercase();
-        LowerName { octets, len: wire.len() as u8 }
-    }
-
-    /// The wire form.
-    pub fn as_wire(&self) -> &[u8] {
-        &self.octets[..usize::from(self.len)]
-    }
-}
-
 /// Reads a query. None: don't answer, it is a response or less than a header.
 pub fn parse(packet: &[u8]) -> Option<Query<'_>> {
     let header = packet.get(..HEADER)?;
@@ -84,7 +63,7 @@ pub fn parse(packet: &[u8]) -> Option<Query<'_>> {
     let mut query = Query {
         header,
         question: &[],
-        name: LowerName::new(&[0]),
+        name: HashedName::new(&[0]),
         qtype: Rtype(0),
         class: CLASS_IN,
         edns: None,
@@ -92,6 +71,13 @@ pub fn parse(packet: &[u8]) -> Option<Query<'_>> {
     };
     query.fault = read(&mut query, packet).err();
     Some(query)
+}
+
+/// The question's name, where there is one, whatever else the query may be.
+pub fn name(packet: &[u8]) -> Option<HashedName> {
+    let body = packet.get(HEADER..)?;
+    let len = name::wire_len(body)?;
+    Some(HashedName::new(&body[..len]))
 }
 
 fn read<'a>(query: &mut Query<'a>, packet: &'a [u8]) -> Result<(), Fault> {
@@ -147,7 +133,7 @@ fn read_question<'a>(query: &mut Query<'a>, body: &'a [u8]) -> Option<()> {
     // No pointer may stand in a question: there is nothing before it to point to.
     let len = name::wire_len(body)?;
     let question = body.get(..len + 4)?;
-    query.name = LowerName::new(&question[..len]);
+    query.name = HashedName::new(&question[..len]);
     query.qtype = Rtype(u16::from_be_bytes([question[len], question[len + 1]]));
     query.class = u16::from_be_bytes([question[len + 2], question[len + 3]]);
     query.question = question;

@@ -2,7 +2,7 @@
 
 use super::args::{Command, KeysCommand};
 use super::output::{Mark, Output};
-use super::{CliError, Outcome};
+use super::{CliError, Outcome, traffic};
 use crate::config::Config;
 use crate::dane::explain::{Explanation, Status};
 use crate::dns::text::print_moment;
@@ -50,13 +50,17 @@ pub fn run(config: &Config, command: &Command, out: &mut Output) -> Result<Outco
 }
 
 fn show_status(report: &StatusReport, out: &mut Output) -> Result<(), CliError> {
-    let listening: Vec<String> = report.listening.iter().map(ToString::to_string).collect();
+    let encrypted = report.encrypted.iter().map(|one| format!("{} {}", one.transport, one.address));
+    let listening: Vec<String> = report.listening.iter().map(ToString::to_string).chain(encrypted).collect();
     out.line(format!(
         "danelaw {} since {}, answering on {}",
         report.version,
         print_moment(report.started),
         listening.join(", ")
     ))?;
+    for line in traffic::lines(report) {
+        out.line(harmless(&line))?;
+    }
     out.line("")?;
     out.table(&zones(&report.zones))?;
     for (rows, none) in [(certificates(report), "no certificates"), (tlsa(&report.tlsa), "no TLSA owners")] {

@@ -9,7 +9,6 @@ use crate::config::{Config, SigningMode};
 use crate::dns::Name;
 use crate::keeper::{Beneath, now};
 use crate::observe::zones::{self, ZoneFile};
-use crate::zone::sign::Signatures;
 use crate::zone::{self, Diagnostic, Severity};
 
 /// Checks the named zones or files; all of the zones folder without a name.
@@ -85,7 +84,7 @@ fn check(file: &ZoneFile, config: &Config) -> Result<Vec<Diagnostic>, CliError> 
     let mode = config.zone(&file.origin).signing.mode;
     let mut findings = zone::lint(&parsed, mode);
     if mode == SigningMode::Presigned {
-        findings.extend(zone::presigned::check(&parsed, &Signatures::default(), Some(now())).diagnostics);
+        findings.extend(zone::presigned::check(&parsed, None, Some(now())).0);
     }
     Ok(parsed.diagnostics.into_iter().chain(findings).collect())
 }

@@ -12,6 +12,7 @@ pub mod output;
 pub mod ready;
 pub mod serve;
 pub mod tlsa;
+mod traffic;
 pub mod zone;
 
 use std::path::Path;

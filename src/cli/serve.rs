@@ -16,11 +16,11 @@ use crate::act;
 use crate::answer::{self, Context};
 use crate::config::{Config, Encrypted};
 use crate::dns::Timestamp;
-use crate::keeper::{self, Finished, Keeper, Message, Policy, Surroundings};
+use crate::keeper::{self, Answering, Finished, Keeper, Message, Policy, Surroundings};
 use crate::observe::watch::{Timing, Watcher};
 use crate::serve::control::{ControlHandle, ControlSocket};
 use crate::serve::encrypted::{EncryptedHandle, EncryptedListeners};
-use crate::serve::{Answerer, Handle, Listeners, Transport};
+use crate::serve::{Answerer, Counters, Handle, Listeners, Reply, Transport};
 use crate::store::Store;
 use crate::zone::Snapshot;
 
@@ -49,10 +49,10 @@ impl Published {
 }
 
 impl Answerer for Published {
-    fn answer(&self, peer: SocketAddr, transport: Transport, query: &[u8], out: &mut [u8]) -> Option<usize> {
-        let mut length = None;
-        self.view(&mut |view| length = view.answer(peer, transport, query, out));
-        length
+    fn answer(&self, peer: SocketAddr, transport: Transport, query: &[u8], out: &mut [u8]) -> Reply {
+        let mut reply = Reply::default();
+        self.view(&mut |view| reply = view.answer(peer, transport, query, out));
+        reply
     }
 
     fn batch(&self, work: &mut dyn FnMut(&dyn Answerer)) {
@@ -61,7 +61,7 @@ impl Answerer for Published {
 }
 
 impl Answerer for View<'_> {
-    fn answer(&self, peer: SocketAddr, transport: Transport, query: &[u8], out: &mut [u8]) -> Option<usize> {
+    fn answer(&self, peer: SocketAddr, transport: Transport, query: &[u8], out: &mut [u8]) -> Reply {
         let transport = match transport {
             Transport::Udp => answer::Transport::Udp,
             Transport::Tcp => answer::Transport::Tcp,
@@ -70,17 +70,23 @@ impl Answerer for View<'_> {
             Transport::Quic => answer::Transport::Quic,
         };
         let context = Context::new(peer.ip(), transport, self.now).with(&self.policy.settings);
-        let length = answer::answer(self.snapshot, &context, query, out)?;
+        let Some((length, seen)) = answer::respond(self.snapshot, &context, query, out) else {
+            return Reply::default();
+        };
         match &self.policy.limiter {
             Some(limiter) if transport == answer::Transport::Udp => {
-                limiter.limit(self.moment, &context, query, out, length)
+                limiter.limit(self.moment, &context, query, out, (length, seen))
             }
-            _ => Some(length),
+            _ => Reply { length: Some(length), seen, ..Reply::default() },
         }
     }
 
     fn batch(&self, work: &mut dyn FnMut(&dyn Answerer)) {
         work(self);
+    }
+
+    fn prefetch(&self, stage: u8, query: &[u8]) {
+        answer::prefetch(self.snapshot, stage, query);
     }
 }
 
@@ -98,7 +104,6 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
         .map_err(|error| CliError::Failed(format!("no runtime: {error}")))?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let listeners = Listeners::bind(&config.listen, cores)?;
-    let listening = listeners.local_addrs();
     let encrypted = EncryptedListeners::bind(&encrypted(&config))?;
     let (control, calls) = control(&config, args.ephemeral, &runtime)?;
 
@@ -107,13 +112,16 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
     keeper.find_zones(keeper::now());
     let answerer: Arc<dyn Answerer> =
         Arc::new(Published { snapshot: keeper.published(), policy: keeper.policy(), begun });
-    let handle = listeners.run(runtime.handle(), Arc::clone(&answerer))?;
+    let counters = Arc::new(Counters::default());
+    let handle = listeners.run(&answerer, &counters)?;
     let first = keeper.cycle(&Finished::All, keeper::now());
-    let encrypted = encrypted.run(runtime.handle(), answerer, &keeper.presented())?;
-    let answering = answering(&handle, &encrypted);
-    info!("answering on {} after {} ms", answering.join(", "), begun.elapsed().as_millis());
+    let encrypted = encrypted.run(runtime.handle(), &answerer, &counters, &keeper.presented())?;
+    let addresses = answering(&handle, &encrypted);
+    info!("answering on {} after {} ms", addresses.join(", "), begun.elapsed().as_millis());
+    let (listening, encrypted_listening) = (handle.local_addrs().to_vec(), encrypted.local_addrs().to_vec());
+    let answering = Answering { listening, encrypted: encrypted_listening, counters };
     if let Some(path) = &args.ready_file {
-        ready::write(path, &answering)?;
+        ready::write(path, &addresses)?;
     }
 
     let (watcher, changed) = match Watcher::start(Timing::default()) {
@@ -131,7 +139,7 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
     };
     let keeper = runtime.block_on(async {
         let messages = signals().map_err(|error| CliError::Failed(format!("signals: {error}")))?;
-        let around = Surroundings { watcher, changed, calls, messages, listening, configure: Box::new(configure) };
+        let around = Surroundings { watcher, changed, calls, messages, answering, configure: Box::new(configure) };
         // A task of the runtime, since a cycle blocks the thread it runs on.
         let ended = tokio::spawn(keeper::run(keeper, first, around)).await;
         ended.map_err(|error| CliError::Failed(format!("a bug: the keeper ended: {error}")))

@@ -1,5 +1,6 @@
 //! `[server]` and `[rate-limit]`: what the server says of itself, its cookies, and how much it answers.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -99,6 +100,12 @@ impl Prefix {
     pub fn contains(&self, address: IpAddr) -> bool {
         Prefix::new(address.to_canonical(), self.length).address == self.address
             && address.to_canonical().is_ipv4() == self.address.is_ipv4()
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.length)
     }
 }
 

@@ -81,7 +81,7 @@ pub fn mail_hosts(served: &dyn Served) -> Vec<(Name, Vec<Name>)> {
 }
 
 fn exchanges(served: &dyn Served, domain: &Name) -> Vec<Name> {
-    let rdatas = served.rrset(domain, Rtype::MX).map(|rrset| &rrset.rdatas[..]).unwrap_or_default();
+    let rdatas = served.rrset(domain, Rtype::MX).map(|rrset| rrset.rdatas).unwrap_or_default();
     rdatas.iter().flat_map(|mx| rdata::names(Rtype::MX, mx)).collect()
 }
 
@@ -193,9 +193,9 @@ fn address_fact(config: &ZoneDane, host: &Name, addresses: &[IpAddr]) -> Fact {
 }
 
 fn addresses(served: &dyn Served, host: &Name) -> Vec<IpAddr> {
-    let rdatas = |rtype| served.rrset(host, rtype).map(|rrset| &rrset.rdatas[..]).unwrap_or_default();
-    let v4 = rdatas(Rtype::A).iter().filter_map(|octets| <[u8; 4]>::try_from(&octets[..]).ok());
-    let v6 = rdatas(Rtype::AAAA).iter().filter_map(|octets| <[u8; 16]>::try_from(&octets[..]).ok());
+    let rdatas = |rtype| served.rrset(host, rtype).map(|rrset| rrset.rdatas).unwrap_or_default();
+    let v4 = rdatas(Rtype::A).into_iter().filter_map(|octets| <[u8; 4]>::try_from(&octets[..]).ok());
+    let v6 = rdatas(Rtype::AAAA).into_iter().filter_map(|octets| <[u8; 16]>::try_from(&octets[..]).ok());
     v4.map(|octets| Ipv4Addr::from(octets).into()).chain(v6.map(|octets| Ipv6Addr::from(octets).into())).collect()
 }
 

@@ -366,7 +366,7 @@ impl Site<'_> {
         let Some(hand_written) = served.rrset(owner, Rtype::TLSA) else { return false };
         self.explanation.records = hand_written.rdatas.iter().map(|rdata| Record::hand_written(rdata)).collect();
         let stray = if self.config.enabled {
-            self.keyset.current().find(|known| !satisfied(hand_written, &known.chain))
+            self.keyset.current().find(|known| !satisfied(&hand_written, &known.chain))
         } else {
             None
         };

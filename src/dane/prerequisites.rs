@@ -14,7 +14,7 @@ pub trait Served {
     /// cut, and below a DNAME: what is put there would not be answered.
     fn zone_of(&self, name: &Name) -> Option<Name>;
     /// The RRset of exactly this owner and type, as the zone file has it: no wildcard expanded, no CNAME followed.
-    fn rrset(&self, owner: &Name, rtype: Rtype) -> Option<&RRset>;
+    fn rrset(&self, owner: &Name, rtype: Rtype) -> Option<RRset>;
     /// Whether the zone goes out signed.
     fn signed(&self, apex: &Name) -> SignedState;
     /// Whether the zone was signed elsewhere, so that nothing can be put into it.

@@ -23,6 +23,13 @@ pub fn fields(rtype: Rtype, rdata: &[u8]) -> Option<Vec<Span>> {
     (at == rdata.len()).then_some(spans)
 }
 
+/// Whether `rdata` fits the table. What is of an unknown type always does.
+pub fn is_well_formed(rtype: Rtype, rdata: &[u8]) -> bool {
+    let Some(info) = rtype.info() else { return true };
+    let end = info.fields.iter().try_fold(0, |at, field| Some(at + field_len(*field, rdata.get(at..)?)?));
+    end == Some(rdata.len())
+}
+
 fn field_len(field: Field, rest: &[u8]) -> Option<usize> {
     let counted = |rest: &[u8]| Some(1 + usize::from(*rest.first()?));
     let len = match field {

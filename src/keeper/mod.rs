@@ -39,7 +39,7 @@ use crate::zone::Snapshot;
 
 use look::Scope;
 pub use policy::Policy;
-pub use report::{CertificateReport, StatusReport, ZoneReport, explain};
+pub use report::{Answering, CertificateReport, EncryptedReport, StatusReport, ZoneReport, explain};
 pub use run::{Message, Surroundings, now, run};
 use served::ServedZones;
 use zone::Zone;

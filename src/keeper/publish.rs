@@ -8,15 +8,15 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
-use super::spread::spread;
+use super::spread::{Cores, spread};
 use super::zone::{Keys, Zone};
 use super::{Keeper, Synthesised};
-use crate::config::{SigningConfig, SigningMode};
+use crate::config::SigningConfig;
 use crate::dns::dnssec::Signer;
 use crate::dns::{Name, RRset, Rdata, Rtype, Timestamp};
 use crate::keys;
-use crate::store::{Images, State, Store, StoreError};
-use crate::zone::sign::{Policy, Signatures, SigningError};
+use crate::store::{State, Store, StoreError};
+use crate::zone::sign::{Policy, SigningError};
 use crate::zone::{Contents, Draft, Published, Snapshot, ZoneSnapshot, serial};
 
 /// The kind under which the store keeps what was served last of a zone: its serial and a digest of the rest.
@@ -105,7 +105,7 @@ impl Keeper {
     pub(super) fn write_images(&mut self, all: bool, now: Timestamp) {
         let Keeper { zones, store, .. } = self;
         let is_due = |zone: &Zone| {
-            let large = || zone.contents.as_ref().is_some_and(|contents| contents.nodes().count() > LARGE);
+            let large = || zone.contents.as_ref().is_some_and(|contents| contents.record_count() > LARGE);
             zone.unsaved.is_some_and(|since| all || now >= since + IMAGE_DELAY || !large())
         };
         let mut unsaved: Vec<&mut Zone> = zones.values_mut().filter(|zone| is_due(zone)).collect();
@@ -116,7 +116,7 @@ impl Keeper {
         while !unsaved.is_empty() {
             let mut batch = unsaved.split_off(unsaved.len().saturating_sub(BATCH_ZONES));
             let work = |zone: &&mut Zone| {
-                let image = zone.image();
+                let image = zone.to_image()?;
                 let same = image.len() < SMALL_IMAGE && images.load(&zone.origin).is_some_and(|there| there == image);
                 (!same).then(|| (zone.origin.clone(), image))
             };
@@ -164,20 +164,23 @@ fn next_batch<'a>(due: &mut Vec<Due<'a>>) -> Vec<Due<'a>> {
 /// A zone that is signed but for its SOA.
 struct Prepared<'a> {
     draft: Draft<'a>,
+    /// What it is signed from.
+    signed_from: Option<Contents>,
     /// Of all but the serial.
     digest: String,
 }
 
 impl<'a> Prepared<'a> {
-    fn new(draft: Result<Draft<'a>, SigningError>) -> Result<Prepared<'a>, String> {
+    fn new(draft: Result<Draft<'a>, SigningError>, signed_from: Option<Contents>) -> Result<Prepared<'a>, String> {
         let draft = draft.map_err(|error| error.to_string())?;
-        let digest = data_encoding::HEXLOWER.encode(&draft.digest());
-        Ok(Prepared { draft, digest })
+        let digest = format!("{:032x}", draft.digest());
+        Ok(Prepared { draft, signed_from, digest })
     }
 }
 
 struct Finished {
     published: Published,
+    signed_from: Option<Contents>,
     snapshot: Arc<ZoneSnapshot>,
     /// Whether its serial is a new one.
     is_new: bool,
@@ -193,7 +196,7 @@ fn publish_batch(
     now: Timestamp,
 ) -> Vec<(Name, u32)> {
     let images = store.images().cloned();
-    spread(batch.iter_mut().collect(), |due: &mut Due<'_>| due.load(images.as_ref()));
+    spread(batch.iter_mut().collect(), |due: &mut Due<'_>| due.zone.load_image(images.as_ref()));
     let signers: Vec<Vec<&dyn Signer>> = batch.iter().map(|due| due.signers()).collect();
     let work = batch.iter().zip(&signers).collect();
     let drafts = spread(work, |(due, signers): (&Due<'_>, &Vec<&dyn Signer>)| due.draft(signers, ephemeral, now));
@@ -209,7 +212,11 @@ fn publish_batch(
     });
     // Laid out before anything is written down: what can't be served costs no serial.
     let mut finished: Vec<Result<Finished, String>> = match numbered {
-        Ok(numbered) => spread(numbered, |numbered| numbered.and_then(finish)),
+        Ok(numbered) => {
+            let before = batch.iter().map(|due| due.zone.snapshot.as_deref());
+            let work = numbered.into_iter().zip(before).collect();
+            spread(work, |(numbered, before): (Result<Numbered<'_>, String>, _)| finish(numbered?, before))
+        }
         Err(error) => batch.iter().map(|_| Err(error.to_string())).collect(),
     };
     let last: Vec<State> = finished.iter_mut().flatten().filter_map(|finished| finished.last.take()).collect();
@@ -231,16 +238,10 @@ fn publish_batch(
     if !fresh.is_empty() {
         served.store(Arc::new(served.load().with_all(fresh)));
     }
-    // What is kept of a zone is not needed to serve it.
-    spread(batch, |due: Due<'_>| due.keep());
     said
 }
 
 impl Due<'_> {
-    fn load(&mut self, images: Option<&Images>) {
-        self.zone.load_kept(images);
-    }
-
     fn signers(&self) -> Vec<&dyn Signer> {
         self.zone.keys.held().iter().map(|key| key.as_ref() as &dyn Signer).collect()
     }
@@ -252,15 +253,27 @@ impl Due<'_> {
         now: Timestamp,
     ) -> Result<Prepared<'b>, String> {
         let contents = self.zone.contents.as_ref().ok_or("it has no good version")?;
-        let Some(kept) = self.zone.kept.as_ref().filter(|_| !signers.is_empty()) else {
-            return Prepared::new(Draft::unsigned(contents));
-        };
+        if signers.is_empty() {
+            return Prepared::new(Draft::unsigned(contents), None);
+        }
         let contents = merge(contents, &self.synthesised, signers, self.signing, ephemeral);
-        Prepared::new(Draft::signed(&contents, signers, kept, policy(self.signing), now))
+        let (policy, before) = (policy(self.signing), self.zone.before());
+        let is_due = before.is_some_and(|before| before.is_due(now));
+        // Where only the contents changed, only what changed is signed.
+        let same_way = self.zone.signing.as_ref() == Some(self.signing) && !is_due;
+        if let (Some(before), Some(old), true) = (before, &self.zone.signed_from, same_way) {
+            match Draft::changed((old, &contents), signers, before, policy.clone(), now) {
+                Ok(Some(draft)) => return Prepared::new(Ok(draft), Some(contents)),
+                Ok(None) => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        let draft = Draft::signed_by(&Cores, &contents, signers, before, policy, now);
+        Prepared::new(draft, Some(contents))
     }
 
     fn settle(&mut self, finished: Result<Finished, String>, now: Timestamp) -> Outcome {
-        let Finished { mut published, snapshot, is_new, .. } = finished?;
+        let Finished { mut published, snapshot, is_new, signed_from, .. } = finished?;
         let serial = is_new.then_some(published.serial);
         if self.zone.keys.held().is_empty() {
             // What a file has of signatures expires, and is not renewed here.
@@ -272,6 +285,8 @@ impl Due<'_> {
             zone.unsaved.get_or_insert(now);
         }
         zone.published = Some(published);
+        zone.signed_from = signed_from;
+        zone.image = None;
         zone.snapshot = Some(snapshot);
         zone.changed = false;
         zone.failure = None;
@@ -285,14 +300,6 @@ impl Due<'_> {
             error!("{}", not_published(self.zone, &why));
         }
         self.zone.failure = Some(why);
-    }
-
-    fn keep(self) {
-        // Those of a zone that is signed elsewhere are kept as they were checked.
-        let made_here = self.signing.mode != SigningMode::Presigned;
-        if let (Some(published), None, true) = (&self.zone.published, &self.zone.failure, made_here) {
-            self.zone.kept = Some(Signatures::of(published, &self.signers()));
-        }
     }
 }
 
@@ -316,7 +323,7 @@ pub fn not_published(zone: &Zone, why: &str) -> String {
 }
 
 /// A draft with the serial that it will have, and what to store before it is served where that is a new one.
-type Numbered<'a> = (Draft<'a>, u32, Option<State>);
+type Numbered<'a> = (Draft<'a>, Option<Contents>, u32, Option<State>);
 
 /// Gives a new serial if anything changed since what was served last, in this process or before. The outer error is the store's, the
 /// inner one this zone's own.
@@ -326,7 +333,7 @@ fn number<'a>(
     store: &mut Store,
     now: Timestamp,
 ) -> Result<Result<Numbered<'a>, String>, StoreError> {
-    let Prepared { draft, digest } = prepared;
+    let Prepared { draft, signed_from, digest } = prepared;
     let origin = &zone.origin;
     let key = origin.to_string();
     let last: Option<ServedLast> = match store.load(SERVED, &key)?.map(|(_, json)| serde_json::from_str(&json)) {
@@ -341,7 +348,7 @@ fn number<'a>(
         last.digest == digest && !ahead && kept
     });
     if let Some(last) = unchanged {
-        return Ok(Ok((draft, last.serial, None)));
+        return Ok(Ok((draft, signed_from, last.serial, None)));
     }
     let at_least = match &last {
         None if zone.is_known
@@ -360,14 +367,14 @@ fn number<'a>(
         Err(error) => return Err(error),
     };
     Ok(serde_json::to_string(&ServedLast { serial, digest })
-        .map(|json| (draft, serial, Some(State { kind: SERVED.to_owned(), key, version: 1, json })))
+        .map(|json| (draft, signed_from, serial, Some(State { kind: SERVED.to_owned(), key, version: 1, json })))
         .map_err(|error| error.to_string()))
 }
 
-fn finish((draft, serial, last): Numbered<'_>) -> Result<Finished, String> {
+fn finish((draft, signed_from, serial, last): Numbered<'_>, before: Option<&ZoneSnapshot>) -> Result<Finished, String> {
     let published = draft.finish(serial).map_err(|error| error.to_string())?;
-    let snapshot = Arc::new(ZoneSnapshot::build(&published).map_err(|error| error.to_string())?);
-    Ok(Finished { published, snapshot, is_new: last.is_some(), last })
+    let snapshot = Arc::new(ZoneSnapshot::after(before, &published).map_err(|error| error.to_string())?);
+    Ok(Finished { published, signed_from, snapshot, is_new: last.is_some(), last })
 }
 
 /// The file's records, the synthesised ones, the keys' own.
@@ -393,7 +400,7 @@ fn merge(
             continue;
         }
         // Another signer's keys in the file stay beside ours (RFC 8901).
-        let mut all = merged.rrset(origin, rrset.rtype).cloned().unwrap_or(RRset { rdatas: Vec::new(), ..rrset });
+        let mut all = merged.rrset(origin, rrset.rtype).unwrap_or(RRset { rdatas: Vec::new(), ..rrset });
         all.ttl = rrset.ttl;
         for rdata in rrset.rdatas {
             all.insert(rdata);

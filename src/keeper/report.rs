@@ -1,13 +1,18 @@
 //! What `status` and `explain` show: plain values, the same for JSON and for people.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::Keeper;
+use crate::dane::Chain;
+use crate::dane::certificate::Certificate;
 use crate::dane::explain::Explanation;
 use crate::dns::dnssec::Signer;
 use crate::dns::{Name, Timestamp};
+use crate::serve::{Counters, Statistics, Transport};
 use crate::store::Event;
 
 /// How many events `status` shows.
@@ -23,8 +28,16 @@ pub struct StatusReport {
     pub started: Timestamp,
     /// When this was so.
     pub now: Timestamp,
-    /// Where it answers.
+    /// Where it answers over UDP and TCP.
     pub listening: Vec<SocketAddr>,
+    /// Where it answers encrypted queries.
+    pub encrypted: Vec<EncryptedReport>,
+    /// The certificate that those present; none where there is none.
+    pub presented: Option<CertificateReport>,
+    /// How many responses a second a network may get over UDP; 0: as many as it likes.
+    pub responses_per_second: u32,
+    /// What was counted since it began.
+    pub statistics: Statistics,
     /// The zones in canonical order.
     pub zones: Vec<ZoneReport>,
     /// The certificates that count.
@@ -35,6 +48,25 @@ pub struct StatusReport {
     pub problems: Vec<String>,
     /// What happened last, newest first.
     pub events: Vec<Event>,
+}
+
+/// One encrypted listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EncryptedReport {
+    /// What it speaks.
+    pub transport: Transport,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// What the keeper is told of the sockets.
+pub struct Answering {
+    /// Where UDP and TCP are answered.
+    pub listening: Vec<SocketAddr>,
+    /// Where encrypted queries are.
+    pub encrypted: Vec<(Transport, SocketAddr)>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
 }
 
 /// One zone.
@@ -87,12 +119,17 @@ pub fn explain<'a>(explanations: &'a [Explanation], host: &Name) -> Vec<&'a Expl
 
 impl Keeper {
     /// Everything at this moment.
-    pub fn status(&self, listening: &[SocketAddr], now: Timestamp) -> StatusReport {
+    pub fn status(&self, answering: &Answering, now: Timestamp) -> StatusReport {
+        let encrypted = answering.encrypted.iter().map(|&(transport, address)| EncryptedReport { transport, address });
         StatusReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: self.started,
             now,
-            listening: listening.to_vec(),
+            listening: answering.listening.clone(),
+            encrypted: encrypted.collect(),
+            presented: self.presented_report(),
+            responses_per_second: self.config.rate_limit.responses_per_second,
+            statistics: answering.counters.statistics(),
             zones: self.zone_reports(),
             certificates: self.certificate_reports(),
             tlsa: self.explanations.clone(),
@@ -114,7 +151,7 @@ impl Keeper {
                 zone: zone.origin.clone(),
                 file: zone.file.path.display().to_string(),
                 serial: published.map(|published| published.serial),
-                rrsets: published.map_or(0, |published| published.nodes.values().map(|node| node.len()).sum()),
+                rrsets: published.map_or(0, |published| published.tree.nodes().map(|node| node.sets().count()).sum()),
                 keys: zone.keys.held().iter().map(|key| tag(key.as_ref())).collect(),
                 signed_until: published.and_then(|published| published.expires_at),
                 refresh_at: published.and_then(|published| published.refresh_at),
@@ -127,18 +164,25 @@ impl Keeper {
 
     fn certificate_reports(&self) -> Vec<CertificateReport> {
         let found = self.scans.iter().flat_map(|scan| &scan.certificates);
-        found
-            .map(|found| {
-                let leaf = found.chain.leaf();
-                CertificateReport {
-                    file: found.path.display().to_string(),
-                    names: leaf.dns_names.clone(),
-                    key: leaf.key_type.to_string(),
-                    spki_sha256: leaf.spki_sha256(),
-                    not_after: leaf.not_after,
-                    key_checked: found.key_checked,
-                }
-            })
-            .collect()
+        found.map(|found| CertificateReport::new(&found.path, found.chain.leaf(), found.key_checked)).collect()
+    }
+
+    /// Its key signs with it, so it is its own.
+    fn presented_report(&self) -> Option<CertificateReport> {
+        let chain = Chain::from_ders(&self.presented.chain()?).ok()?;
+        Some(CertificateReport::new(self.presented_from.as_ref()?, chain.leaf(), true))
+    }
+}
+
+impl CertificateReport {
+    fn new(file: &Path, leaf: &Certificate, key_checked: bool) -> CertificateReport {
+        CertificateReport {
+            file: file.display().to_string(),
+            names: leaf.dns_names.clone(),
+            key: leaf.key_type.to_string(),
+            spki_sha256: leaf.spki_sha256(),
+            not_after: leaf.not_after,
+            key_checked,
+        }
     }
 }

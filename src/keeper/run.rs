@@ -1,6 +1,5 @@
 //! The keeper's thread: waits for a notice, a command or the time, and runs a cycle.
 
-use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +8,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::zone::{Stamp, stamp};
-use super::{Cycle, Finished, Keeper};
+use super::{Answering, Cycle, Finished, Keeper};
 use crate::config::{Config, Cookies, TlsCertificate};
 use crate::dns::Timestamp;
 use crate::observe::watch::{Changed, Folder, Watcher};
@@ -34,8 +33,8 @@ pub struct Surroundings {
     pub calls: mpsc::Receiver<Call>,
     /// Signals.
     pub messages: mpsc::Receiver<Message>,
-    /// Where the daemon answers.
-    pub listening: Vec<SocketAddr>,
+    /// Where the daemon answers, and what it has counted.
+    pub answering: Answering,
     /// Reads the configuration again.
     pub configure: Box<dyn Fn() -> Result<Config, String> + Send>,
 }
@@ -136,8 +135,9 @@ fn look(keeper: &mut Keeper, around: &Surroundings, what: &Look) -> Instant {
 fn report(keeper: &Keeper, request: &Request, around: &Surroundings) -> Reply {
     let json = |value: serde_json::Result<serde_json::Value>| value.map_err(|error| error.to_string());
     match request {
-        Request::Status | Request::Reload => json(serde_json::to_value(keeper.status(&around.listening, now()))),
-        Request::ForgetKey { .. } => json(serde_json::to_value(keeper.status(&around.listening, now()))),
+        Request::Status | Request::Reload | Request::ForgetKey { .. } => {
+            json(serde_json::to_value(keeper.status(&around.answering, now())))
+        }
         Request::Explain { host }
         | Request::Withdraw { host }
         | Request::Restore { host }

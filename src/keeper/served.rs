@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::zone::{Keys, Zone};
 use crate::dane::prerequisites::{Served, SignedState};
 use crate::dns::dnssec::Signer;
-use crate::dns::{Name, RRset, Rtype, dnssec};
+use crate::dns::{Name, RRset, Rdata, Rtype, dnssec};
 use crate::zone::Contents;
 
 /// The zones by apex: of ten thousand, hosts and domains are looked for many times.
@@ -25,7 +25,7 @@ impl<'a> ServedZones<'a> {
     }
 
     /// A signed parent that is served here has to delegate with a DS of one of the keys (RFC 4035 section 5.2).
-    fn contradiction(&self, apex: &Name, keys: &[&[u8]]) -> Option<SignedState> {
+    fn contradiction(&self, apex: &Name, keys: &[Rdata]) -> Option<SignedState> {
         let parent = self.nearest(&apex.parent()?)?;
         let contents = parent.contents.as_ref().filter(|_| !dnskeys(parent).is_empty())?;
         if contents.cut(&apex.parent()?).is_some() {
@@ -52,12 +52,12 @@ impl<'a> ServedZones<'a> {
 }
 
 /// The DNSKEYs that sign a zone, here or elsewhere; none of an unsigned one.
-fn dnskeys(zone: &Zone) -> Vec<&[u8]> {
+fn dnskeys(zone: &Zone) -> Vec<Rdata> {
     if !zone.is_presigned() {
-        return zone.keys.held().iter().map(|key| key.dnskey()).collect();
+        return zone.keys.held().iter().map(|key| key.dnskey().into()).collect();
     }
     let rrset = zone.contents.as_ref().and_then(|contents| contents.rrset(&zone.origin, Rtype::DNSKEY));
-    rrset.into_iter().flat_map(|rrset| &rrset.rdatas).map(|rdata| &**rdata).collect()
+    rrset.map(|rrset| rrset.rdatas).unwrap_or_default()
 }
 
 impl Served for ServedZones<'_> {
@@ -67,7 +67,7 @@ impl Served for ServedZones<'_> {
         (!zone.contents.as_ref().is_some_and(elsewhere)).then(|| zone.origin.clone())
     }
 
-    fn rrset(&self, owner: &Name, rtype: Rtype) -> Option<&RRset> {
+    fn rrset(&self, owner: &Name, rtype: Rtype) -> Option<RRset> {
         self.nearest(owner)?.contents.as_ref()?.rrset(owner, rtype)
     }
 
@@ -94,9 +94,7 @@ impl Served for ServedZones<'_> {
 
     fn owners_below(&self, name: &Name) -> Vec<Name> {
         let contents = self.nearest(name).and_then(|zone| zone.contents.as_ref());
-        contents
-            .map(|contents| contents.at_or_below(name).map(|(owner, _)| owner.clone()).collect())
-            .unwrap_or_default()
+        contents.map(|contents| contents.at_or_below(name).map(|node| node.owner()).collect()).unwrap_or_default()
     }
 
     fn mail_domains(&self) -> Vec<Name> {

@@ -3,6 +3,8 @@
 use std::num::NonZero;
 use std::sync::Mutex;
 
+use crate::zone::sign::Workers;
+
 /// How much nicer than those who answer the workers are.
 const NICER: i32 = 10;
 
@@ -29,6 +31,15 @@ pub fn spread<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> 
     });
     // A panic in a worker ends the scope with a panic: here all are done.
     results.into_iter().flatten().collect()
+}
+
+/// The cores, as the pure rooms are handed them.
+pub struct Cores;
+
+impl Workers for Cores {
+    fn run(&self, count: usize, work: &(dyn Fn(usize) + Sync)) {
+        spread((0..count).collect(), work);
+    }
 }
 
 #[cfg(test)]

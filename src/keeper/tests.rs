@@ -62,8 +62,7 @@ fn name(text: &str) -> Name {
 fn tlsa(keeper: &Keeper) -> usize {
     let zone = &keeper.zones[&name("example.test")];
     let published = zone.published.as_ref().unwrap();
-    let node = published.nodes.get(&name("_25._tcp.mail.example.test"));
-    node.and_then(|node| node.get(&Rtype::TLSA)).map_or(0, |set| set.rrset.rdatas.len())
+    published.set(&name("_25._tcp.mail.example.test"), Rtype::TLSA).map_or(0, |set| set.rrset.rdatas.len())
 }
 
 fn serial(keeper: &Keeper) -> u32 {
@@ -72,13 +71,7 @@ fn serial(keeper: &Keeper) -> u32 {
 
 fn rrsigs(keeper: &Keeper) -> Vec<Vec<u8>> {
     let published = keeper.zones[&name("example.test")].published.as_ref().unwrap();
-    published
-        .nodes
-        .values()
-        .flat_map(|node| node.values())
-        .flat_map(|set| &set.rrsigs)
-        .map(|one| one.to_vec())
-        .collect()
+    published.sets().flat_map(|(_, set)| set.rrsigs).map(Vec::from).collect()
 }
 
 /// What a client hears: the response code, and how many answers.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
 use tracing::{debug, warn};
 
 use crate::config::{SigningConfig, SigningMode};
@@ -13,8 +14,8 @@ use crate::keys::{KnownKey, ZoneKey};
 use crate::observe::watch::Changed;
 use crate::observe::zones::{ZoneFile, ZoneIncludes};
 use crate::store::{Images, Store, StoreError};
-use crate::zone::sign::Signatures;
-use crate::zone::{self, Contents, Diagnostic, Includes, NoIncludes, Published, Severity, ZoneSnapshot};
+use crate::zone::image::Image;
+use crate::zone::{self, Contents, Diagnostic, Includes, Published, Severity, ZoneSnapshot};
 
 /// One zone.
 pub struct Zone {
@@ -44,8 +45,12 @@ pub struct Zone {
     pub synthesised: Vec<(Name, RRset)>,
     /// What is published.
     pub published: Option<Published>,
-    /// Its signatures, to keep.
-    pub kept: Option<Signatures>,
+    /// What it was signed from: contents, synthesised records, keys.
+    pub signed_from: Option<Contents>,
+    /// What was kept of it from before the start, if that was looked for; until something is published.
+    pub image: Option<Option<Image>>,
+    /// A digest of the file that the contents were read from, if they came from one file alone.
+    source: Option<[u8; 32]>,
     /// Since when what is published is not in its image.
     pub unsaved: Option<Timestamp>,
     /// Its wire form.
@@ -172,7 +177,9 @@ impl Zone {
             failure: None,
             synthesised: Vec::new(),
             published: None,
-            kept: None,
+            signed_from: None,
+            image: None,
+            source: None,
             unsaved: None,
             snapshot: None,
             changed: false,
@@ -230,7 +237,10 @@ impl Zone {
                 debug!("{}: {} records in {}", self.origin, contents.record_count(), self.file.path.display());
                 self.contents = Some(contents);
             }
-            None if self.contents.is_none() => self.contents = images.and_then(|images| self.last_good(images)),
+            None if self.contents.is_none() => {
+                self.source = None;
+                self.contents = images.and_then(|images| self.last_good(images));
+            }
             None => {}
         }
         self.mail_domains = self.contents.as_ref().map(mail_domains).unwrap_or_default();
@@ -260,20 +270,41 @@ impl Zone {
         (mode, now): (SigningMode, Timestamp),
         images: Option<&Images>,
     ) -> Option<Contents> {
+        let digest: [u8; 32] = Sha256::digest(text).into();
+        self.load_image(images);
+        let image = self.image.iter().flatten().next();
+        // What was good before the start, and did not change, needs no reading.
+        let is_good = |image: &&Image| {
+            let lasts = image.verified && image.published.expires_at.is_some_and(|expires| expires > now);
+            image.source == Some(digest) && self.contents.is_none() && (mode != SigningMode::Presigned || lasts)
+        };
+        if let Some(image) = image.filter(is_good) {
+            self.source = Some(digest);
+            return Some(image.contents.clone());
+        }
         let name = self.file.path.display().to_string();
         let parsed = zone::parse(&self.origin, &name, text, &mut Beneath(includes));
         self.inputs.extend(includes.included().iter().map(|path| Input::look(path)));
         self.diagnostics = zone::lint(&parsed, mode);
-        let checked = (mode == SigningMode::Presigned).then(|| {
-            let verified = self.kept.take().unwrap_or_else(|| kept(&self.origin, images));
-            let checked = zone::presigned::check(&parsed, &verified, Some(now));
-            let good = parsed.contents.is_some() && checked.holds();
-            self.kept = Some(if good { checked.verified } else { verified });
-            self.diagnostics.extend(checked.diagnostics);
-            good
-        });
+        let mut good = true;
+        if mode == SigningMode::Presigned {
+            let verified = self.verified().cloned();
+            let checked = zone::presigned::check(&parsed, verified.as_ref(), Some(now));
+            good = checked.holds();
+            self.diagnostics.extend(checked.0);
+        }
         self.diagnostics.splice(0..0, parsed.diagnostics);
-        parsed.contents.filter(|_| checked != Some(false))
+        let contents = parsed.contents.filter(|_| good);
+        if contents.is_some() {
+            self.source = (self.inputs.len() == 1).then_some(digest);
+        }
+        contents
+    }
+
+    /// Contents that were signed elsewhere, and good when they were checked.
+    fn verified(&self) -> Option<&Contents> {
+        let before = self.image.iter().flatten().filter(|image| image.verified).map(|image| &image.contents).next();
+        if self.is_presigned() { self.contents.as_ref().or(before) } else { before }
     }
 
     /// Whether what is served of it was signed elsewhere, and checked.
@@ -289,32 +320,39 @@ impl Zone {
         self.changed = true;
     }
 
-    fn last_good(&self, images: &Images) -> Option<Contents> {
-        let image = images.load(&self.origin)?;
-        let (signatures, text) = split_image(&image)?;
-        let mut parsed = zone::parse(&self.origin, "last good version", text, &mut NoIncludes);
-        if self.is_presigned() {
+    fn last_good(&mut self, images: &Images) -> Option<Contents> {
+        self.load_image(Some(images));
+        let image = self.image.iter().flatten().next()?;
+        if self.is_presigned() && !image.verified {
             // It may be of a time when the zone was signed here. Expired is better than nothing: not everybody validates.
-            let kept = Signatures::from_image(signatures).unwrap_or_default();
-            let checked = zone::presigned::check(&parsed, &kept, None);
-            parsed.contents = parsed.contents.filter(|_| checked.holds());
+            zone::presigned::findings(&image.contents, None, None).is_good().then_some(())?;
         }
-        if parsed.contents.is_some() {
-            warn!("{}: serving the last good version, from before the start", self.origin);
-        }
-        parsed.contents
+        warn!("{}: serving the last good version, from before the start", self.origin);
+        Some(image.contents.clone())
     }
 
-    /// Reads the signatures that are kept, if they were not yet.
-    pub fn load_kept(&mut self, images: Option<&Images>) {
-        self.kept.get_or_insert_with(|| kept(&self.origin, images));
+    /// Looks once for what was kept from before the start.
+    pub fn load_image(&mut self, images: Option<&Images>) {
+        if self.image.is_none() && self.published.is_none() {
+            let bytes = images.and_then(|images| images.load(&self.origin));
+            self.image = Some(bytes.and_then(|bytes| Image::from_bytes(&bytes)));
+        }
+    }
+
+    /// The version before: what is published, in this process or the one before.
+    pub fn before(&self) -> Option<&Published> {
+        self.published.as_ref().or(self.image.iter().flatten().map(|image| &image.published).next())
     }
 
     /// What lets a restart sign nothing again, and serve these contents though the file may be broken by then.
-    pub fn image(&self) -> Vec<u8> {
-        let signatures = self.kept.as_ref().map(Signatures::to_image).unwrap_or_default();
-        let text = self.contents.as_ref().map(zone::print::print).unwrap_or_default();
-        [&(signatures.len() as u64).to_be_bytes(), &signatures[..], text.as_bytes()].concat()
+    pub fn to_image(&self) -> Option<Vec<u8>> {
+        let image = Image {
+            source: self.source,
+            verified: self.is_presigned(),
+            contents: self.contents.clone()?,
+            published: self.published.clone()?,
+        };
+        Some(image.to_bytes())
     }
 
     /// When a write that nobody called finished may count as such.
@@ -356,21 +394,9 @@ impl Zone {
     }
 }
 
-/// The parts of an image: signatures and zone text.
-fn split_image(image: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = image.split_first_chunk::<8>()?;
-    rest.split_at_checked(usize::try_from(u64::from_be_bytes(*length)).ok()?)
-}
-
-/// The signatures that were published last, in this process or before: good ones, made or checked here.
-fn kept(origin: &Name, images: Option<&Images>) -> Signatures {
-    let image = images.and_then(|images| images.load(origin));
-    image.and_then(|image| Signatures::from_image(split_image(&image)?.0)).unwrap_or_default()
-}
-
 fn mail_domains(contents: &Contents) -> Vec<Name> {
-    let with_mx = contents.nodes().filter(|(_, node)| node.contains_key(&Rtype::MX));
-    with_mx.filter(|(owner, _)| contents.cut(owner).is_none()).map(|(owner, _)| owner.clone()).collect()
+    let with_mx = contents.nodes().filter(|node| node.has(Rtype::MX)).map(|node| node.owner());
+    with_mx.filter(|owner| contents.cut(owner).is_none()).collect()
 }
 
 /// The observer's reader of included files, as the parser wants it.

@@ -20,6 +20,7 @@ use super::{PluginError, SharedSnapshot};
 use crate::answer::{Context, MESSAGE_MAX, Transport, answer};
 use crate::dns::Rtype;
 use crate::dns::header::{CLASS_IN, DO};
+use crate::zone::snapshot::HashedName;
 
 /// No record has this type (RFC 6895 section 3.1: private use), so that a question for it is denied wherever it may be.
 const NO_SUCH_TYPE: RecordType = RecordType::Unknown(65_280);
@@ -81,7 +82,7 @@ impl DaneZone {
         let snapshot = self.snapshot.load();
         let mut apex = Vec::new();
         message::wire(&self.origin, &mut apex);
-        if snapshot.zone_of(&apex)??.origin().as_wire().len() != apex.len() {
+        if snapshot.zone_of(&HashedName::new(&apex))??.origin().as_wire().len() != apex.len() {
             return None;
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());

@@ -6,7 +6,7 @@ use super::PluginError;
 use crate::dns::Timestamp;
 use crate::dns::dnssec::Signer;
 use crate::keys::{self, ZoneKey};
-use crate::zone::sign::{Draft, Policy, Signatures};
+use crate::zone::sign::{Draft, Policy, Published};
 use crate::zone::{Contents, ZoneSnapshot, serial};
 
 /// One zone's keys, and what is to be remembered between two signings of it.
@@ -15,7 +15,7 @@ pub struct ZoneSigner {
     keys: Vec<ZoneKey>,
     policy: Policy,
     with_cds: bool,
-    kept: Signatures,
+    before: Option<Published>,
     served: Option<Served>,
 }
 
@@ -23,14 +23,14 @@ pub struct ZoneSigner {
 struct Served {
     serial: u32,
     /// None: the serial alone is remembered, from before a restart.
-    digest: Option<[u8; 32]>,
+    digest: Option<u128>,
     refresh_at: Option<Timestamp>,
 }
 
 impl ZoneSigner {
     /// A signer with these keys, each signing the whole zone. CDS and CDNSKEY are published (RFC 7344).
     pub fn new(keys: Vec<ZoneKey>) -> ZoneSigner {
-        ZoneSigner { keys, policy: Policy::default(), with_cds: true, kept: Signatures::default(), served: None }
+        ZoneSigner { keys, policy: Policy::default(), with_cds: true, before: None, served: None }
     }
 
     /// The same, with other times.
@@ -61,7 +61,7 @@ impl ZoneSigner {
         for rrset in keys::apex_rrsets(&apex, &signers, keys::KEY_TTL, self.with_cds) {
             contents.replace(&apex, rrset);
         }
-        let draft = Draft::signed(&contents, &signers, &self.kept, self.policy.clone(), now)?;
+        let draft = Draft::signed(&contents, &signers, self.before.as_ref(), self.policy.clone(), now)?;
         let digest = draft.digest();
         let unchanged = |served: &&Served| served.digest == Some(digest) && draft.soa_is_kept(served.serial);
         let serial = match self.served.as_ref().filter(unchanged) {
@@ -70,8 +70,8 @@ impl ZoneSigner {
         };
         let published = draft.finish(serial)?;
         let zone = ZoneSnapshot::build(&published)?;
-        self.kept = Signatures::of(&published, &signers);
         self.served = Some(Served { serial, digest: Some(digest), refresh_at: published.refresh_at });
+        self.before = Some(published);
         Ok(Arc::new(zone))
     }
 

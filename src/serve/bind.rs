@@ -5,14 +5,14 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::sync::watch;
 use tracing::warn;
 
-use super::{Answerer, Handle, ServeError, TcpLimits, tcp, udp};
+use super::clients::Clients;
+use super::counters::{Counters, Door};
+use super::{Answerer, Handle, ServeError, TcpLimits, Transport, tcp, udp};
 
 /// Port 0 becomes one of these: below those that systems give to clients. A client that binds with SO_REUSEPORT (dig
 /// does) can be given the very port that our UDP sockets share, and then hears itself instead of us.
@@ -31,11 +31,11 @@ pub struct Listeners {
 struct Place {
     address: SocketAddr,
     udp: Vec<UdpSocket>,
-    tcp: TcpListener,
+    tcp: Vec<TcpListener>,
 }
 
 impl Listeners {
-    /// Binds each address for UDP (`cores` sockets that share the port, at least one) and for TCP. Port 0 becomes a
+    /// Binds each address for UDP and TCP: `cores` sockets of each that share the port, at least one. Port 0 becomes a
     /// free one, the same for both.
     ///
     /// `[::]` is left out with a warning where the machine has no IPv6 and other addresses remain.
@@ -63,35 +63,40 @@ impl Listeners {
         self.places.iter().map(|place| place.address).collect()
     }
 
-    /// Begins to answer, UDP in threads of its own and TCP on `runtime`, with the default limits.
-    pub fn run(self, runtime: &tokio::runtime::Handle, answerer: Arc<dyn Answerer>) -> Result<Handle, ServeError> {
-        self.run_with(runtime, answerer, TcpLimits::default())
+    /// Begins to answer in threads of its own, with the default limits.
+    pub fn run(self, answerer: &Arc<dyn Answerer>, counters: &Counters) -> Result<Handle, ServeError> {
+        self.run_with(answerer, counters, TcpLimits::default())
     }
 
     /// [`Listeners::run`] with other limits for TCP.
     pub fn run_with(
         self,
-        runtime: &tokio::runtime::Handle,
-        answerer: Arc<dyn Answerer>,
+        answerer: &Arc<dyn Answerer>,
+        counters: &Counters,
         limits: TcpLimits,
     ) -> Result<Handle, ServeError> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (stop_tcp, stopped) = watch::channel(false);
-        let addresses = self.local_addrs();
-        let mut handle = Handle { stop, stop_tcp, threads: Vec::new(), addresses };
-        let server = tcp::Server::new(answerer.clone(), limits, stopped);
-        let _inside = runtime.enter();
+        let mut handle = Handle::new(self.local_addrs())?;
+        let clients = Clients::new("TCP connections", limits.connections, limits.connections_per_address);
+        counters.door(Door { transport: Transport::Tcp, clients: Arc::clone(&clients), handshakes: None });
+        let mut of_thread: Vec<Vec<TcpListener>> = Vec::new();
         for place in self.places {
             for (index, socket) in place.udp.into_iter().enumerate() {
-                let (answerer, stop) = (answerer.clone(), handle.stop.clone());
-                let thread = std::thread::Builder::new()
-                    .name(format!("udp {index} {}", place.address))
-                    .spawn(move || udp::serve(&socket, place.address, &*answerer, &stop))
-                    .map_err(ServeError::Start)?;
-                handle.threads.push(thread);
+                let (answerer, tally, stop) = (Arc::clone(answerer), counters.tally(), handle.stop());
+                handle.spawn(format!("udp {index} {}", place.address), move || {
+                    udp::serve(&socket, place.address, &*answerer, &tally, &stop);
+                })?;
             }
-            let listener = tokio::net::TcpListener::from_std(place.tcp).map_err(ServeError::Start)?;
-            runtime.spawn(server.clone().accept(listener));
+            for (index, listener) in place.tcp.into_iter().enumerate() {
+                if index == of_thread.len() {
+                    of_thread.push(Vec::new());
+                }
+                of_thread[index].push(listener);
+            }
+        }
+        for (index, listeners) in of_thread.into_iter().enumerate() {
+            let server = tcp::Server::new(listeners, Arc::clone(&clients), limits, counters.tally(), handle.stop());
+            let (server, answerer) = (server.map_err(ServeError::Start)?, Arc::clone(answerer));
+            handle.spawn(format!("tcp {index}"), move || server.run(&*answerer))?;
         }
         Ok(handle)
     }
@@ -112,8 +117,7 @@ fn bind_place(address: SocketAddr, cores: usize) -> Result<Place, ServeError> {
 }
 
 fn bind_both(address: SocketAddr, cores: usize) -> Result<Place, ServeError> {
-    // TCP first: it doesn't share its port, so a second danelaw is found out here.
-    let tcp = bind_tcp(address).map_err(|why| bind_error(address, "TCP", why))?;
+    let tcp = bind_tcp_shared(address, cores).map_err(|why| bind_error(address, "TCP", why))?;
     let udp = bind_udp(address, cores).map_err(|why| bind_error(address, "UDP", why))?;
     Ok(Place { address, udp, tcp })
 }
@@ -124,10 +128,24 @@ fn any_port() -> u16 {
     FREE_PORTS.start + random as u16
 }
 
+/// A listener that shares its port with nobody.
 pub(super) fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    bind_listener(address, false)
+}
+
+fn bind_tcp_shared(address: SocketAddr, cores: usize) -> io::Result<Vec<TcpListener>> {
+    // As for UDP below.
+    drop(bind_listener(address, false)?);
+    (0..cores).map(|_| bind_listener(address, true)).collect()
+}
+
+fn bind_listener(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for old connections' TIME_WAIT.
     socket.set_reuse_address(true)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
     only_its_family(&socket, address)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -4,7 +4,7 @@
 //! connections as it needs): a thousand clients that hold connections and say nothing keep nobody out.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -33,13 +33,23 @@ struct Taken {
     next: u64,
     places: HashMap<u64, Arc<Seat>>,
     by_address: HashMap<IpAddr, usize>,
+    accepted: u64,
+    refused: u64,
 }
 
 struct Seat {
     address: IpAddr,
     /// When its client was last heard of, milliseconds since `began`.
     heard: AtomicU64,
-    leave: Notify,
+    leave: Leave,
+}
+
+/// How whoever keeps a connection learns that its place is needed.
+enum Leave {
+    /// It waits for this.
+    Told(Notify),
+    /// The connection ends under its hands.
+    ShutDown(Arc<TcpStream>),
 }
 
 /// A counted connection; its drop takes it off the count.
@@ -65,10 +75,20 @@ impl Clients {
 
     /// A place for a connection of `peer`; none when it has to be turned away.
     pub(super) fn enter(self: &Arc<Clients>, peer: SocketAddr) -> Option<Place> {
+        self.take(peer, Leave::Told(Notify::new()))
+    }
+
+    /// [`Clients::enter`] for a connection that is shut down when its place is needed.
+    pub(super) fn enter_with(self: &Arc<Clients>, peer: SocketAddr, stream: &Arc<TcpStream>) -> Option<Place> {
+        self.take(peer, Leave::ShutDown(Arc::clone(stream)))
+    }
+
+    fn take(self: &Arc<Clients>, peer: SocketAddr, leave: Leave) -> Option<Place> {
         let address = counted_address(peer.ip());
         let mut taken = self.taken();
         let of_address = taken.by_address.get(&address).copied().unwrap_or(0);
         if of_address >= self.per_address {
+            taken.refused += 1;
             drop(taken);
             let what = self.what;
             self.many.run(|before| {
@@ -77,6 +97,7 @@ impl Clients {
             return None;
         }
         if taken.places.len() >= self.total && !self.send_one_away(&mut taken) {
+            taken.refused += 1;
             drop(taken);
             let (what, limit) = (self.what, self.total);
             self.full.run(|before| warn!("{limit} {what}, {peer} is turned away ({before} before it)"));
@@ -84,7 +105,8 @@ impl Clients {
         }
         let number = taken.next;
         taken.next += 1;
-        let seat = Arc::new(Seat { address, heard: AtomicU64::new(self.now()), leave: Notify::new() });
+        taken.accepted += 1;
+        let seat = Arc::new(Seat { address, heard: AtomicU64::new(self.at(Instant::now())), leave });
         taken.places.insert(number, Arc::clone(&seat));
         *taken.by_address.entry(address).or_default() += 1;
         Some(Place { clients: Arc::clone(self), number, seat })
@@ -97,20 +119,30 @@ impl Clients {
         taken.places.len() >= self.total.div_ceil(4) || of_address >= self.per_address.div_ceil(4)
     }
 
+    /// How many have a place, how many ever got one, and how many got none.
+    pub(super) fn counts(&self) -> (u64, u64, u64) {
+        let taken = self.taken();
+        (taken.places.len() as u64, taken.accepted, taken.refused)
+    }
+
     fn send_one_away(&self, taken: &mut Taken) -> bool {
         let heard = |seat: &Seat| seat.heard.load(Ordering::Relaxed);
         let silent = taken.places.iter().min_by_key(|(_, seat)| heard(seat));
         let Some((&number, seat)) = silent else { return false };
-        if self.now().saturating_sub(heard(seat)) < PATIENCE.as_millis() as u64 {
+        if self.at(Instant::now()).saturating_sub(heard(seat)) < PATIENCE.as_millis() as u64 {
             return false;
         }
-        seat.leave.notify_one();
+        match &seat.leave {
+            Leave::Told(notify) => notify.notify_one(),
+            // Who is gone already needs no telling.
+            Leave::ShutDown(stream) => drop(stream.shutdown(Shutdown::Both)),
+        }
         taken.remove(number);
         true
     }
 
-    fn now(&self) -> u64 {
-        self.began.elapsed().as_millis() as u64
+    fn at(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.began).as_millis() as u64
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -133,12 +165,20 @@ impl Taken {
 impl Place {
     /// Its client was heard of.
     pub(super) fn heard(&self) {
-        self.seat.heard.store(self.clients.now(), Ordering::Relaxed);
+        self.heard_at(Instant::now());
     }
 
-    /// Ends when the place is needed for another client.
+    /// [`Place::heard`] for who has looked at the clock.
+    pub(super) fn heard_at(&self, now: Instant) {
+        self.seat.heard.store(self.clients.at(now), Ordering::Relaxed);
+    }
+
+    /// Ends when the place is needed for another client; never for a connection that is shut down then.
     pub(super) async fn must_leave(&self) {
-        self.seat.leave.notified().await;
+        match &self.seat.leave {
+            Leave::Told(notify) => notify.notified().await,
+            Leave::ShutDown(_) => std::future::pending().await,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A batch of datagrams a system call: recvmmsg, sendmmsg, and the address that a datagram was sent to.
 //!
 //! The one file with `unsafe`: no crate wraps sendmmsg with a source address for each message. All that the kernel is given a pointer
-//! to is boxed and lives as long as its [`Batch`]; the pointers are written anew before every call.
+//! to is boxed and lives as long as its [`Batch`]; a slot's pointers are written anew before every call after which it was looked at.
 #![expect(unsafe_code, reason = "recvmmsg and sendmmsg take raw pointers; everything unsafe is in this file")]
 
 use std::io;
@@ -32,6 +32,8 @@ pub struct Batch {
     parts_out: Box<[libc::iovec]>,
     incoming: Box<[libc::mmsghdr]>,
     outgoing: Box<[libc::mmsghdr]>,
+    /// The slots before this one have been used since they were made ready.
+    used: usize,
     queued: usize,
 }
 
@@ -57,13 +59,14 @@ impl Batch {
             parts_out: boxed(part),
             incoming: boxed(header),
             outgoing: boxed(header),
+            used: SLOTS,
             queued: 0,
         }
     }
 
     /// Waits for a datagram as long as the socket's read timeout says, and takes what else has come. Gives their number.
     pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
-        for slot in 0..SLOTS {
+        for slot in 0..self.used {
             self.parts_in[slot] = libc::iovec { iov_base: self.queries[slot].as_mut_ptr().cast(), iov_len: QUERY_MAX };
             let header = &mut self.incoming[slot].msg_hdr;
             header.msg_name = (&raw mut self.peers[slot]).cast();
@@ -85,7 +88,15 @@ impl Batch {
                 ptr::null_mut(),
             )
         };
-        usize::try_from(received).map_err(|_| io::Error::last_os_error())
+        let received = usize::try_from(received).map_err(|_| io::Error::last_os_error());
+        // One more may have been begun.
+        self.used = received.as_ref().map_or(1, |received| (received + 1).min(SLOTS));
+        received
+    }
+
+    /// The datagram in a slot.
+    pub fn query(&self, slot: usize) -> &[u8] {
+        &self.queries[slot][..(self.incoming[slot].msg_len as usize).min(QUERY_MAX)]
     }
 
     /// The datagram in a slot, who sent it, and room for its response. None where the sender has no Internet address.

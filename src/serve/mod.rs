@@ -5,9 +5,12 @@
 mod bind;
 mod clients;
 pub mod control;
+mod counters;
 pub mod encrypted;
+mod handle;
 mod mmsg;
 pub mod rate;
+mod statistics;
 mod stream;
 mod tcp;
 mod udp;
@@ -17,14 +20,18 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
 use tracing::error;
 
+use crate::answer::Seen;
+
 pub use bind::Listeners;
+pub use counters::Counters;
+pub use handle::Handle;
+pub use statistics::Statistics;
 pub use stream::TcpLimits;
 
 /// The biggest DNS message, octets.
@@ -35,7 +42,7 @@ pub const UDP_MAX: usize = mmsg::RESPONSE_MAX;
 const HEADER: usize = 12;
 
 /// What carries a query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
     /// A datagram: the response may have to be truncated.
@@ -62,17 +69,38 @@ impl std::fmt::Display for Transport {
     }
 }
 
+/// What becomes of a query.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reply {
+    /// The response's length, octets; none where nothing is sent.
+    pub length: Option<usize>,
+    /// What the rate limit says.
+    pub verdict: rate::Verdict,
+    /// What was seen in the query; only counted.
+    pub seen: Seen,
+}
+
+impl From<Option<usize>> for Reply {
+    /// A response, or none, of which nothing else is known.
+    fn from(length: Option<usize>) -> Reply {
+        Reply { length, ..Reply::default() }
+    }
+}
+
+/// In so many steps [`Answerer::prefetch`] is told of a batch.
+pub const PREFETCH_STAGES: u8 = crate::answer::PREFETCH_STAGES;
+
 /// From query to response. Called from many threads at once; must not block.
 pub trait Answerer: Send + Sync {
-    /// Writes the response to `query` into `out` and returns its length. None: no reply. `out` has [`MAX_MESSAGE`] octets, for UDP
-    /// [`UDP_MAX`].
-    fn answer(&self, peer: SocketAddr, transport: Transport, query: &[u8], out: &mut [u8]) -> Option<usize>;
+    /// Writes the response to `query` into `out` and tells its length. `out` has [`MAX_MESSAGE`] octets, for UDP [`UDP_MAX`].
+    fn answer(&self, peer: SocketAddr, transport: Transport, query: &[u8], out: &mut [u8]) -> Reply;
 
     /// Runs `work` with what answers a whole batch: whatever is the same for all of it is looked up once.
     fn batch(&self, work: &mut dyn FnMut(&dyn Answerer));
 
-    /// Told of each query of a batch before the first is answered, so that the memory it needs is on its way.
-    fn prefetch(&self, _query: &[u8]) {}
+    /// Told of each query of a batch before the first is answered, so that the memory it needs is on its way: of all of them at stage 0,
+    /// then of all at stage 1, and so on below [`PREFETCH_STAGES`].
+    fn prefetch(&self, _stage: u8, _query: &[u8]) {}
 }
 
 /// Why serving did not begin.
@@ -96,55 +124,15 @@ pub enum ServeError {
     Start(#[source] std::io::Error),
 }
 
-/// Serving goes on while this lives; dropping it stops it.
-pub struct Handle {
-    stop: Arc<AtomicBool>,
-    stop_tcp: watch::Sender<bool>,
-    threads: Vec<std::thread::JoinHandle<()>>,
-    addresses: Vec<SocketAddr>,
-}
-
-impl Handle {
-    /// Where it listens, ports filled in; UDP and TCP share them.
-    pub fn local_addrs(&self) -> &[SocketAddr] {
-        &self.addresses
-    }
-
-    /// Stops: no query is read any more, and what is being answered is finished. Takes up to 200 ms.
-    pub fn shutdown(mut self) {
-        self.stop_all();
-    }
-
-    fn stop_all(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        let _ = self.stop_tcp.send(true);
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.stop_all();
-    }
-}
-
 /// Asks the answerer. A panic in it costs this one query, which gets SERVFAIL, and never the server.
-fn guarded(
-    answerer: &dyn Answerer,
-    peer: SocketAddr,
-    transport: Transport,
-    query: &[u8],
-    out: &mut [u8],
-) -> Option<usize> {
+fn guarded(answerer: &dyn Answerer, peer: SocketAddr, transport: Transport, query: &[u8], out: &mut [u8]) -> Reply {
     let answered = std::panic::catch_unwind(AssertUnwindSafe(|| answerer.answer(peer, transport, query, out)));
     match answered {
-        Ok(length) => length.filter(|length| *length <= out.len()),
+        Ok(reply) => Reply { length: reply.length.filter(|length| *length <= out.len()), ..reply },
         Err(_) => {
             static ALARM: Occasionally = Occasionally::new();
             ALARM.run(|before| error!("a bug: answering a query from {peer} panicked ({before} times before)"));
-            servfail(query, out)
+            servfail(query, out).into()
         }
     }
 }

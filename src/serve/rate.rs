@@ -3,12 +3,14 @@
 //! A table of fixed size holds a token bucket for each network and kind of response. No lock: a bucket is one word, changed by
 //! compare-and-swap. Time is an argument. Who shows a valid cookie is never limited (RFC 7873 section 5.2.4).
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::HEADER;
+use tracing::info;
+
+use super::{HEADER, Occasionally, Reply};
 use crate::answer::cookie::{SECRET, siphash};
-use crate::answer::{self, Context};
+use crate::answer::{self, Context, Cookie, Seen};
 use crate::config::{Prefix, RateLimit};
 
 /// A bucket may stand in one of so many places.
@@ -18,6 +20,8 @@ const TIME_BITS: u32 = 40;
 const TIME: u64 = (1 << TIME_BITS) - 1;
 /// A bucket holds what it gains in a second: microseconds.
 const SECOND: u64 = 1_000_000;
+/// Of so many limited responses one may be told of in the log.
+const LOOK: u64 = 1024;
 /// How often a change is tried that other threads get in the way of.
 const TRIES: usize = 4;
 
@@ -52,9 +56,10 @@ impl Kind {
 }
 
 /// What becomes of a response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verdict {
     /// It is sent.
+    #[default]
     Pass,
     /// Something shorter is sent, with which an honest client gets its answer.
     Slip,
@@ -87,21 +92,29 @@ impl RateLimiter {
         &self.rules
     }
 
-    /// How many responses were not sent as they were.
-    pub fn limited(&self) -> u64 {
-        self.limited.load(Ordering::Relaxed)
-    }
-
     /// Puts in the place of the response of `length` octets in `out` what may be sent instead, if anything. `now` in microseconds from
     /// whatever moment.
-    pub fn limit(&self, now: u64, context: &Context<'_>, query: &[u8], out: &mut [u8], length: usize) -> Option<usize> {
-        if answer::is_proven(context, query) {
-            return Some(length);
+    pub fn limit(
+        &self,
+        now: u64,
+        context: &Context<'_>,
+        query: &[u8],
+        out: &mut [u8],
+        (length, seen): (usize, Seen),
+    ) -> Reply {
+        let unlimited = Reply { length: Some(length), verdict: Verdict::Pass, seen };
+        if seen.cookie == Cookie::Valid {
+            return unlimited;
         }
-        match self.judge(now, context.peer, Kind::of(&out[..length])) {
-            Verdict::Pass => Some(length),
-            Verdict::Slip => answer::challenge(context, query, out),
-            Verdict::Drop => None,
+        let verdict = self.judge(now, context.peer, Kind::of(&out[..length]));
+        match verdict {
+            Verdict::Pass => unlimited,
+            Verdict::Slip => {
+                let challenge = answer::challenge(context, query, out);
+                let (length, rcode_high) = challenge.unzip();
+                Reply { length, verdict, seen: Seen { rcode_high: rcode_high.unwrap_or(0), ..seen } }
+            }
+            Verdict::Drop => Reply { length: None, verdict, seen },
         }
     }
 
@@ -111,6 +124,13 @@ impl RateLimiter {
             return Verdict::Pass;
         }
         let before = self.limited.fetch_add(1, Ordering::Relaxed);
+        if before.is_multiple_of(LOOK) {
+            static LIMITING: Occasionally = Occasionally::new();
+            let network = self.network(peer);
+            LIMITING.run(|_| {
+                info!("rate limit: {network} has had its share of responses ({kind:?}); {before} were limited before");
+            });
+        }
         match self.rules.slip {
             0 => Verdict::Drop,
             slip if before.is_multiple_of(u64::from(slip)) => Verdict::Slip,
@@ -151,18 +171,18 @@ impl RateLimiter {
         true
     }
 
+    fn network(&self, peer: IpAddr) -> Prefix {
+        let peer = peer.to_canonical();
+        let length = if peer.is_ipv4() { self.rules.ipv4_prefix_length } else { self.rules.ipv6_prefix_length };
+        Prefix::new(peer, length)
+    }
+
     fn hash(&self, peer: IpAddr, kind: Kind) -> u64 {
         let mut input = [0; 18];
-        let network = match peer.to_canonical() {
-            IpAddr::V4(address) => {
-                let prefix = Prefix::new(IpAddr::V4(address), self.rules.ipv4_prefix_length);
-                prefix.address()
-            }
-            address => Prefix::new(address, self.rules.ipv6_prefix_length).address(),
-        };
+        let network = self.network(peer).address();
         match network {
             IpAddr::V4(address) => input[..4].copy_from_slice(&address.octets()),
-            IpAddr::V6(address) => input[..16].copy_from_slice(&Ipv6Addr::octets(&address)),
+            IpAddr::V6(address) => input[..16].copy_from_slice(&address.octets()),
         }
         input[16] = u8::from(network.is_ipv4());
         input[17] = kind as u8;
@@ -179,6 +199,7 @@ impl std::fmt::Debug for RateLimiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::zone::Snapshot;
 
     const START: u64 = 12_345_678_901_234;
 
@@ -239,7 +260,7 @@ mod tests {
             });
             let slipped =
                 (0..100).filter(|_| limiter.judge(START, ip("192.0.2.1"), Kind::Answer) == Verdict::Slip).count();
-            assert_eq!((slipped, limiter.limited()), (expected, 90), "slip {slip}");
+            assert_eq!((slipped, limiter.limited.load(Ordering::Relaxed)), (expected, 90), "slip {slip}");
             assert_eq!(passing(&limiter, START, "198.51.100.7", Kind::Answer, 100), 100);
             assert_eq!(passing(&limiter, START, "2001:db8:ffff::7", Kind::Answer, 100), 100);
         }
@@ -304,7 +325,9 @@ mod tests {
         response[7] = 1;
         let ask = |query: &[u8]| {
             let mut out = response;
-            let length = limiter.limit(START, &context, query, &mut out, 1000).unwrap();
+            let seen =
+                answer::respond(&Snapshot::default(), &context, query, &mut [0; answer::PROVEN_UDP_MAX]).unwrap().1;
+            let length = limiter.limit(START, &context, query, &mut out, (1000, seen)).length.unwrap();
             out[..length].to_vec()
         };
         for _ in 0..10 {

@@ -1,9 +1,10 @@
-//! DNS over a stream of octets, TCP's or TLS's: two octets of length before each message (RFC 7766 section 8, RFC 7858
-//! section 3.3), several queries a connection, and limits, so that slow or many clients take nothing from the others.
+//! DNS over TLS's stream of octets: two octets of length before each message (RFC 7858 section 3.3), several queries a
+//! connection, and limits, so that slow or many clients take nothing from the others.
 
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
@@ -11,8 +12,11 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::clients::Place;
+use super::counters::SharedTally;
 use super::{Answerer, HEADER, MAX_MESSAGE, Transport, guarded};
 
+/// Octets before a message that say how long it is (RFC 1035 section 4.2.2).
+pub(super) const LENGTH: usize = 2;
 /// What a connection reads ahead, octets: a few pipelined queries.
 const READ_AHEAD: usize = 1024;
 /// How many octets of responses to pipelined queries go out together.
@@ -48,12 +52,42 @@ impl Default for TcpLimits {
     }
 }
 
+/// Who asks, over what, and who answers.
+#[derive(Clone)]
+pub(super) struct Asker {
+    pub(super) answerer: Arc<dyn Answerer>,
+    pub(super) tally: SharedTally,
+    pub(super) transport: Transport,
+    pub(super) peer: SocketAddr,
+}
+
+impl Asker {
+    /// Appends the response with its length before it; nothing where none is due.
+    pub(super) fn respond(&self, query: &[u8], responses: &mut Vec<u8>) {
+        self.respond_with(query, |response| {
+            // It fits: a response has at most MAX_MESSAGE octets.
+            responses.extend_from_slice(&(response.len() as u16).to_be_bytes());
+            responses.extend_from_slice(response);
+        });
+    }
+
+    /// Hands the response to `take`, if one is due.
+    pub(super) fn respond_with<T>(&self, query: &[u8], take: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        thread_local! {
+            static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_MESSAGE]);
+        }
+        SCRATCH.with_borrow_mut(|scratch| {
+            let reply = guarded(&*self.answerer, self.peer, self.transport, query, scratch);
+            self.tally.note(self.transport, &self.peer, query, &reply, scratch);
+            Some(take(&scratch[..reply.length?]))
+        })
+    }
+}
+
 /// One client's conversation.
 pub(super) struct Conversation<'a> {
-    pub(super) answerer: &'a dyn Answerer,
-    pub(super) transport: Transport,
+    pub(super) asker: &'a Asker,
     pub(super) limits: &'a TcpLimits,
-    pub(super) peer: SocketAddr,
     pub(super) place: &'a Place,
 }
 
@@ -76,9 +110,10 @@ impl Conversation<'_> {
             let Ok(first) = first else { return Ok(()) };
             let query = timeout(self.limits.receive, receive(&mut reader, first?, self.limits.query_size)).await??;
             self.place.heard();
-            respond(self.answerer, self.peer, self.transport, &query, &mut responses);
+            self.asker.respond(&query, &mut responses);
             drop(query);
-            let more = holds_a_query(reader.buffer()) && responses.len() < TOGETHER;
+            let more = matches!(first_query(reader.buffer(), self.limits.query_size), Ok(Some(_)))
+                && responses.len() < TOGETHER;
             if responses.is_empty() || more {
                 continue;
             }
@@ -94,11 +129,12 @@ impl Conversation<'_> {
     }
 }
 
-/// Whether another query is there already, whole.
-fn holds_a_query(read_ahead: &[u8]) -> bool {
-    match read_ahead {
-        [high, low, rest @ ..] => rest.len() >= usize::from(u16::from_be_bytes([*high, *low])),
-        _ => false,
+/// The query at the beginning; none where it isn't whole, an error where none can follow.
+pub(super) fn first_query(octets: &[u8], limit: usize) -> io::Result<Option<&[u8]>> {
+    let Some((length, rest)) = octets.split_first_chunk::<LENGTH>() else { return Ok(None) };
+    match usize::from(u16::from_be_bytes(*length)) {
+        length if length < HEADER || length > limit => Err(io::ErrorKind::InvalidData.into()),
+        length => Ok(rest.get(..length)),
     }
 }
 
@@ -111,36 +147,4 @@ async fn receive(reader: &mut (impl AsyncRead + Unpin), first: u8, limit: usize)
     let mut query = Vec::with_capacity(length.min(READ_AHEAD));
     reader.take(length as u64).read_to_end(&mut query).await?;
     if query.len() < length { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(query) }
-}
-
-/// Appends the response with its length before it; nothing where none is due.
-pub(super) fn respond(
-    answerer: &dyn Answerer,
-    peer: SocketAddr,
-    transport: Transport,
-    query: &[u8],
-    responses: &mut Vec<u8>,
-) {
-    respond_with(answerer, peer, transport, query, |response| {
-        // It fits: a response has at most MAX_MESSAGE octets.
-        responses.extend_from_slice(&(response.len() as u16).to_be_bytes());
-        responses.extend_from_slice(response);
-    });
-}
-
-/// Hands the response to `take`, if one is due.
-pub(super) fn respond_with<T>(
-    answerer: &dyn Answerer,
-    peer: SocketAddr,
-    transport: Transport,
-    query: &[u8],
-    take: impl FnOnce(&[u8]) -> T,
-) -> Option<T> {
-    thread_local! {
-        static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_MESSAGE]);
-    }
-    SCRATCH.with_borrow_mut(|scratch| {
-        let length = guarded(answerer, peer, transport, query, scratch)?;
-        Some(take(&scratch[..length]))
-    })
 }

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
+use std::sync::Arc;
 
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -9,21 +10,25 @@ use tokio::sync::mpsc;
 use super::control::{Call, ControlError, ControlHandle, ControlSocket, Request, call};
 use super::*;
 
-/// Sends a query back as a response; panics at `boom`, is silent at `hush`, says 40,000 octets to `long`.
-struct Mirror;
+/// Sends a query back as a response; panics at `boom`, is silent at `hush`, says 40,000 octets to `long`, with its ID.
+pub(super) struct Mirror;
 
 impl Answerer for Mirror {
-    fn answer(&self, _: SocketAddr, transport: Transport, query: &[u8], out: &mut [u8]) -> Option<usize> {
-        match query.get(12..)? {
-            b"boom" => panic!("asked to"),
-            b"hush" => None,
-            b"long" => Some(40_000),
-            _ => {
+    fn answer(&self, _: SocketAddr, transport: Transport, query: &[u8], out: &mut [u8]) -> Reply {
+        let length = match query.get(12..) {
+            None | Some(b"hush") => None,
+            Some(b"boom") => panic!("asked to"),
+            Some(b"long") => {
+                out[..HEADER].copy_from_slice(&query[..HEADER]);
+                Some(40_000)
+            }
+            Some(_) => {
                 out[..query.len()].copy_from_slice(query);
                 out[2] = if transport == Transport::Tcp { 0x81 } else { 0x80 };
                 Some(query.len())
             }
-        }
+        };
+        length.into()
     }
 
     fn batch(&self, work: &mut dyn FnMut(&dyn Answerer)) {
@@ -31,14 +36,14 @@ impl Answerer for Mirror {
     }
 }
 
-fn query(id: u16, rest: &[u8]) -> Vec<u8> {
+pub(super) fn query(id: u16, rest: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; HEADER];
     bytes[..2].copy_from_slice(&id.to_be_bytes());
     bytes.extend_from_slice(rest);
     bytes
 }
 
-fn framed(query: &[u8]) -> Vec<u8> {
+pub(super) fn framed(query: &[u8]) -> Vec<u8> {
     let mut bytes = (query.len() as u16).to_be_bytes().to_vec();
     bytes.extend_from_slice(query);
     bytes
@@ -48,12 +53,17 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-fn serve_on(address: &str, runtime: &tokio::runtime::Runtime, limits: TcpLimits) -> Handle {
-    let listeners = Listeners::bind(&[address.parse().unwrap()], 2).unwrap();
-    listeners.run_with(runtime.handle(), Arc::new(Mirror), limits).unwrap()
+pub(super) fn serve_on(address: &str, limits: TcpLimits) -> Handle {
+    serve_and_count(address, limits, &Counters::default())
 }
 
-fn udp_client(server: SocketAddr) -> UdpSocket {
+pub(super) fn serve_and_count(address: &str, limits: TcpLimits, counters: &Counters) -> Handle {
+    let listeners = Listeners::bind(&[address.parse().unwrap()], 2).unwrap();
+    let mirror: Arc<dyn Answerer> = Arc::new(Mirror);
+    listeners.run_with(&mirror, counters, limits).unwrap()
+}
+
+pub(super) fn udp_client(server: SocketAddr) -> UdpSocket {
     let local = if server.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
     let socket = UdpSocket::bind(local).unwrap();
     socket.connect(server).unwrap();
@@ -61,13 +71,13 @@ fn udp_client(server: SocketAddr) -> UdpSocket {
     socket
 }
 
-fn tcp_client(server: SocketAddr) -> TcpStream {
+pub(super) fn tcp_client(server: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(server).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     stream
 }
 
-fn read_frame(stream: &mut TcpStream) -> Vec<u8> {
+pub(super) fn read_frame(stream: &mut TcpStream) -> Vec<u8> {
     let mut length = [0; 2];
     stream.read_exact(&mut length).unwrap();
     let mut frame = vec![0; usize::from(u16::from_be_bytes(length))];
@@ -76,7 +86,7 @@ fn read_frame(stream: &mut TcpStream) -> Vec<u8> {
 }
 
 /// Whether the server closed the connection, within the client's read timeout.
-fn is_closed(stream: &mut TcpStream) -> bool {
+pub(super) fn is_closed(stream: &mut TcpStream) -> bool {
     match stream.read(&mut [0; 1]) {
         Ok(read) => read == 0,
         Err(error) => matches!(error.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe),
@@ -91,9 +101,8 @@ fn is_closed_at_once(stream: &mut TcpStream) -> bool {
 
 #[test]
 fn udp_and_tcp_share_a_free_port_and_both_answer_on_ipv4_and_ipv6() {
-    let runtime = runtime();
     for address in ["127.0.0.1:0", "[::1]:0"] {
-        let handle = serve_on(address, &runtime, TcpLimits::default());
+        let handle = serve_on(address, TcpLimits::default());
         let server = handle.local_addrs()[0];
         assert_ne!(server.port(), 0);
         for _ in 0..8 {
@@ -113,9 +122,8 @@ fn udp_and_tcp_share_a_free_port_and_both_answer_on_ipv4_and_ipv6() {
 
 #[test]
 fn a_socket_on_every_address_answers_from_the_one_that_was_asked() {
-    let runtime = runtime();
     for (address, asked) in [("0.0.0.0:0", ["127.0.0.1", "127.0.0.2", "127.3.2.1"]), ("[::]:0", ["::1"; 3])] {
-        let handle = serve_on(address, &runtime, TcpLimits::default());
+        let handle = serve_on(address, TcpLimits::default());
         for asked in asked {
             // A connected client takes responses from the very address that it asked, and no other.
             let client = udp_client(SocketAddr::new(asked.parse().unwrap(), handle.local_addrs()[0].port()));
@@ -127,8 +135,7 @@ fn a_socket_on_every_address_answers_from_the_one_that_was_asked() {
 
 #[test]
 fn a_panic_while_answering_costs_one_query_and_silence_is_silence() {
-    let runtime = runtime();
-    let handle = serve_on("127.0.0.1:0", &runtime, TcpLimits::default());
+    let handle = serve_on("127.0.0.1:0", TcpLimits::default());
     let client = udp_client(handle.local_addrs()[0]);
     client.send(&[1]).unwrap();
     client.send(&[]).unwrap();
@@ -146,8 +153,7 @@ fn a_panic_while_answering_costs_one_query_and_silence_is_silence() {
 
 #[test]
 fn a_tcp_connection_takes_pipelined_and_split_queries_and_big_responses() {
-    let runtime = runtime();
-    let handle = serve_on("127.0.0.1:0", &runtime, TcpLimits::default());
+    let handle = serve_on("127.0.0.1:0", TcpLimits::default());
     let mut stream = tcp_client(handle.local_addrs()[0]);
     let mut bytes = framed(&query(1, b"one"));
     bytes.extend(framed(&query(2, b"hush")));
@@ -164,7 +170,6 @@ fn a_tcp_connection_takes_pipelined_and_split_queries_and_big_responses() {
 
 #[test]
 fn idle_slow_and_oversized_tcp_clients_are_closed() {
-    let runtime = runtime();
     let limits = TcpLimits {
         idle: Duration::from_millis(300),
         receive: Duration::from_millis(300),
@@ -172,7 +177,7 @@ fn idle_slow_and_oversized_tcp_clients_are_closed() {
         query_size: 1000,
         ..TcpLimits::default()
     };
-    let handle = serve_on("127.0.0.1:0", &runtime, limits);
+    let handle = serve_on("127.0.0.1:0", limits);
     let server = handle.local_addrs()[0];
     let mut idle = tcp_client(server);
     let mut slow = tcp_client(server);
@@ -194,9 +199,8 @@ fn idle_slow_and_oversized_tcp_clients_are_closed() {
 
 #[test]
 fn connections_beyond_the_limits_are_turned_away_and_places_come_back() {
-    let runtime = runtime();
     let limits = TcpLimits { connections: 3, connections_per_address: 2, ..TcpLimits::default() };
-    let handle = serve_on("127.0.0.1:0", &runtime, limits);
+    let handle = serve_on("127.0.0.1:0", limits);
     let server = handle.local_addrs()[0];
     let ask = |stream: &mut TcpStream| {
         stream.write_all(&framed(&query(1, b"x"))).unwrap();
@@ -215,8 +219,7 @@ fn connections_beyond_the_limits_are_turned_away_and_places_come_back() {
 
 #[test]
 fn shutdown_closes_connections_and_frees_the_port() {
-    let runtime = runtime();
-    let handle = serve_on("127.0.0.1:0", &runtime, TcpLimits::default());
+    let handle = serve_on("127.0.0.1:0", TcpLimits::default());
     let server = handle.local_addrs()[0];
     let mut stream = tcp_client(server);
     stream.write_all(&framed(&query(1, b"x"))).unwrap();

@@ -2,13 +2,14 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tracing::warn;
 
+use super::counters::Tally;
+use super::handle::Stop;
 use super::mmsg::Batch;
-use super::{Answerer, Occasionally, Transport, guarded};
+use super::{Answerer, Occasionally, PREFETCH_STAGES, Transport, guarded};
 
 pub(super) use super::mmsg::tell_destination;
 
@@ -18,9 +19,9 @@ pub(super) const STOP_LOOK: Duration = Duration::from_millis(200);
 const ERROR_REST: Duration = Duration::from_millis(10);
 
 /// Answers until `stop`. No packet ends it.
-pub(super) fn serve(socket: &UdpSocket, address: SocketAddr, answerer: &dyn Answerer, stop: &AtomicBool) {
+pub(super) fn serve(socket: &UdpSocket, address: SocketAddr, answerer: &dyn Answerer, tally: &Tally, stop: &Stop) {
     let mut batch = Batch::new();
-    while !stop.load(Ordering::Relaxed) {
+    while !stop.is_set() {
         let received = match batch.receive(socket) {
             Ok(received) => received,
             Err(error) if is_quiet(&error) => continue,
@@ -31,7 +32,7 @@ pub(super) fn serve(socket: &UdpSocket, address: SocketAddr, answerer: &dyn Answ
                 continue;
             }
         };
-        answerer.batch(&mut |view| answer(&mut batch, received, view));
+        answerer.batch(&mut |view| answer(&mut batch, received, view, tally));
         if let Err(error) = batch.send(socket)
             && !is_quiet(&error)
         {
@@ -41,15 +42,17 @@ pub(super) fn serve(socket: &UdpSocket, address: SocketAddr, answerer: &dyn Answ
     }
 }
 
-fn answer(batch: &mut Batch, received: usize, view: &dyn Answerer) {
-    for slot in 0..received {
-        if let Some((query, ..)) = batch.slot(slot) {
-            view.prefetch(query);
+fn answer(batch: &mut Batch, received: usize, view: &dyn Answerer, tally: &Tally) {
+    for stage in 0..PREFETCH_STAGES {
+        for slot in 0..received {
+            view.prefetch(stage, batch.query(slot));
         }
     }
     for slot in 0..received {
         let Some((query, peer, out)) = batch.slot(slot) else { continue };
-        if let Some(length) = guarded(view, peer, Transport::Udp, query, out) {
+        let reply = guarded(view, peer, Transport::Udp, query, out);
+        tally.note(Transport::Udp, &peer, query, &reply, out);
+        if let Some(length) = reply.length {
             batch.respond(slot, length);
         }
     }

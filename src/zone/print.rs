@@ -3,40 +3,40 @@
 use std::fmt::Write;
 
 use super::contents::Contents;
-use super::sign::{Published, SignedSet};
+use super::sign::Published;
+use super::tree::{Set, Tree};
 use crate::dns::text::print_rdata;
 use crate::dns::{Name, RRset, Rtype};
 
-/// The whole zone, the SOA first. Reading it gives the same zone again.
+/// The whole zone, the SOA first, signatures behind what they cover. Reading it gives the same zone again.
 pub fn print(contents: &Contents) -> String {
+    print_tree(contents.tree())
+}
+
+/// A zone as it is served, each RRset followed by its RRSIGs: what `zone dump` prints and other servers load.
+pub fn published(zone: &Published) -> String {
+    print_tree(&zone.tree)
+}
+
+fn print_tree(tree: &Tree) -> String {
     let mut out = String::new();
-    if let Some(soa) = contents.soa() {
-        print_rrset(contents.origin(), soa, &mut out);
+    if let Some(soa) = tree.apex_node().set(Rtype::SOA) {
+        print_signed(tree.apex(), soa, tree, &mut out);
     }
-    for (owner, node) in contents.nodes() {
-        for rrset in node.values().filter(|rrset| rrset.rtype != Rtype::SOA) {
-            print_rrset(owner, rrset, &mut out);
+    let apex_len = tree.apex().as_wire().len();
+    for node in tree.nodes() {
+        let is_soa = |set: &Set<'_>| set.rtype == Rtype::SOA && node.name().len() == apex_len;
+        for set in node.sets().filter(|set| !is_soa(set)) {
+            print_signed(&node.owner(), set, tree, &mut out);
         }
     }
     out
 }
 
-/// A zone as it is served, each RRset followed by its RRSIGs: what `zone dump` prints and other servers load.
-pub fn published(zone: &Published) -> String {
-    let mut out = String::new();
-    if let Some(soa) = zone.nodes.get(&zone.origin).and_then(|apex| apex.get(&Rtype::SOA)) {
-        print_signed(&zone.origin, soa, &mut out);
-    }
-    for (owner, set) in zone.sets().filter(|(_, set)| set.rrset.rtype != Rtype::SOA) {
-        print_signed(owner, set, &mut out);
-    }
-    out
-}
-
-fn print_signed(owner: &Name, set: &SignedSet, out: &mut String) {
-    print_rrset(owner, &set.rrset, out);
-    let rrsigs = RRset { rtype: Rtype::RRSIG, ttl: set.rrset.ttl, rdatas: set.rrsigs.clone() };
-    print_rrset(owner, &rrsigs, out);
+fn print_signed(owner: &Name, set: Set<'_>, tree: &Tree, out: &mut String) {
+    print_rrset(owner, &set.rrset(tree.apex().as_wire()), out);
+    let rrsigs = set.signatures().map(Into::into).collect();
+    print_rrset(owner, &RRset { rtype: Rtype::RRSIG, ttl: set.ttl(), rdatas: rrsigs }, out);
 }
 
 /// Appends the records of one RRset, a line each: `owner TTL IN type rdata`, with tabs between and none in the RDATA.

@@ -9,11 +9,11 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use danelaw::dns::dnssec::{Algorithm, Signer};
-use danelaw::dns::{Name, Timestamp};
+use danelaw::dns::{Name, Rtype, Timestamp};
 use danelaw::keys::{self, ZoneKey};
 use danelaw::zone::denial::nsec3::Parameters;
 use danelaw::zone::file::{Includes, parse};
-use danelaw::zone::sign::{Policy, Signatures};
+use danelaw::zone::sign::{Policy, SignedSet};
 use danelaw::zone::{Contents, Denial, Draft, Published, ZoneSnapshot};
 
 /// The example zones of the repository, by origin.
@@ -88,25 +88,25 @@ pub fn sign(contents: &Contents, algorithm: Algorithm) -> Published {
 pub fn sign_denying(contents: &Contents, algorithm: Algorithm, denial: Denial) -> Published {
     let (key, _) = ZoneKey::generate(algorithm).unwrap();
     let policy = Policy { denial, ..Policy::default() };
-    sign_by(contents, &[&key], &Signatures::default(), policy, now(), 1)
+    sign_by(contents, &[&key], None, policy, now(), 1)
 }
 
 /// Signs contents as they are published.
 pub fn sign_with(
     contents: &Contents,
     signers: &[&dyn Signer],
-    kept: &Signatures,
+    before: Option<&Published>,
     now: Timestamp,
     serial: u32,
 ) -> Published {
-    sign_by(contents, signers, kept, Policy::default(), now, serial)
+    sign_by(contents, signers, before, Policy::default(), now, serial)
 }
 
 /// The same under a policy.
 pub fn sign_by(
     contents: &Contents,
     signers: &[&dyn Signer],
-    kept: &Signatures,
+    before: Option<&Published>,
     policy: Policy,
     now: Timestamp,
     serial: u32,
@@ -116,7 +116,19 @@ pub fn sign_by(
     for rrset in keys::apex_rrsets(&origin, signers, keys::KEY_TTL, true) {
         contents.replace(&origin, rrset);
     }
-    Draft::signed(&contents, signers, kept, policy, now).unwrap().finish(serial).unwrap()
+    Draft::signed(&contents, signers, before, policy, now).unwrap().finish(serial).unwrap()
+}
+
+/// Changes an RRset of a signed zone, or its signatures.
+pub fn edit(published: &mut Published, owner: &Name, rtype: Rtype, edit: impl FnOnce(&mut SignedSet)) {
+    let mut set = published.set(owner, rtype).unwrap();
+    edit(&mut set);
+    published.tree.change(owner, &[(rtype, Some(set))]);
+}
+
+/// The owners of the NSEC3 records.
+pub fn hashes(published: &Published) -> Vec<Name> {
+    published.sets().filter(|(_, set)| set.rrset.rtype == Rtype::NSEC3).map(|(owner, _)| owner).collect()
 }
 
 pub fn snapshot(published: &Published) -> std::sync::Arc<ZoneSnapshot> {

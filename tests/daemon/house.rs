@@ -242,6 +242,10 @@ impl Daemon<'_> {
         fs::read_to_string(&self.log).unwrap()
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, name: &str) {
         succeed("kill", &[&format!("-{name}"), &self.child.id().to_string()]);
     }

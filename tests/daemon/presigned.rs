@@ -68,7 +68,7 @@ fn signatures_that_are_about_to_expire_are_told() {
     // Twelve days ago they were good for two weeks less a day at most.
     let then = common::now() - 12 * 86_400;
     let zone = common::zone(ZONE, &good_zone());
-    let published = common::sign_with(&zone, &[&key], &Default::default(), then, 1);
+    let published = common::sign_with(&zone, &[&key], None, then, 1);
     house.put_zone(&print::published(&published));
     let daemon = house.start();
     assert!(daemon.problems().contains("it is signed elsewhere: sign it again there"), "{}", daemon.problems());

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use danelaw::dns::Name;
 use danelaw::dns::dnssec::Algorithm;
+use danelaw::dns::{Name, Rtype};
 use danelaw::zone::{Contents, Denial, Draft, Published};
 
 use super::common::wire::{DNSSEC, PLAIN, TCP};
-use super::common::{EXAMPLES, delegations, denials, example, name, sign_denying};
+use super::common::{EXAMPLES, delegations, denials, example, hashes, name, sign_denying};
 use super::questions::Question;
 use super::report::Report;
 use super::zones::types;
@@ -46,10 +46,11 @@ fn every_answer_of_unsigned_zones_equals_the_peers() {
 fn names(zones: &[Published]) -> BTreeSet<Name> {
     let mut names = BTreeSet::new();
     for zone in zones {
-        names.extend(zone.nsec3.keys().flat_map(|owner| [Ok(owner.clone()), owner.prepend(b"0")]).flatten());
-        for owner in zone.nodes.keys() {
+        names.extend(hashes(zone).into_iter().flat_map(|owner| [owner.prepend(b"0"), Ok(owner)]).flatten());
+        let owners = zone.sets().filter(|(_, set)| set.rrset.rtype != Rtype::NSEC3).map(|(owner, _)| owner);
+        for owner in owners {
             names.insert(owner.clone());
-            names.extend(owner.ancestors().take_while(|above| above.is_at_or_below(&zone.origin)));
+            names.extend(owner.ancestors().take_while(|above| above.is_at_or_below(zone.origin())));
             for label in ["0", "zzz", "*", "a.b"] {
                 let below = label.rsplit('.').try_fold(owner.clone(), |name, label| name.prepend(label.as_bytes()));
                 names.extend(below);

@@ -54,7 +54,7 @@ impl Peer {
         for (zone, file) in zones.iter().zip(&files) {
             std::fs::write(folder.path().join(file), zone_file(zone)).unwrap();
         }
-        let served: Vec<(String, &String)> = zones.iter().map(|zone| zone.origin.to_string()).zip(&files).collect();
+        let served: Vec<(String, &String)> = zones.iter().map(|zone| zone.origin().to_string()).zip(&files).collect();
         let port = free_port();
         let config = match self {
             Peer::Nsd => nsd(port, folder.path(), &served),
@@ -94,7 +94,7 @@ impl Running {
     fn wait(&mut self, zones: &[Published]) {
         let deadline = Instant::now() + Duration::from_secs(20);
         for zone in zones {
-            let probe = wire::query(zone.origin.as_wire(), 6, PLAIN);
+            let probe = wire::query(zone.origin().as_wire(), 6, PLAIN);
             let answers = || wire::exchange(self.address, &probe, true).is_some_and(|answer| answer[3] & 15 == 0);
             while !answers() {
                 let alive = self.child.try_wait().unwrap().is_none();
@@ -103,7 +103,7 @@ impl Running {
                     alive && Instant::now() < deadline,
                     "{:?} does not answer for {}:\n{}",
                     self.peer,
-                    zone.origin,
+                    zone.origin(),
                     self.log()
                 );
                 std::thread::sleep(Duration::from_millis(20));
@@ -167,8 +167,8 @@ fn zone_file(zone: &Published) -> String {
     };
     for (owner, set) in zone.sets() {
         let rrset = &set.rrset;
-        rrset.rdatas.iter().for_each(|rdata| line(owner, rrset.ttl, rrset.rtype, rdata));
-        set.rrsigs.iter().for_each(|rdata| line(owner, rrset.ttl, Rtype::RRSIG, rdata));
+        rrset.rdatas.iter().for_each(|rdata| line(&owner, rrset.ttl, rrset.rtype, rdata));
+        set.rrsigs.iter().for_each(|rdata| line(&owner, rrset.ttl, Rtype::RRSIG, rdata));
     }
     out
 }

@@ -1,8 +1,11 @@
 //! Questions at random: at names of the zones, below, above, beside and between them, for every type and in every way to ask.
 
+use std::collections::BTreeMap;
+
 use danelaw::dns::{Name, Rtype, rdata};
 use danelaw::zone::Published;
 
+use super::common::hashes;
 use super::common::wire::{self, Ask};
 use super::random::Random;
 use super::zones::{label, longest, mixed_case, types};
@@ -68,14 +71,41 @@ const ASKS: [(usize, Ask); 10] = [
     (6, asking(None, false, true)),
 ];
 
+/// What a zone has.
+struct Known {
+    origin: Name,
+    owners: BTreeMap<Name, Vec<Rtype>>,
+    hashes: Vec<Name>,
+    /// Owners, the names above them, some of NSEC3's owners, and what records point at.
+    names: Vec<Name>,
+}
+
+impl Known {
+    fn of(zone: &Published) -> Known {
+        let origin = zone.origin().clone();
+        let mut owners: BTreeMap<Name, Vec<Rtype>> = BTreeMap::new();
+        let mut targets = Vec::new();
+        for (owner, set) in zone.sets().filter(|(_, set)| set.rrset.rtype != Rtype::NSEC3) {
+            if set.rrset.rtype != Rtype::NSEC {
+                targets.extend(set.rrset.rdatas.iter().flat_map(|data| rdata::names(set.rrset.rtype, data)));
+            }
+            owners.entry(owner).or_default().push(set.rrset.rtype);
+        }
+        let hashes = hashes(zone);
+        let above = owners.keys().flat_map(Name::ancestors).filter(|above| above.is_at_or_below(&origin));
+        let names = owners.keys().cloned().chain(above).chain(targets).chain(hashes.iter().take(4).cloned()).collect();
+        Known { origin, owners, hashes, names }
+    }
+}
+
 /// So many questions about some zones.
 pub fn questions(random: &mut Random, zones: &[Published], count: usize) -> Vec<Question> {
-    let known: Vec<Vec<Name>> = zones.iter().map(names).collect();
+    let zones: Vec<Known> = zones.iter().map(Known::of).collect();
     (0..count)
         .map(|_| {
-            let place = random.below(zones.len());
-            let name = name(random, &zones[place], &known[place]);
-            let rtype = rtype(random, &zones[place], &name);
+            let zone = random.pick(&zones);
+            let name = name(random, zone);
+            let rtype = rtype(random, zone, &name);
             Question {
                 name: mixed_case(random, &name, 50),
                 rtype,
@@ -87,17 +117,8 @@ pub fn questions(random: &mut Random, zones: &[Published], count: usize) -> Vec<
         .collect()
 }
 
-/// Owners, the names above them, NSEC3's owners, and what records point at.
-fn names(zone: &Published) -> Vec<Name> {
-    let owners = zone.nodes.keys().cloned();
-    let above = zone.nodes.keys().flat_map(Name::ancestors).filter(|above| above.is_at_or_below(&zone.origin));
-    let sets = zone.nodes.values().flatten().filter(|(rtype, _)| **rtype != Rtype::NSEC);
-    let targets = sets.flat_map(|(rtype, set)| set.rrset.rdatas.iter().flat_map(|data| rdata::names(*rtype, data)));
-    owners.chain(above).chain(targets).chain(zone.nsec3.keys().take(4).cloned()).collect()
-}
-
-fn name(random: &mut Random, zone: &Published, known: &[Name]) -> Name {
-    let name = random.pick(known).clone();
+fn name(random: &mut Random, zone: &Known) -> Name {
+    let name = random.pick(&zone.names).clone();
     let below = |name: &Name, label: &[u8]| name.prepend(label).unwrap_or_else(|_| name.clone());
     match random.below(100) {
         0..=44 => name,
@@ -109,12 +130,12 @@ fn name(random: &mut Random, zone: &Published, known: &[Name]) -> Name {
         88..=91 => longest(&name, random.within(240..=255)),
         92..=93 => below(&name, &[b'y'; 63]),
         94..=97 => below(&zone.origin, label(random)),
-        98 => below(&name, &zone.nsec3.keys().next().map_or(vec![b'0'], |owner| owner.as_wire()[1..33].to_vec())),
+        98 => below(&name, &zone.hashes.first().map_or(vec![b'0'], |owner| owner.as_wire()[1..33].to_vec())),
         _ => Name::parse("Unserved.invalid.", None).unwrap(),
     }
 }
 
-fn rtype(random: &mut Random, zone: &Published, name: &Name) -> Rtype {
+fn rtype(random: &mut Random, zone: &Known, name: &Name) -> Rtype {
     let common = [
         (15, Rtype::A),
         (5, Rtype::AAAA),
@@ -131,9 +152,8 @@ fn rtype(random: &mut Random, zone: &Published, name: &Name) -> Rtype {
         (2, Rtype::DNSKEY),
         (2, Rtype::MX),
     ];
-    let node = zone.nodes.get(name).filter(|_| random.chance(45));
-    if let Some(node) = node {
-        return *random.pick(&node.keys().copied().collect::<Vec<_>>());
+    if let Some(types) = zone.owners.get(name).filter(|_| random.chance(45)) {
+        return *random.pick(types);
     }
     if random.chance(80) {
         return random.weighed(&common);

@@ -213,8 +213,8 @@ impl<'a> Grower<'a> {
 
     fn may_hold(&self, name: &Name, rtype: Rtype) -> bool {
         let node = self.contents.node(name);
-        let has = |rtype: Rtype| node.is_some_and(|node| node.contains_key(&rtype));
-        let has_below = || self.contents.at_or_below(name).any(|(owner, _)| owner != name);
+        let has = |rtype: Rtype| node.is_some_and(|node| node.has(rtype));
+        let has_below = || self.contents.at_or_below(name).any(|node| node.owner() != *name);
         let in_child = |child: &&Name| child.is_below(self.origin) && name.is_at_or_below(child);
         if let Some(child) = self.origins.iter().find(in_child) {
             // NSD keeps one tree of all zones' names: what is below a DNAME of the child can't be in the parent.
@@ -227,7 +227,7 @@ impl<'a> Grower<'a> {
             return false;
         }
         match rtype {
-            Rtype::CNAME => node.is_none(),
+            Rtype::CNAME => node.is_none_or(|node| node.is_empty()),
             Rtype::DNAME => {
                 let is_cut = has(Rtype::NS) && name != self.origin;
                 !name.is_wildcard() && !is_cut && !has(Rtype::DNAME) && !has_below() && !self.is_above_zone(name)
@@ -291,10 +291,7 @@ impl<'a> Grower<'a> {
             self.put(&origin, Rtype::NS, elsewhere.as_wire().into());
         }
         // A DNAME at the apex redirects all that could be below. NSD takes names of the zones around it for such.
-        if self.origins.len() == 1
-            && self.random.chance(40)
-            && self.contents.node(&origin).is_some_and(|node| node.contains_key(&Rtype::NS))
-        {
+        if self.origins.len() == 1 && self.random.chance(40) && self.contents.has(&origin, Rtype::NS) {
             return self.dname(&origin);
         }
         for label in [&b"ns"[..], b"NS2"] {

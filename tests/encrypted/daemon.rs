@@ -28,7 +28,7 @@ impl Daemon {
         std::fs::write(folder.path().join("zones/example.org.zone"), zone).unwrap();
         let text = format!(
             "listen = [\"127.0.0.1:0\"]\nlisten-tls = [\"127.0.0.1:0\"]\nlisten-https = [\"127.0.0.1:0\"]\n\
-             listen-quic = [\"127.0.0.1:0\"]\n[tls]\n{tls}\n"
+             listen-quic = [\"127.0.0.1:0\"]\n[control]\nsocket = \"control/danelaw.sock\"\n[tls]\n{tls}\n"
         );
         std::fs::write(folder.path().join("danelaw.toml"), text).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_danelaw"))
@@ -52,6 +52,16 @@ impl Daemon {
         let ready = std::fs::read_to_string(self.path("ready")).unwrap();
         let found = ready.lines().find_map(|line| line.strip_prefix(transport)?.trim().parse().ok());
         found.unwrap_or_else(|| panic!("{transport} in {ready}"))
+    }
+
+    fn status(&self) -> serde_json::Value {
+        let output = Command::new(env!("CARGO_BIN_EXE_danelaw"))
+            .args(["status", "--json"])
+            .current_dir(self.folder.path())
+            .output()
+            .unwrap();
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
     }
 
     fn log(&self) -> String {
@@ -137,6 +147,23 @@ fn two_named_files_are_read_and_a_half_written_pair_waits() {
     let shown = elsewhere.path().display();
     let daemon = Daemon::start(&format!("certificate = \"{shown}/tls.pem\"\nkey = \"{shown}/tls.key\""));
     assert!(daemon.is_believed(&first), "from the first query on: {}", daemon.log());
+    let status = daemon.status();
+    for transport in ["tls", "https", "quic"] {
+        let address = daemon.address(transport).to_string();
+        let listed = status["encrypted"].as_array().unwrap();
+        assert!(listed.contains(&serde_json::json!({"transport": transport, "address": address})), "{status}");
+    }
+    assert_eq!(status["presented"]["file"], format!("{shown}/tls.pem"));
+    assert_eq!(status["presented"]["names"], serde_json::json!([HOST]));
+    let open = |transport: &str| {
+        let mut connections = status["statistics"]["connections"].as_array().unwrap().iter();
+        connections.find(|one| one["transport"] == transport).unwrap().clone()
+    };
+    assert_eq!((&open("tls")["accepted"], &open("quic")["accepted"]), (&1.into(), &0.into()));
+    // Whoever trusts another one gives up in the handshake.
+    let stranger = rcgen::generate_simple_self_signed([HOST.to_owned()]).unwrap();
+    assert!(!daemon.is_believed(stranger.cert.der()));
+    until("its handshake is counted", || daemon.status()["statistics"]["connections"][1]["handshakes-failed"] == 1);
     // The certificate is there, its key is not yet.
     let made = rcgen::generate_simple_self_signed([HOST.to_owned()]).unwrap();
     std::fs::write(elsewhere.path().join("tls.pem"), made.cert.pem()).unwrap();

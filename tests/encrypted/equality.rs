@@ -25,9 +25,9 @@ fn every_transport_gives_the_same_octets() {
     for origin in EXAMPLES {
         let contents = example(origin);
         let mut questions: Vec<(Vec<u8>, Rtype)> = Vec::new();
-        for (owner, node) in contents.nodes() {
-            questions.extend(node.keys().map(|rtype| (owner.as_wire().to_vec(), *rtype)));
-            questions.push((owner.as_wire().to_vec(), Rtype(65_280)));
+        for node in contents.nodes() {
+            questions.extend(node.sets().map(|set| (node.name().to_vec(), set.rtype)));
+            questions.push((node.name().to_vec(), Rtype(65_280)));
             questions.push((name(&format!("no-such-name.{origin}")).as_wire().to_vec(), Rtype::TXT));
         }
         questions.push((name("elsewhere.test").as_wire().to_vec(), Rtype::SOA));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use danelaw::answer::{self, Context};
 use danelaw::dns::dnssec::Algorithm;
 use danelaw::serve::encrypted::{EncryptedHandle, EncryptedLimits, EncryptedListeners, Presented};
-use danelaw::serve::{Answerer, Handle, Listeners, TcpLimits, Transport};
+use danelaw::serve::{Answerer, Counters, Handle, Listeners, Reply, TcpLimits, Transport};
 use danelaw::zone::Snapshot;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -18,7 +18,7 @@ pub const HOST: &str = "ns1.example.org";
 struct Zones(Snapshot);
 
 impl Answerer for Zones {
-    fn answer(&self, peer: SocketAddr, transport: Transport, query: &[u8], out: &mut [u8]) -> Option<usize> {
+    fn answer(&self, peer: SocketAddr, transport: Transport, query: &[u8], out: &mut [u8]) -> Reply {
         let transport = match transport {
             Transport::Udp => answer::Transport::Udp,
             Transport::Tcp => answer::Transport::Tcp,
@@ -26,7 +26,7 @@ impl Answerer for Zones {
             Transport::Https => answer::Transport::Https,
             Transport::Quic => answer::Transport::Quic,
         };
-        answer::answer(&self.0, &Context::new(peer.ip(), transport, now()), query, out)
+        answer::answer(&self.0, &Context::new(peer.ip(), transport, now()), query, out).into()
     }
 
     fn batch(&self, work: &mut dyn FnMut(&dyn Answerer)) {
@@ -53,17 +53,17 @@ impl Laboratory {
         let zones: Arc<dyn Answerer> = Arc::new(Zones(Snapshot::new(zones, [])));
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let plain = Listeners::bind(&[any], 1).unwrap();
-        let plain = plain.run_with(runtime.handle(), Arc::clone(&zones), TcpLimits::default()).unwrap();
+        let plain = plain.run_with(&zones, &Counters::default(), TcpLimits::default()).unwrap();
         let presented = Presented::default();
         let (chain, key) = certificate(HOST);
         presented.replace(chain, key).unwrap();
-        let encrypted = listen(&runtime, Arc::clone(&zones), &presented, limits);
+        let encrypted = listen(&runtime, &zones, &presented, limits);
         Laboratory { runtime, presented, zones, plain, encrypted }
     }
 
     /// Listens anew with another certificate holder.
     pub fn present_through(&mut self, presented: &Presented) {
-        self.encrypted = listen(&self.runtime, Arc::clone(&self.zones), presented, EncryptedLimits::default());
+        self.encrypted = listen(&self.runtime, &self.zones, presented, EncryptedLimits::default());
     }
 
     pub fn address(&self, transport: Transport) -> SocketAddr {
@@ -74,13 +74,16 @@ impl Laboratory {
 
 fn listen(
     runtime: &tokio::runtime::Runtime,
-    zones: Arc<dyn Answerer>,
+    zones: &Arc<dyn Answerer>,
     presented: &Presented,
     limits: EncryptedLimits,
 ) -> EncryptedHandle {
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let wanted = [Transport::Tls, Transport::Https, Transport::Quic].map(|transport| (transport, any));
-    EncryptedListeners::bind(&wanted).unwrap().run_with(runtime.handle(), zones, presented, limits).unwrap()
+    EncryptedListeners::bind(&wanted)
+        .unwrap()
+        .run_with(runtime.handle(), zones, &Counters::default(), presented, limits)
+        .unwrap()
 }
 
 /// A self-signed certificate and its key.

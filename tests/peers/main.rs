@@ -26,8 +26,8 @@ fn generic_hip(published: &Published, line: &str) -> String {
     let [owner, ttl, class, rtype, rdata] = fields[..] else { panic!("not a record: {line}") };
     match rtype {
         "HIP" => {
-            let node = &published.nodes[&common::name(owner)];
-            let generic = danelaw::dns::text::print_rdata_generic(&node[&Rtype::HIP].rrset.rdatas[0]);
+            let hip = published.set(&common::name(owner), Rtype::HIP).unwrap();
+            let generic = danelaw::dns::text::print_rdata_generic(&hip.rrset.rdatas[0]);
             format!("{owner}\t{ttl}\t{class}\tTYPE55\t{generic}")
         }
         "RRSIG" if rdata.starts_with("HIP ") => format!("{owner}\t{ttl}\t{class}\tRRSIG\tTYPE55{}", &rdata[3..]),

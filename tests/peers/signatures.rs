@@ -6,7 +6,9 @@ use danelaw::dns::Rtype;
 use danelaw::dns::dnssec::Algorithm;
 use danelaw::zone::{Published, Snapshot, print};
 
-use super::common::{EXAMPLES, OPT_OUT, denials, example, run, server, sign, sign_denying, snapshot, succeed};
+use super::common::{
+    EXAMPLES, OPT_OUT, denials, edit, example, hashes, run, server, sign, sign_denying, snapshot, succeed,
+};
 
 const ALGORITHMS: [Algorithm; 2] = [Algorithm::EcdsaP256Sha256, Algorithm::Ed25519];
 
@@ -58,10 +60,8 @@ fn kzonecheck_accepts_every_example() {
 fn a_spoilt_signature_is_refused_by_all_three() {
     let folder = tempfile::tempdir().unwrap();
     let mut published = sign(&example("example.org"), Algorithm::EcdsaP256Sha256);
-    let origin = published.origin.clone();
-    let set = published.nodes.get_mut(&origin).unwrap().get_mut(&Rtype::MX).unwrap();
-    let last = set.rrsigs[0].len() - 1;
-    set.rrsigs[0][last] ^= 1;
+    let origin = published.origin().clone();
+    edit(&mut published, &origin, Rtype::MX, |set| *set.rrsigs[0].last_mut().unwrap() ^= 1);
     let path = dump(&published, folder.path());
     let path = path.to_str().unwrap();
     assert!(!run("ldns-verify-zone", &[path]).status.success());
@@ -121,19 +121,23 @@ fn delv_validates(kind: &str, signed: Vec<Published>) {
     let address = server::serve(Snapshot::new(signed.iter().map(snapshot), []));
     let port = address.port().to_string();
     for published in &signed {
-        let dnskey = &published.nodes[&published.origin][&Rtype::DNSKEY].rrset;
+        let dnskey = published.set(published.origin(), Rtype::DNSKEY).unwrap().rrset;
         let text = danelaw::dns::text::print_rdata(Rtype::DNSKEY, &dnskey.rdatas[0]);
         let fields: Vec<&str> = text.splitn(4, ' ').collect();
         let anchor = format!(
             "trust-anchors {{ \"{}\" static-key {} {} {} \"{}\"; }};\n",
-            published.origin, fields[0], fields[1], fields[2], fields[3]
+            published.origin(),
+            fields[0],
+            fields[1],
+            fields[2],
+            fields[3]
         );
-        std::fs::write(folder.path().join(published.origin.to_host()), anchor).unwrap();
+        std::fs::write(folder.path().join(published.origin().to_host()), anchor).unwrap();
     }
     // An NSEC3's owner does not exist, nor does what is below it (RFC 5155 section 7.2.8).
     let hashes: Vec<(String, String)> = signed
         .iter()
-        .filter_map(|published| Some((published.origin.to_host(), published.nsec3.keys().next()?.to_host())))
+        .filter_map(|published| Some((published.origin().to_host(), hashes(published).first()?.to_host())))
         .flat_map(|(origin, owner)| [(origin.clone(), format!("0.{owner}")), (origin, owner)])
         .collect();
     assert_eq!(hashes.is_empty(), kind == "nsec");

@@ -4,10 +4,10 @@ use danelaw::dns::dnssec::Algorithm;
 use danelaw::dns::{Rdata, Record, Rtype};
 use danelaw::zone::denial::nsec3::Parameters;
 use danelaw::zone::presigned::{Finding, check, findings};
-use danelaw::zone::sign::{Policy, Signatures};
+use danelaw::zone::sign::Policy;
 use danelaw::zone::{Contents, Denial, Draft, NoIncludes, Published, Severity, parse, print};
 
-use super::common::{EXAMPLES, denials, example, name, now, sign_denying, zone};
+use super::common::{EXAMPLES, denials, edit, example, hashes, name, now, sign_denying, zone};
 
 const TEXT: &str = "$TTL 300\n@ SOA ns h 1 2 3 4 60\n NS ns\nns A 192.0.2.1\n*.w TXT x\na.b.ent A 192.0.2.2\n\
                     cut NS ns.cut\nns.cut A 192.0.2.3\nx.deep NS ns\nds NS ns\n DS 1 13 2 \
@@ -19,11 +19,11 @@ fn signed(denial: Denial) -> Published {
 
 /// A zone as another server reads it.
 fn reread(published: &Published) -> Contents {
-    zone(&published.origin.to_host(), &print::published(published))
+    zone(&published.origin().to_host(), &print::published(published))
 }
 
 fn errors(contents: &Contents) -> Vec<String> {
-    let findings = findings(contents, &Signatures::default(), Some(now()));
+    let findings = findings(contents, None, Some(now()));
     assert_eq!(findings.left_out, 0);
     let errors = findings.found.into_iter().filter(|finding| finding.severity == Severity::Error);
     errors.map(|Finding { owner, message, .. }| format!("{owner} {message}")).collect()
@@ -42,7 +42,7 @@ fn what_danelaw_signs_holds_and_is_served_as_it_was() {
             assert_eq!(errors(&contents), Vec::<String>::new(), "{origin} {kind}");
             let again = Draft::unsigned(&contents).unwrap().finish(published.serial).unwrap();
             assert_eq!(print::published(&again), print::published(&published), "{origin} {kind}");
-            assert_eq!(again.nsec3.len(), published.nsec3.len());
+            assert_eq!(hashes(&again).len(), hashes(&published).len());
             assert_eq!(matches!(again.denial, Denial::Nsec3(_)), kind != "nsec");
         }
     }
@@ -56,8 +56,8 @@ fn a_missing_or_spoilt_signature_is_found() {
         break_it(&mut published);
         errors(&reread(&published))
     };
-    let set = |published: &mut Published, owner: &str, rtype, edit: &dyn Fn(&mut Vec<Rdata>)| {
-        edit(&mut published.nodes.get_mut(&name(owner)).unwrap().get_mut(&rtype).unwrap().rrsigs);
+    let set = |published: &mut Published, owner: &str, rtype, change: &dyn Fn(&mut Vec<Rdata>)| {
+        edit(published, &name(owner), rtype, |set| change(&mut set.rrsigs));
     };
     let spoil = |rrsigs: &mut Vec<Rdata>| *rrsigs[0].last_mut().unwrap() ^= 1;
 
@@ -68,13 +68,10 @@ fn a_missing_or_spoilt_signature_is_found() {
         let found = broken(&|zone| set(zone, owner, rtype, &spoil));
         assert!(found.len() == 1 && found[0].contains("is not of these records"), "{found:?}");
     }
-    let found = broken(&|zone| {
-        let node = zone.nodes.get_mut(&name("ns.example.test")).unwrap();
-        node.get_mut(&Rtype::A).unwrap().rrset.ttl = 301;
-    });
+    let found = broken(&|zone| edit(zone, &name("ns.example.test"), Rtype::A, |set| set.rrset.ttl = 301));
     assert!(found.len() == 1 && found[0].contains("TTL is 301, and was 300"), "{found:?}");
     let found = broken(&|zone| {
-        zone.nodes.get_mut(&zone.origin).unwrap().remove(&Rtype::DNSKEY);
+        zone.tree.change(&name("example.test"), &[(Rtype::DNSKEY, None)]);
     });
     assert!(found.len() == 1 && found[0].contains("no DNSKEY"), "{found:?}");
 }
@@ -96,31 +93,30 @@ fn a_chain_that_leaves_out_or_makes_up_anything_is_found() {
     }
     for denial in [Denial::Nsec3(Parameters::default()), opt_out()] {
         let published = signed(denial.clone());
-        for owner in published.nsec3.keys() {
+        for owner in &hashes(&published) {
             let mut less = published.clone();
-            less.nsec3.remove(owner);
+            less.tree.change(owner, &[(Rtype::NSEC3, None)]);
             let found = errors(&reread(&less));
             assert!(!found.is_empty(), "{denial:?} without {owner}");
         }
     }
     let published = signed(Denial::Nsec);
-    for owner in published.nodes.keys() {
+    for (owner, _) in published.sets().filter(|(_, set)| set.rrset.rtype == Rtype::NSEC) {
         let mut less = published.clone();
-        if less.nodes.get_mut(owner).unwrap().remove(&Rtype::NSEC).is_some() {
-            assert!(!errors(&reread(&less)).is_empty(), "without the NSEC of {owner}");
-        }
+        less.tree.change(&owner, &[(Rtype::NSEC, None)]);
+        assert!(!errors(&reread(&less)).is_empty(), "without the NSEC of {owner}");
     }
 }
 
 #[test]
 fn opt_out_covers_delegations_without_ds_and_the_names_that_only_lead_to_them() {
-    let hashes = |denial| signed(denial).nsec3.len();
+    let count = |denial| hashes(&signed(denial)).len();
     // cut, and x.deep with its empty non-terminal.
-    assert_eq!(hashes(Denial::Nsec3(Parameters::default())) - hashes(opt_out()), 3);
+    assert_eq!(count(Denial::Nsec3(Parameters::default())) - count(opt_out()), 3);
     let mut published = signed(opt_out());
     // The same spans without their flag leave names out.
-    for set in published.nsec3.values_mut() {
-        set.rrset.rdatas[0][1] = 0;
+    for owner in hashes(&published) {
+        edit(&mut published, &owner, Rtype::NSEC3, |set| set.rrset.rdatas[0][1] = 0);
     }
     let found = errors(&reread(&published));
     assert_eq!(found.iter().filter(|one| one.contains("leaves")).count(), 3, "{found:?}");
@@ -129,7 +125,7 @@ fn opt_out_covers_delegations_without_ds_and_the_names_that_only_lead_to_them() 
 #[test]
 fn windows_are_looked_at_while_there_is_a_time() {
     let contents = reread(&signed(Denial::Nsec));
-    let at = |now| findings(&contents, &Signatures::default(), now).found;
+    let at = |now| findings(&contents, None, now).found;
     let policy = Policy::default();
     let expired = at(Some(now() + policy.validity + 10));
     assert!(expired[0].message.contains("expired at"), "{expired:?}");
@@ -141,36 +137,30 @@ fn windows_are_looked_at_while_there_is_a_time() {
 #[test]
 fn a_signature_that_was_verified_is_not_verified_again_unless_its_key_changed() {
     let published = signed(Denial::Nsec);
-    let contents = reread(&published);
-    let verified = findings(&contents, &Signatures::default(), Some(now())).verified;
-    let dnskey = |zone: &Published| zone.nodes[&zone.origin][&Rtype::DNSKEY].clone();
-    let key = dnskey(&published).rrset.rdatas[0].clone();
-    let owner = name("ns.example.test");
-    let set = &published.nodes[&owner][&Rtype::A];
-    assert!(verified.holds(&key, &owner, &set.rrset, &set.rrsigs[0]));
+    let good = reread(&published);
+    let count =
+        |contents: &Contents, verified: Option<&Contents>| findings(contents, verified, Some(now())).found.len();
+    assert_eq!(count(&good, None), 0);
 
     let mut spoilt = published.clone();
-    let set = spoilt.nodes.get_mut(&owner).unwrap().get_mut(&Rtype::A).unwrap();
-    *set.rrsigs[0].last_mut().unwrap() ^= 1;
-    let count = |zone: &Published, verified: &Signatures| findings(&reread(zone), verified, Some(now())).found.len();
-    assert_eq!(count(&spoilt, &verified), 1, "another signature than the one that was verified");
-    let mut believed = verified.clone();
-    let set = &spoilt.nodes[&owner][&Rtype::A];
-    believed.insert(&key, &owner, &set.rrset, &set.rrsigs[0]);
-    assert_eq!(count(&spoilt, &believed), 0, "what is given as verified is believed");
+    edit(&mut spoilt, &name("ns.example.test"), Rtype::A, |set| *set.rrsigs[0].last_mut().unwrap() ^= 1);
+    let spoilt = reread(&spoilt);
+    assert_eq!(count(&spoilt, Some(&good)), 1, "another signature than the one that was verified");
+    assert_eq!(count(&spoilt, Some(&spoilt)), 0, "what is given as verified is believed");
 
     let other = sign_denying(&zone("example.test", TEXT), Algorithm::EcdsaP256Sha256, Denial::Nsec);
-    let mut other_key = spoilt.clone();
-    other_key.nodes.get_mut(&published.origin).unwrap().insert(Rtype::DNSKEY, dnskey(&other));
-    assert!(count(&other_key, &believed) > 5, "with another key none is");
+    let key = other.set(&name("example.test"), Rtype::DNSKEY).unwrap();
+    let mut other_key = published.clone();
+    edit(&mut other_key, &name("example.test"), Rtype::DNSKEY, |set| *set = key);
+    assert!(count(&reread(&other_key), Some(&good)) > 5, "with another key none is");
 }
 
 #[test]
 fn each_finding_points_at_its_record() {
     let published = signed(Denial::Nsec);
     let text = print::published(&published).replace("\tA\t192.0.2.2", "\tA\t192.0.2.3");
-    let parsed = parse(&published.origin, "signed.zone", text.as_bytes(), &mut NoIncludes);
-    let found = check(&parsed, &Signatures::default(), Some(now())).diagnostics;
+    let parsed = parse(published.origin(), "signed.zone", text.as_bytes(), &mut NoIncludes);
+    let found = check(&parsed, None, Some(now())).0;
     assert_eq!(found.len(), 1, "{found:?}");
     let line = text.lines().position(|line| line.contains("\tA\t192.0.2.3") && line.starts_with("a.b")).unwrap();
     assert_eq!((found[0].severity, found[0].line as usize), (Severity::Error, line + 1));
@@ -181,7 +171,7 @@ fn each_finding_points_at_its_record() {
 fn too_many_iterations_are_refused_and_many_are_warned_of() {
     let many = |iterations| Denial::Nsec3(Parameters { iterations, ..Parameters::default() });
     let severities = |iterations| {
-        let found = findings(&reread(&signed(many(iterations))), &Signatures::default(), Some(now())).found;
+        let found = findings(&reread(&signed(many(iterations))), None, Some(now())).found;
         found.into_iter().map(|finding| finding.severity).collect::<Vec<_>>()
     };
     assert_eq!(severities(150), []);

@@ -1,10 +1,11 @@
 //! What is signed, when, and for how long.
 
-use danelaw::dns::Rtype;
 use danelaw::dns::dnssec::{Algorithm, RrsigFields, Signer};
+use danelaw::dns::{Name, Rtype};
 use danelaw::keys::ZoneKey;
 use danelaw::zone::Published;
-use danelaw::zone::sign::{Policy, Signatures};
+use danelaw::zone::image::Image;
+use danelaw::zone::sign::{Policy, SignedSet};
 
 use super::common::{name, sign_with, zone};
 
@@ -18,22 +19,21 @@ fn key() -> ZoneKey {
     ZoneKey::generate(Algorithm::EcdsaP256Sha256).unwrap().0
 }
 
-fn signed(text: &str, key: &ZoneKey, kept: &Signatures, now: u64) -> Published {
-    sign_with(&zone("example.test", text), &[key as &dyn Signer], kept, now, 1)
+fn signed(text: &str, key: &ZoneKey, before: Option<&Published>, now: u64) -> Published {
+    sign_with(&zone("example.test", text), &[key as &dyn Signer], before, now, 1)
 }
 
 fn rrsigs(published: &Published) -> Vec<(String, Rtype, Vec<u8>)> {
-    let sets = published.nodes.iter().flat_map(|(owner, node)| node.values().map(move |set| (owner, set)));
-    sets.flat_map(|(owner, set)| {
-        set.rrsigs.iter().map(move |rrsig| (owner.to_string(), set.rrset.rtype, rrsig.to_vec()))
-    })
-    .collect()
+    let rrsigs = |(owner, set): (Name, SignedSet)| -> Vec<_> {
+        set.rrsigs.iter().map(|rrsig| (owner.to_string(), set.rrset.rtype, rrsig.to_vec())).collect()
+    };
+    published.sets().flat_map(rrsigs).collect()
 }
 
 #[test]
 fn glue_delegations_and_what_a_dname_hides_are_not_signed() {
-    let published = signed(&format!("{TEXT}x.tree A 192.0.2.9\n"), &key(), &Signatures::default(), NOW);
-    let set = |owner: &str, rtype| published.nodes.get(&name(owner)).and_then(|node| node.get(&rtype));
+    let published = signed(&format!("{TEXT}x.tree A 192.0.2.9\n"), &key(), None, NOW);
+    let set = |owner: &str, rtype| published.set(&name(owner), rtype);
     assert!(set("cut.example.test", Rtype::NS).unwrap().rrsigs.is_empty());
     assert!(set("ns.cut.example.test", Rtype::A).unwrap().rrsigs.is_empty());
     assert!(set("ns.cut.example.test", Rtype::NSEC).is_none());
@@ -47,7 +47,7 @@ fn glue_delegations_and_what_a_dname_hides_are_not_signed() {
 #[test]
 fn windows_are_backdated_an_hour_last_two_weeks_and_are_spread() {
     let policy = Policy::default();
-    let published = signed(TEXT, &key(), &Signatures::default(), NOW);
+    let published = signed(TEXT, &key(), None, NOW);
     let mut expirations = std::collections::BTreeSet::new();
     for (owner, rtype, rrsig) in rrsigs(&published) {
         let fields = RrsigFields::parse(&rrsig).unwrap();
@@ -64,34 +64,42 @@ fn windows_are_backdated_an_hour_last_two_weeks_and_are_spread() {
 #[test]
 fn a_signature_is_kept_while_rrset_key_and_window_stay() {
     let (key, other) = (key(), key());
-    let first = signed(TEXT, &key, &Signatures::default(), NOW);
-    let kept = Signatures::from_image(&Signatures::of(&first, &[&key]).to_image()).unwrap();
+    let first = signed(TEXT, &key, None, NOW);
+    let contents = zone("example.test", TEXT);
+    let image = Image { source: None, verified: false, contents, published: first.clone() };
+    let kept = Image::from_bytes(&image.to_bytes()).unwrap().published;
+    assert_eq!(kept.refresh_at, first.refresh_at);
+    let kept = Some(&kept);
 
-    let same = signed(TEXT, &key, &kept, NOW + 86_400);
+    let same = signed(TEXT, &key, kept, NOW + 86_400);
     assert_eq!(rrsigs(&first), rrsigs(&same));
 
-    let changed = signed(&TEXT.replace("192.0.2.2", "192.0.2.22"), &key, &kept, NOW + 86_400);
+    let changed = signed(&TEXT.replace("192.0.2.2", "192.0.2.22"), &key, kept, NOW + 86_400);
     let differs: Vec<_> = rrsigs(&changed).into_iter().filter(|one| !rrsigs(&first).contains(one)).collect();
     assert_eq!(differs.len(), 1, "{differs:?}");
     assert_eq!((differs[0].0.as_str(), differs[0].1), ("mail.example.test.", Rtype::A));
 
-    let rekeyed = signed(TEXT, &other, &kept, NOW + 86_400);
+    let rekeyed = signed(TEXT, &other, kept, NOW + 86_400);
     assert!(rrsigs(&rekeyed).iter().all(|one| !rrsigs(&first).contains(one)));
 
-    let due = signed(TEXT, &key, &kept, first.refresh_at.unwrap() + 1);
+    let due = signed(TEXT, &key, kept, first.refresh_at.unwrap() + 1);
     let renewed = rrsigs(&due).iter().filter(|one| !rrsigs(&first).contains(one)).count();
     assert!(renewed >= 1 && renewed < rrsigs(&first).len(), "{renewed}: only what is due");
 
-    let clock_behind = signed(TEXT, &key, &kept, NOW - 7200);
+    let clock_behind = signed(TEXT, &key, kept, NOW - 7200);
     assert!(rrsigs(&clock_behind).iter().all(|one| !rrsigs(&first).contains(one)), "not valid yet: made anew");
 }
 
 #[test]
 fn a_damaged_image_is_no_image() {
     let key = key();
-    let published = signed(TEXT, &key, &Signatures::default(), NOW);
-    let image = Signatures::of(&published, &[&key]).to_image();
-    assert!(Signatures::from_image(&image[..image.len() - 1]).is_none());
-    assert!(Signatures::from_image(&image[..10]).is_none());
-    assert!(Signatures::from_image(&[]).is_some());
+    let published = signed(TEXT, &key, None, NOW);
+    let image = Image { source: Some([7; 32]), verified: true, contents: zone("example.test", TEXT), published };
+    let bytes = image.to_bytes();
+    let again = Image::from_bytes(&bytes).unwrap();
+    assert_eq!((again.source, again.verified, &again.contents), (Some([7; 32]), true, &image.contents));
+    assert_eq!(again.published.tree, image.published.tree);
+    for len in 0..bytes.len() {
+        assert!(Image::from_bytes(&bytes[..len]).is_none(), "{len}");
+    }
 }

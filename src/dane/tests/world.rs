@@ -107,8 +107,8 @@ impl Served for World {
         (!is_cut).then(|| zone.clone())
     }
 
-    fn rrset(&self, owner: &Name, rtype: Rtype) -> Option<&RRset> {
-        self.records.get(&(owner.clone(), rtype))
+    fn rrset(&self, owner: &Name, rtype: Rtype) -> Option<RRset> {
+        self.records.get(&(owner.clone(), rtype)).cloned()
     }
 
     fn signed(&self, _: &Name) -> SignedState {

@@ -17,9 +17,9 @@ use tokio::time::{sleep, timeout};
 
 use super::{EncryptedLimits, Service};
 use crate::dns::walk;
+use crate::serve::HEADER;
 use crate::serve::clients::Place;
-use crate::serve::stream::respond_with;
-use crate::serve::{Answerer, HEADER, Transport};
+use crate::serve::stream::Asker;
 
 /// Where queries go: what resolvers and RFC 8484's examples use.
 const PATH: &str = "/dns-query";
@@ -33,9 +33,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Who asks, and who answers.
 struct Exchange {
-    answerer: Arc<dyn Answerer>,
+    asker: Asker,
     limits: EncryptedLimits,
-    peer: SocketAddr,
 }
 
 /// Answers one connection's requests until it ends, is idle for too long or breaks a limit.
@@ -48,7 +47,7 @@ pub(super) async fn serve(
     let limits = service.limits;
     let handshake = builder(&limits).handshake::<_, Bytes>(stream);
     let Ok(Ok(mut connection)) = timeout(limits.handshake, handshake).await else { return };
-    let exchange = Arc::new(Exchange { answerer: service.answerer, limits, peer });
+    let exchange = Arc::new(Exchange { asker: service.asker(peer), limits });
     let mut streams = JoinSet::new();
     loop {
         let request = tokio::select! {
@@ -121,9 +120,8 @@ impl Exchange {
 
     /// RFC 8484 section 4.2.1: every DNS response is a success of HTTP's, whatever its response code.
     fn answer(&self, query: &[u8]) -> (Response<()>, Bytes) {
-        let answered = respond_with(&*self.answerer, self.peer, Transport::Https, query, |response| {
-            (Bytes::copy_from_slice(response), walk::lifetime(response))
-        });
+        let answered =
+            self.asker.respond_with(query, |response| (Bytes::copy_from_slice(response), walk::lifetime(response)));
         // What DNS would leave without a reply: a response, say.
         let Some((body, lifetime)) = answered else { return (refused(StatusCode::BAD_REQUEST), Bytes::new()) };
         let mut response = Response::new(());

@@ -17,6 +17,8 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use super::clients::Clients;
+use super::counters::{Counters, Door, SharedTally};
+use super::stream::Asker;
 use super::{Answerer, ServeError, TcpLimits, Transport, bind};
 
 pub use presented::{Presented, PresentedError};
@@ -118,24 +120,34 @@ impl EncryptedListeners {
     pub fn run(
         self,
         runtime: &tokio::runtime::Handle,
-        answerer: Arc<dyn Answerer>,
+        answerer: &Arc<dyn Answerer>,
+        counters: &Counters,
         presented: &Presented,
     ) -> Result<EncryptedHandle, ServeError> {
-        self.run_with(runtime, answerer, presented, EncryptedLimits::default())
+        self.run_with(runtime, answerer, counters, presented, EncryptedLimits::default())
     }
 
     /// [`EncryptedListeners::run`] with other limits.
     pub fn run_with(
         self,
         runtime: &tokio::runtime::Handle,
-        answerer: Arc<dyn Answerer>,
+        answerer: &Arc<dyn Answerer>,
+        counters: &Counters,
         presented: &Presented,
         limits: EncryptedLimits,
     ) -> Result<EncryptedHandle, ServeError> {
         let (stop, stopped) = watch::channel(false);
         let _inside = runtime.enter();
         let started = |error: rustls::Error| ServeError::Start(std::io::Error::other(error));
-        let service = |transport| Service::new(transport, Arc::clone(&answerer), limits, stopped.clone());
+        let tally = counters.shared();
+        let service = |transport| {
+            let service = Service::new(transport, Arc::clone(answerer), tally.clone(), limits, stopped.clone());
+            if self.addresses.iter().any(|(bound, _)| *bound == transport) {
+                let (clients, handshakes) = (Arc::clone(&service.clients), Some(Arc::clone(&service.handshakes)));
+                counters.door(Door { transport, clients, handshakes });
+            }
+            service
+        };
         let (dot, doh, doq) = (service(Transport::Tls), service(Transport::Https), service(Transport::Quic));
         let (dot_tls, doh_tls) =
             (presented.acceptor(b"dot").map_err(started)?, presented.acceptor(b"h2").map_err(started)?);
@@ -157,6 +169,7 @@ impl EncryptedListeners {
 struct Service {
     transport: Transport,
     answerer: Arc<dyn Answerer>,
+    tally: SharedTally,
     limits: EncryptedLimits,
     clients: Arc<Clients>,
     handshakes: Arc<Clients>,
@@ -167,6 +180,7 @@ impl Service {
     fn new(
         transport: Transport,
         answerer: Arc<dyn Answerer>,
+        tally: SharedTally,
         limits: EncryptedLimits,
         stop: watch::Receiver<bool>,
     ) -> Service {
@@ -179,11 +193,17 @@ impl Service {
         Service {
             transport,
             answerer,
+            tally,
             limits,
             clients: Clients::new(connections, total, per_address),
             handshakes: Clients::new(handshakes, limits.handshakes, limits.handshakes_per_address),
             stop,
         }
+    }
+
+    fn asker(&self, peer: SocketAddr) -> Asker {
+        let (answerer, tally) = (Arc::clone(&self.answerer), self.tally.clone());
+        Asker { answerer, tally, transport: self.transport, peer }
     }
 }
 

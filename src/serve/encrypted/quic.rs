@@ -15,9 +15,9 @@ use tokio::time::{sleep, timeout};
 
 use super::{EncryptedLimits, Presented, Service};
 use crate::dns::walk;
+use crate::serve::HEADER;
 use crate::serve::clients::Place;
-use crate::serve::stream::respond;
-use crate::serve::{Answerer, HEADER, Transport};
+use crate::serve::stream::Asker;
 
 /// RFC 9250 section 4.3.
 const NO_ERROR: VarInt = VarInt::from_u32(0);
@@ -80,14 +80,14 @@ pub(super) async fn accept(service: Service, endpoint: Endpoint) {
 }
 
 async fn connection(service: Service, incoming: Incoming, peer: SocketAddr, place: Place, handshake: Place) {
-    let Ok(connecting) = incoming.accept() else { return };
+    let Ok(connecting) = incoming.accept() else { return service.tally.handshake_failed(service.transport) };
     let shaken = tokio::select! {
         shaken = timeout(service.limits.handshake, connecting) => shaken,
         () = place.must_leave() => return,
         () = handshake.must_leave() => return,
     };
     drop(handshake);
-    let Ok(Ok(connection)) = shaken else { return };
+    let Ok(Ok(connection)) = shaken else { return service.tally.handshake_failed(service.transport) };
     place.heard();
     let code = tokio::select! {
         code = serve(service, &connection, peer, &place) => code,
@@ -99,6 +99,7 @@ async fn connection(service: Service, incoming: Incoming, peer: SocketAddr, plac
 /// Answers one connection's streams; gives the code to close it with.
 async fn serve(mut service: Service, connection: &Connection, peer: SocketAddr, place: &Place) -> VarInt {
     let limits = service.limits;
+    let asker = service.asker(peer);
     let mut streams = JoinSet::new();
     loop {
         let stream = tokio::select! {
@@ -112,7 +113,7 @@ async fn serve(mut service: Service, connection: &Connection, peer: SocketAddr, 
         };
         let Ok((send, receive)) = stream else { return NO_ERROR };
         place.heard();
-        streams.spawn(exchange(Arc::clone(&service.answerer), limits, peer, send, receive));
+        streams.spawn(exchange(asker.clone(), limits, send, receive));
     }
 }
 
@@ -120,9 +121,8 @@ async fn serve(mut service: Service, connection: &Connection, peer: SocketAddr, 
 struct Broken;
 
 async fn exchange(
-    answerer: Arc<dyn Answerer>,
+    asker: Asker,
     limits: EncryptedLimits,
-    peer: SocketAddr,
     mut send: SendStream,
     mut receive: RecvStream,
 ) -> Result<(), Broken> {
@@ -144,7 +144,7 @@ async fn exchange(
         }
     };
     let mut response = Vec::new();
-    respond(&*answerer, peer, Transport::Quic, &framed[2..], &mut response);
+    asker.respond(&framed[2..], &mut response);
     if response.is_empty() {
         let _ = send.reset(UNSPECIFIED_ERROR);
         return Ok(());

@@ -1,18 +1,23 @@
 //! DNS over TLS (RFC 7858), and the TLS under HTTPS: accepts, shakes hands within a time, hands over.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tracing::warn;
 
 use super::{Service, https};
-use crate::serve::Transport;
 use crate::serve::clients::Place;
 use crate::serve::stream::Conversation;
-use crate::serve::tcp::accepted;
+use crate::serve::{Occasionally, Transport};
+
+/// How long accepting rests after an error of the system: out of descriptors, say.
+const ERROR_REST: Duration = Duration::from_millis(100);
 
 /// Accepts connections until it is stopped. No client ends it, and none waits for another's handshake.
 pub(super) async fn accept(service: Service, acceptor: TlsAcceptor, listener: TcpListener) {
@@ -40,7 +45,7 @@ async fn connection(
         _ = service.stop.changed() => return,
     };
     drop(handshake);
-    let Ok(Ok(stream)) = shaken else { return };
+    let Ok(Ok(stream)) = shaken else { return service.tally.handshake_failed(service.transport) };
     place.heard();
     tokio::select! {
         () = serve(service, stream, peer, &place) => {}
@@ -52,15 +57,31 @@ async fn serve(mut service: Service, mut stream: TlsStream<TcpStream>, peer: Soc
     if service.transport == Transport::Https {
         return https::serve(service, stream, peer, place).await;
     }
-    let conversation = Conversation {
-        answerer: &*service.answerer,
-        transport: service.transport,
-        limits: &service.limits.connection,
-        peer,
-        place,
-    };
+    let asker = service.asker(peer);
+    let conversation = Conversation { asker: &asker, limits: &service.limits.connection, place };
     if conversation.run(&mut stream, &mut service.stop).await.is_ok() {
         // close_notify tells an end from a cut (RFC 8446 section 6.1).
         let _ = timeout(service.limits.connection.send, stream.shutdown()).await;
+    }
+}
+
+/// The next connection; none once everything is to stop.
+async fn accepted(listener: &TcpListener, stop: &mut watch::Receiver<bool>) -> Option<(TcpStream, SocketAddr)> {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.changed() => return None,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let _ = stream.set_nodelay(true);
+                return Some((stream, peer));
+            }
+            Err(error) => {
+                static ACCEPTING: Occasionally = Occasionally::new();
+                ACCEPTING.run(|before| warn!("accepting over TLS: {error} ({before} times before)"));
+                tokio::time::sleep(ERROR_REST).await;
+            }
+        }
     }
 }

@@ -6,8 +6,9 @@
 pub mod nsec;
 pub mod nsec3;
 
-use super::contents::{Contents, Node};
-use crate::dns::{Name, Rdata, Rtype};
+use super::contents::Contents;
+use super::tree::Node;
+use crate::dns::{Name, Rdata, Rtype, name};
 use nsec3::Parameters;
 
 /// How absence is proven.
@@ -50,8 +51,8 @@ impl Denial {
 pub fn in_file(contents: &Contents) -> Denial {
     let origin = contents.origin();
     let nsec3param = contents.rrset(origin, Rtype::NSEC3PARAM);
-    let parameters = nsec3param.into_iter().flat_map(|rrset| &rrset.rdatas).find_map(|rdata| {
-        let parameters = Parameters::from_nsec3param(rdata)?;
+    let parameters = nsec3param.into_iter().flat_map(|rrset| rrset.rdatas).find_map(|rdata| {
+        let parameters = Parameters::from_nsec3param(&rdata)?;
         let apex = nsec3::owner(&parameters.hash(origin.as_wire()), origin)?;
         let rrset = contents.rrset(&apex, Rtype::NSEC3)?;
         let is_of = |rdata: &Rdata| nsec3::Fields::parse(rdata).is_some_and(|fields| fields.is_of(&parameters));
@@ -74,38 +75,39 @@ pub enum Standing {
 }
 
 /// The owners of a zone in canonical order, and how they stand.
-pub fn standings(contents: &Contents) -> impl Iterator<Item = (&Name, &Node, Standing)> {
-    let mut above: Option<(&Name, Standing)> = None;
-    contents.nodes().map(move |(owner, node)| {
-        if let Some((name, below)) = above
-            && owner.is_below(name)
+pub fn standings(contents: &Contents) -> impl Iterator<Item = (Node<'_>, Standing)> {
+    let apex_len = contents.origin().as_wire().len();
+    let mut above: Option<(Node<'_>, Standing)> = None;
+    contents.nodes().map(move |node| {
+        if let Some((over, below)) = above
+            && name::is_at_or_below(node.name(), over.name())
         {
-            return (owner, node, below);
+            return (node, below);
         }
-        let is_cut = owner != contents.origin() && node.contains_key(&Rtype::NS);
-        above = match (is_cut, node.contains_key(&Rtype::DNAME)) {
-            (true, _) => Some((owner, Standing::Glue)),
-            (false, true) => Some((owner, Standing::Hidden)),
+        let is_cut = node.name().len() > apex_len && node.has(Rtype::NS);
+        above = match (is_cut, node.has(Rtype::DNAME)) {
+            (true, _) => Some((node, Standing::Glue)),
+            (false, true) => Some((node, Standing::Hidden)),
             (false, false) => None,
         };
-        (owner, node, if is_cut { Standing::Cut } else { Standing::Authoritative })
+        (node, if is_cut { Standing::Cut } else { Standing::Authoritative })
     })
 }
 
 /// An owner that a chain has to speak of.
 #[derive(Clone, Debug)]
-pub struct Owner<'a> {
+pub struct Owner {
     /// The name.
-    pub name: &'a Name,
+    pub name: Name,
     /// The types that the zone has there: at a cut NS and DS only (RFC 4035 section 2.3). RRSIG and the chain's own are not among them.
     pub types: Vec<Rtype>,
     /// Whether it is a zone cut.
     pub is_cut: bool,
 }
 
-impl<'a> Owner<'a> {
+impl Owner {
     /// An owner with those of its types that a bit map names; none when there are none.
-    pub fn new(name: &'a Name, types: impl Iterator<Item = Rtype>, is_cut: bool) -> Option<Owner<'a>> {
+    pub fn new(name: Name, types: impl Iterator<Item = Rtype>, is_cut: bool) -> Option<Owner> {
         let types: Vec<Rtype> = types.filter(|rtype| belongs(*rtype, is_cut)).collect();
         (!types.is_empty()).then_some(Owner { name, types, is_cut })
     }

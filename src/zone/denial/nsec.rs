@@ -4,12 +4,15 @@ use super::Owner;
 use crate::dns::{Name, RRset, Rtype, rdata};
 
 /// The NSEC RRsets of a zone whose owners come in canonical order. `ttl` in seconds.
-pub fn chain<'a>(owners: &'a [Owner<'a>], ttl: u32) -> impl Iterator<Item = (&'a Name, RRset)> {
-    owners.iter().enumerate().map(move |(index, owner)| {
-        let next = owners[(index + 1) % owners.len()].name;
-        let types = owner.types.iter().copied().chain([Rtype::RRSIG, Rtype::NSEC]);
-        let mut nsec = next.as_wire().to_vec();
-        nsec.extend_from_slice(&rdata::bitmap(types));
-        (owner.name, RRset::new(Rtype::NSEC, ttl, nsec.into()))
-    })
+pub fn chain(owners: &[Owner], ttl: u32) -> impl Iterator<Item = (&Name, RRset)> {
+    let nexts = owners.iter().cycle().skip(1);
+    owners.iter().zip(nexts).map(move |(owner, next)| (&owner.name, rrset(owner, &next.name, ttl)))
+}
+
+/// The NSEC RRset of an owner before `next`.
+pub fn rrset(owner: &Owner, next: &Name, ttl: u32) -> RRset {
+    let types = owner.types.iter().copied().chain([Rtype::RRSIG, Rtype::NSEC]);
+    let mut nsec = next.as_wire().to_vec();
+    nsec.extend_from_slice(&rdata::bitmap(types));
+    RRset::new(Rtype::NSEC, ttl, nsec.into())
 }

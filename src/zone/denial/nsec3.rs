@@ -148,7 +148,7 @@ pub struct Collision(pub Name, pub Name);
 /// What a complete chain says, by hash. Owners come in canonical order.
 pub fn links(
     origin: &Name,
-    owners: &[Owner<'_>],
+    owners: &[Owner],
     parameters: &Parameters,
     without_optional: bool,
 ) -> Result<BTreeMap<Hash, Link>, Collision> {
@@ -173,14 +173,14 @@ pub fn links(
             }
             let mut types = owner.types.clone();
             types.extend(owner.is_signed().then_some(Rtype::RRSIG));
-            add(owner.name, types, optional)?;
+            add(&owner.name, types, optional)?;
             for above in owner.name.ancestors().take_while(|above| above.is_below(origin)) {
                 if previous.is_some_and(|previous| previous.is_at_or_below(&above)) {
                     break;
                 }
                 add(&above, Vec::new(), optional)?;
             }
-            previous = Some(owner.name);
+            previous = Some(&owner.name);
         }
     }
     Ok(links)

@@ -19,14 +19,15 @@ pub(super) fn check(lint: &mut Lint<'_>) {
 }
 
 /// The owners at or below a zone cut, with the topmost cut. Below a name stand its descendants in canonical order.
-pub(super) fn cuts(contents: &Contents) -> HashMap<&Name, &Name> {
+pub(super) fn cuts(contents: &Contents) -> HashMap<Name, Name> {
     let mut cuts = HashMap::new();
-    let mut current: Option<&Name> = None;
-    for (owner, node) in contents.nodes() {
-        if current.is_none_or(|cut| !owner.is_at_or_below(cut)) {
-            current = (node.contains_key(&Rtype::NS) && owner != contents.origin()).then_some(owner);
+    let mut current: Option<Name> = None;
+    for node in contents.nodes() {
+        let owner = node.owner();
+        if current.as_ref().is_none_or(|cut| !owner.is_at_or_below(cut)) {
+            current = (node.has(Rtype::NS) && owner != *contents.origin()).then(|| owner.clone());
         }
-        cuts.extend(current.map(|cut| (owner, cut)));
+        cuts.extend(current.clone().map(|cut| (owner, cut)));
     }
     cuts
 }
@@ -40,7 +41,7 @@ fn glue(lint: &mut Lint<'_>) {
         else {
             continue;
         };
-        if lint.cuts.get(owner) == Some(&owner) && !names::has_address(lint, target) {
+        if lint.cuts.get(owner) == Some(owner) && !names::has_address(lint, target) {
             lint.warn(
                 index,
                 Part::Rdata(0),
@@ -58,9 +59,9 @@ fn below_cuts(lint: &mut Lint<'_>) {
     let mut reported: HashSet<&Name> = HashSet::new();
     for (index, placed) in lint.records.iter().enumerate() {
         let (owner, rtype) = (&placed.record.owner, placed.record.rtype);
-        let Some(&cut) = lint.cuts.get(owner) else { continue };
+        let Some(cut) = lint.cuts.get(owner).cloned() else { continue };
         let glue = matches!(rtype, Rtype::A | Rtype::AAAA) && servers.contains(owner);
-        let at_cut = owner == cut && matches!(rtype, Rtype::NS | Rtype::DS | Rtype::NSEC | Rtype::RRSIG);
+        let at_cut = *owner == cut && matches!(rtype, Rtype::NS | Rtype::DS | Rtype::NSEC | Rtype::RRSIG);
         let signed = matches!(rtype, Rtype::NSEC3 | Rtype::RRSIG);
         if glue || at_cut || signed || !reported.insert(owner) {
             continue;

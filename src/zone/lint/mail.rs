@@ -135,7 +135,7 @@ fn beside_mx(lint: &mut Lint<'_>) {
 }
 
 fn has_text(lint: &Lint<'_>, owner: &Name, is: fn(&[u8]) -> bool) -> bool {
-    let rdatas = lint.contents.rrset(owner, Rtype::TXT).map(|rrset| rrset.rdatas.as_slice()).unwrap_or_default();
+    let rdatas = lint.contents.rrset(owner, Rtype::TXT).map(|rrset| rrset.rdatas).unwrap_or_default();
     rdatas.iter().any(|rdata| is(&mailtext::txt_value(rdata)))
 }
 

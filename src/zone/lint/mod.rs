@@ -64,7 +64,7 @@ struct Lint<'a> {
     /// The records of each owner and type, by index.
     sets: BTreeMap<(&'a Name, Rtype), Vec<usize>>,
     /// The zone cut of each owner that is at or below one.
-    cuts: HashMap<&'a Name, &'a Name>,
+    cuts: HashMap<Name, Name>,
     found: Vec<Finding>,
 }
 
@@ -87,7 +87,7 @@ impl<'a> Lint<'a> {
 
     /// Whether an owner has records of a type.
     fn has(&self, owner: &Name, rtype: Rtype) -> bool {
-        self.contents.rrset(owner, rtype).is_some()
+        self.contents.has(owner, rtype)
     }
 
     fn line(&self, record: usize) -> u32 {

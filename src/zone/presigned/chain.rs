@@ -8,25 +8,31 @@ use crate::zone::contents::Contents;
 use crate::zone::denial::nsec3::{self, Fields, Hash, Link, MAX_ITERATIONS, OPT_OUT, Parameters, RISKY_ITERATIONS};
 use crate::zone::denial::{self, Denial, Owner, Standing, nsec, standings};
 use crate::zone::diagnostic::Severity;
+use crate::zone::tree::Node;
 
 const RESIGN: &str = "sign the zone again, and put the whole result here";
 
 pub(super) fn check(contents: &Contents, findings: &mut Findings) {
-    let authoritative = |(name, node, standing): (_, &super::super::contents::Node, Standing)| match standing {
-        Standing::Authoritative | Standing::Cut => Owner::new(name, node.keys().copied(), standing == Standing::Cut),
+    let authoritative = |(node, standing): (Node<'_>, Standing)| match standing {
+        Standing::Authoritative | Standing::Cut => {
+            let types = node.sets().filter(|set| set.count > 0).map(|set| set.rtype);
+            Owner::new(node.owner(), types, standing == Standing::Cut)
+        }
         Standing::Glue | Standing::Hidden => None,
     };
-    let owners: Vec<Owner<'_>> = standings(contents).filter_map(authoritative).collect();
+    let owners: Vec<Owner> = standings(contents).filter_map(authoritative).collect();
     match denial::in_file(contents) {
         Denial::Nsec3(parameters) => check_nsec3(contents, &owners, &parameters, findings),
         Denial::Nsec => check_nsec(contents, &owners, findings),
     }
 }
 
-fn check_nsec(contents: &Contents, owners: &[Owner<'_>], findings: &mut Findings) {
+fn check_nsec(contents: &Contents, owners: &[Owner], findings: &mut Findings) {
     let mut expected: BTreeMap<&Name, RRset> = nsec::chain(owners, 0).collect();
-    for (owner, node) in contents.nodes() {
-        let Some(nsec) = node.get(&Rtype::NSEC) else { continue };
+    for node in contents.nodes() {
+        let Some(nsec) = node.set(Rtype::NSEC) else { continue };
+        let nsec = nsec.rrset(contents.origin().as_wire());
+        let owner = &node.owner();
         let message = match expected.remove(owner) {
             None => format!("{owner} has an NSEC, and no name of the zone is there"),
             Some(expected) if nsec.rdatas.len() == 1 && same_nsec(&nsec.rdatas[0], &expected.rdatas[0]) => continue,
@@ -51,7 +57,7 @@ fn same_nsec(one: &[u8], other: &[u8]) -> bool {
     parts(one).is_some() && parts(one) == parts(other)
 }
 
-fn check_nsec3(contents: &Contents, owners: &[Owner<'_>], parameters: &Parameters, findings: &mut Findings) {
+fn check_nsec3(contents: &Contents, owners: &[Owner], parameters: &Parameters, findings: &mut Findings) {
     let origin = contents.origin();
     let iterations = parameters.iterations;
     if iterations > MAX_ITERATIONS {
@@ -104,14 +110,14 @@ fn same_types(fields: &Fields<'_>, link: &Link) -> bool {
 }
 
 /// The file's NSEC3 records of one chain.
-fn of_parameters<'a>(contents: &'a Contents, parameters: &Parameters) -> BTreeMap<Hash, (&'a Name, Fields<'a>)> {
+fn of_parameters<'a>(contents: &'a Contents, parameters: &Parameters) -> BTreeMap<Hash, (Name, Fields<'a>)> {
     let mut chain = BTreeMap::new();
-    for (owner, node) in contents.nodes() {
-        let Some(rrset) = node.get(&Rtype::NSEC3) else { continue };
-        let Some(hash) = nsec3::hash_in(owner, contents.origin()) else { continue };
-        let fields = rrset.rdatas.first().and_then(|rdata| Fields::parse(rdata));
+    for node in contents.nodes() {
+        let Some(set) = node.set(Rtype::NSEC3) else { continue };
+        let Some(hash) = nsec3::hash_in(&node.owner(), contents.origin()) else { continue };
+        let fields = set.first_rdata().and_then(Fields::parse);
         if let Some(fields) = fields.filter(|fields| fields.is_of(parameters)) {
-            chain.insert(hash, (owner, fields));
+            chain.insert(hash, (node.owner(), fields));
         }
     }
     chain

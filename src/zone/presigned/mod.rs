@@ -7,7 +7,6 @@ mod signatures;
 use super::contents::Contents;
 use super::diagnostic::{Diagnostic, Severity};
 use super::file::Parsed;
-use super::sign::Signatures;
 use super::source::Part;
 use crate::dns::{Name, Rtype, Timestamp};
 
@@ -29,32 +28,27 @@ pub struct Finding {
     pub help: String,
 }
 
-/// What came of a check.
+/// What came of a check: what is wrong, each at its record.
 #[derive(Debug, Default)]
-pub struct Checked {
-    /// What is wrong, each at its record.
-    pub diagnostics: Vec<Diagnostic>,
-    /// The signatures that are good: they need no second look.
-    pub verified: Signatures,
-}
+pub struct Checked(pub Vec<Diagnostic>);
 
 impl Checked {
     /// Whether the zone may be served.
     pub fn holds(&self) -> bool {
-        self.diagnostics.iter().all(|one| one.severity != Severity::Error)
+        self.0.iter().all(|one| one.severity != Severity::Error)
     }
 }
 
-/// Checks the signatures and the chain of a zone file; nothing is found of one that didn't read well. `verified` are signatures that were
-/// good before. Without a time, windows are not looked at.
-pub fn check(parsed: &Parsed, verified: &Signatures, now: Option<Timestamp>) -> Checked {
+/// Checks the signatures and the chain of a zone file; nothing is found of one that didn't read well. `verified` are contents that were
+/// good before: what they have needs no second look. Without a time, windows are not looked at.
+pub fn check(parsed: &Parsed, verified: Option<&Contents>, now: Option<Timestamp>) -> Checked {
     let Some(contents) = &parsed.contents else { return Checked::default() };
-    let Findings { found, left_out, verified } = findings(contents, verified, now);
+    let Findings { found, left_out } = findings(contents, verified, now);
     let mut diagnostics: Vec<Diagnostic> = found.into_iter().filter_map(|finding| place(parsed, finding)).collect();
     if let Some(last) = diagnostics.last_mut().filter(|_| left_out > 0) {
         last.message.push_str(&format!(" (and {left_out} more findings like these)"));
     }
-    Checked { diagnostics, verified }
+    Checked(diagnostics)
 }
 
 fn place(parsed: &Parsed, finding: Finding) -> Option<Diagnostic> {
@@ -66,7 +60,7 @@ fn place(parsed: &Parsed, finding: Finding) -> Option<Diagnostic> {
 }
 
 /// The same of contents.
-pub fn findings(contents: &Contents, verified: &Signatures, now: Option<Timestamp>) -> Findings {
+pub fn findings(contents: &Contents, verified: Option<&Contents>, now: Option<Timestamp>) -> Findings {
     let mut findings = Findings::default();
     let Some(keys) = signatures::keys(contents) else {
         let message = "the zone is said to be signed in its file, and there is no DNSKEY record to check it with";
@@ -86,11 +80,14 @@ pub struct Findings {
     pub found: Vec<Finding>,
     /// How many more there are.
     pub left_out: usize,
-    /// The signatures that are good.
-    pub verified: Signatures,
 }
 
 impl Findings {
+    /// Whether the zone may be served.
+    pub fn is_good(&self) -> bool {
+        self.found.iter().all(|finding| finding.severity != Severity::Error)
+    }
+
     fn error(&mut self, owner: &Name, rtype: Rtype, message: String, help: &str) {
         self.add(Severity::Error, owner, rtype, message, help);
     }

@@ -1,136 +1,105 @@
-//! The NSEC3 chain of a snapshot: found by hash, and for names that exist known beforehand.
+//! The NSEC3 chain of a snapshot: found by hash.
 
-use std::ops::Range;
+use crate::dns::Rtype;
+use crate::zone::denial::nsec3::{self, Fields, Hash, Parameters};
+use crate::zone::tree::{Node, Tree};
 
-use super::{NONE, Node, Set};
-use crate::dns::name::MAX_NAME;
-use crate::zone::denial::nsec3::{Hash, Parameters};
-
-/// The NSEC3 RRsets in hash order.
-#[derive(Debug)]
+/// The owners of the NSEC3 RRsets in hash order.
+#[derive(Clone, Debug)]
 pub struct HashedChain {
     parameters: Parameters,
-    /// In ascending order.
-    hashes: Vec<Hash>,
-    /// Beside each hash its RRset.
-    sets: Vec<Hashed>,
-    proofs: Vec<Proofs>,
+    links: Vec<Link>,
 }
 
-/// One NSEC3 RRset.
-#[derive(Debug)]
-pub struct Hashed {
-    /// The RRset.
-    pub set: Set,
-    pub(super) name: Range<u32>,
-}
-
-/// What is known of an existing name without hashing it anew.
+/// Where an NSEC3 RRset stands.
 #[derive(Clone, Copy, Debug)]
-struct Proofs {
-    /// The RRset that matches the name; [`NONE`] where opt-out leaves it out.
-    matching: u32,
-    /// The RRset that matches or covers the wildcard below the name; [`NONE`] where no name is that long.
-    wildcard: u32,
+struct Link {
+    /// The first eight octets of its hash.
+    word: u64,
+    page: u32,
+    place: u32,
+}
+
+fn word(hash: &Hash) -> u64 {
+    hash.first_chunk::<8>().map_or(0, |octets| u64::from_be_bytes(*octets))
 }
 
 impl HashedChain {
-    pub(super) fn new(parameters: Parameters) -> HashedChain {
-        HashedChain { parameters, hashes: Vec::new(), sets: Vec::new(), proofs: Vec::new() }
+    /// The NSEC3 RRsets of one chain; a zone that changes its salt may hold the records of another one beside it. The order of the names
+    /// is that of the hashes, as base32hex keeps it (RFC 5155 section 1.3).
+    pub(super) fn new(tree: &Tree, parameters: Parameters) -> HashedChain {
+        let mut links = Vec::new();
+        for (number, page) in tree.numbered() {
+            for index in 0..page.len() {
+                let node = page.node(index);
+                let Some(hash) = hash_of(node, tree, &parameters) else { continue };
+                links.push(Link { word: word(&hash), page: number, place: page.place(index) });
+            }
+        }
+        HashedChain { parameters, links }
     }
 
-    /// Adds an RRset. Hashes come in ascending order: that of their names, as base32hex keeps it (RFC 5155 section 1.3).
-    pub(super) fn push(&mut self, hash: Hash, name: Range<u32>, set: Set) {
-        debug_assert!(self.hashes.last().is_none_or(|last| *last < hash));
-        self.hashes.push(hash);
-        self.sets.push(Hashed { set, name });
+    /// The NSEC3's owner that matches a name in wire form; none where opt-out leaves the name out.
+    pub fn matching<'a>(&self, tree: &'a Tree, name: &[u8]) -> Option<Node<'a>> {
+        let hash = self.parameters.hash(name);
+        let node = self.node(tree, self.position(tree, &hash)?);
+        (label_hash(node) == Some(hash)).then_some(node)
     }
 
-    /// Notes the proofs of a name that exists; gives their number.
-    pub(super) fn prove(&mut self, name: &[u8]) -> u32 {
-        let matching = self.hashes.binary_search(&self.parameters.hash(name));
-        let mut wildcard = [0; MAX_NAME + 2];
-        wildcard[..2].copy_from_slice(b"\x01*");
-        wildcard[2..2 + name.len()].copy_from_slice(name);
-        let wildcard = &wildcard[..2 + name.len()];
-        let covered = (wildcard.len() <= MAX_NAME).then(|| self.position(&self.parameters.hash(wildcard))).flatten();
-        let number = |position: Option<usize>| position.map_or(NONE, |position| position as u32);
-        self.proofs.push(Proofs { matching: number(matching.ok()), wildcard: number(covered) });
-        self.proofs.len() as u32 - 1
+    /// The NSEC3's owner that matches or covers a name in wire form, any case.
+    pub fn covering<'a>(&self, tree: &'a Tree, name: &[u8]) -> Option<Node<'a>> {
+        Some(self.node(tree, self.position(tree, &self.parameters.hash(name))?))
     }
 
-    /// The RRset that matches a name of the zone; none where opt-out leaves the name out.
-    pub fn matching(&self, node: &Node) -> Option<&Hashed> {
-        self.sets.get(self.proofs.get(node.proofs as usize)?.matching as usize)
-    }
-
-    /// The RRset that matches or covers the wildcard right below a name of the zone.
-    pub fn wildcard(&self, node: &Node) -> Option<&Hashed> {
-        self.sets.get(self.proofs.get(node.proofs as usize)?.wildcard as usize)
-    }
-
-    /// The RRset that matches or covers a name in wire form, any case.
-    pub fn covering(&self, name: &[u8]) -> Option<&Hashed> {
-        self.sets.get(self.position(&self.parameters.hash(name))?)
-    }
-
-    /// The RRsets, in hash order.
-    pub fn sets(&self) -> &[Hashed] {
-        &self.sets
+    fn node<'a>(&self, tree: &'a Tree, position: usize) -> Node<'a> {
+        let link = &self.links[position];
+        tree.pages()[link.page as usize].node_at(link.place)
     }
 
     /// The last hash at or before `wanted`; the chain's last one covers what comes before its first. Hashes are spread evenly, so the
     /// search begins where `wanted` would stand if they were so exactly, and needs only a few steps.
-    fn position(&self, wanted: &Hash) -> Option<usize> {
-        let (hashes, len) = (&self.hashes, self.hashes.len());
-        let [first, second, third, fourth, ..] = *wanted;
-        let guess = (u64::from(u32::from_be_bytes([first, second, third, fourth])) * len as u64) >> 32;
-        let (mut low, mut high) = (guess as usize, guess as usize);
+    fn position(&self, tree: &Tree, wanted: &Hash) -> Option<usize> {
+        let (links, len) = (&self.links, self.links.len());
+        let wanted_word = word(wanted);
+        let is_after = |position: usize| match links[position].word.cmp(&wanted_word) {
+            std::cmp::Ordering::Equal => label_hash(self.node(tree, position)).is_some_and(|hash| hash > *wanted),
+            order => order.is_gt(),
+        };
+        let guess = ((u128::from(wanted_word) * len as u128) >> 64) as usize;
+        let (mut low, mut high) = (guess, guess);
         let mut step = 4;
-        while low > 0 && hashes[low] > *wanted {
+        while low > 0 && is_after(low) {
             low = low.saturating_sub(step);
             step *= 2;
         }
-        while high < len && hashes[high] <= *wanted {
+        while high < len && !is_after(high) {
             high = (high + step).min(len);
             step *= 2;
         }
-        let after = low + hashes[low..high].partition_point(|hash| hash <= wanted);
-        after.checked_sub(1).or(len.checked_sub(1))
+        while low < high {
+            let middle = (low + high) / 2;
+            if is_after(middle) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        low.checked_sub(1).or(len.checked_sub(1))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The hash of an owner, if it has an NSEC3 of these parameters.
+fn hash_of(node: Node<'_>, tree: &Tree, parameters: &Parameters) -> Option<Hash> {
+    let set = node.set(Rtype::NSEC3)?;
+    let rdata = set.rdatas(tree.apex().as_wire()).next()?;
+    let hash = nsec3::hash_in(&node.owner(), tree.apex())?;
+    Fields::parse(&rdata).is_some_and(|fields| fields.is_of(parameters)).then_some(hash)
+}
 
-    fn chain(hashes: impl IntoIterator<Item = Hash>) -> HashedChain {
-        HashedChain { hashes: hashes.into_iter().collect(), ..HashedChain::new(Parameters::default()) }
-    }
-
-    #[test]
-    fn the_search_finds_what_a_search_from_end_to_end_finds() {
-        let parameters = Parameters::default();
-        for len in [1u32, 2, 3, 17, 1000] {
-            let mut hashes: Vec<Hash> = (0..len).map(|number| parameters.hash(&number.to_be_bytes())).collect();
-            hashes.sort_unstable();
-            let mut wanted: Vec<Hash> =
-                (0..500u32).map(|number| parameters.hash(&(number << 8).to_le_bytes())).collect();
-            wanted.extend([[0; 20], [255; 20]]);
-            wanted.extend(&hashes);
-            let chain = chain(hashes.clone());
-            for wanted in wanted {
-                let expected = hashes.iter().rposition(|hash| *hash <= wanted).unwrap_or(hashes.len() - 1);
-                assert_eq!(chain.position(&wanted), Some(expected), "{len}");
-            }
-        }
-        assert_eq!(chain([]).position(&[1; 20]), None);
-        let skewed = chain((0..100).map(|last| {
-            let mut hash = [255; 20];
-            hash[19] = last;
-            hash
-        }));
-        assert_eq!(skewed.position(&[0; 20]), Some(99));
-        assert_eq!(skewed.position(&[255; 20]), Some(99));
-    }
+/// The hash in an owner's first label.
+fn label_hash(node: Node<'_>) -> Option<Hash> {
+    let mut hash = [0; 20];
+    let label = node.name().get(1..33)?;
+    let len = data_encoding::BASE32_DNSSEC.decode_mut(label, &mut hash).ok()?;
+    (len == hash.len()).then_some(hash)
 }

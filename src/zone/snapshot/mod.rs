@@ -1,102 +1,56 @@
-//! What the server answers from: zones laid out as wire bytes, immutable, found by hash.
+//! What the server answers from: zones as wire bytes, immutable, found by hash.
 //!
 //! An RRset's records stand ready for an exact match: each begins with a pointer to the question's name, and a compressed name in
 //! its RDATA ends in a pointer to the apex inside the question. Elsewhere those two pointers are all that is patched.
 //! The SOA stands once in a zone and never inside other answers.
 
 mod hashed;
-mod layout;
+mod index;
+mod name;
+mod near;
+mod zones;
 
-use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 
-pub use hashed::{Hashed, HashedChain};
+pub use hashed::HashedChain;
+use index::Index;
+pub use name::HashedName;
+use zones::{Entry, Zones};
 
-use super::sign::Published;
+use super::denial::Denial;
+use super::serial;
+use super::sign::{Published, SignedSet};
+use super::tree::{Node, Set, Tree, key};
 use crate::dns::header::HEADER;
-use crate::dns::name::canonical_cmp;
-use crate::dns::{Name, Rtype, Timestamp};
+use crate::dns::{Name, Rtype, Timestamp, rdata};
 
-/// Where a pointer to the question's name points.
-pub const QUESTION_POINTER: u16 = 0xc000 | HEADER as u16;
-
-/// All zones that are served at one moment.
+/// All zones that are served at one moment. A copy costs little.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    zones: HashMap<Box<[u8]>, Loaded>,
+    zones: Zones,
     /// The apexes of zones that are served in their last good version, since the present one can't be had.
     stale: Vec<Name>,
 }
 
-/// A zone that is ours, and its contents if there are any to serve.
-type Loaded = Option<Arc<ZoneSnapshot>>;
-
-/// One zone as wire bytes. Its arena holds names, RRsets and signatures; all else are offsets into it.
+/// One zone as wire bytes.
 #[derive(Debug)]
 pub struct ZoneSnapshot {
-    arena: Vec<u8>,
-    origin: Name,
-    serial: u32,
-    /// When the first of its signatures expires.
-    expires_at: Option<Timestamp>,
-    /// In canonical order, empty non-terminals among them; the apex is the first.
-    nodes: Vec<Node>,
-    /// Open addressing by name: a node's index + 1, or 0 for a free place.
-    index: Box<[u32]>,
-    sets: Vec<Set>,
-    pointers: Vec<u16>,
-    additional: Vec<Additional>,
-    /// The nodes that have an NSEC, in canonical order.
-    chain: Vec<u32>,
+    zone: Published,
+    index: Index,
     /// The NSEC3 chain, where absence is proven by it.
     hashed: Option<HashedChain>,
-    negative_soa: Set,
+    /// The SOA for negative answers, at a node of its own.
+    negative: Tree,
 }
 
-/// An owner, or an empty non-terminal.
-#[derive(Debug)]
-pub struct Node {
-    name: Range<u32>,
-    sets: Range<u32>,
-    /// The zone cut at or above this name; [`NONE`] for authoritative data.
-    cut: u32,
-    /// The node of `*.<this name>`, if there is one.
-    wildcard: u32,
-    /// Its proofs in the NSEC3 chain; [`NONE`] where it has none.
-    proofs: u32,
-}
+/// In so many steps [`Snapshot::prefetch`] follows a name.
+pub const PREFETCH_STAGES: u8 = 4;
 
 /// What is left for an RRset and its signatures in the longest message, beside header, longest question, and OPT with all its options:
 /// NSID, cookie, keepalive, extended error and padding.
 const RRSET_MAX: usize = 65_535 - HEADER - 255 - 4 - 11 - (4 + 128 + 28 + 6 + 6 + 4);
-
-/// No node.
-pub const NONE: u32 = u32::MAX;
-
-/// An RRset: `count` records, then `rrsig_count` RRSIGs, each record beginning with a two-octet owner pointer.
-#[derive(Clone, Debug)]
-pub struct Set {
-    /// Its type.
-    pub rtype: Rtype,
-    /// How many records.
-    pub count: u16,
-    /// How many signatures.
-    pub rrsig_count: u16,
-    records: Range<u32>,
-    rrsigs: Range<u32>,
-    pointers: Range<u32>,
-    additional: Range<u32>,
-}
-
-/// An address node that an RRset's RDATA names.
-#[derive(Clone, Copy, Debug)]
-pub struct Additional {
-    /// Where in the set's records the name begins; 0 for the owner's.
-    pub offset: u16,
-    /// The node that has the addresses.
-    pub node: u32,
-}
+/// The longest node and the most pages that the index can tell.
+const INDEX_MAX: usize = 1 << 24;
 
 /// A zone that can't be laid out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -120,8 +74,8 @@ pub enum LayoutError {
     /// No SOA.
     #[error("the zone has no SOA record at its apex")]
     NoSoa,
-    /// More than the offsets can address.
-    #[error("the zone takes more than 4 GiB")]
+    /// More than can be addressed.
+    #[error("the zone is too large: more than 16 million pages of nodes, or a node of more than 16 MiB")]
     LargeZone,
 }
 
@@ -129,18 +83,14 @@ impl Snapshot {
     /// A snapshot of these zones; of two with one apex the later counts. `broken` are the apexes of zones that are ours and have no good
     /// version: their names are answered SERVFAIL, so that a resolver asks another server.
     pub fn new(zones: impl IntoIterator<Item = Arc<ZoneSnapshot>>, broken: impl IntoIterator<Item = Name>) -> Snapshot {
-        let key = |origin: &Name| -> Box<[u8]> { origin.to_lowercase().as_wire().into() };
-        let mut keyed: HashMap<_, Loaded> = broken.into_iter().map(|origin| (key(&origin), None)).collect();
-        keyed.extend(zones.into_iter().map(|zone| (key(&zone.origin), Some(zone))));
-        Snapshot { zones: keyed, stale: Vec::new() }
+        let broken = broken.into_iter().map(Entry::Broken);
+        Snapshot { zones: Zones::new(broken.chain(zones.into_iter().map(Entry::Zone)).collect()), stale: Vec::new() }
     }
 
     /// The same with this zone in the place of what its apex had.
     pub fn with(&self, zone: Arc<ZoneSnapshot>) -> Snapshot {
-        let mut zones = self.zones.clone();
-        let stale = self.stale.iter().filter(|origin| **origin != zone.origin).cloned().collect();
-        zones.insert(zone.origin.to_lowercase().as_wire().into(), Some(zone));
-        Snapshot { zones, stale }
+        let stale = self.stale.iter().filter(|origin| *origin != zone.origin()).cloned().collect();
+        Snapshot { zones: self.zones.with(vec![Entry::Zone(zone)]), stale }
     }
 
     /// The same, knowing which zones are served in their last good version because the present one can't be had.
@@ -155,179 +105,199 @@ impl Snapshot {
 
     /// The same with these zones in the place of what their apexes had.
     pub fn with_all(&self, zones: impl IntoIterator<Item = Arc<ZoneSnapshot>>) -> Snapshot {
-        let mut all = self.zones.clone();
-        all.extend(zones.into_iter().map(|zone| (zone.origin.to_lowercase().as_wire().into(), Some(zone))));
-        Snapshot { zones: all, stale: self.stale.clone() }
+        Snapshot { zones: self.zones.with(zones.into_iter().map(Entry::Zone).collect()), stale: self.stale.clone() }
     }
 
-    /// The zone whose apex is nearest above `name`, or `name` itself; `Some(None)` where it has no good version. `name` is wire form in
-    /// lower case.
-    pub fn zone_of(&self, name: &[u8]) -> Option<Option<&ZoneSnapshot>> {
-        let mut at = 0;
-        loop {
-            if let Some(zone) = self.zones.get(&name[at..]) {
-                return Some(zone.as_deref());
-            }
-            match name[at] {
-                0 => return None,
-                len => at += 1 + usize::from(len),
-            }
+    /// The zone whose apex is nearest above a name, or the name itself; `Some(None)` where it has no good version.
+    pub fn zone_of(&self, name: &HashedName) -> Option<Option<&ZoneSnapshot>> {
+        self.zone_above(name, 0)
+    }
+
+    /// [`Snapshot::zone_of`] the name without its first `skip` labels.
+    pub fn zone_above(&self, name: &HashedName, skip: usize) -> Option<Option<&ZoneSnapshot>> {
+        Some(match self.zones.nearest(name, skip)? {
+            Entry::Zone(zone) => Some(zone),
+            Entry::Broken(_) => None,
+        })
+    }
+
+    /// Has the memory brought near that a name will be looked up in: zone, index, node. Each of the [`PREFETCH_STAGES`] reads what the one
+    /// before asked for.
+    pub fn prefetch(&self, stage: u8, name: &HashedName) {
+        if stage == 0 {
+            return self.zones.prefetch(name);
+        }
+        let Some(zone) = self.zones.likely(name) else { return };
+        match stage {
+            1 => near::fetch(zone),
+            2 => zone.index.prefetch(name.hash()),
+            _ => zone.index.prefetch_node(&zone.zone.tree, name.hash()),
         }
     }
 
     /// The zones that are served, in no order.
     pub fn zones(&self) -> impl Iterator<Item = &Arc<ZoneSnapshot>> {
-        self.zones.values().flatten()
+        self.zones.entries().filter_map(|entry| match entry {
+            Entry::Zone(zone) => Some(zone),
+            Entry::Broken(_) => None,
+        })
     }
 }
 
 impl ZoneSnapshot {
     /// Lays a zone out.
     pub fn build(zone: &Published) -> Result<ZoneSnapshot, LayoutError> {
-        layout::build(zone)
+        ZoneSnapshot::after(None, zone)
+    }
+
+    /// [`ZoneSnapshot::build`], at the cost of what differs from the version before.
+    pub fn after(before: Option<&ZoneSnapshot>, zone: &Published) -> Result<ZoneSnapshot, LayoutError> {
+        let tree = &zone.tree;
+        check(before.map(|before| &before.zone.tree), tree)?;
+        let negative = negative(zone)?;
+        let hashed = match &zone.denial {
+            Denial::Nsec3(parameters) => Some(HashedChain::new(tree, parameters.clone())),
+            Denial::Nsec => None,
+        };
+        let is_named = |node: Node<'_>| is_named(node);
+        let index = before.and_then(|before| before.index.after(&before.zone.tree, tree, is_named));
+        let index = index.unwrap_or_else(|| Index::of(tree, is_named));
+        Ok(ZoneSnapshot { zone: zone.clone(), index, hashed, negative })
     }
 
     /// Whether the first of its signatures has expired.
     pub fn has_expired(&self, now: Timestamp) -> bool {
-        self.expires_at.is_some_and(|expires| expires < now)
+        self.zone.expires_at.is_some_and(|expires| expires < now)
+    }
+
+    /// What is served.
+    pub fn published(&self) -> &Published {
+        &self.zone
     }
 
     /// The apex.
     pub fn origin(&self) -> &Name {
-        &self.origin
+        self.zone.origin()
     }
 
     /// The SOA serial.
     pub fn serial(&self) -> u32 {
-        self.serial
+        self.zone.serial
     }
 
-    /// The node of a name in wire form, any case.
-    pub fn find(&self, wanted: &[u8]) -> Option<&Node> {
-        let mask = self.index.len() - 1;
-        let mut place = hash(wanted) as usize & mask;
-        loop {
-            let node = &self.nodes[(self.index[place] as usize).checked_sub(1)?];
-            if self.name(node).eq_ignore_ascii_case(wanted) {
-                return Some(node);
-            }
-            place = (place + 1) & mask;
-        }
-    }
-
-    /// The node at an index that this snapshot gave; none for [`NONE`].
-    pub fn node(&self, index: u32) -> Option<&Node> {
-        self.nodes.get(index as usize)
+    /// The node of a name in wire form, any case, of this [`hash`](super::tree::key::hash).
+    pub fn find(&self, wanted: &[u8], hash: u64) -> Option<Node<'_>> {
+        self.index.find(&self.zone.tree, hash, |node| node.name().eq_ignore_ascii_case(wanted))
     }
 
     /// The last node with an NSEC at or before `name` in canonical order: its NSEC covers or matches the name.
-    pub fn covering(&self, name: &[u8]) -> Option<&Node> {
-        let nodes = &self.nodes;
-        let after = self.chain.partition_point(|&index| canonical_cmp(self.name(&nodes[index as usize]), name).is_le());
-        Some(&nodes[self.chain[after.checked_sub(1)?] as usize])
+    pub fn covering(&self, name: &[u8]) -> Option<Node<'_>> {
+        self.zone.tree.covering(name)
     }
 
-    /// The NSEC3 chain, where absence is proven by it.
-    pub fn hashed(&self) -> Option<&HashedChain> {
-        self.hashed.as_ref()
+    /// The owner of the NSEC3 that matches a name; none where opt-out leaves it out.
+    pub fn matching_hash(&self, name: &[u8]) -> Option<Node<'_>> {
+        self.hashed.as_ref()?.matching(&self.zone.tree, name)
     }
 
-    /// The owner of an NSEC3 RRset in wire form.
-    pub fn hashed_name(&self, hashed: &Hashed) -> &[u8] {
-        self.bytes(&hashed.name)
+    /// The owner of the NSEC3 that matches or covers a name.
+    pub fn covering_hash(&self, name: &[u8]) -> Option<Node<'_>> {
+        self.hashed.as_ref()?.covering(&self.zone.tree, name)
     }
 
-    /// The zone cut at or above a name that need not exist.
-    pub fn cut_above(&self, name: &[u8]) -> Option<&Node> {
-        let mut at = 0;
-        loop {
-            if let Some(node) = self.find(&name[at..]) {
-                return self.cut(node);
-            }
-            match *name.get(at)? {
-                0 => return None,
-                len => at += 1 + usize::from(len),
-            }
+    /// Whether absence is proven by NSEC3.
+    pub fn is_hashed(&self) -> bool {
+        self.hashed.is_some()
+    }
+
+    /// The zone cut or DNAME above a name of the zone that is nearest to the apex, and how many labels it has. The name itself is not
+    /// looked at.
+    pub fn barrier_above(&self, name: &HashedName) -> Option<(Node<'_>, usize)> {
+        if self.zone.tree.totals().barriers == 0 {
+            return None;
         }
+        let apex = self.origin().label_count();
+        (apex..name.label_count()).find_map(|depth| {
+            let (above, hash) = name.suffix(depth);
+            let node = self.find(above, hash)?;
+            (self.is_cut(node) || node.has(Rtype::DNAME)).then_some((node, depth))
+        })
     }
 
-    /// A node's name in wire form.
-    pub fn name(&self, node: &Node) -> &[u8] {
-        self.bytes(&node.name)
+    /// Whether a node is a zone cut.
+    pub fn is_cut(&self, node: Node<'_>) -> bool {
+        self.zone.tree.totals().barriers > 0 && node.name().len() > self.origin().as_wire().len() && node.has(Rtype::NS)
     }
 
-    /// The zone cut at or above a node.
-    pub fn cut(&self, node: &Node) -> Option<&Node> {
-        self.node(node.cut)
+    /// How many labels the closest encloser of a name has that does not exist (RFC 4592 section 3.3.1).
+    pub fn closest(&self, name: &HashedName) -> Option<usize> {
+        let apex = self.origin().label_count();
+        (apex..name.label_count()).rev().find(|&depth| {
+            let (above, hash) = name.suffix(depth);
+            self.find(above, hash).is_some()
+        })
     }
 
-    /// The wildcard right below a node.
-    pub fn wildcard(&self, node: &Node) -> Option<&Node> {
-        self.node(node.wildcard)
+    /// The wildcard right below a name's last `depth` labels.
+    pub fn wildcard(&self, name: &HashedName, depth: usize) -> Option<Node<'_>> {
+        let (above, hash) = name.suffix(depth);
+        let is_it =
+            |node: Node<'_>| node.name().strip_prefix(b"\x01*").is_some_and(|rest| rest.eq_ignore_ascii_case(above));
+        self.index.find(&self.zone.tree, key::fold(hash, b"\x01*"), is_it)
     }
 
-    /// A node's RRsets, by type.
-    pub fn sets(&self, node: &Node) -> &[Set] {
-        &self.sets[node.sets.start as usize..node.sets.end as usize]
-    }
-
-    /// A node's RRset of a type.
-    pub fn set(&self, node: &Node, rtype: Rtype) -> Option<&Set> {
-        self.sets(node).iter().find(|set| set.rtype == rtype)
+    /// Whether a zone cut is at or above a name, which need not exist.
+    pub fn is_delegated(&self, name: &[u8]) -> bool {
+        let is_cut = |node: Node<'_>| node.has(Rtype::NS);
+        let tree = &self.zone.tree;
+        tree.totals().barriers > 0
+            && name.len() > self.origin().as_wire().len()
+            && (tree.node(name).is_some_and(is_cut) || tree.barrier_above(name).is_some_and(is_cut))
     }
 
     /// The SOA for negative answers, its TTL lowered to MINIMUM (RFC 2308 section 3).
-    pub fn negative_soa(&self) -> &Set {
-        &self.negative_soa
-    }
-
-    /// A set's records.
-    pub fn records(&self, set: &Set) -> &[u8] {
-        self.bytes(&set.records)
-    }
-
-    /// A set's signatures.
-    pub fn rrsigs(&self, set: &Set) -> &[u8] {
-        self.bytes(&set.rrsigs)
-    }
-
-    /// Where in a set's records pointers to the apex stand.
-    pub fn pointers(&self, set: &Set) -> &[u16] {
-        &self.pointers[set.pointers.start as usize..set.pointers.end as usize]
-    }
-
-    /// The address nodes that a set's RDATA names.
-    pub fn additional(&self, set: &Set) -> &[Additional] {
-        &self.additional[set.additional.start as usize..set.additional.end as usize]
-    }
-
-    fn bytes(&self, range: &Range<u32>) -> &[u8] {
-        &self.arena[range.start as usize..range.end as usize]
+    pub fn negative_soa(&self) -> Option<Set<'_>> {
+        self.negative.apex_node().set(Rtype::SOA)
     }
 }
 
-impl Node {
-    /// Whether the node has no records: an empty non-terminal.
-    pub fn is_empty(&self) -> bool {
-        self.sets.is_empty()
-    }
+/// NSEC3 owners are nobody's names (RFC 5155 section 7.2.8).
+fn is_named(node: Node<'_>) -> bool {
+    node.is_empty() || node.sets().any(|set| set.count > 0 && set.rtype != Rtype::NSEC3)
 }
 
-/// Names differ by case only where they are equal: the hash folds it.
-fn hash(wire: &[u8]) -> u64 {
-    const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut state = wire.len() as u64;
-    for chunk in wire.chunks(8) {
-        let mut word = [0u8; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        // Setting bit 5 of every octet folds letters; what else it joins only costs a comparison.
-        state = (state ^ (u64::from_le_bytes(word) | 0x2020_2020_2020_2020)).wrapping_mul(MULTIPLIER);
-        state ^= state >> 29;
+/// Whether everything fits into a message. What stands on pages of the version before was looked at then.
+fn check(before: Option<&Tree>, tree: &Tree) -> Result<(), LayoutError> {
+    if tree.pages().len() >= INDEX_MAX {
+        return Err(LayoutError::LargeZone);
     }
-    state.wrapping_mul(MULTIPLIER) >> 20
+    for (number, page) in tree.pages().iter().enumerate() {
+        let known = before.and_then(|before| before.pages().get(number)).is_some_and(|before| before.is(page));
+        for node in page.nodes().filter(|_| !known) {
+            for set in node.sets() {
+                if set.records.len() + set.rrsigs.len() > RRSET_MAX {
+                    return Err(LayoutError::LargeRRset { owner: node.owner(), rtype: set.rtype });
+                }
+                let apex = tree.apex().as_wire();
+                if set.rdatas(apex).any(|rdata| !rdata::is_well_formed(set.rtype, &rdata)) {
+                    return Err(LayoutError::Malformed { owner: node.owner(), rtype: set.rtype });
+                }
+            }
+        }
+        if page.octets() >= INDEX_MAX {
+            return Err(LayoutError::LargeZone);
+        }
+    }
+    Ok(())
 }
 
-/// The pointer to the apex inside a question whose name has `question_len` octets.
-pub fn apex_pointer(question_len: usize, apex_len: usize) -> u16 {
-    0xc000 | (HEADER + question_len - apex_len) as u16
+fn negative(zone: &Published) -> Result<Tree, LayoutError> {
+    let origin = zone.origin();
+    let soa = zone.tree.apex_node().set(Rtype::SOA).ok_or(LayoutError::NoSoa)?;
+    let mut soa = SignedSet::of(soa, origin);
+    let minimum = soa.rrset.rdatas.first().and_then(|rdata| serial::minimum_of_soa(rdata));
+    soa.rrset.ttl = soa.rrset.ttl.min(minimum.ok_or(LayoutError::NoSoa)?);
+    let mut negative = Tree::new(origin.clone());
+    negative.change(origin, &[(Rtype::SOA, Some(soa))]);
+    Ok(negative)
 }

@@ -1,0 +1,180 @@
+//! Finds a name's node with one probe: a hash table whose parts its versions share.
+
+use std::sync::Arc;
+
+use super::near;
+use crate::zone::tree::{Node, Page, Tree, key};
+
+/// Slots of one part, where there are several.
+const PART: usize = 1024;
+/// Of eight slots this many are filled at most; at first one less.
+const FULL: usize = 6;
+
+/// A slot: 16 bits of the hash, the page's number, the node's place in it.
+type Slot = u64;
+
+/// What no node's slot can be, since none stands at these places.
+const FREE: Slot = 0;
+/// A slot that was taken: the search goes on behind it.
+const GONE: Slot = 1;
+
+/// The nodes of a tree by the hashes of their names.
+#[derive(Clone, Debug)]
+pub(super) struct Index {
+    /// As many as a power of two, all of one size.
+    parts: Vec<Arc<[Slot]>>,
+}
+
+fn slot(hash: u64, page: usize, place: u32) -> Slot {
+    (hash & 0xffff << 48) | (page as u64) << 24 | u64::from(place)
+}
+
+fn page_of(slot: Slot) -> usize {
+    (slot >> 24 & 0xff_ffff) as usize
+}
+
+fn place_of(slot: Slot) -> u32 {
+    (slot & 0xff_ffff) as u32
+}
+
+impl Index {
+    /// The index of those nodes of a tree that `is_named` holds for. The tree has less than 2^24 pages, each of less than 16 MiB.
+    pub(super) fn of(tree: &Tree, is_named: impl Fn(Node<'_>) -> bool) -> Index {
+        let wanted = (tree.totals().nodes * 8).div_ceil(FULL - 1).next_power_of_two();
+        let mut parts = (wanted / PART).max(1);
+        loop {
+            let size = if parts == 1 { wanted.clamp(2, 2 * PART) } else { PART };
+            let mut filling: Vec<Vec<Slot>> = vec![vec![0; size]; parts];
+            let fits = tree.pages().iter().enumerate().all(|(number, page)| {
+                (0..page.len()).all(|index| {
+                    let node = page.node(index);
+                    !is_named(node) || {
+                        let hash = key::hash(node.name());
+                        let part = &mut filling[part_of(hash, parts)];
+                        insert(part, hash, slot(hash, number, page.place(index)))
+                    }
+                })
+            });
+            if fits {
+                return Index { parts: filling.into_iter().map(Arc::from).collect() };
+            }
+            parts *= 2;
+        }
+    }
+
+    /// The index of a later version of the tree; none where it has to be made anew.
+    pub(super) fn after(&self, old: &Tree, new: &Tree, is_named: impl Fn(Node<'_>) -> bool) -> Option<Index> {
+        let empty = Page::empty();
+        let numbers = 0..old.pages().len().max(new.pages().len());
+        let page = |tree: &Tree, number: usize| tree.pages().get(number).unwrap_or(&empty).clone();
+        let changed: Vec<usize> = numbers.filter(|number| !page(old, *number).is(&page(new, *number))).collect();
+        let slots: usize = self.parts.iter().map(|part| part.len()).sum();
+        if changed.len() * 4 > old.pages().len() + 12 || new.totals().nodes * 8 > slots * FULL {
+            return None;
+        }
+        let mut index = self.clone();
+        for (tree, is_new) in [(old, false), (new, true)] {
+            for &number in &changed {
+                let page = page(tree, number);
+                for at in 0..page.len() {
+                    let node = page.node(at);
+                    let hash = key::hash(node.name());
+                    let slot = slot(hash, number, page.place(at));
+                    if is_named(node) && !index.set(hash, slot, is_new) {
+                        return None;
+                    }
+                }
+            }
+        }
+        Some(index)
+    }
+
+    fn set(&mut self, hash: u64, slot: Slot, is_new: bool) -> bool {
+        let number = part_of(hash, self.parts.len());
+        let part = &mut self.parts[number];
+        if Arc::get_mut(part).is_none() {
+            *part = part.iter().copied().collect();
+        }
+        let Some(part) = Arc::get_mut(part) else { return false };
+        if is_new {
+            return insert(part, hash, slot);
+        }
+        remove(part, hash, slot);
+        true
+    }
+
+    /// The slots that may be the name's.
+    pub(super) fn find<'a>(&self, tree: &'a Tree, hash: u64, is_it: impl Fn(Node<'_>) -> bool) -> Option<Node<'a>> {
+        let part = &self.parts[part_of(hash, self.parts.len())];
+        let mask = part.len() - 1;
+        let mut at = hash as usize & mask;
+        loop {
+            let slot = part[at];
+            if slot == FREE {
+                return None;
+            }
+            if (slot ^ hash) >> 48 == 0 && slot != GONE {
+                let node = tree.pages()[page_of(slot)].node_at(place_of(slot));
+                if is_it(node) {
+                    return Some(node);
+                }
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// Asks for the slot that is looked at first.
+    pub(super) fn prefetch(&self, hash: u64) {
+        near::fetch(self.first(hash));
+    }
+
+    /// Asks for the node that this slot leads to: its name and its heads, and what comes behind them.
+    pub(super) fn prefetch_node(&self, tree: &Tree, hash: u64) {
+        let slot = *self.first(hash);
+        if (slot ^ hash) >> 48 != 0 {
+            return;
+        }
+        let page = tree.pages().get(page_of(slot));
+        for ahead in [0, 64, 128, 192] {
+            if let Some(octet) = page.and_then(|page| page.octet(place_of(slot) + ahead)) {
+                near::fetch(octet);
+            }
+        }
+    }
+
+    fn first(&self, hash: u64) -> &Slot {
+        let part = &self.parts[part_of(hash, self.parts.len())];
+        &part[hash as usize & (part.len() - 1)]
+    }
+}
+
+fn part_of(hash: u64, parts: usize) -> usize {
+    (hash >> 24) as usize & (parts - 1)
+}
+
+/// False where the part is full.
+fn insert(part: &mut [Slot], hash: u64, slot: Slot) -> bool {
+    let mask = part.len() - 1;
+    let mut at = hash as usize & mask;
+    // Long runs tell that few slots are free.
+    for _ in 0..part.len() * FULL / 8 {
+        if part[at] == FREE || part[at] == GONE {
+            part[at] = slot;
+            return true;
+        }
+        at = (at + 1) & mask;
+    }
+    false
+}
+
+fn remove(part: &mut [Slot], hash: u64, slot: Slot) {
+    let mask = part.len() - 1;
+    let mut at = hash as usize & mask;
+    while part[at] != slot {
+        if part[at] == FREE {
+            return;
+        }
+        at = (at + 1) & mask;
+    }
+    part[at] = GONE;
+}
