@@ -41,6 +41,14 @@ pub fn is_proven(response: &Response, question: &Question) -> bool {
             .all(|rrsig| is_closest(response, rrsig))
 }
 
+/// Whether NSEC3 records cover the wildcard at the closest encloser that they prove, which [`is_proven`] does not ask for in opt-out spans.
+pub fn denies_wildcard(response: &Response, question: &Question) -> bool {
+    let name = last_name(&question.name, &response.answer);
+    let hashed = Hashed::new(response, &name);
+    let wildcard = hashed.encloser(&name).and_then(|(encloser, _)| encloser.prepend(b"*").ok());
+    wildcard.is_some_and(|wildcard| hashed.covered(&wildcard).is_some())
+}
+
 /// Whether a signature's owner is the name that was signed, or was made from a wildcard and has no closer match (RFC 4035 section 5.3.4,
 /// RFC 5155 section 8.8).
 fn is_closest(response: &Response, rrsig: &Rr) -> bool {

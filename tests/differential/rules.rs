@@ -6,7 +6,7 @@ use danelaw::dns::{Name, Rtype};
 
 use super::common::wire::{Response, Rr};
 use super::peers::Peer::{self, Bind, Knot, Nsd};
-use super::proof::is_proven;
+use super::proof::{denies_wildcard, is_proven};
 use super::questions::Question;
 use super::sections::{add, adopt, drop_extra, has, is, is_address, is_below, is_proof, lacks_proof, targets};
 
@@ -192,7 +192,10 @@ const RULES: &[Rule] = &[
     Rule {
         name: "RFC 5155 section 7.2.2: NXDOMAIN denies the wildcard too, whatever opt-out hides",
         peers: &[Nsd],
-        apply: |_, ours, theirs| ours.rcode == 3 && lacks_proof(ours, theirs) && adopt(ours, theirs),
+        apply: |case, ours, theirs| {
+            let denies = |one: &Response| denies_wildcard(one, case.question);
+            ours.rcode == 3 && theirs.rcode == 3 && denies(ours) && !denies(theirs) && adopt(ours, theirs)
+        },
     },
     Rule {
         name: "the peer's denial has records that the proof does not need",
