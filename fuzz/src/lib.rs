@@ -1,0 +1,25 @@
+//! What has to hold for every input, whoever makes it: the fuzzer, or the test that replays the corpus.
+//!
+//! A target is a function of octets that panics where a promise is broken. Nothing here knows how inputs come about.
+#![expect(clippy::unwrap_used, reason = "a check that can't go on has failed")]
+
+pub mod certificate;
+pub mod change;
+pub mod control_socket;
+mod exchange;
+pub mod packet;
+mod signing;
+#[path = "../../tests/common/wire.rs"]
+#[allow(dead_code, reason = "shared with the tests, which ask servers too")]
+mod wire;
+mod world;
+pub mod zone_text;
+
+/// The targets by the names of their corpora.
+pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+    ("certificate", certificate::check),
+    ("change", change::check),
+    ("control_socket", control_socket::check),
+    ("packet", packet::check),
+    ("zone_text", zone_text::check),
+];
