@@ -115,14 +115,14 @@ impl Builder {
         Builder(tree::Builder::new(origin))
     }
 
-    /// Puts a record in. Its owner must be at or below the origin. A duplicate or another TTL is told where the owner's records come
-    /// together.
+    /// Puts a record in. Its owner must be at or below the origin. A duplicate or another TTL is told here where the owner's records come
+    /// together, and by [`Builder::finish`] else.
     pub fn insert(&mut self, owner: &Name, ttl: u32, rtype: Rtype, rdata: &[u8]) -> Inserted {
         self.0.insert(owner.as_wire(), ttl, rtype, rdata)
     }
 
-    /// The zone.
-    pub fn finish(self) -> Contents {
-        Contents { tree: self.0.finish() }
+    /// The zone. `odd` is told of RRsets whose records came apart, with a duplicate or another TTL among them.
+    pub fn finish(self, odd: impl FnMut(Name, Rtype)) -> Contents {
+        Contents { tree: self.0.finish_noting(odd) }
     }
 }
