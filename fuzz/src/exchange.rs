@@ -40,7 +40,7 @@ pub fn ask(
 }
 
 /// The response's octets, after a look at its size.
-fn answer(snapshot: &Snapshot, context: &Context<'_>, query: &[u8]) -> Option<Vec<u8>> {
+pub fn answer(snapshot: &Snapshot, context: &Context<'_>, query: &[u8]) -> Option<Vec<u8>> {
     let is_udp = context.transport == Transport::Udp;
     let mut out = vec![0xee; if is_udp { PROVEN_UDP_MAX } else { MESSAGE_MAX }];
     let (length, seen) = respond(snapshot, context, query, &mut out)?;

@@ -14,9 +14,9 @@ use super::exchange::{ask, query};
 use super::signing::{NOW, Stamp, denials, sign};
 
 /// A zone with more records is read only: signing it takes long, and finds nothing that a small one doesn't.
-const MOST: usize = 600;
+const MOST: usize = 300;
 /// Of so many owners is asked.
-const ASKED: usize = 24;
+const ASKED: usize = 16;
 
 struct Part<'a>(&'a [u8]);
 
@@ -85,14 +85,12 @@ fn answers(zone: &Published, is_unsigned: bool) {
     let Ok(laid_out) = ZoneSnapshot::build(zone) else { return };
     let snapshot = Snapshot::new([laid_out.into()], []);
     let datagram = Context::new([192, 0, 2, 1].into(), Transport::Udp, NOW);
-    for (owner, set) in zone.sets().take(ASKED) {
+    for (number, (owner, set)) in zone.sets().take(ASKED).enumerate() {
         let below = owner.prepend(b"x").unwrap_or_else(|_| owner.clone());
-        for (name, rtype) in [(&owner, set.rrset.rtype), (&owner, Rtype::DS), (&below, Rtype::A), (&below, Rtype::ANY)]
-        {
-            for dnssec_ok in [false, true] {
-                let response = ask(&snapshot, &datagram, &query(name, rtype, dnssec_ok), &|_| is_unsigned);
-                assert!(matches!(response.unwrap().rcode, 0 | 3 | 6), "{name} {rtype}");
-            }
+        for (name, rtype) in [(&owner, set.rrset.rtype), (&owner, Rtype::DS), (&below, Rtype::A)] {
+            let asked = query(name, rtype, number % 4 != 0);
+            let response = ask(&snapshot, &datagram, &asked, &|_| is_unsigned).unwrap();
+            assert!(matches!(response.rcode, 0 | 3 | 6), "{name} {rtype}: {response:?}");
         }
     }
 }
