@@ -25,7 +25,7 @@ pub const SERVED: &str = "zone-served";
 const BATCH_ZONES: usize = 512;
 const BATCH_RECORDS: usize = 50_000;
 /// Of more zones than this at a time, the log and the event list tell the number only.
-const MANY: usize = 100;
+pub(super) const MANY: usize = 100;
 /// A zone of more records than this has its image written once in a while, in seconds, and not at every change.
 const LARGE: usize = 20_000;
 const IMAGE_DELAY: u64 = 60;

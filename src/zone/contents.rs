@@ -32,6 +32,15 @@ impl Contents {
         self.tree.insert(&record.owner, record.ttl, record.rtype, &record.rdata)
     }
 
+    /// The same with some records less and some more. None where one of them is not there, or not new, or has another TTL than its RRset.
+    pub fn with(&self, removed: &[Record], added: &[Record]) -> Option<Contents> {
+        let mut tree = self.tree.clone();
+        removed.iter().try_for_each(|record| tree.take(&record.owner, record.rtype, &record.rdata).then_some(()))?;
+        let mut is_new =
+            |record: &Record| tree.insert(&record.owner, record.ttl, record.rtype, &record.rdata) == Inserted::New;
+        added.iter().all(&mut is_new).then_some(Contents { tree })
+    }
+
     /// Puts a whole RRset in the place of what its owner had of that type, without signatures; an empty one takes it away.
     pub fn replace(&mut self, owner: &Name, rrset: RRset) {
         let rtype = rrset.rtype;
@@ -78,12 +87,18 @@ impl Contents {
 
     /// The zone cut at or above `name` and below the apex: the topmost owner of an NS RRset.
     pub fn cut(&self, name: &Name) -> Option<Name> {
+        if self.tree.totals().barriers == 0 {
+            return None;
+        }
         let inside = std::iter::once(name.clone()).chain(name.ancestors());
         inside.take_while(|name| name.is_below(self.origin())).filter(|name| self.has(name, Rtype::NS)).last()
     }
 
     /// Whether `name` is below a DNAME of this zone: nothing exists there (RFC 6672 section 2.4).
     pub fn is_below_dname(&self, name: &Name) -> bool {
+        if self.tree.totals().barriers == 0 {
+            return false;
+        }
         name.ancestors()
             .take_while(|above| above.is_at_or_below(self.origin()))
             .any(|above| self.has(&above, Rtype::DNAME))
@@ -115,14 +130,14 @@ impl Builder {
         Builder(tree::Builder::new(origin))
     }
 
-    /// Puts a record in. Its owner must be at or below the origin. A duplicate or another TTL is told here where the owner's records come
-    /// together, and by [`Builder::finish`] else.
+    /// Puts a record in. Its owner must be at or below the origin. A duplicate or another TTL is told where the RRset's records come
+    /// together, and else passed over.
     pub fn insert(&mut self, owner: &Name, ttl: u32, rtype: Rtype, rdata: &[u8]) -> Inserted {
         self.0.insert(owner.as_wire(), ttl, rtype, rdata)
     }
 
-    /// The zone. `odd` is told of RRsets whose records came apart, with a duplicate or another TTL among them.
-    pub fn finish(self, odd: impl FnMut(Name, Rtype)) -> Contents {
-        Contents { tree: self.0.finish_noting(odd) }
+    /// The zone.
+    pub fn finish(self) -> Contents {
+        Contents { tree: self.0.finish() }
     }
 }

@@ -9,7 +9,7 @@ use super::check;
 use super::contents::{Builder, Contents};
 use super::diagnostic::{Diagnostic, Severity};
 use super::entry::fault;
-use super::owners::{self, Filter, Owners};
+use super::owners::Owners;
 use super::parser::{Found, MAX_DIAGNOSTICS, Owner, Parser, Sink};
 use super::reread::Marks;
 use super::scan::Place;
@@ -81,7 +81,7 @@ pub fn parse<'t>(origin: &Name, file: &str, text: &'t [u8], includes: &mut dyn I
     }
     missing(&mut parser, start);
     let Parser { mut diagnostics, sources, serial, marks, .. } = parser;
-    let Building { contents, owners, mut odd } = building;
+    let Building { contents, owners, odd } = building;
     let records = Records { zone: origin.clone(), sources: sources.clone(), placed: OnceLock::new() };
     if owners.may_conflict() {
         for conflict in check::conflicts(origin, &records) {
@@ -91,11 +91,10 @@ pub fn parse<'t>(origin: &Name, file: &str, text: &'t [u8], includes: &mut dyn I
             }
         }
     }
-    let contents =
-        diagnostics.is_empty().then(|| contents.finish(|owner, rtype| odd.push((owners::key(&owner), rtype))));
-    let marks = (contents.is_some() && sources.names().count() == 1)
-        .then(|| Marks::new(origin, text.len(), marks, Filter::new(&owners, &odd)));
-    Parsed { contents, diagnostics, records, sources, serial, marks }
+    let good = diagnostics.is_empty();
+    let marks =
+        (good && sources.names().count() == 1).then(|| Marks::new(origin, text.len(), marks, owners.filter(&odd)));
+    Parsed { contents: good.then(|| contents.finish()), diagnostics, records, sources, serial, marks }
 }
 
 /// Reports what every zone has and this one has not.

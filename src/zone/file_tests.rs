@@ -226,7 +226,7 @@ fn a_generate_that_is_wrong_is_one_error_at_its_word() {
         assert_eq!((found[0].1, found[0].2), (5, column), "{line}: {found:?}");
         assert!(found[0].3.contains(part), "{line}: {found:?}");
     }
-    let many = "$GENERATE 0-65535 @ TXT x$\n".repeat(16);
+    let many = "$GENERATE 0-65535 x$ TXT y\n".repeat(16);
     let found = errors(&with_files(&format!("{HEAD}{many}"), &[]));
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].1, found[0].2), (20, 11), "{found:?}");

@@ -1,7 +1,7 @@
 //! Which owners may hold records that exclude each other: seen in passing, so that only a zone with such an owner is looked
 //! at closely.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::parser::Found;
 use crate::dns::{Name, Rtype};
@@ -13,10 +13,21 @@ const OTHER: u8 = 4;
 /// Spreads what it is multiplied with over all bits.
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The owners of a zone under way: for each run of records with one owner its key, and what is in the run.
+/// Records of one owner that stand together in the file.
+#[derive(Debug)]
+struct Run {
+    key: u64,
+    /// Where its types begin.
+    types: u32,
+    bits: u8,
+}
+
+/// The owners of a zone under way.
 #[derive(Debug, Default)]
 pub(super) struct Owners {
-    runs: Vec<(u64, u8)>,
+    runs: Vec<Run>,
+    /// The types of each run, one after the other.
+    types: Vec<Rtype>,
     /// There is a CNAME or a DNAME.
     exclusive: bool,
     soa: bool,
@@ -37,9 +48,17 @@ impl Owners {
             Rtype::NS | Rtype::DNAME => self.conflict |= record.owner.is_wildcard(),
             _ => {}
         }
-        match self.runs.last_mut() {
-            Some((key, seen)) if *key == record.key => self.conflict |= merge(seen, bits),
-            _ => self.runs.push((record.key, bits)),
+        match self.runs.last_mut().filter(|run| run.key == record.key) {
+            Some(run) => {
+                self.conflict |= merge(&mut run.bits, bits);
+                if self.types.last() != Some(&record.rtype) {
+                    self.types.push(record.rtype);
+                }
+            }
+            None => {
+                self.runs.push(Run { key: record.key, types: self.types.len() as u32, bits });
+                self.types.push(record.rtype);
+            }
         }
     }
 
@@ -48,9 +67,43 @@ impl Owners {
         if self.conflict || !self.exclusive {
             return self.conflict;
         }
-        let exclusive = self.runs.iter().filter(|(_, bits)| bits & (CNAME | DNAME) != 0);
-        let mut owners: HashMap<u64, u8> = exclusive.map(|(key, _)| (*key, 0)).collect();
-        self.runs.iter().any(|(key, bits)| owners.get_mut(key).is_some_and(|seen| merge(seen, *bits)))
+        let exclusive = self.runs.iter().filter(|run| run.bits & (CNAME | DNAME) != 0);
+        let mut owners: HashMap<u64, u8> = exclusive.map(|run| (run.key, 0)).collect();
+        self.runs.iter().any(|run| owners.get_mut(&run.key).is_some_and(|seen| merge(seen, run.bits)))
+    }
+
+    /// What is to be remembered of the zone; `odd` are RRsets in which records don't count once each.
+    pub(super) fn filter(&self, odd: &[(u64, Rtype)]) -> Filter {
+        // 32 bits for each at least: as many once more may come before it tells less.
+        let words = (self.runs.len() + odd.len()).next_power_of_two().max(8);
+        let mut filter = Filter { bits: vec![0; words] };
+        let mut scattered = HashSet::new();
+        for run in &self.runs {
+            if filter.has_owner(run.key) {
+                scattered.insert(run.key);
+            }
+            filter.add(run.key, run.bits & CNAME != 0);
+        }
+        for (key, rtype) in odd.iter().copied().chain(self.split(&scattered)) {
+            filter.set(mix(key, odd_salt(rtype)));
+        }
+        filter
+    }
+
+    /// The RRsets of the scattered owners that stand at several places: nobody has compared their records.
+    fn split(&self, scattered: &HashSet<u64>) -> Vec<(u64, Rtype)> {
+        let mut seen: HashMap<(u64, Rtype), usize> = HashMap::new();
+        let mut split = Vec::new();
+        for (number, run) in self.runs.iter().enumerate().filter(|(_, run)| scattered.contains(&run.key)) {
+            let end = self.runs.get(number + 1).map_or(self.types.len(), |next| next.types as usize);
+            for &rtype in &self.types[run.types as usize..end] {
+                let set = (run.key, rtype);
+                if seen.insert(set, number).is_some_and(|other| other != number) {
+                    split.push(set);
+                }
+            }
+        }
+        split
     }
 }
 
@@ -62,20 +115,6 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    /// Of a zone that was read; the odd RRsets are those in which records don't count once each.
-    pub(super) fn new(owners: &Owners, odd: &[(u64, Rtype)]) -> Filter {
-        // 32 bits each, and at least as many once more for what comes later.
-        let words = (owners.runs.len() + odd.len()).next_power_of_two().max(8);
-        let mut filter = Filter { bits: vec![0; words] };
-        for (key, bits) in &owners.runs {
-            filter.add(*key, bits & CNAME != 0);
-        }
-        for (key, rtype) in odd {
-            filter.set(mix(*key, odd_salt(*rtype)));
-        }
-        filter
-    }
-
     pub(super) fn add(&mut self, key: u64, cname: bool) {
         self.set(mix(key, SALT_OWNER));
         if cname {

@@ -61,7 +61,7 @@ impl Marks {
 /// What changed. No record is in both lists.
 ///
 /// Each of `removed` is in the old contents and stood in the old text once. Each of `added` has to be new
-/// ([`super::contents::Inserted::New`]) when it is put into the contents, once those of `removed` are taken out: otherwise
+/// ([`super::tree::Inserted::New`]) when it is put into the contents, once those of `removed` are taken out: otherwise
 /// the file holds a record twice, or an RRset with several TTLs, and has to be read as a whole.
 #[derive(Clone, Debug)]
 pub struct Reread {

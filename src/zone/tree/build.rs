@@ -138,19 +138,14 @@ impl Builder {
     }
 
     /// The tree.
-    pub fn finish(self) -> Tree {
-        self.finish_noting(|_, _| ())
-    }
-
-    /// The tree; `odd` is told of RRsets whose records came apart, with a duplicate or another TTL among them.
-    pub fn finish_noting(mut self, odd: impl FnMut(Name, Rtype)) -> Tree {
+    pub fn finish(mut self) -> Tree {
         self.close();
         if self.last.is_empty() {
             self.lay_out_empty(Arc::clone(&self.apex).as_wire());
         }
         self.seal();
         if !self.late_starts.is_empty() {
-            return self.reorder(odd);
+            return self.reorder();
         }
         let order = (0..self.pages.len()).map(|page| Fence { word: 0, page: page as u32 }).collect();
         let mut tree = Tree { apex: self.apex, pages: self.pages, order, shared: Box::default(), totals: self.totals };
@@ -159,7 +154,7 @@ impl Builder {
     }
 
     /// Builds the tree again with the nodes that came late where they belong.
-    fn reorder(mut self, mut odd: impl FnMut(Name, Rtype)) -> Tree {
+    fn reorder(mut self) -> Tree {
         let pages = std::mem::take(&mut self.pages);
         let late = std::mem::take(&mut self.late);
         let apex_len = self.apex.as_wire().len();
@@ -176,25 +171,21 @@ impl Builder {
         for same in nodes.chunk_by(|(one, _), (other, _)| one == other) {
             match same {
                 [(_, node)] => builder.copy(*node),
-                several => several.iter().for_each(|(_, node)| builder.add(*node, &mut odd)),
+                several => several.iter().for_each(|(_, node)| builder.add(*node)),
             }
         }
         builder.finish()
     }
 
     /// Puts in what a node has.
-    fn add(&mut self, node: Node<'_>, odd: &mut impl FnMut(Name, Rtype)) {
+    fn add(&mut self, node: Node<'_>) {
         let apex = Arc::clone(&self.apex);
         for set in node.sets() {
             for rdata in set.rdatas(apex.as_wire()) {
-                if self.insert(node.name(), set.ttl(), set.rtype, &rdata) != Inserted::New {
-                    odd(node.owner(), set.rtype);
-                }
+                self.insert(node.name(), set.ttl(), set.rtype, &rdata);
             }
             for rrsig in set.signatures() {
-                if self.insert(node.name(), set.ttl(), Rtype::RRSIG, rrsig) != Inserted::New {
-                    odd(node.owner(), Rtype::RRSIG);
-                }
+                self.insert(node.name(), set.ttl(), Rtype::RRSIG, rrsig);
             }
         }
     }
