@@ -1,10 +1,9 @@
 //! One query, answered over a datagram and over a stream, and what every response has to be.
 
-use danelaw::answer::{
-    Context, Cookie, MESSAGE_MAX, PREFETCH_STAGES, PROVEN_UDP_MAX, Transport, UDP_MAX, challenge, prefetch, respond,
-};
-use danelaw::dns::{Name, Rtype, rdata, walk};
+use danelaw::answer::{Context, Cookie, MESSAGE_MAX, PROVEN_UDP_MAX, Transport, UDP_MAX, challenge, prefetch, respond};
+use danelaw::dns::{Name, Rtype, name, rdata, walk};
 use danelaw::zone::Snapshot;
+use danelaw::zone::snapshot::HashedName;
 use data_encoding::HEXLOWER;
 
 use super::wire::{Response, Rr, decode};
@@ -20,8 +19,10 @@ pub fn ask(
     query: &[u8],
     is_unsigned: &dyn Fn(&str) -> bool,
 ) -> Option<Response> {
-    for stage in 0..PREFETCH_STAGES {
-        prefetch(snapshot, stage, query);
+    prefetch(snapshot, &[query, &query[..query.len() / 2]]);
+    // Of small zones it is not asked for there.
+    if let Some(length) = query.get(HEADER..).and_then(name::wire_len) {
+        snapshot.prefetch([HashedName::new(&query[HEADER..HEADER + length])].into_iter());
     }
     let answered = answer(snapshot, context, query)?;
     let response = inspect(query, &answered, is_unsigned);
