@@ -33,10 +33,11 @@ fn chained(chain: &Chain) {
         assert!(!certificate.spki().is_empty() && certificate.fingerprint().len() == 64);
         for name in &certificate.dns_names {
             // What it says for itself, a wildcard aside, is what it covers.
-            if let Ok(name) = Name::parse(name, Some(&Name::root()))
-                && name.labels().all(|label| label.iter().all(u8::is_ascii_alphanumeric))
+            let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.');
+            if name.bytes().all(is_plain)
+                && let Ok(host) = Name::parse(name, Some(&Name::root()))
             {
-                assert!(certificate.covers(&name), "{name}");
+                assert!(certificate.covers(&host), "{name}");
             }
         }
     }

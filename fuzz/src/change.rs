@@ -17,7 +17,7 @@ use super::signing::{NOW, Stamp, built, denials, with_key};
 /// Stands before each version.
 const HEAD: &str = "$TTL 300\n@ SOA ns h 1 2 3 4 60\n NS ns\nns A 192.0.2.1\n";
 /// Versions with more records take long, and show nothing that small ones don't.
-const RECORDS: usize = 300;
+const RECORDS: usize = 120;
 const VERSIONS: usize = 5;
 /// Of so many RRsets is asked that are new, and that are gone.
 const ASKED: usize = 12;
@@ -28,7 +28,7 @@ struct Version {
     laid_out: Arc<ZoneSnapshot>,
 }
 
-/// Goes through the versions that are zones: as texts, and once with each kind of chain.
+/// Goes through the versions that are zones: as texts, and signed with the kind of chain that the length picks.
 pub fn check(input: &[u8]) {
     let origin = Name::parse("example.org.", None).unwrap();
     let texts = input.split(|&octet| octet == 0x0c).take(VERSIONS);
@@ -45,12 +45,11 @@ pub fn check(input: &[u8]) {
         marked = found.map(|(_, marks)| marks).or(marks).map(|marks| (contents.clone(), marks, &text[..]));
         versions.extend(Some(contents).filter(|zone| zone.record_count() <= RECORDS));
     }
-    for denial in denials() {
-        let mut before = None;
-        for (serial, contents) in (1..).zip(&versions) {
-            let Some(version) = next(before.take(), with_key(contents, &Stamp), serial, &denial) else { break };
-            before = Some(version);
-        }
+    let denial = &denials()[input.len() % 3];
+    let mut before = None;
+    for (serial, contents) in (1..).zip(&versions) {
+        let Some(version) = next(before.take(), with_key(contents, &Stamp), serial, denial) else { break };
+        before = Some(version);
     }
 }
 

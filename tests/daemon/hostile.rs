@@ -103,14 +103,9 @@ fn during(mut hostile: impl FnMut() + Send, meanwhile: impl FnOnce()) {
     });
 }
 
-/// Connections of so many strangers, so many of each, that say nothing or almost nothing.
+/// Connections of so many strangers, so many of each, that say nothing.
 fn idle(server: SocketAddr, strangers: usize, of_each: usize) -> Vec<TcpStream> {
-    let open = |number: usize| {
-        let mut stream = connect(stranger(number % strangers), server).unwrap();
-        stream.write_all(&[0][..number % 2]).unwrap();
-        stream
-    };
-    (0..strangers * of_each).map(open).collect()
+    (0..strangers * of_each).map(|number| connect(stranger(number % strangers), server).unwrap()).collect()
 }
 
 /// Connections that ask for much and never read it, written to as far as they can be.
