@@ -15,8 +15,11 @@ mod wire;
 mod world;
 pub mod zone_text;
 
-/// The targets by the names of their corpora.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// What is looked at, and the name of its corpus.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
     ("certificate", certificate::check),
     ("change", change::check),
     ("control_socket", control_socket::check),
