@@ -71,8 +71,8 @@ pub struct Keeper {
     key_folder_problem: Option<String>,
     /// What is wrong in the zones folder besides what the zones' own files say.
     zone_problems: Vec<String>,
-    /// The zone whose warnings are being looked for.
-    linting: Option<(Name, reading::Linting)>,
+    /// Some zones' warnings are being looked for.
+    linting: Option<reading::Linting>,
     /// Why TLSA decisions can't be stored.
     store_problem: Option<String>,
     problems: BTreeSet<String>,

@@ -77,11 +77,16 @@ impl Keeper {
             let batch = next_batch(&mut due);
             said.extend(publish_batch(batch, store, *ephemeral, published, now));
         }
+        let many = said.len() > MANY;
         self.say_published(said, now);
-        self.write_images(false, now);
+        // Those of many zones are written when the rest of this cycle is done.
+        if !many {
+            self.write_images(false, now);
+        }
         // A zone that could not be published is tried again soon.
         let retry = self.zones.values().any(|zone| zone.failure.is_some()).then_some(now + 30);
-        let images = self.zones.values().filter_map(|zone| Some(zone.unsaved? + IMAGE_DELAY)).min();
+        let delay = if many { 1 } else { IMAGE_DELAY };
+        let images = self.zones.values().filter_map(|zone| Some(zone.unsaved? + delay)).min();
         let refresh = self.zones.values().filter_map(|zone| zone.published.as_ref()?.refresh_at).min();
         [retry, images, refresh].into_iter().flatten().min()
     }
