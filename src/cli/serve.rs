@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -94,6 +95,7 @@ impl Answerer for View<'_> {
 pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
     log::begin();
     let begun = Instant::now();
+    take_descriptors();
     let config = load(file)?.with(&args.overrides())?;
     make_example(&config)?;
     let store = if args.ephemeral { Store::ephemeral()? } else { Store::open(&config.state)? };
@@ -149,6 +151,17 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
     keeper.close(keeper::now())?;
     info!("stopped");
     Ok(Outcome::Done)
+}
+
+/// Each client over a stream takes a descriptor, a thousand of each transport at most, and what is left has to do for zones,
+/// keys, store and control socket. The usual soft limit of 1024 is there for programs that call select(2): the hard one holds.
+fn take_descriptors() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    {
+        warn!("the limit of open files stays at {}: {error}", current.unwrap_or_default());
+    }
 }
 
 fn make_example(config: &Config) -> Result<(), CliError> {

@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::Occasionally;
 use crate::dns::Name;
 
 /// The longest request, bytes.
@@ -226,7 +227,8 @@ async fn accept(listener: tokio::net::UnixListener, calls: mpsc::Sender<Call>) {
                 });
             }
             Err(error) => {
-                warn!("control socket: {error}");
+                static ACCEPTING: Occasionally = Occasionally::new();
+                ACCEPTING.run(|before| warn!("control socket: {error} ({before} times before)"));
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

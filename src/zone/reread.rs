@@ -13,7 +13,7 @@ use super::scan::BOM;
 use crate::dns::{Name, Record, Rtype};
 
 /// How far marks stand from each other at least, in octets.
-pub(super) const SPACING: usize = if cfg!(test) { 1 << 8 } else { 1 << 16 };
+pub(super) const SPACING: usize = if cfg!(debug_assertions) { 1 << 8 } else { 1 << 16 };
 /// The most that is read of a text, in octets: beyond that reading the whole is no great loss.
 const MAX_WINDOW: usize = 4 << 20;
 

@@ -83,11 +83,7 @@ pub fn exchange(server: SocketAddr, query: &[u8], tcp: bool) -> Option<Vec<u8>> 
         let mut stream = TcpStream::connect(server).ok()?;
         stream.set_read_timeout(wait).ok()?;
         stream.write_all(&[&(query.len() as u16).to_be_bytes(), query].concat()).ok()?;
-        let mut length = [0; 2];
-        stream.read_exact(&mut length).ok()?;
-        let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
-        stream.read_exact(&mut message).ok()?;
-        return Some(message);
+        return read_message(&mut stream).ok();
     }
     let socket = UdpSocket::bind("127.0.0.1:0").ok()?;
     socket.set_read_timeout(wait).ok()?;
@@ -96,6 +92,15 @@ pub fn exchange(server: SocketAddr, query: &[u8], tcp: bool) -> Option<Vec<u8>> 
     let (len, _) = socket.recv_from(&mut message).ok()?;
     message.truncate(len);
     Some(message)
+}
+
+/// The next message of a stream, without the length before it.
+pub fn read_message(stream: &mut impl Read) -> std::io::Result<Vec<u8>> {
+    let mut length = [0; 2];
+    stream.read_exact(&mut length)?;
+    let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
+    stream.read_exact(&mut message)?;
+    Ok(message)
 }
 
 /// Decodes a response; panics where it is not one, or where a record stands twice in a section.
@@ -187,7 +192,7 @@ fn expand(message: &[u8], mut at: usize) -> Option<(Vec<u8>, usize)> {
 fn plain_rdata(message: &[u8], rtype: u16, span: std::ops::Range<usize>) -> Option<Vec<u8>> {
     // How many octets stand before the names, and how many names there are.
     let (before, names) = match rtype {
-        2 | 5 | 7 | 8 | 9 | 12 | 39 | 47 => (0, 1),
+        2..=5 | 7..=9 | 12 | 39 | 47 => (0, 1),
         6 | 14 | 17 => (0, 2),
         15 | 18 | 21 | 36 => (2, 1),
         26 => (2, 2),

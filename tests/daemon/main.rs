@@ -12,6 +12,7 @@ mod bad_input;
 mod certificates;
 mod changes;
 mod commands;
+mod hostile;
 mod house;
 mod keys;
 mod limits;

@@ -15,7 +15,7 @@ const DATAGRAMS: usize = 4000;
 const STREAMS: usize = 300;
 
 /// A query with octets changed, cut, repeated; or no query at all.
-fn garble(random: &mut TestRng, host: &[u8]) -> Vec<u8> {
+pub fn garble(random: &mut TestRng, host: &[u8]) -> Vec<u8> {
     let mut octets = query(host, [1, 2, 15, 52, 251, 255][random.next_u32() as usize % 6], DNSSEC);
     match random.next_u32() % 5 {
         0 => {

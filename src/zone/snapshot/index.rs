@@ -55,7 +55,7 @@ impl Index {
                     }
                 })
             });
-            if fits {
+            if fits && filling.iter().all(|part| has_ends(part)) {
                 return Index { parts: filling.into_iter().map(Arc::from).collect() };
             }
             parts *= 2;
@@ -86,7 +86,8 @@ impl Index {
                 }
             }
         }
-        Some(index)
+        let mut parts = self.parts.iter().zip(&index.parts);
+        parts.all(|(before, part)| Arc::ptr_eq(before, part) || has_ends(part)).then_some(index)
     }
 
     fn set(&mut self, hash: u64, slot: Slot, is_new: bool) -> bool {
@@ -152,6 +153,12 @@ fn part_of(hash: u64, parts: usize) -> usize {
     (hash >> 24) as usize & (parts - 1)
 }
 
+/// Whether a search that finds nothing ends, and soon: slots that were taken once and then left don't end one, and every change
+/// leaves some.
+fn has_ends(part: &[Slot]) -> bool {
+    part.iter().filter(|slot| **slot == FREE).count() * 8 >= part.len()
+}
+
 /// False where the part is full.
 fn insert(part: &mut [Slot], hash: u64, slot: Slot) -> bool {
     let mask = part.len() - 1;
@@ -177,4 +184,44 @@ fn remove(part: &mut [Slot], hash: u64, slot: Slot) {
         at = (at + 1) & mask;
     }
     part[at] = GONE;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::{Name, Rtype};
+
+    fn tree(names: &[&str]) -> Tree {
+        let apex: Name = "example.org.".parse().unwrap();
+        let mut tree = Tree::new(apex.clone());
+        for name in names {
+            let owner = Name::parse(name, Some(&apex)).unwrap();
+            tree.insert(&owner, 300, Rtype::A, &[192, 0, 2, 1]);
+        }
+        tree
+    }
+
+    #[test]
+    fn a_search_ends_however_many_names_have_come_and_gone() {
+        let mut before = tree(&["@", "stays"]);
+        let mut index = Index::of(&before, |_| true);
+        let stays: Name = "stays.example.org.".parse().unwrap();
+        let mut anew = 0;
+        for number in 0..1000 {
+            let name = format!("n{number}");
+            let next = tree(&["@", "stays", &name]);
+            index = index.after(&before, &next, |_| true).unwrap_or_else(|| {
+                anew += 1;
+                Index::of(&next, |_| true)
+            });
+            assert!(index.parts.iter().all(|part| has_ends(part)), "after {number} changes");
+            let found = index.find(&next, key::hash(stays.as_wire()), |node| node.name() == stays.as_wire());
+            assert!(found.is_some());
+            let gone: Name = format!("n{}.example.org.", number - 1).parse().unwrap();
+            let is_it = |node: Node<'_>| node.name() == gone.as_wire();
+            assert!(index.find(&next, key::hash(gone.as_wire()), is_it).is_none());
+            before = next;
+        }
+        assert!((1..500).contains(&anew), "made anew {anew} times");
+    }
 }
