@@ -12,7 +12,7 @@ use danelaw::zone::{Draft, NoIncludes, Snapshot, ZoneSnapshot, parse};
 use rustix::event::epoll;
 use rustix::net::sockopt;
 
-use crate::system::{BATCH, Batch, fetch};
+use crate::system::{BATCH, Batch, DATAGRAM, fetch};
 use crate::zones::{Set, Workload};
 use crate::{Error, Result};
 
@@ -189,10 +189,21 @@ pub fn serve_udp<R: Responder>(responder: &R, port: u16) -> Result<()> {
     }
 }
 
+/// Octets of responses that go out together.
+const TOGETHER: usize = 64 << 10;
+
 struct Connection {
     stream: TcpStream,
+    /// The beginning of a query.
     input: Vec<u8>,
+    /// What the client has not taken yet.
     output: Vec<u8>,
+}
+
+/// What the connections share.
+struct Buffers {
+    inbox: Vec<u8>,
+    outbox: Vec<u8>,
 }
 
 /// Serves TCP until it is killed.
@@ -204,7 +215,7 @@ pub fn serve_tcp<R: Responder>(responder: &R, port: u16) -> Result<()> {
     epoll::add(&poll, &listener, listening, epoll::EventFlags::IN).map_err(std::io::Error::from)?;
     let mut connections: Vec<Option<Connection>> = Vec::new();
     let mut events = Vec::with_capacity(128);
-    let mut inbox = vec![0; 64 << 10];
+    let mut buffers = Buffers { inbox: vec![0; 64 << 10], outbox: vec![0; TOGETHER + DATAGRAM + 2] };
     loop {
         events.clear();
         epoll::wait(&poll, rustix::buffer::spare_capacity(&mut events), None).map_err(std::io::Error::from)?;
@@ -221,7 +232,7 @@ pub fn serve_tcp<R: Responder>(responder: &R, port: u16) -> Result<()> {
                     connections.push(Some(Connection { stream, input: Vec::new(), output: Vec::new() }));
                 }
             } else if let Some(place) = connections.get_mut(which as usize)
-                && place.as_mut().is_some_and(|connection| !connection.run(responder, &mut inbox))
+                && place.as_mut().is_some_and(|connection| !connection.run(responder, &mut buffers))
             {
                 *place = None;
             }
@@ -231,41 +242,45 @@ pub fn serve_tcp<R: Responder>(responder: &R, port: u16) -> Result<()> {
 
 impl Connection {
     /// False where it has ended.
-    fn run<R: Responder>(&mut self, responder: &R, inbox: &mut [u8]) -> bool {
+    fn run<R: Responder>(&mut self, responder: &R, buffers: &mut Buffers) -> bool {
         loop {
-            if !self.flush() {
+            let waiting = std::mem::take(&mut self.output);
+            if !self.send(&waiting) {
                 return false;
             }
             if !self.output.is_empty() {
                 return true;
             }
+            let Buffers { inbox, outbox } = buffers;
             let read = match self.stream.read(inbox) {
                 Ok(0) => return false,
                 Ok(read) => read,
                 Err(error) => return error.kind() == ErrorKind::WouldBlock,
             };
-            self.take(responder, &inbox[..read]);
+            if !self.take(responder, &inbox[..read], outbox) {
+                return false;
+            }
             // Less than there was room for: that was all, and what comes next is told.
             if read < inbox.len() {
-                return self.flush();
+                return true;
             }
         }
     }
 
-    fn flush(&mut self) -> bool {
-        let mut written = 0;
-        while written < self.output.len() {
-            match self.stream.write(&self.output[written..]) {
-                Ok(count) => written += count,
+    /// What isn't taken is kept; none is out of turn.
+    fn send(&mut self, mut octets: &[u8]) -> bool {
+        while !octets.is_empty() && self.output.is_empty() {
+            match self.stream.write(octets) {
+                Ok(count) => octets = &octets[count..],
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => return false,
             }
         }
-        self.output.drain(..written);
+        self.output.extend_from_slice(octets);
         true
     }
 
-    fn take<R: Responder>(&mut self, responder: &R, read: &[u8]) {
+    fn take<R: Responder>(&mut self, responder: &R, read: &[u8], outbox: &mut [u8]) -> bool {
         let joined;
         let mut rest = if self.input.is_empty() {
             read
@@ -275,6 +290,7 @@ impl Connection {
             &joined
         };
         let mut queries = [&[][..]; BATCH];
+        let mut filled = 0;
         loop {
             let mut count = 0;
             while count < BATCH
@@ -290,14 +306,19 @@ impl Connection {
                 queries[..count].iter().for_each(|query| responder.prefetch(stage, query));
             }
             for query in &queries[..count] {
-                let start = self.output.len();
-                self.output.resize(start + 2 + crate::system::DATAGRAM, 0);
-                let length = responder.respond(query, &mut self.output[start + 2..]);
-                self.output[start..start + 2].copy_from_slice(&(length as u16).to_be_bytes());
-                self.output.truncate(start + 2 + length);
+                if filled > TOGETHER {
+                    if !self.send(&outbox[..filled]) {
+                        return false;
+                    }
+                    filled = 0;
+                }
+                let length = responder.respond(query, &mut outbox[filled + 2..]);
+                outbox[filled..filled + 2].copy_from_slice(&(length as u16).to_be_bytes());
+                filled += 2 + length;
             }
         }
         self.input = rest.to_vec();
+        self.send(&outbox[..filled])
     }
 }
 

@@ -6,9 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::thread::{CpuSet, sched_setaffinity};
 
-use crate::system::cpu_time;
+use crate::system::{cpu_time, run_on};
 use crate::{Error, Result};
 
 /// How long a server may take to end before it is made to.
@@ -16,9 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Has this thread, and what it starts from now on, run on one core.
 pub fn pin(core: usize) -> Result<()> {
-    let mut set = CpuSet::new();
-    set.set(core);
-    let pinned = sched_setaffinity(None, &set);
+    let pinned = run_on(core);
     pinned.map_err(|error| Error::new(format!("core {core}: {error} (--server-core and --client-core choose)")))
 }
 

@@ -1,5 +1,5 @@
-//! The system calls that no crate wraps: datagrams in batches, and another process's CPU clock.
-#![expect(unsafe_code, reason = "recvmmsg, sendmmsg and clock_getcpuclockid take pointers")]
+//! System calls that take pointers: datagrams in batches, another process's CPU clock, and the choice of a core.
+#![expect(unsafe_code, reason = "system calls take pointers")]
 
 use std::io;
 use std::mem::{size_of, zeroed};
@@ -94,6 +94,20 @@ impl Batch {
         }
         call(&mut headers[..count])
     }
+}
+
+/// Has this thread, and what it starts, run on one core.
+pub fn run_on(core: usize) -> io::Result<()> {
+    if core >= libc::CPU_SETSIZE as usize {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: all-zero octets are an empty cpu_set_t, the core is one that it can hold, and the length is its own.
+    let result = unsafe {
+        let mut set: libc::cpu_set_t = zeroed();
+        libc::CPU_SET(core, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// What CPU time a process has had, its threads that ended among them.
