@@ -23,7 +23,6 @@ use lookup::Lookup;
 use message::Message;
 use query::{Fault, Query};
 
-pub use crate::zone::snapshot::PREFETCH_STAGES;
 pub use settings::{NSID_MAX, Settings, TEXT_MAX};
 
 /// The largest UDP response, whatever the client offers: no fragment, no great amplification (RFC 9715 section 3.1).
@@ -147,11 +146,10 @@ pub fn respond(snapshot: &Snapshot, context: &Context<'_>, query: &[u8], out: &m
     Some((message.finish(), seen))
 }
 
-/// Has the memory brought near that the answer to `query` will be read from. It takes [`PREFETCH_STAGES`] steps, each of which reads what
-/// the step before asked for: do one for all queries of a batch, then the next.
-pub fn prefetch(snapshot: &Snapshot, stage: u8, query: &[u8]) {
-    if let Some(name) = query::name(query) {
-        snapshot.prefetch(stage, &name);
+/// Has the memory brought near that the answers to these queries will be read from.
+pub fn prefetch(snapshot: &Snapshot, queries: &[&[u8]]) {
+    if snapshot.is_large() {
+        snapshot.prefetch(queries.iter().filter_map(|query| query::name(query)));
     }
 }
 

@@ -85,8 +85,8 @@ impl Answerer for View<'_> {
         work(self);
     }
 
-    fn prefetch(&self, stage: u8, query: &[u8]) {
-        answer::prefetch(self.snapshot, stage, query);
+    fn prefetch(&self, queries: &[&[u8]]) {
+        answer::prefetch(self.snapshot, queries);
     }
 }
 

@@ -11,6 +11,8 @@ use std::str::FromStr;
 pub const MAX_NAME: usize = 255;
 /// The longest label in octets.
 pub const MAX_LABEL: usize = 63;
+/// The root in wire form.
+const ROOT: [u8; 1] = [0];
 
 /// An absolute domain name: labels in wire form, uncompressed, the root's zero octet at the end.
 #[derive(Clone)]
@@ -53,36 +55,10 @@ impl Name {
 
     /// [`Name::parse`] for text that need not be UTF-8.
     pub fn parse_bytes(text: &[u8], origin: Option<&Name>) -> Result<Name, NameError> {
-        let root = [0u8];
-        let tail = origin.map_or(&root[..], Name::as_wire);
-        match text {
-            b"" => return Err(NameError::Empty),
-            b"@" => return Ok(Name(tail.into())),
-            b"." => return Ok(Name::root()),
-            _ => {}
-        }
-        let mut wire = Vec::with_capacity(text.len() + tail.len() + 1);
-        let mut label: Vec<u8> = Vec::with_capacity(MAX_LABEL);
-        let mut rest = text;
-        let mut absolute = false;
-        while let Some((&octet, after)) = rest.split_first() {
-            rest = after;
-            match octet {
-                b'.' => {
-                    push_label(&mut wire, &mut label)?;
-                    absolute = rest.is_empty();
-                }
-                b'\\' => label.push(unescape(&mut rest)?),
-                other => label.push(other),
-            }
-        }
-        if !absolute {
-            push_label(&mut wire, &mut label)?;
-        }
-        wire.extend_from_slice(if absolute { &root } else { tail });
-        if wire.len() > MAX_NAME {
-            return Err(NameError::LongName);
-        }
+        let tail = origin.map_or(&ROOT[..], Name::as_wire);
+        let appended = if text.ends_with(b".") { 0 } else { tail.len() };
+        let mut wire = Vec::with_capacity(text.len() + 1 + appended);
+        push_name(text, tail, &mut wire)?;
         Ok(Name(wire.into()))
     }
 
@@ -288,18 +264,60 @@ fn cmp_labels(left: &[u8], right: &[u8]) -> Ordering {
     )
 }
 
-fn push_label(wire: &mut Vec<u8>, label: &mut Vec<u8>) -> Result<(), NameError> {
-    match label.len() {
+/// Reads presentation form as [`Name::parse`] does and puts its wire form behind what is in `wire`; `origin` is in wire
+/// form. After an error a part of the name may be there.
+pub fn push_name(text: &[u8], origin: &[u8], wire: &mut Vec<u8>) -> Result<(), NameError> {
+    let start = wire.len();
+    match text {
+        b"" => return Err(NameError::Empty),
+        b"@" => wire.extend_from_slice(origin),
+        b"." => wire.push(0),
+        _ => push_labels(text, origin, wire)?,
+    }
+    if wire.len() - start > MAX_NAME { Err(NameError::LongName) } else { Ok(()) }
+}
+
+fn push_labels(text: &[u8], origin: &[u8], wire: &mut Vec<u8>) -> Result<(), NameError> {
+    let mut length_at = wire.len();
+    wire.push(0);
+    let mut rest = text;
+    loop {
+        let plain = rest.iter().position(|octet| matches!(octet, b'.' | b'\\')).unwrap_or(rest.len());
+        wire.extend_from_slice(&rest[..plain]);
+        rest = &rest[plain..];
+        match rest.split_first() {
+            None => break,
+            Some((b'.', after)) => {
+                end_label(wire, length_at)?;
+                length_at = wire.len();
+                wire.push(0);
+                rest = after;
+            }
+            Some((_, after)) => {
+                rest = after;
+                wire.push(unescape(&mut rest)?);
+            }
+        }
+    }
+    // Behind a final dot stands the root's length.
+    if length_at + 1 < wire.len() {
+        end_label(wire, length_at)?;
+        wire.extend_from_slice(origin);
+    }
+    Ok(())
+}
+
+/// Writes the length of the label that ends here.
+fn end_label(wire: &mut [u8], length_at: usize) -> Result<(), NameError> {
+    match wire.len() - length_at - 1 {
         0 => Err(NameError::EmptyLabel),
-        1..=MAX_LABEL => {
-            wire.push(label.len() as u8);
-            wire.append(label);
+        length @ 1..=MAX_LABEL => {
+            wire[length_at] = length as u8;
             Ok(())
         }
         _ => Err(NameError::LongLabel),
     }
 }
-
 /// What stands behind a `\`: three decimal digits, or any other octet as itself. `rest` moves on.
 pub fn unescape(rest: &mut &[u8]) -> Result<u8, NameError> {
     let text = *rest;

@@ -155,6 +155,46 @@ types! {
     CAA = 257: [Field::U8, Field::Tag, Field::Text];
 }
 
+/// No row of the table.
+const NONE: u8 = u8::MAX;
+
+/// The rows of the table by number.
+static ROWS: [u8; 258] = {
+    let mut rows = [NONE; 258];
+    let mut row = 0;
+    while row < TYPES.len() {
+        rows[TYPES[row].rtype.0 as usize] = row as u8;
+        row += 1;
+    }
+    rows
+};
+
+/// The rows of the table by mnemonic: each in its slot or, where that is taken, in the next free one.
+static MNEMONICS: [u8; 256] = {
+    let mut rows = [NONE; 256];
+    let mut row = 0;
+    while row < TYPES.len() {
+        let mut slot = slot_of(TYPES[row].mnemonic.as_bytes());
+        while rows[slot] != NONE {
+            slot = (slot + 1) % rows.len();
+        }
+        rows[slot] = row as u8;
+        row += 1;
+    }
+    rows
+};
+
+/// Where the search for a mnemonic begins: case doesn't count.
+const fn slot_of(mnemonic: &[u8]) -> usize {
+    let mut slot = 0usize;
+    let mut at = 0;
+    while at < mnemonic.len() && at < 16 {
+        slot = slot.wrapping_mul(33).wrapping_add((mnemonic[at] | 0x20) as usize);
+        at += 1;
+    }
+    slot % 256
+}
+
 impl Rtype {
     /// EDNS's pseudo-record (RFC 6891).
     pub const OPT: Rtype = Rtype(41);
@@ -167,17 +207,28 @@ impl Rtype {
 
     /// The type's row; none for a type that is opaque here.
     pub fn info(self) -> Option<&'static TypeInfo> {
-        TYPES.binary_search_by_key(&self, |info| info.rtype).ok().map(|index| &TYPES[index])
+        TYPES.get(usize::from(*ROWS.get(usize::from(self.0))?))
     }
 
     /// Reads a mnemonic in any case, or `TYPEnnn` (RFC 3597 section 5).
     pub fn parse(text: &str) -> Option<Rtype> {
-        if let Some(info) = TYPES.iter().find(|info| info.mnemonic.eq_ignore_ascii_case(text)) {
-            return Some(info.rtype);
+        Rtype::parse_bytes(text.as_bytes())
+    }
+
+    /// [`Rtype::parse`] for text that need not be UTF-8.
+    pub fn parse_bytes(text: &[u8]) -> Option<Rtype> {
+        let mut slot = slot_of(text);
+        while let Some(info) = TYPES.get(usize::from(MNEMONICS[slot])) {
+            if info.mnemonic.as_bytes().eq_ignore_ascii_case(text) {
+                return Some(info.rtype);
+            }
+            slot = (slot + 1) % MNEMONICS.len();
         }
         let (head, number) = text.split_at_checked(4)?;
-        let decimal = !number.is_empty() && number.bytes().all(|octet| octet.is_ascii_digit());
-        (head.eq_ignore_ascii_case("TYPE") && decimal).then(|| number.parse().ok().map(Rtype))?
+        if !head.eq_ignore_ascii_case(b"TYPE") || !number.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        std::str::from_utf8(number).ok()?.parse().ok().map(Rtype)
     }
 
     /// Query and meta types: never in a zone (RFC 6895 section 3.1: 0, OPT, and 128 to 255, TKEY to ANY).
@@ -227,5 +278,7 @@ mod tests {
         assert_eq!(Rtype::parse("TYPE65536"), None);
         assert_eq!(Rtype::parse("TYPE+1"), None);
         assert_eq!(Rtype::parse("TYPE"), None);
+        assert_eq!(Rtype(0).info().map(|info| info.mnemonic), None);
+        assert_eq!(Rtype(u16::MAX).info().map(|info| info.mnemonic), None);
     }
 }

@@ -8,6 +8,7 @@ mod policy;
 mod presented;
 mod problems;
 mod publish;
+mod reading;
 mod report;
 mod run;
 mod served;
@@ -70,6 +71,8 @@ pub struct Keeper {
     key_folder_problem: Option<String>,
     /// What is wrong in the zones folder besides what the zones' own files say.
     zone_problems: Vec<String>,
+    /// The zone whose warnings are being looked for.
+    linting: Option<(Name, reading::Linting)>,
     /// Why TLSA decisions can't be stored.
     store_problem: Option<String>,
     problems: BTreeSet<String>,
@@ -127,6 +130,7 @@ impl Keeper {
             key_folder_problem: None,
             zone_problems: Vec::new(),
             store_problem: None,
+            linting: None,
             problems: BTreeSet::new(),
             looked_at_all: now,
             watched: BTreeSet::new(),
@@ -257,11 +261,14 @@ impl Keeper {
         self.look_at_presented(now);
         self.lagging = Some(self.not_served(&tlsa));
         self.publish_stale();
+        let linting = self.look_for_warnings().then_some(now + 1);
         self.tell_problems(now);
         // Changes that come all the time don't put the look at everything off.
         let rescan = self.looked_at_all + RESCAN;
-        let next =
-            [dane_next, refresh, self.vanishing(), self.settling()].into_iter().flatten().fold(rescan, Timestamp::min);
+        let next = [dane_next, refresh, self.vanishing(), self.settling(), linting]
+            .into_iter()
+            .flatten()
+            .fold(rescan, Timestamp::min);
         let watch = self.folders();
         let new_folders = scope.zones.is_none() || watch != self.watched;
         self.watched.clone_from(&watch);

@@ -19,8 +19,7 @@ pub fn spread<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> 
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                // On Linux this is of the calling thread alone. Where it may not be set, work goes on as it is.
-                let _ = rustix::process::setpriority_process(None, NICER);
+                be_nice();
                 loop {
                     let next = queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
                     let Some((item, result)) = next else { return };
@@ -31,6 +30,12 @@ pub fn spread<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> 
     });
     // A panic in a worker ends the scope with a panic: here all are done.
     results.into_iter().flatten().collect()
+}
+
+/// Lets the calling thread stand back behind those who answer.
+pub fn be_nice() {
+    // On Linux this is of the calling thread alone. Where it may not be set, work goes on as it is.
+    let _ = rustix::process::setpriority_process(None, NICER);
 }
 
 /// The cores, as the pure rooms are handed them.

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use tracing::{debug, warn};
 
+use super::reading::Reading;
 use crate::config::{SigningConfig, SigningMode};
 use crate::dns::dnssec::Signer;
 use crate::dns::{Name, RRset, Rtype, Timestamp};
@@ -49,8 +49,11 @@ pub struct Zone {
     pub signed_from: Option<Contents>,
     /// What was kept of it from before the start, if that was looked for; until something is published.
     pub image: Option<Option<Image>>,
-    /// A digest of the file that the contents were read from, if they came from one file alone.
-    source: Option<[u8; 32]>,
+    /// How the contents were read, if from one file alone.
+    pub(super) reading: Option<Reading>,
+    /// Whether its warnings are not those of its contents: they are looked for later.
+    pub(super) unlinted: bool,
+    pub(super) mail_domains_changed: bool,
     /// Since when what is published is not in its image.
     pub unsaved: Option<Timestamp>,
     /// Its wire form.
@@ -59,7 +62,7 @@ pub struct Zone {
     pub changed: bool,
     /// How what is published was signed.
     pub signing: Option<SigningConfig>,
-    inputs: Vec<Input>,
+    pub(super) inputs: Vec<Input>,
     /// Files that changed without word that the write is finished, and since when they look so.
     unsettled: Option<(Vec<Input>, Timestamp)>,
     mode: Option<SigningMode>,
@@ -138,7 +141,7 @@ impl Keys {
 
 /// A file that was read, and how to tell that it changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Input {
+pub(super) struct Input {
     path: PathBuf,
     stamp: Option<Stamp>,
 }
@@ -155,7 +158,7 @@ pub fn stamp(path: &Path) -> Option<Stamp> {
 }
 
 impl Input {
-    fn look(path: &Path) -> Input {
+    pub(super) fn look(path: &Path) -> Input {
         Input { path: path.to_owned(), stamp: stamp(path) }
     }
 }
@@ -179,7 +182,9 @@ impl Zone {
             published: None,
             signed_from: None,
             image: None,
-            source: None,
+            reading: None,
+            unlinted: false,
+            mail_domains_changed: true,
             unsaved: None,
             snapshot: None,
             changed: false,
@@ -219,9 +224,14 @@ impl Zone {
         self.inputs = vec![Input::look(&self.file.path)];
         self.mode = Some(mode);
         self.changed = true;
+        let had_errors = self.unreadable.is_some() || self.problem().is_some();
+        let before = if had_errors { None } else { self.reading.take() };
         (self.diagnostics, self.unreadable) = (Vec::new(), None);
-        let contents = match (self.file.read(), self.file.includes()) {
-            (Ok(text), Ok(mut includes)) => self.parse(&text, &mut includes, (mode, now), images),
+        let contents = match (self.file.read_and_hold(), self.file.includes()) {
+            (Ok((text, held)), Ok(mut includes)) => match self.reread(before, &text, held, mode) {
+                Ok(contents) => Some(contents),
+                Err(held) => self.parse(&text, held, &mut includes, (mode, now), images),
+            },
             (Err(problem), _) | (_, Err(problem)) => {
                 // What the system refuses now it may give without the file having changed.
                 self.inputs.clear();
@@ -238,12 +248,14 @@ impl Zone {
                 self.contents = Some(contents);
             }
             None if self.contents.is_none() => {
-                self.source = None;
                 self.contents = images.and_then(|images| self.last_good(images));
             }
             None => {}
         }
-        self.mail_domains = self.contents.as_ref().map(mail_domains).unwrap_or_default();
+        if self.mail_domains_changed {
+            self.mail_domains = self.contents.as_ref().map(mail_domains).unwrap_or_default();
+            self.mail_domains_changed = false;
+        }
         true
     }
 
@@ -261,50 +273,6 @@ impl Zone {
             self.remembered = Some(known.collect());
         }
         Ok(self.remembered.as_deref().unwrap_or_default())
-    }
-
-    fn parse(
-        &mut self,
-        text: &[u8],
-        includes: &mut ZoneIncludes,
-        (mode, now): (SigningMode, Timestamp),
-        images: Option<&Images>,
-    ) -> Option<Contents> {
-        let digest: [u8; 32] = Sha256::digest(text).into();
-        self.load_image(images);
-        let image = self.image.iter().flatten().next();
-        // What was good before the start, and did not change, needs no reading.
-        let is_good = |image: &&Image| {
-            let lasts = image.verified && image.published.expires_at.is_some_and(|expires| expires > now);
-            image.source == Some(digest) && self.contents.is_none() && (mode != SigningMode::Presigned || lasts)
-        };
-        if let Some(image) = image.filter(is_good) {
-            self.source = Some(digest);
-            return Some(image.contents.clone());
-        }
-        let name = self.file.path.display().to_string();
-        let parsed = zone::parse(&self.origin, &name, text, &mut Beneath(includes));
-        self.inputs.extend(includes.included().iter().map(|path| Input::look(path)));
-        self.diagnostics = zone::lint(&parsed, mode);
-        let mut good = true;
-        if mode == SigningMode::Presigned {
-            let verified = self.verified().cloned();
-            let checked = zone::presigned::check(&parsed, verified.as_ref(), Some(now));
-            good = checked.holds();
-            self.diagnostics.extend(checked.0);
-        }
-        self.diagnostics.splice(0..0, parsed.diagnostics);
-        let contents = parsed.contents.filter(|_| good);
-        if contents.is_some() {
-            self.source = (self.inputs.len() == 1).then_some(digest);
-        }
-        contents
-    }
-
-    /// Contents that were signed elsewhere, and good when they were checked.
-    fn verified(&self) -> Option<&Contents> {
-        let before = self.image.iter().flatten().filter(|image| image.verified).map(|image| &image.contents).next();
-        if self.is_presigned() { self.contents.as_ref().or(before) } else { before }
     }
 
     /// Whether what is served of it was signed elsewhere, and checked.
@@ -347,7 +315,7 @@ impl Zone {
     /// What lets a restart sign nothing again, and serve these contents though the file may be broken by then.
     pub fn to_image(&self) -> Option<Vec<u8>> {
         let image = Image {
-            source: self.source,
+            source: self.reading.as_ref().and_then(Reading::digest),
             verified: self.is_presigned(),
             contents: self.contents.clone()?,
             published: self.published.clone()?,

@@ -29,7 +29,9 @@ const NOTICES: usize = 4;
 /// When notices come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// A notice waits until nothing happened for so long,
+    /// After a rest of `at_most` a notice waits only for so long: a rename comes with others at the same moment.
+    pub lead: Duration,
+    /// Else it waits until nothing happened for so long,
     pub quiet: Duration,
     /// but no longer than this after the first change.
     pub at_most: Duration,
@@ -39,7 +41,12 @@ pub struct Timing {
 
 impl Default for Timing {
     fn default() -> Timing {
-        Timing { quiet: Duration::from_millis(100), at_most: Duration::from_secs(1), rescan: Duration::from_secs(60) }
+        Timing {
+            lead: Duration::from_millis(2),
+            quiet: Duration::from_millis(100),
+            at_most: Duration::from_secs(1),
+            rescan: Duration::from_secs(60),
+        }
     }
 }
 
@@ -100,7 +107,7 @@ impl Watcher {
             system,
             folders: Vec::new(),
             watched: HashMap::new(),
-            debounce: Debounce::new(timing.quiet, timing.at_most),
+            debounce: Debounce::new(timing),
             next_rescan: Instant::now() + timing.rescan,
             timing,
             notices,

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -125,13 +125,22 @@ fn origin_of(file_name: &[u8]) -> Result<Name, String> {
 impl ZoneFile {
     /// The file's bytes. A file of the zones folder must be a regular one inside it; a symlink may not lead out.
     pub fn read(&self) -> Result<Vec<u8>, ZoneProblem> {
+        self.read_and_hold().map(|(bytes, _)| bytes)
+    }
+
+    /// [`ZoneFile::read`], and the file itself: when another one has its name, its bytes can still be had.
+    pub fn read_and_hold(&self) -> Result<(Vec<u8>, Held), ZoneProblem> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let read = if self.named {
-            rustix::fs::open(&self.path, flags, Mode::empty()).map_err(|error| error.to_string()).and_then(read_regular)
+        let file = if self.named {
+            rustix::fs::open(&self.path, flags, Mode::empty()).map_err(|error| error.to_string())
         } else {
             let name = self.path.file_name().map(Path::new).unwrap_or(Path::new(""));
-            open_folder(self.folder()).and_then(|folder| open_beneath(&folder, name)).and_then(read_regular)
+            open_folder(self.folder()).and_then(|folder| open_beneath(&folder, name))
         };
+        let read = file.map(File::from).and_then(|file| {
+            let seen = seen(&file).map_err(|error| error.to_string())?;
+            read_regular(&file).map(|bytes| (bytes, Held { file, seen }))
+        });
         read.map_err(|why| self.problem(why))
     }
 
@@ -150,6 +159,29 @@ impl ZoneFile {
     fn problem(&self, why: String) -> ZoneProblem {
         ZoneProblem { path: self.path.clone(), origin: Some(self.origin.clone()), why }
     }
+}
+
+/// A file that was read, held open.
+#[derive(Debug)]
+pub struct Held {
+    file: File,
+    /// Its length, and when it was written last.
+    seen: (u64, i64, i64),
+}
+
+impl Held {
+    /// The bytes that were read, once more; none where somebody wrote to the file since.
+    pub fn read_again(&self) -> Option<Vec<u8>> {
+        let unchanged = || seen(&self.file).is_ok_and(|seen| seen == self.seen);
+        let mut bytes = vec![0; usize::try_from(self.seen.0).ok().filter(|_| unchanged())?];
+        self.file.read_exact_at(&mut bytes, 0).ok()?;
+        unchanged().then_some(bytes)
+    }
+}
+
+fn seen(file: &File) -> std::io::Result<(u64, i64, i64)> {
+    let metadata = file.metadata()?;
+    Ok((metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
 }
 
 /// Reads `$INCLUDE`d files: paths are relative to the zone file's folder and can't leave it.
@@ -176,7 +208,7 @@ impl ZoneIncludes {
                 self.included.push(full);
             }
         }
-        open_beneath(&self.folder, relative).and_then(read_regular)
+        open_beneath(&self.folder, relative).and_then(|file| read_regular(&File::from(file)))
     }
 
     /// Every file that was asked for: a change of one of them changes the zone.
@@ -243,8 +275,7 @@ fn explain(error: Errno) -> String {
     }
 }
 
-fn read_regular(file: OwnedFd) -> Result<Vec<u8>, String> {
-    let file = File::from(file);
+fn read_regular(file: &File) -> Result<Vec<u8>, String> {
     let metadata = file.metadata().map_err(|error| error.to_string())?;
     if !metadata.is_file() {
         return Err("not a regular file".to_owned());
@@ -390,7 +421,9 @@ mod tests {
         let (_outer, zones) = escapes();
         let folder = open_folder(&zones).unwrap();
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let read = |path: &str| open_by_components(&folder, Path::new(path), flags).and_then(read_regular);
+        let read = |path: &str| {
+            open_by_components(&folder, Path::new(path), flags).and_then(|file| read_regular(&File::from(file)))
+        };
         assert_eq!(read("sub/inner").unwrap(), b"inner");
         assert_eq!(read("./plain").unwrap(), b"plain");
         for path in OUT.into_iter().chain(["inside", "sub/../plain", "", "."]) {

@@ -87,9 +87,6 @@ impl From<Option<usize>> for Reply {
     }
 }
 
-/// In so many steps [`Answerer::prefetch`] is told of a batch.
-pub const PREFETCH_STAGES: u8 = crate::answer::PREFETCH_STAGES;
-
 /// From query to response. Called from many threads at once; must not block.
 pub trait Answerer: Send + Sync {
     /// Writes the response to `query` into `out` and tells its length. `out` has [`MAX_MESSAGE`] octets, for UDP [`UDP_MAX`].
@@ -98,9 +95,8 @@ pub trait Answerer: Send + Sync {
     /// Runs `work` with what answers a whole batch: whatever is the same for all of it is looked up once.
     fn batch(&self, work: &mut dyn FnMut(&dyn Answerer));
 
-    /// Told of each query of a batch before the first is answered, so that the memory it needs is on its way: of all of them at stage 0,
-    /// then of all at stage 1, and so on below [`PREFETCH_STAGES`].
-    fn prefetch(&self, _stage: u8, _query: &[u8]) {}
+    /// Told of the queries of a batch before the first is answered, so that the memory they need is on its way.
+    fn prefetch(&self, _queries: &[&[u8]]) {}
 }
 
 /// Why serving did not begin.

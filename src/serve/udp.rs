@@ -8,8 +8,8 @@ use tracing::warn;
 
 use super::counters::Tally;
 use super::handle::Stop;
-use super::mmsg::Batch;
-use super::{Answerer, Occasionally, PREFETCH_STAGES, Transport, guarded};
+use super::mmsg::{Batch, SLOTS};
+use super::{Answerer, Occasionally, Transport, guarded};
 
 pub(super) use super::mmsg::tell_destination;
 
@@ -43,11 +43,9 @@ pub(super) fn serve(socket: &UdpSocket, address: SocketAddr, answerer: &dyn Answ
 }
 
 fn answer(batch: &mut Batch, received: usize, view: &dyn Answerer, tally: &Tally) {
-    for stage in 0..PREFETCH_STAGES {
-        for slot in 0..received {
-            view.prefetch(stage, batch.query(slot));
-        }
-    }
+    let mut queries = [&[][..]; SLOTS];
+    queries.iter_mut().enumerate().take(received).for_each(|(slot, query)| *query = batch.query(slot));
+    view.prefetch(&queries[..received]);
     for slot in 0..received {
         let Some((query, peer, out)) = batch.slot(slot) else { continue };
         let reply = guarded(view, peer, Transport::Udp, query, out);

@@ -32,6 +32,15 @@ impl Contents {
         self.tree.insert(&record.owner, record.ttl, record.rtype, &record.rdata)
     }
 
+    /// The same with some records less and some more. None where one of them is not there, or not new, or has another TTL than its RRset.
+    pub fn with(&self, removed: &[Record], added: &[Record]) -> Option<Contents> {
+        let mut tree = self.tree.clone();
+        removed.iter().try_for_each(|record| tree.take(&record.owner, record.rtype, &record.rdata).then_some(()))?;
+        let mut is_new =
+            |record: &Record| tree.insert(&record.owner, record.ttl, record.rtype, &record.rdata) == Inserted::New;
+        added.iter().all(&mut is_new).then_some(Contents { tree })
+    }
+
     /// Puts a whole RRset in the place of what its owner had of that type, without signatures; an empty one takes it away.
     pub fn replace(&mut self, owner: &Name, rrset: RRset) {
         let rtype = rrset.rtype;
@@ -115,8 +124,8 @@ impl Builder {
         Builder(tree::Builder::new(origin))
     }
 
-    /// Puts a record in. Its owner must be at or below the origin. A duplicate or another TTL is told where the owner's records come
-    /// together.
+    /// Puts a record in. Its owner must be at or below the origin. A duplicate or another TTL is told where the RRset's records come
+    /// together, and else passed over.
     pub fn insert(&mut self, owner: &Name, ttl: u32, rtype: Rtype, rdata: &[u8]) -> Inserted {
         self.0.insert(owner.as_wire(), ttl, rtype, rdata)
     }

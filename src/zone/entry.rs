@@ -56,7 +56,7 @@ pub(super) fn head(entry: &Entry<'_>) -> Result<Head, Fault> {
             class = true;
             continue;
         }
-        let rtype = std::str::from_utf8(word).ok().and_then(Rtype::parse).ok_or_else(|| unknown_type(entry, token))?;
+        let rtype = Rtype::parse_bytes(word).ok_or_else(|| unknown_type(entry, token))?;
         check_type(rtype, token.place)?;
         return Ok(Head { ttl, rtype, rdata: at });
     }
@@ -82,15 +82,22 @@ fn check_type(rtype: Rtype, place: Place) -> Result<(), Fault> {
 }
 
 fn parse_class(word: &[u8]) -> Option<u16> {
-    let text = std::str::from_utf8(word).ok()?.to_ascii_uppercase();
-    match text.as_str() {
-        "IN" => Some(1),
-        "CS" => Some(2),
-        "CH" | "CHAOS" => Some(3),
-        "HS" | "HESIOD" => Some(4),
-        "ANY" | "NONE" => Some(255),
-        _ => text.strip_prefix("CLASS")?.parse().ok(),
+    const NAMES: [(&[u8], u16); 8] = [
+        (b"IN", CLASS_IN),
+        (b"CS", 2),
+        (b"CH", 3),
+        (b"CHAOS", 3),
+        (b"HS", 4),
+        (b"HESIOD", 4),
+        (b"ANY", 255),
+        (b"NONE", 255),
+    ];
+    if let Some((_, number)) = NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)) {
+        return Some(*number);
     }
+    let (head, number) = word.split_at_checked(5)?;
+    let number = std::str::from_utf8(number).ok().filter(|_| head.eq_ignore_ascii_case(b"CLASS"))?;
+    number.parse().ok()
 }
 
 pub(super) fn check_ttl(span: u64, place: Place) -> Result<u32, Fault> {
@@ -101,12 +108,12 @@ pub(super) fn check_ttl(span: u64, place: Place) -> Result<u32, Fault> {
 }
 
 pub(super) fn domain_name(token: &Token<'_>, origin: &Name) -> Result<Name, Fault> {
-    let shown = show(token.word.text);
     if token.word.quoted {
         return Err(fault(token.place, "a domain name stands without quotation marks"));
     }
-    Name::parse_bytes(token.word.text, Some(origin))
-        .map_err(|error| fault(token.place, format!("`{shown}` is not a domain name: {error}")))
+    let text = token.word.text;
+    Name::parse_bytes(text, Some(origin))
+        .map_err(|error| fault(token.place, format!("`{}` is not a domain name: {error}", show(text))))
 }
 
 pub(super) fn argument<'a, 't>(

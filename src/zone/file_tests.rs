@@ -23,7 +23,7 @@ fn origin() -> Name {
     "example.org.".parse().expect("a name")
 }
 
-fn with_files(text: &str, files: &[(&str, &str)]) -> Parsed {
+fn with_files<'t>(text: &'t str, files: &[(&str, &str)]) -> Parsed<'t> {
     let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
     parse(&origin(), "example.org.zone", text.as_bytes(), &mut Folder(files))
 }
@@ -43,7 +43,7 @@ fn lines(text: &str, expected: &[&str]) {
     }
 }
 
-fn errors(parsed: &Parsed) -> Vec<(String, u32, u32, String)> {
+fn errors(parsed: &Parsed<'_>) -> Vec<(String, u32, u32, String)> {
     let error = |one: &Diagnostic| (one.file.to_string(), one.line, one.column, one.message.clone());
     parsed.diagnostics.iter().map(error).collect()
 }
@@ -96,7 +96,8 @@ fn an_include_restores_the_origin_and_the_last_owner() {
 
 #[test]
 fn an_error_in_an_included_file_is_reported_there() {
-    let parsed = with_files(&format!("{HEAD}$INCLUDE hosts\n"), &[("hosts", "\n\nx A 192.0.2\n")]);
+    let text = format!("{HEAD}$INCLUDE hosts\n");
+    let parsed = with_files(&text, &[("hosts", "\n\nx A 192.0.2\n")]);
     assert_eq!(errors(&parsed).len(), 1);
     assert_eq!(errors(&parsed)[0].0, "hosts");
     assert_eq!((errors(&parsed)[0].1, errors(&parsed)[0].2), (3, 5));
@@ -106,13 +107,14 @@ fn an_error_in_an_included_file_is_reported_there() {
 
 #[test]
 fn includes_that_go_in_circles_or_too_deep_are_refused() {
-    let parsed =
-        with_files(&format!("{HEAD}$INCLUDE a\n"), &[("a", "$INCLUDE ./b/../c\n"), ("./b/../c", "$INCLUDE ./a\n")]);
+    let text = format!("{HEAD}$INCLUDE a\n");
+    let parsed = with_files(&text, &[("a", "$INCLUDE ./b/../c\n"), ("./b/../c", "$INCLUDE ./a\n")]);
     assert_eq!(errors(&parsed).len(), 1);
     assert!(errors(&parsed)[0].3.contains("includes itself"));
     let files: Vec<(String, String)> = (0..20).map(|n| (n.to_string(), format!("$INCLUDE {}\n", n + 1))).collect();
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
-    let parsed = with_files(&format!("{HEAD}$INCLUDE 0\n"), &files);
+    let text = format!("{HEAD}$INCLUDE 0\n");
+    let parsed = with_files(&text, &files);
     assert_eq!(errors(&parsed).len(), 1);
     assert!(errors(&parsed)[0].3.contains("16 deep"));
     assert_eq!(errors(&parsed)[0].0, "15");
@@ -146,7 +148,8 @@ fn diagnostics_are_limited_in_number_and_size() {
     let parsed = with_files(&garbage, &[]);
     assert_eq!(parsed.diagnostics.len(), 200);
     assert!(parsed.diagnostics[199].message.contains("error 200"));
-    let parsed = with_files(&format!("{HEAD}a TXT ( {}", "\"x\"\n".repeat(1 << 20)), &[]);
+    let text = format!("{HEAD}a TXT ( {}", "\"x\"\n".repeat(1 << 20));
+    let parsed = with_files(&text, &[]);
     assert_eq!(parsed.diagnostics.len(), 1);
     assert!(parsed.diagnostics[0].source.len() < 10_000);
 }
@@ -161,7 +164,8 @@ fn a_file_in_utf_16_is_one_error() {
 
 #[test]
 fn columns_count_characters() {
-    let parsed = with_files(&format!("{HEAD}äöü TXT \"ß\" ( \"\u{fffd}\"\n\t\"é\" ) ; ü\na\tA\tx\n"), &[]);
+    let text = format!("{HEAD}äöü TXT \"ß\" ( \"\u{fffd}\"\n\t\"é\" ) ; ü\na\tA\tx\n");
+    let parsed = with_files(&text, &[]);
     assert_eq!(parsed.diagnostics.len(), 1);
     let shown = parsed.diagnostics[0].to_string();
     assert_eq!(
@@ -222,10 +226,81 @@ fn a_generate_that_is_wrong_is_one_error_at_its_word() {
         assert_eq!((found[0].1, found[0].2), (5, column), "{line}: {found:?}");
         assert!(found[0].3.contains(part), "{line}: {found:?}");
     }
-    let many = "$GENERATE 0-65535 @ TXT x$\n".repeat(16);
+    let many = "$GENERATE 0-65535 x$ TXT y\n".repeat(16);
     let found = errors(&with_files(&format!("{HEAD}{many}"), &[]));
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].1, found[0].2), (20, 11), "{found:?}");
+}
+
+#[test]
+fn records_are_found_again_in_every_file_that_could_be_read() {
+    let text = format!("{HEAD}$INCLUDE hosts\n$INCLUDE gone\na A x\n$INCLUDE hosts sub\nb A 192.0.2.2\n");
+    let parsed = with_files(&text, &[("hosts", "\nx A 192.0.2.3\n$INCLUDE more\n"), ("more", "  TXT z\n")]);
+    assert_eq!(errors(&parsed).len(), 2);
+    let placed = |placed: &Placed| (placed.record.owner.to_string(), placed.file, placed.line);
+    let expected = [
+        ("example.org.", 0, 2),
+        ("example.org.", 0, 3),
+        ("ns1.example.org.", 0, 4),
+        ("x.example.org.", 1, 2),
+        ("x.example.org.", 2, 1),
+        ("x.sub.example.org.", 3, 2),
+        ("x.sub.example.org.", 4, 1),
+        ("b.example.org.", 0, 9),
+    ];
+    let expected = expected.map(|(owner, file, line)| (owner.to_owned(), file, line));
+    assert_eq!(parsed.records.iter().map(placed).collect::<Vec<_>>(), expected);
+}
+
+/// Lines of zone text, and the owners that they give: all that an owner may depend on.
+fn owners() -> impl Strategy<Value = (String, Vec<String>)> {
+    let label = proptest::sample::select(vec!["a", "A", "b", "a.b", "@", "\\097", "a.example.org.", "*", ""]);
+    let line = (label, 0..8u8, any::<bool>());
+    proptest::collection::vec(line, 0..40).prop_map(|lines| {
+        let (mut text, mut owners) = (HEAD.to_owned(), Vec::new());
+        let (mut origin, mut last) = ("example.org.".to_owned(), "ns1.example.org.".to_owned());
+        for (number, (label, kind, parentheses)) in lines.into_iter().enumerate() {
+            let written = label.replace("\\097", "a").to_ascii_lowercase();
+            let name = match written.as_str() {
+                "" => last.clone(),
+                "@" => origin.clone(),
+                absolute if absolute.ends_with('.') => absolute.to_owned(),
+                relative => format!("{relative}.{origin}"),
+            };
+            if kind == 0 && !label.is_empty() {
+                text += &format!("$ORIGIN {label}\n");
+                // Forty times `a.b` stay below 255 octets.
+                origin = name;
+            } else {
+                let (open, close) = if parentheses { ("(", "\n)") } else { ("", "") };
+                text += &format!("{label} {open} 60 TXT n{number} {close}\n");
+                last = name.clone();
+                owners.push(name);
+            }
+        }
+        (text, owners)
+    })
+}
+
+/// Records of which some exclude others.
+fn exclusive() -> impl Strategy<Value = String> {
+    let owner = proptest::sample::select(vec!["@", "a", "A", "b", "*", "*.c"]);
+    let data = proptest::sample::select(vec![
+        "CNAME a",
+        "CNAME A",
+        "CNAME b",
+        "DNAME a",
+        "DNAME b",
+        "A 192.0.2.1",
+        "NS ns1",
+        "NSEC a A",
+        "TXT x",
+        "CNAME c",
+        "SOA ns1 hostmaster 1 7200 3600 1209600 900",
+        "SOA ns1 hostmaster 2 7200 3600 1209600 900",
+    ]);
+    let line = (owner, data).prop_map(|(owner, data)| format!("{owner} {data}\n"));
+    proptest::collection::vec(line, 0..6).prop_map(|lines| format!("{HEAD}{}", lines.concat()))
 }
 
 fn piece() -> impl Strategy<Value = String> {
@@ -278,7 +353,8 @@ proptest! {
 
     #[test]
     fn no_pieces_make_reading_panic(pieces in proptest::collection::vec(piece(), 0..60)) {
-        let parsed = with_files(&format!("{HEAD}{}", pieces.join(" ")), &[("a", &pieces.concat())]);
+        let text = format!("{HEAD}{}", pieces.join(" "));
+        let parsed = with_files(&text, &[("a", &pieces.concat())]);
         prop_assert_eq!(parsed.contents.is_some(), parsed.diagnostics.is_empty());
         for diagnostic in &parsed.diagnostics {
             prop_assert!(diagnostic.line >= 1 && diagnostic.column >= 1);
@@ -302,8 +378,34 @@ proptest! {
         let parsed = parse(&origin(), "f", &text, &mut NoIncludes);
         prop_assert_eq!(parsed.contents.is_some(), parsed.diagnostics.is_empty());
         if let Some(contents) = parsed.contents {
-            let again = parse(&origin(), "f", print(&contents).as_bytes(), &mut NoIncludes);
+            let printed = print(&contents);
+            let again = parse(&origin(), "f", printed.as_bytes(), &mut NoIncludes);
             prop_assert_eq!(again.contents, Some(contents));
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn an_owner_is_what_its_line_and_those_before_say((text, owners) in owners()) {
+        let parsed = with_files(&text, &[]);
+        prop_assert_eq!(&parsed.diagnostics, &[]);
+        let read = parsed.records[3..].iter().map(|placed| placed.record.owner.to_string().to_ascii_lowercase());
+        prop_assert_eq!(read.collect::<Vec<_>>(), owners);
+        let mut contents = Contents::new(origin());
+        for placed in parsed.records.iter() {
+            contents.insert(placed.record.clone());
+        }
+        prop_assert_eq!(parsed.contents, Some(contents));
+    }
+
+    #[test]
+    fn no_conflict_is_overlooked(text in exclusive()) {
+        let parsed = with_files(&text, &[]);
+        let soa_below = parsed.diagnostics.iter().any(|one| one.message.contains("only the apex"));
+        let conflicts = check::conflicts(&origin(), &parsed.records);
+        prop_assert_eq!(parsed.diagnostics.is_empty(), conflicts.is_empty() && !soa_below);
     }
 }

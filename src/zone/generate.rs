@@ -3,11 +3,11 @@
 //! Texts are expanded here as named 9.18 does it; what they expand to is read like any other entry of the file.
 
 use super::entry::{Fault, Head, argument, behind, domain_name, fault, head};
-use super::file::{Context, Parser};
+use super::owners;
+use super::parser::{Context, Found, Parser};
 use super::scan::{Entry, Place, Scanner, Token};
-use super::source::Placed;
 use crate::dns::text::{Word, read_rdata, show};
-use crate::dns::{Name, Record, Rtype};
+use crate::dns::{Name, Rtype};
 
 /// The most records of one directive.
 const MAX_RECORDS: u64 = 65_536;
@@ -286,9 +286,9 @@ fn with_number(mut fault: Fault, number: i32) -> Fault {
     fault
 }
 
-impl Parser<'_> {
+impl Parser<'_, '_> {
     /// Makes the records of a `$GENERATE`. The first that can't be made ends it. The last owner stays what it was.
-    pub(super) fn generate(&mut self, context: &Context, entry: &Entry<'_>) -> Result<(), Fault> {
+    pub(super) fn generate(&mut self, context: &Context<'_>, entry: &Entry<'_>) -> Result<(), Fault> {
         // What can't be read may have been the NS records.
         let series = Series::parse(entry).inspect_err(|_| self.seen.gap = true)?;
         let rtype = series.head.rtype;
@@ -315,8 +315,12 @@ impl Parser<'_> {
                 return Err(with_number(self.outside(series.owner.0.place, &owner), number));
             }
             let ttl = self.ttl(&series.head, &rdata, &entry.tokens)?;
-            self.records.push(Placed {
-                record: Record { owner, ttl, rtype, rdata },
+            self.sink.take(&Found {
+                key: owners::key(&owner),
+                owner: &owner,
+                ttl,
+                rtype,
+                rdata: &rdata,
                 file: context.file,
                 line: entry.line,
                 offset: entry.offset,

@@ -31,7 +31,7 @@ pub struct Token<'a> {
 }
 
 /// What stands on one line, or on several within parentheses. It has at least one token.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry<'a> {
     /// Whether the line begins with white space: the owner is the one before.
     pub blank_owner: bool,
@@ -80,15 +80,39 @@ impl<'a> Scanner<'a> {
         Scanner { text, at, line, error: None, open: Vec::new(), resumed: false }
     }
 
-    fn entry(&mut self) -> Result<Entry<'a>, ScanError> {
-        let (start, line) = (self.at, self.line);
-        let blank_owner = matches!(self.text.get(start), Some(b' ' | b'\t'));
-        let mut tokens = Vec::new();
+    /// Where the next entry is looked for, in octets from the start.
+    pub(super) fn offset(&self) -> usize {
+        self.at
+    }
+
+    /// Whether a line begins here: a text that ends without a line feed may go on in its last line.
+    pub(super) fn is_at_line(&self) -> bool {
+        self.text[..self.at].ends_with(b"\n") || self.text[..self.at] == *BOM || self.at == 0
+    }
+
+    /// Reads the next entry in the place of what is in `entry`; none at the end of the text.
+    pub(super) fn read(&mut self, entry: &mut Entry<'a>) -> Option<Result<(), ScanError>> {
+        while self.at < self.text.len() {
+            match self.entry(entry) {
+                Ok(()) if entry.tokens.is_empty() => {}
+                other => return Some(other),
+            }
+        }
+        None
+    }
+
+    fn entry(&mut self, entry: &mut Entry<'a>) -> Result<(), ScanError> {
+        let start = self.at;
+        let tokens = &mut entry.tokens;
+        tokens.clear();
+        entry.line = self.line;
+        entry.offset = start as u32;
+        entry.blank_owner = matches!(self.text.get(start), Some(b' ' | b'\t'));
         while let Some(&octet) = self.text.get(self.at) {
             if self.at - start > MAX_ENTRY && self.error.is_none() {
                 let place = self.open.first().copied().unwrap_or_else(|| self.place(start, start + 1));
                 self.fail(place, "this entry is longer than 1 MiB", "is a closing parenthesis missing?");
-                tokens = Vec::new();
+                tokens.clear();
             }
             match octet {
                 b'\n' => {
@@ -107,7 +131,9 @@ impl<'a> Scanner<'a> {
                 b')' => self.close(),
                 _ => {
                     let token = if octet == b'"' { self.quoted() } else { self.bare() };
-                    tokens.extend(token.filter(|_| self.error.is_none()));
+                    if let (Some(token), None) = (token, &self.error) {
+                        tokens.push(token);
+                    }
                 }
             }
         }
@@ -115,10 +141,7 @@ impl<'a> Scanner<'a> {
             self.fail(open, "this parenthesis is never closed", "write `)` behind the last word of the record");
             self.resume(open);
         }
-        match self.error.take() {
-            Some(error) => Err(error),
-            None => Ok(Entry { blank_owner, line, offset: start as u32, tokens }),
-        }
+        self.error.take().map_or(Ok(()), Err)
     }
 
     fn place(&self, from: usize, to: usize) -> Place {
@@ -207,7 +230,9 @@ impl<'a> Scanner<'a> {
     /// A word without quotation marks around it. A quoted part within it (`alpn="h2,h3"`) belongs to it.
     fn bare(&mut self) -> Option<Token<'a>> {
         let start = self.at;
-        while let Some(&octet) = self.text.get(self.at) {
+        loop {
+            self.at = skip_ordinary(self.text, self.at);
+            let Some(&octet) = self.text.get(self.at) else { break };
             match octet {
                 b' ' | b'\t' | b'\r' | b'\n' | b';' | b'(' | b')' => break,
                 b'"' => match self.closing_quote(self.at + 1) {
@@ -263,14 +288,59 @@ impl<'a> Iterator for Scanner<'a> {
     type Item = Result<Entry<'a>, ScanError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.at < self.text.len() {
-            match self.entry() {
-                Ok(entry) if entry.tokens.is_empty() => {}
-                other => return Some(other),
+        let mut entry = Entry::default();
+        self.read(&mut entry).map(|read| read.map(|()| entry))
+    }
+}
+
+/// Whether an octet means something within a word or ends it.
+const fn is_special(octet: u8) -> bool {
+    matches!(octet, b' ' | b'\t' | b'\r' | b'\n' | b';' | b'(' | b')' | b'"' | b'\\')
+}
+
+/// The next special octet from `from` on; the text's length when there is none.
+fn skip_ordinary(text: &[u8], from: usize) -> usize {
+    static SPECIAL: [bool; 256] = {
+        let mut special = [false; 256];
+        let mut octet = 0;
+        while octet < special.len() {
+            special[octet] = is_special(octet as u8);
+            octet += 1;
+        }
+        special
+    };
+    let mut at = from;
+    while let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        // Eight octets at once: where none is suspect, none is special.
+        match suspects(u64::from_le_bytes(*chunk)) {
+            0 => at += 8,
+            found => {
+                at += found.trailing_zeros() as usize / 8;
+                if SPECIAL[usize::from(text[at])] {
+                    return at;
+                }
+                at += 1;
             }
         }
-        None
     }
+    while at < text.len() && !SPECIAL[usize::from(text[at])] {
+        at += 1;
+    }
+    at
+}
+
+/// The top bit of each octet that may be special. The lowest of them that is set is true of controls and specials only.
+const fn suspects(octets: u64) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const fn zero(octets: u64) -> u64 {
+        octets.wrapping_sub(ONES) & !octets
+    }
+    const fn is(octets: u64, octet: u8) -> u64 {
+        zero(octets ^ (ONES * octet as u64))
+    }
+    let blank = octets.wrapping_sub(ONES * 0x21) & !octets;
+    let parentheses = is(octets | ONES, b')');
+    (blank | parentheses | is(octets, b'"') | is(octets, b';') | is(octets, b'\\')) & (ONES * 0x80)
 }
 
 #[cfg(test)]
@@ -311,6 +381,19 @@ mod tests {
         assert_eq!(blank, [false, true, true, false]);
         assert_eq!(errors("a b\rc d\n"), [(1, 3, "a carriage return without a line feed".to_owned())]);
         assert_eq!(errors("a ;b\rc d\n"), []);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn eight_octets_at_once_are_like_one_by_one(octets in proptest::collection::vec(octet(), 0..40), from in 0..40usize) {
+            let from = from.min(octets.len());
+            let next = octets[from..].iter().position(|&octet| is_special(octet)).map_or(octets.len(), |at| from + at);
+            proptest::prop_assert_eq!(skip_ordinary(&octets, from), next);
+        }
+    }
+
+    fn octet() -> impl proptest::strategy::Strategy<Value = u8> {
+        proptest::prop_oneof![4 => proptest::prelude::any::<u8>(), 4 => b'-'..=b'z', 1 => 0..0x30u8]
     }
 
     #[test]

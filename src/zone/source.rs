@@ -38,13 +38,31 @@ pub enum Part {
 
 /// The zone file and the files that it includes, in the order in which they were read.
 #[derive(Clone, Debug, Default)]
-pub struct Sources {
-    files: Vec<(Arc<str>, Arc<[u8]>)>,
+pub struct Sources<'t> {
+    files: Vec<(Arc<str>, Text<'t>)>,
 }
 
-impl Sources {
+/// The text of a file.
+#[derive(Clone, Debug)]
+pub(super) enum Text<'t> {
+    /// The zone file's, which the caller has.
+    Given(&'t [u8]),
+    /// An included file's.
+    Included(Arc<[u8]>),
+}
+
+impl Text<'_> {
+    fn octets(&self) -> &[u8] {
+        match self {
+            Text::Given(text) => text,
+            Text::Included(text) => text,
+        }
+    }
+}
+
+impl<'t> Sources<'t> {
     /// Adds a file; its index.
-    pub(super) fn add(&mut self, name: &str, text: Arc<[u8]>) -> u32 {
+    pub(super) fn add(&mut self, name: &str, text: Text<'t>) -> u32 {
         self.files.push((name.into(), text));
         self.files.len() as u32 - 1
     }
@@ -52,6 +70,11 @@ impl Sources {
     /// The files' names as they were given, the zone file's first.
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.files.iter().map(|(name, _)| name)
+    }
+
+    /// The files' names and texts.
+    pub(super) fn texts(&self) -> impl Iterator<Item = (&str, &[u8])> + Clone {
+        self.files.iter().map(|(name, text)| (&**name, text.octets()))
     }
 
     /// A finding at a place in a file.
@@ -64,6 +87,7 @@ impl Sources {
         help: Option<String>,
     ) -> Diagnostic {
         let (name, text) = &self.files[file as usize];
+        let text = text.octets();
         let offset = (place.offset as usize).min(text.len());
         let start = line_start(text, offset);
         let rest = &text[offset..];
@@ -93,8 +117,8 @@ impl Sources {
         message: String,
         help: Option<String>,
     ) -> Diagnostic {
-        let text = self.files[placed.file as usize].1.clone();
-        let entry = Scanner::at(&text, placed.offset as usize, placed.line).next().and_then(Result::ok);
+        let text = self.files[placed.file as usize].1.octets();
+        let entry = Scanner::at(text, placed.offset as usize, placed.line).next().and_then(Result::ok);
         let place = entry.and_then(|entry| {
             let rdata = usize::from(placed.rdata_token);
             let index = match part {

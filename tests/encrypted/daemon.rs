@@ -156,8 +156,8 @@ fn two_named_files_are_read_and_a_half_written_pair_waits() {
     assert_eq!(status["presented"]["file"], format!("{shown}/tls.pem"));
     assert_eq!(status["presented"]["names"], serde_json::json!([HOST]));
     let open = |transport: &str| {
-        let connections = status["statistics"]["connections"].as_array().unwrap().iter();
-        connections.cloned().find(|one| one["transport"] == transport).unwrap()
+        let mut connections = status["statistics"]["connections"].as_array().unwrap().iter();
+        connections.find(|one| one["transport"] == transport).unwrap().clone()
     };
     assert_eq!((&open("tls")["accepted"], &open("quic")["accepted"]), (&1.into(), &0.into()));
     // Whoever trusts another one gives up in the handshake.

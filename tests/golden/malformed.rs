@@ -119,7 +119,7 @@ const FILES: &[Case] = &[
     ("@ NS ns1\n@ 1 SOA . . 1 2 3 4 5\n", 1, 3, 2, "no TTL"),
 ];
 
-fn read(text: &str) -> Parsed {
+fn read(text: &str) -> Parsed<'_> {
     let origin: Name = "example.org.".parse().expect("a name");
     parse(&origin, "example.org.zone", text.as_bytes(), &mut NoIncludes)
 }

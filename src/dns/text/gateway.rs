@@ -21,11 +21,11 @@ pub(super) fn read_ipseckey(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Resul
         }
         1 => out.extend_from_slice(&reader.ipv4()?.octets()),
         2 => out.extend_from_slice(&reader.ipv6()?.octets()),
-        _ => out.extend_from_slice(reader.name()?.as_wire()),
+        _ => reader.name(out)?,
     }
     // Algorithm 0: no key is present (RFC 4025 section 2.4).
     if algorithm != 0 || reader.at < reader.words.len() {
-        out.extend_from_slice(&reader.base64()?);
+        reader.base64(out)?;
     }
     Ok(())
 }
@@ -68,7 +68,7 @@ pub(super) fn read_hip(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(),
     out.extend_from_slice(&hit);
     out.extend_from_slice(&key);
     while reader.at < reader.words.len() {
-        out.extend_from_slice(reader.name()?.as_wire());
+        reader.name(out)?;
     }
     Ok(())
 }

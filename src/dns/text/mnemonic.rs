@@ -41,12 +41,12 @@ const CERT_TYPES: &[(u16, &str)] = &[
 
 /// The algorithm of a number or a mnemonic.
 pub fn algorithm(text: &str) -> Option<u8> {
-    find(ALGORITHMS, text).or_else(|| text.parse().ok())
+    number_or(ALGORITHMS, text)
 }
 
 /// The certificate type of a number or a mnemonic.
 pub fn cert_type(text: &str) -> Option<u16> {
-    find(CERT_TYPES, text).or_else(|| text.parse().ok())
+    number_or(CERT_TYPES, text)
 }
 
 /// The certificate type as it is printed: its mnemonic, else the number.
@@ -55,6 +55,11 @@ pub fn print_cert_type(number: u16) -> String {
     known.map_or_else(|| number.to_string(), |(_, text)| (*text).to_owned())
 }
 
-fn find<T: Copy>(table: &[(T, &str)], text: &str) -> Option<T> {
-    table.iter().find(|(_, mnemonic)| mnemonic.eq_ignore_ascii_case(text)).map(|(number, _)| *number)
+/// No mnemonic begins with a digit.
+fn number_or<T: Copy + std::str::FromStr>(table: &[(T, &str)], text: &str) -> Option<T> {
+    if text.starts_with(|first: char| first.is_ascii_digit()) {
+        return text.parse().ok();
+    }
+    let known = table.iter().find(|(_, mnemonic)| mnemonic.eq_ignore_ascii_case(text));
+    known.map(|(number, _)| *number).or_else(|| text.parse().ok())
 }

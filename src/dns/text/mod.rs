@@ -15,7 +15,7 @@ mod syntax;
 pub mod time;
 
 pub use print::{print_rdata, print_rdata_generic, print_string};
-pub use read::read_rdata;
+pub use read::{read_rdata, read_rdata_into};
 pub use syntax::syntax;
 pub use time::print_moment;
 
@@ -62,12 +62,31 @@ pub fn unescape_string(text: &[u8]) -> Result<Vec<u8>, name::NameError> {
 
 /// Decodes base64 (RFC 4648 section 4): padding is required, stands at the end only, and no idle bits are set.
 pub fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    push_base64(text, &mut out).map(|()| out)
+}
+
+/// [`decode_base64`], behind what is in `out`.
+fn push_base64(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let padding = text.iter().rev().take_while(|&&octet| octet == b'=').count();
     // The decoder alone would take several padded texts one behind the other.
     if text[..text.len() - padding].contains(&b'=') {
         return None;
     }
-    data_encoding::BASE64.decode(text).ok()
+    decode(&data_encoding::BASE64, text, out)
+}
+
+/// Decodes hexadecimal in either case, behind what is in `out`.
+fn decode_hex(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    decode(&data_encoding::HEXUPPER_PERMISSIVE, text, out)
+}
+
+fn decode(encoding: &data_encoding::Encoding, text: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    let start = out.len();
+    out.resize(start + encoding.decode_len(text.len()).ok()?, 0);
+    let length = encoding.decode_mut(text, &mut out[start..]).ok()?;
+    out.truncate(start + length);
+    Some(())
 }
 
 /// A word for a message: printable, and no longer than a line can bear.

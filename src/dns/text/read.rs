@@ -3,8 +3,10 @@
 use data_encoding::{BASE32HEX_NOPAD, HEXUPPER_PERMISSIVE};
 
 use super::{
-    TextError, Word, apl, check, decode_base64, gateway, loc, mnemonic, show, svcb, syntax, time, unescape_string,
+    TextError, Word, apl, check, decode_hex, gateway, loc, mnemonic, push_base64, show, svcb, syntax, time,
+    unescape_string,
 };
+use crate::dns::name::push_name;
 use crate::dns::rtype::Field;
 use crate::dns::{Name, Rdata, Rtype, rdata};
 
@@ -14,12 +16,20 @@ const MAX_RDATA: usize = 65_535;
 /// Reads the RDATA of `rtype` from its words. Relative names get `origin`. `\# length hex` is read for every type
 /// (RFC 3597 section 5); for a known type it has to be that type's wire form.
 pub fn read_rdata(rtype: Rtype, words: &[Word<'_>], origin: &Name) -> Result<Rdata, TextError> {
+    let mut rdata = Vec::new();
+    read_rdata_into(rtype, words, origin, &mut rdata)?;
+    Ok(rdata.into())
+}
+
+/// [`read_rdata`] into a buffer, in the place of what is in it. After an error it holds nothing of use.
+pub fn read_rdata_into(rtype: Rtype, words: &[Word<'_>], origin: &Name, out: &mut Vec<u8>) -> Result<(), TextError> {
+    out.clear();
     let mut reader = Reader { words, at: 0, origin };
     let read = if words.first() == Some(&Word::bare(br"\#")) {
         reader.at = 1;
-        reader.generic(rtype)
+        reader.generic(rtype, out)
     } else {
-        reader.typed(rtype)
+        reader.typed(rtype, out)
     };
     read.map_err(|mut error| {
         if error.help.is_none() {
@@ -37,7 +47,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn typed(&mut self, rtype: Rtype) -> Result<Rdata, TextError> {
+    fn typed(&mut self, rtype: Rtype, out: &mut Vec<u8>) -> Result<(), TextError> {
         let Some(info) = rtype.info() else {
             return Err(TextError {
                 word: 0,
@@ -47,36 +57,34 @@ impl<'a> Reader<'a> {
                 help: Some(r"for example: \# 4 C0000201 (RFC 3597)".to_owned()),
             });
         };
-        let mut out = Vec::new();
         for &field in info.fields {
-            self.field(field, &mut out)?;
+            self.field(field, out)?;
         }
         self.done()?;
         if out.len() > MAX_RDATA {
             return Err(self.error_at(0, format!("the RDATA is {} octets long; 65535 is the most", out.len())));
         }
-        match check::check(rtype, &out) {
-            Ok(()) => Ok(out.into()),
-            Err((field, message)) => Err(self.error_at(field, message)),
-        }
+        check::check(rtype, out).map_err(|(field, message)| self.error_at(field, message))
     }
 
-    fn generic(&mut self, rtype: Rtype) -> Result<Rdata, TextError> {
+    fn generic(&mut self, rtype: Rtype, out: &mut Vec<u8>) -> Result<(), TextError> {
         let len = self.number(MAX_RDATA as u64, "the length of the RDATA in octets")? as usize;
         let first = self.at;
-        let octets = if self.at < self.words.len() { self.hex()? } else { Vec::new() };
-        if octets.len() != len {
-            return Err(self.error_at(first - 1, format!("the length says {len} octets, but {} follow", octets.len())));
+        if self.at < self.words.len() {
+            self.hex(out)?;
         }
-        if rdata::fields(rtype, &octets).is_none() {
+        if out.len() != len {
+            return Err(self.error_at(first - 1, format!("the length says {len} octets, but {} follow", out.len())));
+        }
+        if rdata::fields(rtype, out).is_none() {
             return Err(self.error_at(first, format!("these octets are not the wire form of {rtype}")));
         }
-        Ok(octets.into())
+        Ok(())
     }
 
     fn field(&mut self, field: Field, out: &mut Vec<u8>) -> Result<(), TextError> {
         match field {
-            Field::Name { .. } => out.extend_from_slice(self.name()?.as_wire()),
+            Field::Name { .. } => self.name(out)?,
             Field::U8 => out.push(self.number(0xff, "a number")? as u8),
             Field::U16 => out.extend_from_slice(&(self.number(0xffff, "a number")? as u16).to_be_bytes()),
             Field::U32 => out.extend_from_slice(&(self.number(0xffff_ffff, "a number")? as u32).to_be_bytes()),
@@ -99,10 +107,10 @@ impl<'a> Reader<'a> {
                     self.string(out)?;
                 }
             }
-            Field::Text => out.extend_from_slice(&self.text()?),
+            Field::Text => self.text(out)?,
             Field::Tag => self.tag(out)?,
-            Field::Hex => out.extend_from_slice(&self.hex()?),
-            Field::Base64 => out.extend_from_slice(&self.base64()?),
+            Field::Hex => self.hex(out)?,
+            Field::Base64 => self.base64(out)?,
             Field::Salt => self.salt(out)?,
             Field::Base32Hex => self.base32hex(out)?,
             Field::Bitmap => self.bitmap(out)?,
@@ -163,13 +171,14 @@ impl<'a> Reader<'a> {
 
     /// A decimal number up to `most`.
     pub(super) fn number(&mut self, most: u64, what: &str) -> Result<u64, TextError> {
-        let expected = format!("{what} from 0 to {most}");
-        let text = self.bare_str(&expected)?;
-        let digits = text.len() <= 20 && text.bytes().all(|octet| octet.is_ascii_digit());
-        match text.parse() {
-            Ok(number) if digits && number <= most => Ok(number),
-            _ => Err(self.unexpected(&expected)),
+        let word = self.words.get(self.at).filter(|word| !word.quoted && word.text.len() <= 20);
+        if let Some(number) = word.and_then(|word| time::decimal(word.text)).filter(|number| *number <= most) {
+            self.at += 1;
+            return Ok(number);
         }
+        let expected = format!("{what} from 0 to {most}");
+        self.bare(&expected)?;
+        Err(self.unexpected(&expected))
     }
 
     fn look_up<T>(&mut self, expected: &str, find: impl Fn(&str) -> Option<T>) -> Result<T, TextError> {
@@ -190,16 +199,18 @@ impl<'a> Reader<'a> {
     }
 
     fn rtype(&mut self) -> Result<Rtype, TextError> {
-        self.look_up("a record type, such as A or TYPE65280", Rtype::parse)
+        let expected = "a record type, such as A or TYPE65280";
+        let text = self.bare(expected)?;
+        Rtype::parse_bytes(text).ok_or_else(|| self.unexpected(expected))
     }
 
     /// A domain name.
-    pub(super) fn name(&mut self) -> Result<Name, TextError> {
+    pub(super) fn name(&mut self, out: &mut Vec<u8>) -> Result<(), TextError> {
         let text = self.bare("a domain name")?;
         if has_quote(text) {
             return Err(self.unexpected("a domain name without quotation marks"));
         }
-        Name::parse_bytes(text, Some(self.origin)).map_err(|error| {
+        push_name(text, self.origin.as_wire(), out).map_err(|error| {
             let message = format!("`{}` is not a domain name: {error}", show(text));
             self.error_at(self.at - 1, message)
         })
@@ -216,7 +227,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The octets of one string, escapes resolved.
-    pub(super) fn text(&mut self) -> Result<Vec<u8>, TextError> {
+    pub(super) fn text(&mut self, out: &mut Vec<u8>) -> Result<(), TextError> {
         let word = self.any("a string in quotation marks")?;
         if !word.quoted && has_quote(word.text) {
             let message = "a quotation mark inside an unquoted word";
@@ -224,22 +235,30 @@ impl<'a> Reader<'a> {
             error.help = Some(r#"put the whole string in quotation marks, and write \" for one inside"#.to_owned());
             return Err(error);
         }
-        unescape_string(word.text).map_err(|error| self.error_at(self.at - 1, error.to_string()))
+        if !word.text.contains(&b'\\') {
+            out.extend_from_slice(word.text);
+            return Ok(());
+        }
+        let octets = unescape_string(word.text).map_err(|error| self.error_at(self.at - 1, error.to_string()))?;
+        out.extend_from_slice(&octets);
+        Ok(())
     }
 
     fn string(&mut self, out: &mut Vec<u8>) -> Result<(), TextError> {
-        let octets = self.text()?;
-        let Ok(len) = u8::try_from(octets.len()) else {
+        let length_at = out.len();
+        out.push(0);
+        self.text(out)?;
+        let octets = out.len() - length_at - 1;
+        let Ok(len) = u8::try_from(octets) else {
             let mut error =
-                self.error_at(self.at - 1, format!("a string of {} octets: a string holds at most 255", octets.len()));
+                self.error_at(self.at - 1, format!("a string of {octets} octets: a string holds at most 255"));
             error.help = Some(
                 r#"split it in two or more, which readers join without a space: ( "first 255 octets" "the rest" )"#
                     .to_owned(),
             );
             return Err(error);
         };
-        out.push(len);
-        out.extend_from_slice(&octets);
+        out[length_at] = len;
         Ok(())
     }
 
@@ -255,25 +274,27 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// All words that are left, joined: white space may stand in hexadecimal and base64.
-    fn joined(&mut self, expected: &str) -> Result<Vec<u8>, TextError> {
-        let mut all = self.bare(expected)?.to_vec();
-        while self.at < self.words.len() {
-            all.extend_from_slice(self.bare(expected)?);
-        }
-        Ok(all)
-    }
-
+    /// All words that are left, joined: white space may stand in hexadecimal and base64. Decoded behind what is in `out`.
     fn decoded(
         &mut self,
         what: &str,
         valid: fn(u8) -> bool,
-        decode: impl Fn(&[u8]) -> Option<Vec<u8>>,
-    ) -> Result<Vec<u8>, TextError> {
+        decode: impl Fn(&[u8], &mut Vec<u8>) -> Option<()>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), TextError> {
         let first = self.at;
-        let all = self.joined(what)?;
-        if let Some(octets) = decode(&all) {
-            return Ok(octets);
+        let text = self.bare(what)?;
+        let decoded = if self.at == self.words.len() {
+            decode(text, out)
+        } else {
+            let mut all = text.to_vec();
+            while self.at < self.words.len() {
+                all.extend_from_slice(self.bare(what)?);
+            }
+            decode(&all, out)
+        };
+        if decoded.is_some() {
+            return Ok(());
         }
         let bad = (first..self.words.len()).find(|&index| !self.words[index].text.iter().all(|&octet| valid(octet)));
         Err(match bad {
@@ -285,14 +306,14 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn hex(&mut self) -> Result<Vec<u8>, TextError> {
-        self.decoded("hexadecimal", |octet| octet.is_ascii_hexdigit(), |all| HEXUPPER_PERMISSIVE.decode(all).ok())
+    fn hex(&mut self, out: &mut Vec<u8>) -> Result<(), TextError> {
+        self.decoded("hexadecimal", |octet| octet.is_ascii_hexdigit(), decode_hex, out)
     }
 
     /// All words that are left as base64.
-    pub(super) fn base64(&mut self) -> Result<Vec<u8>, TextError> {
+    pub(super) fn base64(&mut self, out: &mut Vec<u8>) -> Result<(), TextError> {
         let valid = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/' | b'=');
-        self.decoded("base64", valid, decode_base64)
+        self.decoded("base64", valid, push_base64, out)
     }
 
     fn salt(&mut self, out: &mut Vec<u8>) -> Result<(), TextError> {
@@ -322,11 +343,22 @@ impl<'a> Reader<'a> {
     }
 
     fn bitmap(&mut self, out: &mut Vec<u8>) -> Result<(), TextError> {
-        let mut types = Vec::new();
+        // Nearly all types are of the first window.
+        let mut window = [0u8; 32];
+        let mut beyond = Vec::new();
         while self.at < self.words.len() {
-            types.push(self.rtype()?);
+            match self.rtype()? {
+                Rtype(number @ 0..=255) => window[usize::from(number / 8)] |= 0x80 >> (number % 8),
+                other => beyond.push(other),
+            }
         }
-        out.extend_from_slice(&rdata::bitmap(types));
+        if let Some(last) = window.iter().rposition(|&octets| octets != 0) {
+            out.extend_from_slice(&[0, last as u8 + 1]);
+            out.extend_from_slice(&window[..=last]);
+        }
+        if !beyond.is_empty() {
+            out.extend_from_slice(&rdata::bitmap(beyond));
+        }
         Ok(())
     }
 
@@ -349,6 +381,9 @@ impl<'a> Reader<'a> {
 
 /// Whether a quotation mark stands in an unquoted word that no `\` hides.
 fn has_quote(text: &[u8]) -> bool {
+    if !text.contains(&b'"') {
+        return false;
+    }
     let mut escaped = false;
     text.iter().any(|&octet| {
         let found = octet == b'"' && !escaped;

@@ -2,6 +2,17 @@
 
 use crate::dns::Timestamp;
 
+/// Reads a decimal number: digits and nothing else.
+pub fn decimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0u64, |number, octet| {
+        let digit = octet.wrapping_sub(b'0');
+        if digit > 9 { None } else { number.checked_mul(10)?.checked_add(u64::from(digit)) }
+    })
+}
+
 /// Reads a TTL or another span in seconds: a number, or numbers with units as BIND reads them (`1h30m`, `2w`).
 /// None when it is neither; numbers too large for the result are given as they are, for the caller to refuse.
 pub fn parse_span(text: &[u8]) -> Option<u64> {
@@ -38,25 +49,31 @@ pub fn parse_span(text: &[u8]) -> Option<u64> {
 /// Reads `YYYYMMDDHHmmSS` in UTC, or a number of seconds (RFC 4034 section 3.2). Years past 2106 wrap around, as the
 /// field is compared in serial number arithmetic (RFC 4034 section 3.1.5).
 pub fn parse_time(text: &[u8]) -> Option<u32> {
-    if !text.iter().all(u8::is_ascii_digit) {
+    let Ok(digits) = <&[u8; 14]>::try_from(text) else {
+        return decimal(text).and_then(|seconds| u32::try_from(seconds).ok());
+    };
+    if !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let text = std::str::from_utf8(text).ok()?;
-    if text.len() != 14 {
-        return text.parse().ok();
-    }
-    let part = |range: std::ops::Range<usize>| text[range].parse::<u64>().ok();
-    let (year, month, day) = (part(0..4)?, part(4..6)?, part(6..8)?);
-    let (hour, minute, second) = (part(8..10)?, part(10..12)?, part(12..14)?);
+    let part =
+        |from: usize, to: usize| digits[from..to].iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+    let (year, month, day) = (part(0, 4), part(4, 6), part(6, 8));
+    let (hour, minute, second) = (part(8, 10), part(10, 12), part(12, 14));
     if year < 1970 || !(1..=12).contains(&month) || day == 0 || day > month_days(year, month) {
         return None;
     }
     if hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    let months: u64 = (1..month).map(|month| month_days(year, month)).sum();
-    let days = (1970..year).map(year_days).sum::<u64>() + months + day - 1;
-    Some((days * 86_400 + hour * 3600 + minute * 60 + second) as u32)
+    Some((days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second) as u32)
+}
+
+/// The days from 1970-01-01 to a day of the Gregorian calendar from then on.
+fn days(year: u64, month: u64, day: u64) -> u64 {
+    // Years that begin in March, so that the leap day is the last of one.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let leap_days = year / 4 - year / 100 + year / 400;
+    year * 365 + leap_days + (month * 153 + 2) / 5 + day - 1 - 719_468
 }
 
 /// Prints seconds since 1970 as `YYYYMMDDHHmmSS`.
@@ -128,6 +145,13 @@ mod tests {
         assert_eq!(parse_time(b"1709208000"), Some(1_709_208_000));
         for bad in [&b"20230229000000"[..], b"20241301000000", b"20240101250000", b"5000000000", b"2024-01-01", b""] {
             assert_eq!(parse_time(bad), None, "{}", String::from_utf8_lossy(bad));
+        }
+    }
+
+    #[test]
+    fn every_day_of_a_hundred_and_thirty_years_reads_back() {
+        for time in (0..u32::MAX - 86_400).step_by(86_400).map(|day| day + day / 86_400 % 86_400) {
+            assert_eq!(parse_time(print_time(time).as_bytes()), Some(time), "{time}");
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+use super::Timing;
 
 /// The most paths in a notice; beyond them it says to look at everything.
 const MAX_PATHS: usize = 1000;
@@ -16,12 +18,13 @@ pub struct Changed {
     pub rescan: bool,
 }
 
-/// Gathers changes until nothing happened for a while.
+/// Gathers changes until nothing happened for a while. A change after a long rest is told at once, or nearly: it is mostly alone.
 #[derive(Debug)]
 pub struct Debounce {
-    quiet: Duration,
-    at_most: Duration,
+    timing: Timing,
     pending: Option<Pending>,
+    /// When the last notice was taken.
+    told: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -32,9 +35,9 @@ struct Pending {
 }
 
 impl Debounce {
-    /// Waits for `quiet` without a change, but at most `at_most` after the first one.
-    pub fn new(quiet: Duration, at_most: Duration) -> Debounce {
-        Debounce { quiet, at_most, pending: None }
+    /// Waits as `timing` says; rescans are not its matter.
+    pub fn new(timing: Timing) -> Debounce {
+        Debounce { timing, pending: None, told: None }
     }
 
     /// A change at `path`.
@@ -61,7 +64,13 @@ impl Debounce {
 
     /// When the next notice is due, if nothing else happens.
     pub fn due(&self) -> Option<Instant> {
-        self.pending.as_ref().map(|pending| (pending.last + self.quiet).min(pending.first + self.at_most))
+        let Pending { first, last, .. } = self.pending.as_ref()?;
+        let rested = self.told.is_none_or(|told| *first >= told + self.timing.at_most);
+        Some(if rested {
+            *first + self.timing.lead
+        } else {
+            (*last + self.timing.quiet).min(*first + self.timing.at_most)
+        })
     }
 
     /// The notice, once it is due.
@@ -69,6 +78,7 @@ impl Debounce {
         if self.due()? > now {
             return None;
         }
+        self.told = Some(now);
         self.pending.take().map(|pending| pending.changed)
     }
 
@@ -82,19 +92,26 @@ impl Debounce {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
 
     fn debounce() -> (Debounce, Instant) {
-        (Debounce::new(100 * MS, 1000 * MS), Instant::now())
+        let timing = Timing { lead: 3 * MS, quiet: 100 * MS, at_most: 1000 * MS, ..Timing::default() };
+        (Debounce::new(timing), Instant::now())
     }
 
     #[test]
-    fn a_notice_comes_once_it_has_been_quiet() {
+    fn after_a_rest_a_notice_comes_at_once_and_then_when_it_has_been_quiet() {
         let (mut debounce, start) = debounce();
         assert_eq!(debounce.due(), None);
-        debounce.note("a".into(), start);
+        debounce.note("first".into(), start);
+        debounce.note("second".into(), start + 2 * MS);
+        assert_eq!(debounce.take(start + 2 * MS), None);
+        assert_eq!(debounce.take(start + 3 * MS).unwrap().paths, ["first", "second"].map(PathBuf::from).into());
+        debounce.note("a".into(), start + 4 * MS);
         debounce.note("b".into(), start + 90 * MS);
         assert_eq!(debounce.due(), Some(start + 190 * MS));
         assert_eq!(debounce.take(start + 189 * MS), None);
@@ -102,6 +119,8 @@ mod tests {
         assert_eq!(changed.paths, ["a", "b"].map(PathBuf::from).into());
         assert!(!changed.rescan);
         assert_eq!((debounce.due(), debounce.take(start + 5000 * MS)), (None, None));
+        debounce.note("rested".into(), start + 6000 * MS);
+        assert_eq!(debounce.due(), Some(start + 6003 * MS));
     }
 
     #[test]
@@ -115,7 +134,7 @@ mod tests {
                 notices.push(step * 50);
             }
         }
-        assert_eq!(notices, [1000, 2050]);
+        assert_eq!(notices, [50, 1100, 2150]);
     }
 
     #[test]

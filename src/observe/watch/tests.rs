@@ -4,8 +4,12 @@ use std::os::unix::fs::symlink;
 
 use super::*;
 
-const TIMING: Timing =
-    Timing { quiet: Duration::from_millis(40), at_most: Duration::from_millis(400), rescan: Duration::from_secs(3600) };
+const TIMING: Timing = Timing {
+    lead: Duration::from_millis(40),
+    quiet: Duration::from_millis(40),
+    at_most: Duration::from_millis(400),
+    rescan: Duration::from_secs(3600),
+};
 
 /// The next notice, if one comes soon.
 fn next(changed: &mut mpsc::Receiver<Changed>, wait: u64) -> Option<Changed> {

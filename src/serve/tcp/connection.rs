@@ -6,37 +6,74 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::serve::clients::Place;
 use crate::serve::counters::Tally;
 use crate::serve::stream::{LENGTH, first_query};
-use crate::serve::{Answerer, MAX_MESSAGE, PREFETCH_STAGES, TcpLimits, Transport, guarded};
+use crate::serve::{Answerer, MAX_MESSAGE, TcpLimits, Transport, guarded};
 
 /// Octets read at once.
 const READ: usize = 16 << 10;
 /// Octets of responses that go out together.
 const TOGETHER: usize = 64 << 10;
-/// Queries whose memory is asked for before the first of them is answered.
+/// Octets of queries, of several connections, that are answered together; one connection's may exceed it.
+const GATHERED: usize = 64 << 10;
+/// Queries of a connection whose memory is asked for before they are answered.
 const AHEAD: usize = 64;
 /// A connection keeps room for so many octets of a query's beginning.
 const KEPT: usize = 1024;
 
-/// What the connections of one thread share: it serves one at a time.
+/// What the connections of one thread share.
 pub(super) struct Buffers {
+    /// What has arrived on one connection after the other.
     inbox: Vec<u8>,
+    filled: usize,
+    /// Responses of one connection.
     outbox: Vec<u8>,
     query_size: usize,
+}
+
+/// A connection's part of the inbox.
+pub(super) struct Arrived {
+    part: Range<usize>,
+    /// It had to wait until its client took what was answered before.
+    resumed: bool,
+    /// It begins with a query of which nothing was there before.
+    fresh: bool,
 }
 
 impl Buffers {
     pub(super) fn new(query_size: usize) -> Buffers {
         Buffers {
-            inbox: vec![0; LENGTH + MAX_MESSAGE + READ],
+            inbox: vec![0; GATHERED + LENGTH + MAX_MESSAGE + READ],
+            filled: 0,
             outbox: vec![0; TOGETHER + LENGTH + MAX_MESSAGE],
             query_size,
         }
+    }
+
+    /// Whether what was gathered has to be answered before more is.
+    pub(super) fn is_full(&self) -> bool {
+        self.filled >= GATHERED
+    }
+
+    /// What was gathered is answered.
+    pub(super) fn clear(&mut self) {
+        self.filled = 0;
+    }
+
+    /// The whole queries of a connection's part, a few of them.
+    pub(super) fn queries(&self, arrived: &Arrived) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.inbox[arrived.part.clone()];
+        std::iter::from_fn(move || {
+            let query = first_query(rest, self.query_size).ok()??;
+            rest = &rest[LENGTH + query.len()..];
+            Some(query)
+        })
+        .take(AHEAD)
     }
 }
 
@@ -60,13 +97,16 @@ pub(super) struct Connection {
     output: Vec<u8>,
     /// The client sends nothing more; it may still listen.
     ended: bool,
+    /// What its owner has asked to be told of.
+    pub(super) watched: Wants,
     /// Since when it waits: for a query, the rest of one, or for room.
     since: Instant,
 }
 
 impl Connection {
     pub(super) fn new(stream: Arc<TcpStream>, peer: SocketAddr, place: Place, now: Instant) -> Connection {
-        Connection { stream, peer, place, input: Vec::new(), output: Vec::new(), ended: false, since: now }
+        let (input, output) = (Vec::new(), Vec::new());
+        Connection { stream, peer, place, input, output, ended: false, watched: Wants::Queries, since: now }
     }
 
     pub(super) fn stream(&self) -> &TcpStream {
@@ -93,26 +133,37 @@ impl Connection {
         self.input.capacity() + self.output.capacity()
     }
 
-    /// Does what can be done at once. False: it is over.
-    pub(super) fn proceed(
+    /// Puts into the inbox what was left over and what has come since; none while the client doesn't take what was answered. The buffers
+    /// must not be full.
+    pub(super) fn gather(&mut self, buffers: &mut Buffers) -> io::Result<Option<Arrived>> {
+        let resumed = self.wants() == Wants::Room;
+        if !self.drain()? {
+            return Ok(None);
+        }
+        let fresh = self.input.is_empty();
+        let begin = buffers.filled;
+        buffers.filled += self.receive(&mut buffers.inbox[begin..], buffers.query_size)?;
+        Ok(Some(Arrived { part: begin..buffers.filled, resumed, fresh }))
+    }
+
+    /// Answers what has arrived. False: the conversation is over.
+    pub(super) fn answer(
         &mut self,
+        arrived: &Arrived,
         buffers: &mut Buffers,
         view: &dyn Answerer,
         tally: &Tally,
         now: Instant,
     ) -> io::Result<bool> {
-        let waited_for = (self.wants(), self.input.len());
-        if !self.drain()? {
-            return Ok(true);
-        }
-        let received = self.receive(buffers)?;
-        if matches!(first_query(&buffers.inbox[..received], buffers.query_size), Ok(Some(_))) {
+        let Buffers { inbox, outbox, query_size, .. } = buffers;
+        let octets = &inbox[arrived.part.clone()];
+        if matches!(first_query(octets, *query_size), Ok(Some(_))) {
             // Before its client hears from us: what it does then may need somebody's place.
             self.place.heard_at(now);
         }
-        let answered = self.answer(buffers, received, view, tally)?;
+        let answered = self.answer_all(octets, outbox, *query_size, view, tally)?;
         // A query's beginning that only grew has been waited for since before.
-        if answered > 0 || waited_for.0 == Wants::Room || (waited_for.1 == 0 && !self.input.is_empty()) {
+        if answered > 0 || arrived.resumed || (arrived.fresh && !self.input.is_empty()) {
             self.since = now;
         }
         Ok(!self.ended || self.wants() == Wants::Room)
@@ -130,15 +181,15 @@ impl Connection {
         Ok(self.output.is_empty())
     }
 
-    /// Fills the inbox: what was left over, and what has come since. Gives the number of octets.
-    fn receive(&mut self, buffers: &mut Buffers) -> io::Result<usize> {
+    /// Writes what was left over and what has come since; gives the number of octets.
+    fn receive(&mut self, inbox: &mut [u8], query_size: usize) -> io::Result<usize> {
         let held = self.input.len();
-        buffers.inbox[..held].copy_from_slice(&self.input);
+        inbox[..held].copy_from_slice(&self.input);
         // Where more than a part of one query is held, that comes first; else there is room.
-        if self.ended || !matches!(first_query(&self.input, buffers.query_size), Ok(None)) {
+        if self.ended || !matches!(first_query(&self.input, query_size), Ok(None)) {
             return Ok(held);
         }
-        match (&*self.stream).read(&mut buffers.inbox[held..held + READ]) {
+        match (&*self.stream).read(&mut inbox[held..held + READ]) {
             Ok(0) => {
                 self.ended = true;
                 Ok(held)
@@ -149,20 +200,19 @@ impl Connection {
         }
     }
 
-    /// Answers the whole queries among so many octets of the inbox, until the client takes no more. Gives their number.
-    fn answer(
+    /// Answers the whole queries at the beginning, until the client takes no more. Gives their number.
+    fn answer_all(
         &mut self,
-        buffers: &mut Buffers,
-        received: usize,
+        octets: &[u8],
+        outbox: &mut [u8],
+        query_size: usize,
         view: &dyn Answerer,
         tally: &Tally,
     ) -> io::Result<usize> {
-        let Buffers { inbox, outbox, query_size } = buffers;
-        let mut rest = &inbox[..received];
-        prefetch(rest, *query_size, view);
+        let mut rest = octets;
         let (mut filled, mut answered) = (0, 0);
         let broken = loop {
-            let query = match first_query(rest, *query_size) {
+            let query = match first_query(rest, query_size) {
                 Ok(Some(query)) => query,
                 Ok(None) => break None,
                 Err(error) => break Some(error),
@@ -205,24 +255,6 @@ impl Connection {
         }
         self.input.clear();
         self.input.extend_from_slice(rest);
-    }
-}
-
-/// Tells of all whole queries, where there are several.
-fn prefetch(octets: &[u8], limit: usize, view: &dyn Answerer) {
-    let queries = || {
-        let mut rest = octets;
-        std::iter::from_fn(move || {
-            let query = first_query(rest, limit).ok()??;
-            rest = &rest[LENGTH + query.len()..];
-            Some(query)
-        })
-        .take(AHEAD)
-    };
-    if queries().nth(1).is_some() {
-        for stage in 0..PREFETCH_STAGES {
-            queries().for_each(|query| view.prefetch(stage, query));
-        }
     }
 }
 

@@ -23,10 +23,12 @@ use super::clients::Clients;
 use super::counters::Tally;
 use super::handle::Stop;
 use super::{Answerer, Occasionally, TcpLimits};
-use connection::{Buffers, Connection, Wants};
+use connection::{Arrived, Buffers, Connection, Wants};
 
 /// Events taken at once.
 const EVENTS: usize = 128;
+/// So many queries are told of together.
+const TOGETHER: usize = 64;
 /// Connections that are accepted of a listener before others have their turn.
 const ACCEPTED_AT_ONCE: usize = 64;
 /// How often is looked who is too slow.
@@ -43,6 +45,8 @@ pub(super) struct Server {
     connections: Vec<Option<Connection>>,
     free: Vec<usize>,
     buffers: Buffers,
+    /// What is in the buffers, by connection.
+    arrived: Vec<(usize, Arrived)>,
     clients: Arc<Clients>,
     limits: TcpLimits,
     tally: Tally,
@@ -70,6 +74,7 @@ impl Server {
             connections: Vec::new(),
             free: Vec::new(),
             buffers: Buffers::new(limits.query_size),
+            arrived: Vec::with_capacity(EVENTS),
             clients,
             limits,
             tally,
@@ -99,6 +104,7 @@ impl Server {
                 for event in &events {
                     self.take(*event, view, now);
                 }
+                self.answer(view, now);
             });
             if now.duration_since(looked) >= LOOK {
                 looked = now;
@@ -122,22 +128,52 @@ impl Server {
         let at = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
         match at.checked_sub(self.listeners.len()) {
             None => self.accept(at, now),
-            Some(slot) => self.proceed(slot, view, now),
+            Some(slot) => self.gather(slot, view, now),
         }
     }
 
-    fn proceed(&mut self, slot: usize, view: &dyn Answerer, now: Instant) {
-        let token = self.token(slot);
+    /// Takes what has arrived on a connection; answers all that was taken when there is no room for more.
+    fn gather(&mut self, slot: usize, view: &dyn Answerer, now: Instant) {
         let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else { return };
-        let before = connection.wants();
-        let kept = connection.proceed(&mut self.buffers, view, &self.tally, now);
-        let wants = connection.wants();
         // Errors end the connection and are the client's business only.
-        let watched = kept.is_ok_and(|open| open)
-            && (wants == before || epoll::modify(&self.epoll, connection.stream(), token, flags(wants)).is_ok());
-        if !watched {
-            self.close(slot);
+        match connection.gather(&mut self.buffers) {
+            Ok(Some(arrived)) => self.arrived.push((slot, arrived)),
+            Ok(None) => {}
+            Err(_) => self.close(slot),
         }
+        if self.buffers.is_full() {
+            self.answer(view, now);
+        }
+    }
+
+    fn prefetch(&self, view: &dyn Answerer) {
+        let mut queries = [&[][..]; TOGETHER];
+        let mut all = self.arrived.iter().flat_map(|(_, arrived)| self.buffers.queries(arrived)).peekable();
+        while all.peek().is_some() {
+            let taken = queries.iter_mut().zip(&mut all).map(|(place, query)| *place = query).count();
+            view.prefetch(&queries[..taken]);
+        }
+    }
+
+    /// Answers what was gathered.
+    fn answer(&mut self, view: &dyn Answerer, now: Instant) {
+        self.prefetch(view);
+        let mut gathered = std::mem::take(&mut self.arrived);
+        for (slot, arrived) in gathered.drain(..) {
+            let token = self.token(slot);
+            let Some(connection) = self.connections[slot].as_mut() else { continue };
+            let open = connection.answer(&arrived, &mut self.buffers, view, &self.tally, now).unwrap_or(false);
+            let wants = connection.wants();
+            let watched = wants == connection.watched || {
+                connection.watched = wants;
+                epoll::modify(&self.epoll, connection.stream(), token, flags(wants)).is_ok()
+            };
+            if !open || !watched {
+                self.close(slot);
+            }
+        }
+        self.arrived = gathered;
+        self.buffers.clear();
     }
 
     fn token(&self, slot: usize) -> EventData {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::connection::{Buffers, Connection, Wants};
 use crate::serve::clients::Clients;
+use crate::serve::counters::Tally;
 use crate::serve::tests::{Mirror, framed, is_closed, query, read_frame, serve_and_count, serve_on, tcp_client};
 use crate::serve::{Counters, MAX_MESSAGE, Statistics, TcpLimits};
 
@@ -62,6 +63,14 @@ fn pair() -> (TcpStream, Connection, Buffers) {
     (client, Connection::new(stream, peer, place, Instant::now()), Buffers::new(MAX_MESSAGE))
 }
 
+/// Does what a wakeup does.
+fn proceed(connection: &mut Connection, buffers: &mut Buffers, tally: &Tally, now: Instant) {
+    if let Some(arrived) = connection.gather(buffers).unwrap() {
+        assert!(connection.answer(&arrived, buffers, &Mirror, tally, now).unwrap());
+    }
+    buffers.clear();
+}
+
 #[test]
 fn a_client_that_takes_nothing_makes_the_server_hold_little() {
     let (mut client, mut connection, mut buffers) = pair();
@@ -72,13 +81,13 @@ fn a_client_that_takes_nothing_makes_the_server_hold_little() {
     let mut held = 0;
     for _ in 0..2000 {
         let _ = client.write(&ask);
-        assert!(connection.proceed(&mut buffers, &Mirror, &tally, now).unwrap());
+        proceed(&mut connection, &mut buffers, &tally, now);
         held = held.max(connection.held());
     }
     assert_eq!(connection.wants(), Wants::Room);
     assert!((40_000..400_000).contains(&held), "{held} octets");
     let answered = counters.statistics().queries[1].ipv4;
-    connection.proceed(&mut buffers, &Mirror, &tally, now).unwrap();
+    proceed(&mut connection, &mut buffers, &tally, now);
     assert_eq!(counters.statistics().queries[1].ipv4, answered, "nothing is answered before there is room");
 }
 
@@ -95,15 +104,15 @@ fn each_wait_has_its_own_limit() {
     };
     let begun = Instant::now();
     let after = |seconds| begun + Duration::from_secs(seconds);
-    let mut proceed = |connection: &mut Connection, seconds| {
+    let mut proceed_at = |connection: &mut Connection, seconds| {
         while connection.wants() == Wants::Queries && connection.stream().peek(&mut [0]).is_err() {
             std::thread::yield_now();
         }
-        connection.proceed(&mut buffers, &Mirror, &tally, after(seconds)).unwrap();
+        proceed(connection, &mut buffers, &tally, after(seconds));
     };
     assert!(!connection.is_too_slow(&limits, after(29)) && connection.is_too_slow(&limits, after(31)));
     client.write_all(&framed(&query(1, b"x"))).unwrap();
-    proceed(&mut connection, 20);
+    proceed_at(&mut connection, 20);
     assert!(
         !connection.is_too_slow(&limits, after(49)) && connection.is_too_slow(&limits, after(50)),
         "a query counts"
@@ -111,17 +120,17 @@ fn each_wait_has_its_own_limit() {
     // An octet a second keeps nothing open.
     for (second, octet) in framed(&query(2, b"xxx"))[..9].iter().enumerate() {
         client.write_all(&[*octet]).unwrap();
-        proceed(&mut connection, 40 + second as u64);
+        proceed_at(&mut connection, 40 + second as u64);
         assert_eq!(connection.is_too_slow(&limits, after(40 + second as u64)), second >= 5, "{second} s");
     }
     client.write_all(&framed(&query(2, b"xxx"))[9..]).unwrap();
-    proceed(&mut connection, 49);
+    proceed_at(&mut connection, 49);
     assert!(!connection.is_too_slow(&limits, after(78)) && connection.is_too_slow(&limits, after(79)));
     while connection.wants() == Wants::Queries {
         client.write_all(&framed(&query(3, b"long"))).unwrap();
-        proceed(&mut connection, 100);
+        proceed_at(&mut connection, 100);
     }
-    proceed(&mut connection, 105);
+    proceed_at(&mut connection, 105);
     assert!(!connection.is_too_slow(&limits, after(109)) && connection.is_too_slow(&limits, after(110)), "no room");
 }
 

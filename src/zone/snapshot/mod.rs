@@ -20,7 +20,7 @@ use zones::{Entry, Zones};
 use super::denial::Denial;
 use super::serial;
 use super::sign::{Published, SignedSet};
-use super::tree::{Node, Set, Tree, key};
+use super::tree::{Node, Page, Set, Tree, key};
 use crate::dns::header::HEADER;
 use crate::dns::{Name, Rtype, Timestamp, rdata};
 
@@ -41,10 +41,13 @@ pub struct ZoneSnapshot {
     hashed: Option<HashedChain>,
     /// The SOA for negative answers, at a node of its own.
     negative: Tree,
+    octets: usize,
 }
 
-/// In so many steps [`Snapshot::prefetch`] follows a name.
-pub const PREFETCH_STAGES: u8 = 4;
+/// So many names are followed together.
+const TOGETHER: usize = 64;
+/// So many octets are near anyway.
+const NEAR: usize = 512 << 10;
 
 /// What is left for an RRset and its signatures in the longest message, beside header, longest question, and OPT with all its options:
 /// NSID, cookie, keepalive, extended error and padding.
@@ -121,17 +124,30 @@ impl Snapshot {
         })
     }
 
-    /// Has the memory brought near that a name will be looked up in: zone, index, node. Each of the [`PREFETCH_STAGES`] reads what the one
-    /// before asked for.
-    pub fn prefetch(&self, stage: u8, name: &HashedName) {
-        if stage == 0 {
-            return self.zones.prefetch(name);
-        }
-        let Some(zone) = self.zones.likely(name) else { return };
-        match stage {
-            1 => near::fetch(zone),
-            2 => zone.index.prefetch(name.hash()),
-            _ => zone.index.prefetch_node(&zone.zone.tree, name.hash()),
+    /// Whether it is more than the near caches hold, so that [`Snapshot::prefetch`] is worth its while.
+    pub fn is_large(&self) -> bool {
+        self.zones.octets() > NEAR
+    }
+
+    /// Has the memory brought near that names will be looked up in. What is read at one step was asked for at the one before, for all names:
+    /// so they wait together, and not one after the other.
+    pub fn prefetch(&self, names: impl Iterator<Item = HashedName>) {
+        let mut hashes = [(0, 0); TOGETHER];
+        let mut zones: [Option<&ZoneSnapshot>; TOGETHER] = [None; TOGETHER];
+        let mut names = names.peekable();
+        while names.peek().is_some() {
+            let mut count = 0;
+            for name in names.by_ref().take(TOGETHER) {
+                hashes[count] = (self.zones.prefetch(&name), name.hash());
+                count += 1;
+            }
+            for (zone, (apex, _)) in zones[..count].iter_mut().zip(&hashes) {
+                *zone = self.zones.likely(*apex);
+                zone.iter().for_each(|zone| near::fetch(*zone));
+            }
+            let found = || zones[..count].iter().zip(&hashes).filter_map(|(zone, (_, name))| Some(((*zone)?, *name)));
+            found().for_each(|(zone, name)| zone.index.prefetch(name));
+            found().for_each(|(zone, name)| zone.index.prefetch_node(&zone.zone.tree, name));
         }
     }
 
@@ -162,7 +178,8 @@ impl ZoneSnapshot {
         let is_named = |node: Node<'_>| is_named(node);
         let index = before.and_then(|before| before.index.after(&before.zone.tree, tree, is_named));
         let index = index.unwrap_or_else(|| Index::of(tree, is_named));
-        Ok(ZoneSnapshot { zone: zone.clone(), index, hashed, negative })
+        let octets = tree.pages().iter().map(Page::octets).sum();
+        Ok(ZoneSnapshot { zone: zone.clone(), index, hashed, negative, octets })
     }
 
     /// Whether the first of its signatures has expired.

@@ -26,6 +26,13 @@ impl Entry {
             Entry::Broken(origin) => origin,
         }
     }
+
+    fn octets(&self) -> usize {
+        match self {
+            Entry::Zone(zone) => zone.octets,
+            Entry::Broken(_) => 0,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -41,13 +48,14 @@ pub(super) struct Zones {
     /// As many as a power of two, all of one size.
     parts: Vec<Part>,
     count: usize,
+    octets: usize,
     /// A bit for each number of labels that an apex has.
     depths: u128,
 }
 
 impl Default for Zones {
     fn default() -> Zones {
-        Zones { parts: vec![Arc::new([None, None])], count: 0, depths: 0 }
+        Zones { parts: vec![Arc::new([None, None])], count: 0, octets: 0, depths: 0 }
     }
 }
 
@@ -57,8 +65,12 @@ impl Zones {
         let mut parts = (2 * entries.len()).div_ceil(PART).next_power_of_two();
         let size = if parts == 1 { (2 * entries.len()).next_power_of_two().max(2) } else { PART };
         loop {
-            let mut zones =
-                Zones { parts: (0..parts).map(|_| (0..size).map(|_| None).collect()).collect(), count: 0, depths: 0 };
+            let mut zones = Zones {
+                parts: (0..parts).map(|_| (0..size).map(|_| None).collect()).collect(),
+                count: 0,
+                octets: 0,
+                depths: 0,
+            };
             if entries.iter().all(|entry| zones.put(entry.clone())) {
                 return zones;
             }
@@ -92,6 +104,8 @@ impl Zones {
             let same = part[at].as_ref().map(|slot| slot.hash == hash && slot.entry.origin() == entry.origin());
             if same != Some(false) {
                 self.count += usize::from(same.is_none());
+                self.octets += entry.octets();
+                self.octets -= part[at].as_ref().map_or(0, |slot| slot.entry.octets());
                 self.depths |= 1 << entry.origin().label_count();
                 part[at] = Some(Slot { hash, entry });
                 return true;
@@ -127,25 +141,30 @@ impl Zones {
         }
     }
 
-    /// Asks for the slots that are looked at first.
-    pub(super) fn prefetch(&self, name: &HashedName) {
-        self.depths_of(name).for_each(|depth| {
-            let hash = name.suffix(depth).1;
-            let part = &self.parts[part_of(hash, self.parts.len())];
-            near::fetch(&part[hash as usize & (part.len() - 1)]);
-        });
+    /// How many octets the zones take.
+    pub(super) fn octets(&self) -> usize {
+        self.octets
     }
 
-    /// The zone that is nearest above a name as far as the hashes tell.
-    pub(super) fn likely(&self, name: &HashedName) -> Option<&ZoneSnapshot> {
-        self.depths_of(name).find_map(|depth| {
-            let hash = name.suffix(depth).1;
-            let part = &self.parts[part_of(hash, self.parts.len())];
-            match part[hash as usize & (part.len() - 1)].as_ref()? {
-                Slot { hash: its, entry: Entry::Zone(zone) } if *its == hash => Some(&**zone),
-                _ => None,
-            }
-        })
+    /// Asks for the slot of the most likely zone above a name; gives the hash of its apex.
+    pub(super) fn prefetch(&self, name: &HashedName) -> u64 {
+        let depth = self.depths_of(name).next().unwrap_or(0);
+        let hash = name.suffix(depth).1;
+        near::fetch(self.first(hash));
+        hash
+    }
+
+    /// The zone of an apex as far as its hash tells.
+    pub(super) fn likely(&self, hash: u64) -> Option<&ZoneSnapshot> {
+        match self.first(hash).as_ref()? {
+            Slot { hash: its, entry: Entry::Zone(zone) } if *its == hash => Some(&**zone),
+            _ => None,
+        }
+    }
+
+    fn first(&self, hash: u64) -> &Option<Slot> {
+        let part = &self.parts[part_of(hash, self.parts.len())];
+        &part[hash as usize & (part.len() - 1)]
     }
 
     /// The numbers of labels that an apex above a name can have, the most first.

@@ -249,6 +249,18 @@ impl Tree {
         inserted
     }
 
+    /// Takes one record out; false where it is not there.
+    pub fn take(&mut self, owner: &Name, rtype: Rtype, rdata: &[u8]) -> bool {
+        let Some(node) = self.node(owner.as_wire()) else { return false };
+        let mut buf = NodeBuf::default();
+        buf.load(node, self.apex.as_wire());
+        let found = buf.take(rtype, rdata);
+        if found {
+            self.store(owner.as_wire(), &mut buf);
+        }
+        found
+    }
+
     fn store(&mut self, owner: &[u8], buf: &mut NodeBuf) {
         let keeps = !buf.is_empty() || owner.len() <= self.apex_len() || self.has_below(owner);
         if keeps {

@@ -9,6 +9,7 @@
 //! apex inside that question. The notes tell where these pointers stand, and which names' addresses belong beside the RRset.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use crate::dns::header::{CLASS_IN, HEADER};
 use crate::dns::rtype::Field;
@@ -247,26 +248,26 @@ struct SetBuf {
     rrsigs: Spans,
 }
 
-/// Octet strings one behind the other.
+/// Octet strings in an order of their own.
 #[derive(Clone, Debug, Default)]
 struct Spans {
     bytes: Vec<u8>,
-    ends: Vec<u32>,
+    order: Vec<(u32, u32)>,
 }
 
 impl Spans {
     fn clear(&mut self) {
         self.bytes.clear();
-        self.ends.clear();
+        self.order.clear();
     }
 
     fn len(&self) -> usize {
-        self.ends.len()
+        self.order.len()
     }
 
     fn get(&self, index: usize) -> &[u8] {
-        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.bytes[start as usize..self.ends[index] as usize]
+        let (start, end) = self.order[index];
+        &self.bytes[start as usize..end as usize]
     }
 
     fn iter(&self) -> impl Iterator<Item = &[u8]> {
@@ -274,22 +275,30 @@ impl Spans {
     }
 
     fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-        self.ends.push(self.bytes.len() as u32);
+        self.insert(self.len(), bytes);
     }
 
     fn insert(&mut self, index: usize, bytes: &[u8]) {
-        if index == self.len() {
-            return self.push(bytes);
-        }
-        let mut moved = Spans::default();
-        for (at, old) in self.iter().enumerate() {
-            if at == index {
-                moved.push(bytes);
+        let start = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(bytes);
+        self.order.insert(index, (start, self.bytes.len() as u32));
+    }
+
+    /// Where `wire` belongs among these RDATAs in canonical order; none where it is there already.
+    fn place(&self, rtype: Rtype, wire: &[u8]) -> Option<usize> {
+        let compare = |index: usize| (*rdata::canonical(rtype, self.get(index))).cmp(wire);
+        let (mut low, mut high) = (0, self.len());
+        // Most come in order.
+        let mut middle = high.saturating_sub(1);
+        while low < high {
+            match compare(middle) {
+                Ordering::Equal => return None,
+                Ordering::Less => low = middle + 1,
+                Ordering::Greater => high = middle,
             }
-            moved.push(old);
+            middle = (low + high) / 2;
         }
-        *self = moved;
+        Some(low)
     }
 }
 
@@ -350,15 +359,8 @@ impl NodeBuf {
         let differs = set.ttl != ttl;
         set.ttl = set.ttl.min(ttl);
         let wire = rdata::canonical(rtype, rdata);
-        let place = (0..set.rdatas.len()).rev().find_map(|index| {
-            let order = rdata::canonical(rtype, set.rdatas.get(index)).cmp(&wire);
-            order.is_le().then_some((index, order.is_eq()))
-        });
-        match place {
-            Some((_, true)) => return Inserted::Duplicate,
-            Some((index, false)) => set.rdatas.insert(index + 1, rdata),
-            None => set.rdatas.insert(0, rdata),
-        }
+        let Some(place) = set.rdatas.place(rtype, &wire) else { return Inserted::Duplicate };
+        set.rdatas.insert(place, rdata);
         if differs { Inserted::TtlDiffers } else { Inserted::New }
     }
 
@@ -378,6 +380,22 @@ impl NodeBuf {
             self.used -= 1;
             self.sets.swap(index, self.used);
         }
+    }
+
+    /// Takes one record out, an RRSIG from beside what it covers; false where it is not there.
+    pub(super) fn take(&mut self, rtype: Rtype, rdata: &[u8]) -> bool {
+        let of = match (rtype, rdata) {
+            (Rtype::RRSIG, [high, low, ..]) => Rtype(u16::from_be_bytes([*high, *low])),
+            _ => rtype,
+        };
+        let Some(set) = self.sets[..self.used].iter_mut().find(|set| set.rtype == of) else { return false };
+        let spans = if rtype == Rtype::RRSIG { &mut set.rrsigs } else { &mut set.rdatas };
+        let Some(index) = spans.iter().position(|one| one == rdata) else { return false };
+        spans.order.remove(index);
+        if set.rdatas.len() == 0 && set.rrsigs.len() == 0 {
+            self.remove(of);
+        }
+        true
     }
 
     /// Takes over what a node has.
