@@ -1,6 +1,6 @@
 //! `udp` and `tcp`: all servers are started, then each round asks one after another, so that a slow minute of the machine falls on all.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -14,6 +14,8 @@ use crate::{Error, Result};
 
 /// How long a server may take until it answers: a large zone is signed meanwhile.
 pub const PATIENCE: Duration = Duration::from_secs(300);
+/// A server that uses less than a fiftieth of this is at rest.
+const LOOK: Duration = Duration::from_millis(500);
 /// Questions of a workload.
 pub const QUESTIONS: usize = 200_000;
 
@@ -88,10 +90,24 @@ pub fn house(setting: &Setting, data: &Data, server: &Server, port: u16, purpose
     let (path, made) = folder(setting, server)?;
     let mut running = Start { setting, data, port, folder: &path, purpose }.start(server)?;
     running.ready(data, PATIENCE)?;
+    rest(&running)?;
     Ok(Housed { running, _folder: made })
 }
 
-/// Measures; the servers that can't be are told of.
+/// Waits until a server has done what it does after it answers: that belongs to no answer.
+fn rest(running: &Running) -> Result<()> {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        let (before, look) = (running.process.cpu(), Instant::now());
+        std::thread::sleep(LOOK);
+        if running.process.cpu().saturating_sub(before) < look.elapsed() / 50 {
+            return Ok(());
+        }
+    }
+    Err(Error::new(format!("{} never comes to rest", running.server.label())))
+}
+
+/// Measures, one server after another in each round.
 pub fn compare(setting: &Setting, servers: &[Server], plan: &Plan) -> Result<Table> {
     let data = Data::ready(&setting.data, plan.set)?;
     pin(setting.cores.1)?;
