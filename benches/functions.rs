@@ -50,17 +50,17 @@ mod answer {
             mod $name {
                 use super::*;
 
-                #[divan::bench(args = Kind::ALL)]
+                #[divan::bench(args = Kind::ALL, sample_size = 4096)]
                 fn nsec(bencher: Bencher<'_, '_>, kind: Kind) {
                     run(bencher, Set::$set, kind, Form::Nsec);
                 }
 
-                #[divan::bench(args = Kind::ALL)]
+                #[divan::bench(args = Kind::ALL, sample_size = 4096)]
                 fn nsec3(bencher: Bencher<'_, '_>, kind: Kind) {
                     run(bencher, Set::$set, kind, Form::Nsec3);
                 }
 
-                #[divan::bench(args = Kind::ALL)]
+                #[divan::bench(args = Kind::ALL, sample_size = 4096)]
                 fn without_edns(bencher: Bencher<'_, '_>, kind: Kind) {
                     run(bencher, Set::$set, kind, Form::Plain);
                 }
