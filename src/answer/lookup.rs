@@ -348,7 +348,7 @@ impl<'a> Lookup<'a> {
         Ok(())
     }
 
-    /// Addresses of the targets. In a referral those at or below the cut come first, and have to fit.
+    /// Addresses of the targets, and what services they are. In a referral those at or below the cut come first, and have to fit.
     fn put_additional(&self, message: &mut Message<'_>) -> Result<(), Truncated> {
         let Some(Targets { place, set, at, glue }) = self.targets else { return Ok(()) };
         let is_glue = |name: &[u8]| glue.is_some_and(|cut| is_at_or_below(name, cut));
@@ -361,9 +361,11 @@ impl<'a> Lookup<'a> {
                     0..=POINTER_MAX => Owner::Pointer(0xc000 | position as u16),
                     _ => Owner::Name(node.name()),
                 };
-                for rtype in [Rtype::A, Rtype::AAAA] {
-                    if let Some(addresses) = node.set(rtype)
-                        && !message.put(Section::Additional, place, addresses, owner, self.dnssec_ok)
+                // RFC 9460 section 4.1: a service's target brings its own records of the type along, too.
+                let service = Some(set.rtype).filter(|rtype| matches!(*rtype, Rtype::SVCB | Rtype::HTTPS));
+                for rtype in [Rtype::A, Rtype::AAAA].into_iter().chain(service) {
+                    if let Some(brought) = node.set(rtype).filter(|brought| !brought.is(set))
+                        && !message.put(Section::Additional, place, brought, owner, self.dnssec_ok)
                     {
                         return if required { Err(Truncated) } else { Ok(()) };
                     }

@@ -64,7 +64,7 @@ impl<'a> Message<'a> {
         out[..HEADER].fill(0);
         out[..2].copy_from_slice(&header[..2]);
         out[2] = QR | header[2] & (OPCODE | RD);
-        // RFC 4035 section 3.1.6: CD is copied, AD is never set by an authoritative server.
+        // RFC 4035 section 3: CD must be copied (section 3.1.6 would rather have it cleared); AD is never set by an authoritative server.
         out[3] = header[3] & CD;
         out[5] = u8::from(!query.question.is_empty());
         out[HEADER..len].copy_from_slice(query.question);

@@ -17,6 +17,9 @@ use crate::observe::watch::Changed;
 use crate::observe::zones::{self, ZoneFile};
 use crate::zone::{Snapshot, ZoneSnapshot};
 
+/// Of more zones than this at a time the warnings are looked for when all are served.
+const HURRIED: usize = 100;
+
 /// What a cycle looks at. Deciding and publishing are done in any case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
@@ -127,7 +130,9 @@ impl Keeper {
         let wanted = |origin: &Name| only.is_none_or(|only| only.contains(origin));
         // One whose file is gone keeps what was read of it until it is gone itself.
         let work = zones.iter_mut().filter(|(origin, zone)| wanted(origin) && zone.missing_since.is_none());
-        let work: Vec<(&Name, &mut Zone)> = work.collect();
+        let mut work: Vec<(&Name, &mut Zone)> = work.collect();
+        let hurried = work.len() > HURRIED;
+        work.iter_mut().for_each(|(_, zone)| zone.hurried = hurried);
         let read = spread(work, |(origin, zone)| (zone.read(config.signing(origin).mode, images, finished, now), zone));
         let fresh: Vec<&Zone> = read.into_iter().filter_map(|(read, zone)| read.then_some(&*zone)).collect();
         if let [zone] = fresh[..] {

@@ -71,8 +71,8 @@ pub struct Keeper {
     key_folder_problem: Option<String>,
     /// What is wrong in the zones folder besides what the zones' own files say.
     zone_problems: Vec<String>,
-    /// The zone whose warnings are being looked for.
-    linting: Option<(Name, reading::Linting)>,
+    /// Some zones' warnings are being looked for.
+    linting: Option<reading::Linting>,
     /// Why TLSA decisions can't be stored.
     store_problem: Option<String>,
     problems: BTreeSet<String>,
@@ -277,18 +277,11 @@ impl Keeper {
 
     /// What the DANE room wants in each zone. When its state can't be stored, nothing new is published: what was served stays.
     fn decide_tlsa(&mut self, now: Timestamp) -> (Synthesised, Option<Timestamp>) {
-        let sightings = certificates::sightings(&self.scans);
-        let served = ServedZones::new(&self.zones, self.lagging.as_ref());
-        let plan = dane::plan(
-            dane::plan::Input {
-                served: &served,
-                config: &self.dane_config,
-                certificates: &sightings,
-                dkim_ok: &dkim_ok,
-                now,
-            },
-            self.dane.clone(),
-        );
+        if self.has_nothing_to_decide() {
+            self.explanations.clear();
+            return (Synthesised::new(), None);
+        }
+        let plan = self.plan(now);
         if plan.state != self.dane
             && let Err(error) = self.save_dane(&plan.state)
         {
@@ -308,6 +301,32 @@ impl Keeper {
             self.explanations.push(planned.explanation);
         }
         (wanted, plan.next)
+    }
+
+    /// No certificate was ever seen and none can come: zones are served as their files have them.
+    fn has_nothing_to_decide(&self) -> bool {
+        self.config.certificates.is_empty() && self.dane_config.services.is_empty() && self.dane == DaneState::default()
+    }
+
+    fn plan(&self, now: Timestamp) -> dane::Plan {
+        let served = ServedZones::new(&self.zones, self.lagging.as_ref());
+        let certificates = certificates::sightings(&self.scans);
+        let input = dane::plan::Input {
+            served: &served,
+            config: &self.dane_config,
+            certificates: &certificates,
+            dkim_ok: &dkim_ok,
+            now,
+        };
+        dane::plan(input, self.dane.clone())
+    }
+
+    /// Why each TLSA is served or not. Where there is nothing to decide it is worked out when somebody asks.
+    pub(super) fn explained(&self, now: Timestamp) -> Vec<Explanation> {
+        if self.has_nothing_to_decide() {
+            return self.plan(now).owners.into_iter().map(|planned| planned.explanation).collect();
+        }
+        self.explanations.clone()
     }
 
     fn tlsa_as_served(&self) -> Synthesised {
@@ -347,11 +366,17 @@ impl Keeper {
         }
         let were: BTreeMap<Name, Status> =
             self.explanations.iter().map(|one| (one.owner.clone(), one.status.clone())).collect();
-        for planned in &plan.owners {
-            let status = &planned.explanation.status;
-            if were.get(&planned.owner) != Some(status) {
-                info!("{} TLSA {status}", planned.owner);
-                events.push(("tlsa", planned.owner.to_string(), status.to_string()));
+        let status = |planned: &dane::plan::Planned| planned.explanation.status.clone();
+        let turned = plan.owners.iter().filter(|planned| were.get(&planned.owner) != Some(&status(planned)));
+        let turned: Vec<&dane::plan::Planned> = turned.collect();
+        if turned.len() > publish::MANY {
+            let text = format!("{} TLSA owners turned; `danelaw status` lists them", turned.len());
+            info!("{text}");
+            events.push(("tlsa", String::new(), text));
+        } else {
+            for planned in turned {
+                info!("{} TLSA {}", planned.owner, status(planned));
+                events.push(("tlsa", planned.owner.to_string(), status(planned).to_string()));
             }
         }
         self.events(now, events);

@@ -25,7 +25,7 @@ pub const SERVED: &str = "zone-served";
 const BATCH_ZONES: usize = 512;
 const BATCH_RECORDS: usize = 50_000;
 /// Of more zones than this at a time, the log and the event list tell the number only.
-const MANY: usize = 100;
+pub(super) const MANY: usize = 100;
 /// A zone of more records than this has its image written once in a while, in seconds, and not at every change.
 const LARGE: usize = 20_000;
 const IMAGE_DELAY: u64 = 60;
@@ -77,11 +77,16 @@ impl Keeper {
             let batch = next_batch(&mut due);
             said.extend(publish_batch(batch, store, *ephemeral, published, now));
         }
+        let many = said.len() > MANY;
         self.say_published(said, now);
-        self.write_images(false, now);
+        // Those of many zones are written when the rest of this cycle is done.
+        if !many {
+            self.write_images(false, now);
+        }
         // A zone that could not be published is tried again soon.
         let retry = self.zones.values().any(|zone| zone.failure.is_some()).then_some(now + 30);
-        let images = self.zones.values().filter_map(|zone| Some(zone.unsaved? + IMAGE_DELAY)).min();
+        let delay = if many { 1 } else { IMAGE_DELAY };
+        let images = self.zones.values().filter_map(|zone| Some(zone.unsaved? + delay)).min();
         let refresh = self.zones.values().filter_map(|zone| zone.published.as_ref()?.refresh_at).min();
         [retry, images, refresh].into_iter().flatten().min()
     }

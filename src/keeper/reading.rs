@@ -5,7 +5,7 @@ use tracing::warn;
 
 use super::Keeper;
 use super::zone::{Beneath, Input, Zone};
-use crate::dns::{Rtype, Timestamp};
+use crate::dns::{Name, Rtype, Timestamp};
 use crate::observe::zones::{Held, ZoneFile, ZoneIncludes};
 use crate::store::Images;
 use crate::zone::image::Image;
@@ -14,6 +14,8 @@ use crate::zone::{self, Contents, Diagnostic, Severity, SigningMode};
 
 /// A file of fewer octets is read as a whole at every change, and its warnings with it.
 const SMALL: usize = 256 << 10;
+/// Programs write files of more octets than this, and nobody reads warnings about them: `danelaw check` looks for them when asked.
+const LINTED: usize = 4 << 20;
 
 /// What is known of the one file that a zone's contents were read from.
 #[derive(Debug)]
@@ -32,7 +34,12 @@ impl Reading {
 }
 
 /// A search for warnings that goes on beside the keeper's work.
-pub struct Linting(std::thread::JoinHandle<Vec<Diagnostic>>);
+pub struct Linting(std::thread::JoinHandle<Vec<(Name, Vec<Diagnostic>)>>);
+
+/// The warnings of so many zones are looked for at a time.
+const BATCH: usize = 1000;
+/// Of more warnings than this at a time, the log tells the number only.
+const MANY: usize = 100;
 
 impl Zone {
     /// The contents at the cost of what changed in the file since it was read; gives the file back where it has to be read as a whole.
@@ -54,7 +61,7 @@ impl Zone {
         let is_of_mail = |rtype: Rtype| matches!(rtype, Rtype::MX | Rtype::NS | Rtype::DNAME);
         self.mail_domains_changed |= removed.iter().chain(&added).any(|record| is_of_mail(record.rtype));
         self.reading = Some(Reading { digest: None, held: Some((held, Some(marks))) });
-        self.unlinted = true;
+        self.unlinted = text.len() <= LINTED;
         Ok(contents)
     }
 
@@ -80,14 +87,15 @@ impl Zone {
         if let Some(image) = image.filter(is_good) {
             let contents = image.contents.clone();
             self.reading = Some(Reading { digest, held: large.then_some((held, None)) });
-            self.unlinted = true;
+            self.unlinted = text.len() <= LINTED;
             return Some(contents);
         }
         let name = self.file.path.display().to_string();
         let parsed = zone::parse(&self.origin, &name, text, &mut Beneath(includes));
         self.inputs.extend(includes.included().iter().map(|path| Input::look(path)));
-        self.unlinted = large;
-        if !large {
+        let later = large || self.hurried;
+        self.unlinted = later && text.len() <= LINTED;
+        if !later {
             self.diagnostics = zone::lint(&parsed, mode);
         }
         let mut good = true;
@@ -114,39 +122,53 @@ impl Zone {
     }
 
     fn take_warnings(&mut self, found: Vec<Diagnostic>) {
-        for diagnostic in &found {
-            warn!("{diagnostic}");
-        }
         self.diagnostics.retain(|one| one.severity == Severity::Error);
         self.diagnostics.extend(found);
     }
 }
 
 impl Keeper {
-    /// Looks for the warnings that reading left out, one zone at a time and beside everything else. Gives whether there is more to do.
+    /// Looks for the warnings that reading left out, beside everything else. Gives whether there is more to do.
     pub(super) fn look_for_warnings(&mut self) -> bool {
-        if let Some((origin, Linting(thread))) = self.linting.take_if(|(_, Linting(thread))| thread.is_finished())
-            && let Some(zone) = self.zones.get_mut(&origin)
+        if let Some(Linting(thread)) = self.linting.take_if(|Linting(thread)| thread.is_finished())
             && let Ok(found) = thread.join()
         {
-            zone.take_warnings(found);
+            self.take_warnings(found);
         }
-        if self.linting.is_none()
-            && let Some((origin, zone)) =
-                self.zones.iter_mut().find(|(_, zone)| zone.unlinted && zone.snapshot.is_some())
-        {
-            zone.unlinted = false;
-            let (file, mode) = (zone.file.clone(), self.config.signing(origin).mode);
-            self.linting = spawn(move || warnings(&file, mode)).map(|linting| (origin.clone(), linting));
+        let Keeper { zones, config, linting, .. } = self;
+        if linting.is_none() {
+            let left_out = zones.values_mut().filter(|zone| zone.unlinted && zone.snapshot.is_some()).take(BATCH);
+            let work: Vec<(ZoneFile, SigningMode)> = left_out
+                .map(|zone| {
+                    zone.unlinted = false;
+                    (zone.file.clone(), config.signing(&zone.origin).mode)
+                })
+                .collect();
+            *linting = if work.is_empty() { None } else { spawn(work) };
         }
-        self.linting.is_some()
+        linting.is_some()
+    }
+
+    fn take_warnings(&mut self, found: Vec<(Name, Vec<Diagnostic>)>) {
+        let count: usize = found.iter().map(|(_, warnings)| warnings.len()).sum();
+        if count > MANY {
+            let zones = found.iter().filter(|(_, warnings)| !warnings.is_empty()).count();
+            warn!("{count} warnings about {zones} zones: `danelaw check` shows them");
+        } else {
+            found.iter().flat_map(|(_, warnings)| warnings).for_each(|warning| warn!("{warning}"));
+        }
+        for (origin, warnings) in found {
+            if let Some(zone) = self.zones.get_mut(&origin) {
+                zone.take_warnings(warnings);
+            }
+        }
     }
 }
 
-fn spawn(work: impl FnOnce() -> Vec<Diagnostic> + Send + 'static) -> Option<Linting> {
-    let nicely = || {
+fn spawn(work: Vec<(ZoneFile, SigningMode)>) -> Option<Linting> {
+    let nicely = move || {
         super::spread::be_nice();
-        work()
+        work.iter().map(|(file, mode)| (file.origin.clone(), warnings(file, *mode))).collect()
     };
     std::thread::Builder::new().name("warnings".to_owned()).spawn(nicely).ok().map(Linting)
 }

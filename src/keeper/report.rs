@@ -132,15 +132,15 @@ impl Keeper {
             statistics: answering.counters.statistics(),
             zones: self.zone_reports(),
             certificates: self.certificate_reports(),
-            tlsa: self.explanations.clone(),
+            tlsa: self.explained(now),
             problems: self.problems.iter().cloned().collect(),
             events: self.store.events(EVENTS, None).unwrap_or_default(),
         }
     }
 
     /// The explanations about a host; none when nothing is known of it.
-    pub fn explain(&self, host: &Name) -> Vec<Explanation> {
-        explain(&self.explanations, host).into_iter().cloned().collect()
+    pub fn explain(&self, host: &Name, now: Timestamp) -> Vec<Explanation> {
+        explain(&self.explained(now), host).into_iter().cloned().collect()
     }
 
     fn zone_reports(&self) -> Vec<ZoneReport> {

@@ -180,7 +180,7 @@ fn a_served_parent_has_to_vouch_for_a_served_child() {
     let child = "$TTL 300\n@ SOA ns.example.test. h 1 2 3 4 5\n NS ns.example.test.\n A 192.0.2.25\n";
     place.zone("mail.example.test", child);
     keeper.cycle(&Finished::All, NOW + 5);
-    let status = |keeper: &Keeper| keeper.explain(&name("mail.example.test"))[0].clone();
+    let status = |keeper: &Keeper| keeper.explain(&name("mail.example.test"), 0)[0].clone();
     assert!(status(&keeper).to_string().contains("does not delegate it"), "{}", status(&keeper));
     let ds = crate::dns::dnssec::ds(
         &name("mail.example.test"),

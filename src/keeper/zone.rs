@@ -53,6 +53,8 @@ pub struct Zone {
     pub(super) reading: Option<Reading>,
     /// Whether its warnings are not those of its contents: they are looked for later.
     pub(super) unlinted: bool,
+    /// Whether others wait for it to be read.
+    pub(super) hurried: bool,
     pub(super) mail_domains_changed: bool,
     /// Since when what is published is not in its image.
     pub unsaved: Option<Timestamp>,
@@ -184,6 +186,7 @@ impl Zone {
             image: None,
             reading: None,
             unlinted: false,
+            hurried: false,
             mail_domains_changed: true,
             unsaved: None,
             snapshot: None,

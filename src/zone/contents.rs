@@ -87,12 +87,18 @@ impl Contents {
 
     /// The zone cut at or above `name` and below the apex: the topmost owner of an NS RRset.
     pub fn cut(&self, name: &Name) -> Option<Name> {
+        if self.tree.totals().barriers == 0 {
+            return None;
+        }
         let inside = std::iter::once(name.clone()).chain(name.ancestors());
         inside.take_while(|name| name.is_below(self.origin())).filter(|name| self.has(name, Rtype::NS)).last()
     }
 
     /// Whether `name` is below a DNAME of this zone: nothing exists there (RFC 6672 section 2.4).
     pub fn is_below_dname(&self, name: &Name) -> bool {
+        if self.tree.totals().barriers == 0 {
+            return false;
+        }
         name.ancestors()
             .take_while(|above| above.is_at_or_below(self.origin()))
             .any(|above| self.has(&above, Rtype::DNAME))

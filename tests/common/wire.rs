@@ -6,12 +6,14 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 /// A decoded response. Sections are sets: the order of RRsets in them means nothing.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     pub rcode: u16,
     pub aa: bool,
     pub tc: bool,
     pub rd: bool,
+    pub ra: bool,
+    pub ad: bool,
     pub cd: bool,
     pub question: Vec<u8>,
     pub answer: BTreeSet<Rr>,
@@ -20,6 +22,8 @@ pub struct Response {
     /// Payload size, DO.
     pub edns: Option<(u16, bool)>,
     pub length: usize,
+    /// How many records stand twice in their section.
+    pub doubled: usize,
 }
 
 /// A record with its names expanded and in lower case where they are names.
@@ -94,8 +98,15 @@ pub fn exchange(server: SocketAddr, query: &[u8], tcp: bool) -> Option<Vec<u8>> 
     Some(message)
 }
 
-/// Decodes a response; panics where it is not one.
+/// Decodes a response; panics where it is not one, or where a record stands twice in a section.
 pub fn decode(message: &[u8]) -> Response {
+    let response = read(message).expect("every pointer points back");
+    assert_eq!(response.doubled, 0, "records that stand twice in their section: {response:?}");
+    response
+}
+
+/// Decodes a response; none where a pointer does not point back. Panics where it is not one in other ways.
+pub fn read(message: &[u8]) -> Option<Response> {
     let u16_at = |at: usize| u16::from_be_bytes([message[at], message[at + 1]]);
     assert_eq!(message[2] & 0x80, 0x80, "QR");
     let mut at = 12;
@@ -107,11 +118,11 @@ pub fn decode(message: &[u8]) -> Response {
     }
     let question = message[12..at].to_vec();
     let mut edns = None;
-    let mut extended = 0;
+    let (mut extended, mut doubled) = (0, 0);
     let mut sections: [BTreeSet<Rr>; 3] = Default::default();
     for (section, records) in sections.iter_mut().enumerate() {
         for _ in 0..u16_at(6 + 2 * section) {
-            let (owner, next) = expand(message, at);
+            let (owner, next) = expand(message, at)?;
             let rtype = u16_at(next);
             let length = usize::from(u16_at(next + 8));
             let rdata = next + 10..next + 10 + length;
@@ -122,18 +133,19 @@ pub fn decode(message: &[u8]) -> Response {
                 continue;
             }
             let ttl = u32::from(u16_at(next + 4)) << 16 | u32::from(u16_at(next + 6));
-            let rdata = plain_rdata(message, rtype, rdata);
-            let new = records.insert(Rr { owner: text(&owner), rtype, ttl, rdata });
-            assert!(new, "a record stands twice in section {section}");
+            let rdata = plain_rdata(message, rtype, rdata)?;
+            doubled += usize::from(!records.insert(Rr { owner: text(&owner), rtype, ttl, rdata }));
         }
     }
     assert_eq!(at, message.len(), "octets after the last record");
     let [answer, authority, additional] = sections;
-    Response {
+    Some(Response {
         rcode: extended << 4 | u16::from(message[3] & 15),
         aa: message[2] & 4 != 0,
         tc: message[2] & 2 != 0,
         rd: message[2] & 1 != 0,
+        ra: message[3] & 128 != 0,
+        ad: message[3] & 32 != 0,
         cd: message[3] & 16 != 0,
         question,
         answer,
@@ -141,22 +153,25 @@ pub fn decode(message: &[u8]) -> Response {
         additional,
         edns,
         length: message.len(),
-    }
+        doubled,
+    })
 }
 
 /// The name at an offset in lower-case wire form, and where the octets after it begin.
-fn expand(message: &[u8], mut at: usize) -> (Vec<u8>, usize) {
+fn expand(message: &[u8], mut at: usize) -> Option<(Vec<u8>, usize)> {
     let mut name = Vec::new();
     let mut end = None;
     loop {
         match message[at] {
             0 => {
                 name.push(0);
-                return (name, end.unwrap_or(at + 1));
+                return Some((name, end.unwrap_or(at + 1)));
             }
             pointer @ 0xc0.. => {
                 let target = usize::from(pointer & 0x3f) << 8 | usize::from(message[at + 1]);
-                assert!(target < at, "a pointer points back");
+                if target >= at {
+                    return None;
+                }
                 end.get_or_insert(at + 2);
                 at = target;
             }
@@ -169,25 +184,26 @@ fn expand(message: &[u8], mut at: usize) -> (Vec<u8>, usize) {
 }
 
 /// RDATA with compressed names expanded. Names are folded to lower case: servers differ in whose case they keep.
-fn plain_rdata(message: &[u8], rtype: u16, span: std::ops::Range<usize>) -> Vec<u8> {
+fn plain_rdata(message: &[u8], rtype: u16, span: std::ops::Range<usize>) -> Option<Vec<u8>> {
     // How many octets stand before the names, and how many names there are.
     let (before, names) = match rtype {
-        2 | 5 | 12 | 39 | 47 => (0, 1),
-        6 | 17 => (0, 2),
-        15 | 18 | 36 => (2, 1),
+        2 | 5 | 7 | 8 | 9 | 12 | 39 | 47 => (0, 1),
+        6 | 14 | 17 => (0, 2),
+        15 | 18 | 21 | 36 => (2, 1),
+        26 => (2, 2),
         33 => (6, 1),
         46 => (18, 1),
-        _ => return message[span].to_vec(),
+        _ => return Some(message[span].to_vec()),
     };
     let mut out = message[span.start..span.start + before].to_vec();
     let mut at = span.start + before;
     for _ in 0..names {
-        let (name, next) = expand(message, at);
+        let (name, next) = expand(message, at)?;
         out.extend(name);
         at = next;
     }
     out.extend_from_slice(&message[at..span.end]);
-    out
+    Some(out)
 }
 
 fn text(wire: &[u8]) -> String {

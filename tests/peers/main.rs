@@ -4,13 +4,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-mod answers;
 mod generate;
 mod keys;
 mod mutate;
 mod options;
 mod parse;
-mod presigned;
 mod series;
 mod signatures;
 mod tools;

@@ -17,6 +17,8 @@ const ZONE: &str = "$TTL 300\n@ SOA ns h 1 2 3 4 5\n NS ns\n NS ns.elsewhere.tes
                     none SRV 0 0 0 .\n\
                     svc SVCB 1 mail port=853\n\
                     alias HTTPS 0 mail\n\
+                    chain HTTPS 0 own\n\
+                    other SVCB 0 own\n\
                     own HTTPS 1 . alpn=h2\n A 192.0.2.7\n AAAA 2001:db8::7\n\
                     gone HTTPS 0 .\n A 192.0.2.8\n\
                     *.wild HTTPS 1 .\n*.wild A 192.0.2.9\n\
@@ -47,6 +49,8 @@ fn targets_within_the_zone_bring_their_addresses() {
         ("none.x.test", Rtype::SRV, &[]),
         ("svc.x.test", Rtype::SVCB, &[("mail", "A")]),
         ("alias.x.test", Rtype::HTTPS, &[("mail", "A")]),
+        ("chain.x.test", Rtype::HTTPS, &[("own", "A"), ("own", "AAAA"), ("own", "HTTPS")]),
+        ("other.x.test", Rtype::SVCB, &[("own", "A"), ("own", "AAAA")]),
         ("own.x.test", Rtype::HTTPS, &[("own", "A"), ("own", "AAAA")]),
         ("to.x.test", Rtype::HTTPS, &[("own", "A"), ("own", "AAAA")]),
         ("gone.x.test", Rtype::HTTPS, &[]),

@@ -6,6 +6,7 @@ mod common;
 
 mod additional;
 mod allocations;
+mod changes;
 mod compliance;
 mod options;
 mod packets;

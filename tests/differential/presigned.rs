@@ -1,12 +1,12 @@
-//! Zones that ldns and BIND signed, with every algorithm that can be checked: accepted, and answered as NSD answers them.
+//! Zones that ldns and BIND signed, with every algorithm that can be checked: accepted, and answered as the peers answer them.
 
 use std::path::Path;
 
 use danelaw::zone::presigned::findings;
 use danelaw::zone::{Contents, Denial, Draft, Published, print};
 
-use super::answers::compare;
 use super::common::{EXAMPLES, delegations, example, now, succeed, zone};
+use super::examples::every_answer;
 
 /// Algorithm numbers, as ldns-keygen and dnssec-keygen name them both, and the size of a key where it is to be told.
 const ALGORITHMS: [(u8, &str, Option<&str>); 5] = [
@@ -91,11 +91,11 @@ fn every_example_is_accepted_as_ldns_and_bind_sign_it() {
 }
 
 #[test]
-fn pre_signed_zones_are_answered_as_nsd_answers_them() {
+fn pre_signed_zones_are_answered_as_the_peers_answer_them() {
     let zones = [
         accepted(&ldns(&example("corners.example"), ALGORITHMS[0], CHAINS[1].1), "ldns, nsec3 under 8"),
         accepted(&bind(&delegations(), ALGORITHMS[2], CHAINS[2].2), "BIND, opt-out under 13"),
         accepted(&bind(&example("example.org"), ALGORITHMS[4], CHAINS[0].2), "BIND, nsec under 15"),
     ];
-    compare("pre-signed", &zones);
+    every_answer(&zones);
 }
