@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use crate::data::Data;
 use crate::flood::{Load, Outcome, run};
-use crate::process::pin;
+use crate::process::{Process, pin};
 use crate::servers::{Purpose, Running, Server, Setting, Start};
 use crate::table::{Cell, Table, least, median};
 use crate::zones::{Set, Workload};
@@ -90,21 +90,21 @@ pub fn house(setting: &Setting, data: &Data, server: &Server, port: u16, purpose
     let (path, made) = folder(setting, server)?;
     let mut running = Start { setting, data, port, folder: &path, purpose }.start(server)?;
     running.ready(data, PATIENCE)?;
-    rest(&running)?;
+    rest(&running.process).map_err(|error| Error::new(format!("{}: {error}", server.label())))?;
     Ok(Housed { running, _folder: made })
 }
 
 /// Waits until a server has done what it does after it answers: that belongs to no answer.
-fn rest(running: &Running) -> Result<()> {
+pub fn rest(process: &Process) -> Result<()> {
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
-        let (before, look) = (running.process.cpu(), Instant::now());
+        let (before, look) = (process.cpu(), Instant::now());
         std::thread::sleep(LOOK);
-        if running.process.cpu().saturating_sub(before) < look.elapsed() / 50 {
+        if process.cpu().saturating_sub(before) < look.elapsed() / 50 {
             return Ok(());
         }
     }
-    Err(Error::new(format!("{} never comes to rest", running.server.label())))
+    Err(Error::new("it never comes to rest"))
 }
 
 /// Measures, one server after another in each round.

@@ -343,7 +343,8 @@ impl Start<'_> {
         let Purpose::Answering { tcp, workload } = self.purpose else {
             return Err(Error::new("a ceiling takes no changes"));
         };
-        let mut command = Command::new(std::env::current_exe()?);
+        // This very program, even where another has been built in its place meanwhile.
+        let mut command = Command::new("/proc/self/exe");
         command.args(["ceiling", &server.label(), &self.port.to_string(), "--set", self.data.set.label()]);
         command.args(["--workload", workload.label(), "--signed"]).arg(self.data.signed_folder());
         command.args(tcp.then_some("--tcp"));

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::Result;
-use crate::compare::{PATIENCE, folder};
+use crate::compare::{PATIENCE, folder, rest};
 use crate::data::Data;
 use crate::probe::Probe;
 use crate::process::{Process, pin};
@@ -47,6 +47,9 @@ fn once(setting: &Setting, data: &Data, server: &Server, folder: &std::path::Pat
     let begun = Instant::now();
     let mut process = Process::start(&mut command, folder, setting.cores)?;
     let (first, all) = probe.ready(data.set, PATIENCE, || process.check())?;
-    let cpu = process.cpu().as_secs_f64();
-    Ok([(first - begun).as_secs_f64(), (all - begun).as_secs_f64(), cpu, process.memory()])
+    let measured =
+        [(first - begun).as_secs_f64(), (all - begun).as_secs_f64(), process.cpu().as_secs_f64(), process.memory()];
+    // What it stores for its next start may come after its first answers.
+    rest(&process)?;
+    Ok(measured)
 }
