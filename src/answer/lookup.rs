@@ -6,7 +6,7 @@ use crate::dns::header::{ExtendedError, Rcode};
 use crate::dns::name::{MAX_NAME, is_at_or_below, wire_len};
 use crate::dns::{Rtype, Timestamp};
 use crate::zone::snapshot::{HashedName, Snapshot, ZoneSnapshot};
-use crate::zone::tree::{Node, QUESTION_POINTER, Set, apex_pointer};
+use crate::zone::tree::{Node, QUESTION_POINTER, Set, SetPlace, apex_pointer};
 
 /// How many CNAMEs and DNAMEs one answer follows.
 const CHAIN_MAX: usize = 12;
@@ -20,14 +20,12 @@ pub struct Lookup<'a> {
     qtype: Rtype,
     pub(super) dnssec_ok: bool,
     question_len: usize,
-    /// The name that is looked up now: the question's, later a CNAME's target.
-    name: HashedName,
-    /// Where that name stands in the message.
+    /// Where the name that is looked up now stands in the message: the question's, later a CNAME's target.
     owner: u16,
     /// The names that were looked up before, as pointers: one that comes again closes a loop.
     visited: [Option<u16>; CHAIN_MAX],
     /// The DNAMEs in the answer: each stands in it once, however often it redirects (RFC 2181 section 5).
-    dnames: [Option<Set<'a>>; CHAIN_MAX],
+    dnames: [Option<SetPlace<'a>>; CHAIN_MAX],
     authority: [Option<Pending<'a>>; AUTHORITY_MAX],
     /// The last RRset of the answer or referral, whose targets' addresses go into the additional section.
     targets: Option<Targets<'a>>,
@@ -37,7 +35,7 @@ pub struct Lookup<'a> {
 #[derive(Clone, Copy)]
 struct Pending<'a> {
     place: Place<'a>,
-    set: Set<'a>,
+    set: SetPlace<'a>,
     name: &'a [u8],
 }
 
@@ -68,7 +66,6 @@ impl<'a> Lookup<'a> {
             qtype: query.qtype,
             dnssec_ok: query.edns.is_some_and(|edns| edns.dnssec_ok),
             question_len: query.name.as_wire().len(),
-            name: query.name,
             owner: QUESTION_POINTER,
             visited: [None; CHAIN_MAX],
             dnames: [None; CHAIN_MAX],
@@ -78,8 +75,8 @@ impl<'a> Lookup<'a> {
     }
 
     /// Looks it up and writes the response.
-    pub fn run(mut self, message: &mut Message<'_>) {
-        let zone = match self.zone_of_name() {
+    pub fn run(mut self, name: &HashedName, message: &mut Message<'_>) {
+        let zone = match self.zone_of(name) {
             Some(Some(zone)) => zone,
             Some(None) => {
                 message.rcode(Rcode::ServFail);
@@ -96,7 +93,7 @@ impl<'a> Lookup<'a> {
             message.explain(ExtendedError::StaleAnswer);
         }
         let apex = apex_pointer(self.question_len, zone.origin().as_wire().len());
-        if self.chain(Place { zone, apex }, message).is_err() || self.put_authority(message).is_err() {
+        if self.chain(Place { zone, apex }, name, message).is_err() || self.put_authority(message).is_err() {
             message.truncated();
             return;
         }
@@ -106,37 +103,40 @@ impl<'a> Lookup<'a> {
     }
 
     /// A DS lives above the cut, so its question goes to the parent's zone where we have it (RFC 4035 section 3.1.4.1).
-    fn zone_of_name(&self) -> Option<Option<&'a ZoneSnapshot>> {
-        let labels = self.name.label_count();
+    fn zone_of(&self, name: &HashedName) -> Option<Option<&'a ZoneSnapshot>> {
+        let labels = name.label_count();
         if self.qtype == Rtype::DS && labels > 0 {
-            let above = self.snapshot.zone_above(&self.name, 1);
-            let own = self.snapshot.zone_of(&self.name);
+            let above = self.snapshot.zone_above(name, 1);
+            let own = self.snapshot.zone_of(name);
             // The zone above may have given away what lies between: then it is not the parent.
-            let (parent, _) = self.name.suffix(labels - 1);
+            let (parent, _) = name.suffix(labels - 1);
             return if above.flatten().is_some_and(|zone| zone.is_delegated(parent)) { own } else { above.or(own) };
         }
-        self.snapshot.zone_of(&self.name)
+        self.snapshot.zone_of(name)
     }
 
-    fn chain(&mut self, mut place: Place<'a>, message: &mut Message<'_>) -> Result<(), Truncated> {
+    fn chain(&mut self, mut place: Place<'a>, asked: &HashedName, message: &mut Message<'_>) -> Result<(), Truncated> {
+        let mut followed;
+        let mut name = asked;
         for step in 0..CHAIN_MAX {
-            let target = match self.step(place, message)? {
+            let target = match self.step(place, name, message)? {
                 Step::Follow(target) if target <= POINTER_MAX => target,
                 // Where no pointer reaches, the chain ends: the resolver asks on.
                 Step::Follow(_) | Step::Done => return Ok(()),
             };
             self.visited[step] = Some(self.owner);
-            let (name, len) = expand(message.written(), target);
-            self.name = HashedName::new(&name[..len]);
+            let (wire, len) = expand(message.written(), target);
+            followed = HashedName::new(&wire[..len]);
+            name = &followed;
             let is_this = |owner: &u16| {
                 let (visited, len) = expand(message.written(), usize::from(owner & 0x3fff));
-                visited[..len].eq_ignore_ascii_case(self.name.as_wire())
+                visited[..len].eq_ignore_ascii_case(name.as_wire())
             };
             if self.visited.iter().flatten().any(is_this) {
                 return Ok(());
             }
             self.owner = 0xc000 | target as u16;
-            let Some(Some(zone)) = self.zone_of_name() else { return Ok(()) };
+            let Some(Some(zone)) = self.zone_of(name) else { return Ok(()) };
             if !std::ptr::eq(zone, place.zone) {
                 let Some(at) = suffix_at(message.written(), target, len - zone.origin().as_wire().len()) else {
                     return Ok(());
@@ -147,11 +147,10 @@ impl<'a> Lookup<'a> {
         Ok(())
     }
 
-    fn step(&mut self, place: Place<'a>, message: &mut Message<'_>) -> Result<Step, Truncated> {
+    fn step(&mut self, place: Place<'a>, name: &HashedName, message: &mut Message<'_>) -> Result<Step, Truncated> {
         let zone = place.zone;
-        let name = self.name;
-        if let Some((barrier, depth)) = zone.barrier_above(&name) {
-            return self.turn_away(place, barrier, &name, depth, message);
+        if let Some((barrier, depth)) = zone.barrier_above(name) {
+            return self.turn_away(place, barrier, name, depth, message);
         }
         if let Some(node) = zone.find(name.as_wire(), name.hash()) {
             // The parent answers for the DS at a cut itself (RFC 4035 section 3.1.4.1).
@@ -161,14 +160,14 @@ impl<'a> Lookup<'a> {
             }
             return self.answer_at(place, node, None, message);
         }
-        let Some(closest) = zone.closest(&name) else { return Ok(Step::Done) };
-        match zone.wildcard(&name, closest) {
-            Some(wildcard) => self.answer_at(place, wildcard, Some(&name), message),
+        let Some(closest) = zone.closest(name) else { return Ok(Step::Done) };
+        match zone.wildcard(name, closest) {
+            Some(wildcard) => self.answer_at(place, wildcard, Some(name), message),
             None => {
                 message.authoritative();
                 message.rcode(Rcode::NxDomain);
                 self.deny_with_soa(place);
-                self.prove_absence(place, &name, closest);
+                self.prove_absence(place, name, closest);
                 Ok(Step::Done)
             }
         }
@@ -293,9 +292,9 @@ impl<'a> Lookup<'a> {
         if dname_owner > POINTER_MAX {
             return Ok(Step::Done);
         }
-        let free = self.dnames.iter_mut().find(|slot| slot.is_none_or(|put| put.is(dname)));
+        let free = self.dnames.iter_mut().find(|slot| slot.is_none_or(|put| put.is(dname.place())));
         if let Some(slot @ None) = free {
-            *slot = Some(dname);
+            *slot = Some(dname.place());
             let owner = Owner::Pointer(0xc000 | dname_owner as u16);
             if !message.put(Section::Answer, place, dname, owner, self.dnssec_ok) {
                 return Err(Truncated);
@@ -323,10 +322,10 @@ impl<'a> Lookup<'a> {
     pub(super) fn pend(&mut self, place: Place<'a>, set: Set<'a>, name: &'a [u8]) {
         for slot in &mut self.authority {
             match slot {
-                Some(pending) if pending.set.is(set) => return,
+                Some(pending) if pending.set.is(set.place()) => return,
                 Some(_) => {}
                 None => {
-                    *slot = Some(Pending { place, set, name });
+                    *slot = Some(Pending { place, set: set.place(), name });
                     return;
                 }
             }
@@ -336,11 +335,17 @@ impl<'a> Lookup<'a> {
     fn put_authority(&mut self, message: &mut Message<'_>) -> Result<(), Truncated> {
         for pending in self.authority.iter().flatten() {
             let at = message.len();
-            if !message.put(Section::Authority, pending.place, pending.set, Owner::Name(pending.name), self.dnssec_ok) {
+            if !message.put(
+                Section::Authority,
+                pending.place,
+                pending.set.set(),
+                Owner::Name(pending.name),
+                self.dnssec_ok,
+            ) {
                 return Err(Truncated);
             }
             if let Some(targets) = &mut self.targets
-                && targets.set.is(pending.set)
+                && targets.set.place().is(pending.set)
             {
                 targets.at = at + pending.name.len() - pending.place.zone.origin().as_wire().len();
             }

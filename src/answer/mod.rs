@@ -132,7 +132,7 @@ pub fn respond(snapshot: &Snapshot, context: &Context<'_>, query: &[u8], out: &m
     let limit = limit(context.transport, &query, seen.cookie == Cookie::Valid);
     let mut message = Message::begin(out.get_mut(..limit)?, &query, given(context, &query, shown));
     match query.fault {
-        None => Lookup::new(snapshot, &query, context.now).run(&mut message),
+        None => Lookup::new(snapshot, &query, context.now).run(&query.name, &mut message),
         Some(Fault::Chaos) => chaos::answer(context.settings, &query, &mut message),
         Some(fault) => {
             let (rcode, why) = fault.verdict(seen.cookie);

@@ -20,7 +20,7 @@ pub use build::Builder;
 pub use compose::Inserted;
 use compose::NodeBuf;
 use key::Key;
-pub use node::{Node, QUESTION_POINTER, RECORD_HEAD, Set, Target, apex_pointer};
+pub use node::{Node, QUESTION_POINTER, RECORD_HEAD, Set, SetPlace, Target, apex_pointer};
 use page::Growing;
 pub use page::Page;
 

@@ -42,6 +42,15 @@ pub struct Set<'a> {
     pub rrsigs: &'a [u8],
     pointers: &'a [u8],
     targets: &'a [u8],
+    place: SetPlace<'a>,
+}
+
+/// Where an RRset is to be had: as much as is needed to keep one in mind.
+#[derive(Clone, Copy)]
+pub struct SetPlace<'a> {
+    node: Node<'a>,
+    /// Where in the node its head begins.
+    head: u32,
 }
 
 /// A name in an RRset's RDATA whose addresses go into the additional section.
@@ -132,14 +141,32 @@ impl<'a> Node<'a> {
             rrsigs: &bytes[rrsigs..pointers],
             pointers: &bytes[pointers..targets],
             targets: &bytes[targets..end],
+            place: SetPlace { node: self, head: head as u32 },
         }
     }
 }
 
+impl<'a> SetPlace<'a> {
+    /// The RRset.
+    pub fn set(self) -> Set<'a> {
+        self.node.set_at(self.head as usize)
+    }
+
+    /// Whether this is the very same RRset, and not one that looks like it.
+    pub fn is(self, other: SetPlace<'_>) -> bool {
+        self.head == other.head && self.node.is(other.node)
+    }
+}
+
 impl<'a> Set<'a> {
+    /// Where it is to be had.
+    pub fn place(self) -> SetPlace<'a> {
+        self.place
+    }
+
     /// Whether this is the very same RRset.
     pub fn is(self, other: Set<'_>) -> bool {
-        std::ptr::eq(self.records.as_ptr(), other.records.as_ptr())
+        self.place.is(other.place)
     }
 
     /// The TTL in seconds.
