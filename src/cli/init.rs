@@ -134,8 +134,8 @@ fn zone_text(domain: &Name, addresses: &[IpAddr], dkim: Option<&str>) -> String 
          $TTL 1h\n\n\
          @           IN  SOA   ns1 hostmaster (\n\
          \x20                     1    ; serial: danelaw raises it with every change\n\
-         \x20                     1h   ; refresh\n\
-         \x20                     15m  ; retry\n\
+         \x20                     4h   ; refresh\n\
+         \x20                     1h   ; retry\n\
          \x20                     2w   ; expire\n\
          \x20                     10m  ; how long a denial is cached (RFC 2308)\n\
          \x20                     )\n\n\

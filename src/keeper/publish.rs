@@ -360,7 +360,9 @@ fn number<'a>(
             && !draft.is_sealed()
             && serial::compare(now as u32, file_serial) == Some(Ordering::Greater) =>
         {
-            warn!("{origin}: the state of this zone is lost, so its serial goes on from the time, {now}");
+            warn!(
+                "{origin}: its key is older than what is remembered of it, so its serial goes on from the time, {now}"
+            );
             now as u32
         }
         last => serial::next(last.as_ref().map(|last| last.serial), file_serial),

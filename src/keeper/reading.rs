@@ -10,7 +10,7 @@ use crate::observe::zones::{Held, ZoneFile, ZoneIncludes};
 use crate::store::Images;
 use crate::zone::image::Image;
 use crate::zone::reread::{Marks, Reread, reread};
-use crate::zone::{self, Contents, Diagnostic, Severity, SigningMode};
+use crate::zone::{self, Contents, Diagnostic, SigningMode};
 
 /// A file of fewer octets is read as a whole at every change, and its warnings with it.
 const SMALL: usize = 256 << 10;
@@ -120,11 +120,6 @@ impl Zone {
         let before = self.image.iter().flatten().filter(|image| image.verified).map(|image| &image.contents).next();
         if self.is_presigned() { self.contents.as_ref().or(before) } else { before }
     }
-
-    fn take_warnings(&mut self, found: Vec<Diagnostic>) {
-        self.diagnostics.retain(|one| one.severity == Severity::Error);
-        self.diagnostics.extend(found);
-    }
 }
 
 impl Keeper {
@@ -159,7 +154,7 @@ impl Keeper {
         }
         for (origin, warnings) in found {
             if let Some(zone) = self.zones.get_mut(&origin) {
-                zone.take_warnings(warnings);
+                zone.warnings = warnings.len();
             }
         }
     }

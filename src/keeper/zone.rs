@@ -27,8 +27,10 @@ pub struct Zone {
     pub missing_since: Option<Timestamp>,
     /// The last good contents.
     pub contents: Option<Contents>,
-    /// What is wrong with the file as it is now.
+    /// The errors in the file as it is now.
     pub diagnostics: Vec<Diagnostic>,
+    /// How many warnings there are; they were told.
+    pub(super) warnings: usize,
     /// Why the file can't be read at all.
     pub unreadable: Option<String>,
     /// The owners of MX records that are authoritative in the last good contents.
@@ -174,6 +176,7 @@ impl Zone {
             missing_since: None,
             contents: None,
             diagnostics: Vec::new(),
+            warnings: 0,
             unreadable: None,
             keys: Keys::Unseen,
             mail_domains: Vec::new(),
@@ -242,9 +245,14 @@ impl Zone {
                 None
             }
         };
-        for diagnostic in self.diagnostics.iter().filter(|one| one.severity == Severity::Warning) {
-            warn!("{diagnostic}");
-        }
+        self.warnings = self.diagnostics.len();
+        self.diagnostics.retain(|one| {
+            one.severity == Severity::Error || {
+                warn!("{one}");
+                false
+            }
+        });
+        self.warnings -= self.diagnostics.len();
         match contents {
             Some(contents) => {
                 debug!("{}: {} records in {}", self.origin, contents.record_count(), self.file.path.display());
@@ -333,7 +341,7 @@ impl Zone {
 
     /// The errors in the file, as one text.
     pub fn problem(&self) -> Option<String> {
-        let errors = self.diagnostics.iter().filter(|one| one.severity == Severity::Error).map(ToString::to_string);
+        let errors = self.diagnostics.iter().map(ToString::to_string);
         let errors: Vec<String> = self.unreadable.clone().into_iter().chain(errors).collect();
         let meanwhile = match self.contents {
             Some(_) => "the last good version stays in service",
@@ -344,7 +352,7 @@ impl Zone {
 
     /// Why what is served is not what the file says.
     pub fn stale(&self) -> Option<String> {
-        let first = self.diagnostics.iter().find(|one| one.severity == Severity::Error);
+        let first = self.diagnostics.first();
         let file = first.map(|one| format!("{}:{}:{}: {}", one.file, one.line, one.column, one.message));
         let keys = match &self.keys {
             Keys::Refused(why) => Some(why.clone()),
@@ -356,7 +364,7 @@ impl Zone {
 
     /// How many warnings the file has.
     pub fn warnings(&self) -> usize {
-        self.diagnostics.iter().filter(|one| one.severity == Severity::Warning).count()
+        self.warnings
     }
 
     /// The files that it was read from.

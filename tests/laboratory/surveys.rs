@@ -91,10 +91,7 @@ fn codes(value: &Value, name: &str, found: &mut BTreeSet<String>) {
 }
 
 /// What Zonemaster notes, and why it stays.
-const NOTED: [(&str, &str); 4] = [
-    // `danelaw init` has secondaries ask often, since a missed NOTIFY delays a TLSA record.
-    (MAIL_DOMAIN, "REFRESH_MINIMUM_VALUE_LOWER"),
-    (MAIL_DOMAIN, "RETRY_MINIMUM_VALUE_LOWER"),
+const NOTED: [(&str, &str); 2] = [
     // So it is meant.
     ("unsigned.example", "NOT_SIGNED"),
     ("unsigned.example", "NEITHER_DNSKEY_NOR_DS"),

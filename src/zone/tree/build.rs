@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::compose::NodeBuf;
 use super::key::Key;
-use super::node::{Node, NodeBuf};
+use super::node::Node;
 use super::page::{Growing, Page};
 use super::{Fence, Inserted, SignedSet, Totals, Tree};
 use crate::dns::{Name, Rtype, name};

@@ -4,6 +4,7 @@
 //! non-terminals are nodes too, and are kept as names come and go. So two versions differ just where their pages are not the same memory.
 
 mod build;
+mod compose;
 pub mod key;
 mod node;
 mod octets;
@@ -16,9 +17,10 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 pub use build::Builder;
+pub use compose::Inserted;
+use compose::NodeBuf;
 use key::Key;
-use node::NodeBuf;
-pub use node::{Inserted, Node, QUESTION_POINTER, RECORD_HEAD, Set, Target, apex_pointer};
+pub use node::{Node, QUESTION_POINTER, RECORD_HEAD, Set, Target, apex_pointer};
 use page::Growing;
 pub use page::Page;
 
