@@ -98,7 +98,8 @@ pub fn reread(marks: &Marks, old: &[u8], new: &[u8]) -> Option<Reread> {
     let mut all = marks.marks[..before - 1].to_vec();
     let (old_end, new_end) = (old_window.walk.offset(), new_window.walk.offset());
     all.extend(new_window.parser.marks.drain(..).filter(|mark| mark.offset < new_end));
-    let behind = marks.marks.iter().filter(|mark| mark.offset >= old_end);
+    // At the end of both texts the readers may stand in different states, and what was marked there is of the old one's.
+    let behind = marks.marks.iter().filter(|mark| mark.offset >= old_end && old_end < old.len());
     all.extend(behind.map(|mark| Mark { offset: mark.offset - old_end + new_end, state: mark.state.clone() }));
     cancel(&mut removed, &mut added);
     let mut filter = marks.filter.clone();

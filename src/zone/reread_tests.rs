@@ -205,6 +205,23 @@ fn marks_stay_as_close_as_they_were() {
     assert!(marks.marks.len() <= count);
 }
 
+/// A mark may stand at the very end of a file: it is of that file, however its last lines came to be read.
+#[test]
+fn what_is_appended_stands_where_the_last_change_has_left_the_reader() {
+    let mut met = 0;
+    for length in 1..250 {
+        let old = format!("{HEAD}$ORIGIN sub\na TXT \"{}\"\n", "x".repeat(length));
+        let next = old.replacen("$ORIGIN sub\n", "", 1);
+        let (contents, marks) = read(old.as_bytes()).expect("a good zone");
+        let marks = marks.expect("marks");
+        met += usize::from(marks.marks.last().is_some_and(|last| last.offset == old.len()));
+        let Some(marks) = check(&contents, &marks, old.as_bytes(), next.as_bytes()) else { continue };
+        let (contents, _) = read(next.as_bytes()).expect("a good zone");
+        check(&contents, &marks, next.as_bytes(), format!("{next}c A 192.0.2.2\n").as_bytes()).expect("a change");
+    }
+    assert!(met > 0, "no file ends at a mark");
+}
+
 fn line() -> impl Strategy<Value = String> {
     let owner = || proptest::sample::select(vec!["a", "b", "B", "c.d", "*", " ", "\t", "@", "e", "f", "g", "ns1"]);
     let ttl = proptest::sample::select(vec!["", "", "", "60 ", "IN ", "1h IN "]);
