@@ -27,6 +27,8 @@ pub struct Zone {
     pub missing_since: Option<Timestamp>,
     /// The last good contents.
     pub contents: Option<Contents>,
+    /// Whether they were signed elsewhere, and checked.
+    pub(super) verified: bool,
     /// The errors in the file as it is now.
     pub diagnostics: Vec<Diagnostic>,
     /// How many warnings there are; they were told.
@@ -175,6 +177,7 @@ impl Zone {
             file,
             missing_since: None,
             contents: None,
+            verified: false,
             diagnostics: Vec::new(),
             warnings: 0,
             unreadable: None,
@@ -257,9 +260,11 @@ impl Zone {
             Some(contents) => {
                 debug!("{}: {} records in {}", self.origin, contents.record_count(), self.file.path.display());
                 self.contents = Some(contents);
+                self.verified = mode == SigningMode::Presigned;
             }
             None if self.contents.is_none() => {
                 self.contents = images.and_then(|images| self.last_good(images));
+                self.verified = self.contents.is_some() && mode == SigningMode::Presigned;
             }
             None => {}
         }
@@ -295,6 +300,7 @@ impl Zone {
     pub fn recall(&mut self, mode: SigningMode, images: &Images) {
         self.mode = Some(mode);
         self.contents = self.last_good(images);
+        self.verified = self.contents.is_some() && mode == SigningMode::Presigned;
         self.mail_domains = self.contents.as_ref().map(mail_domains).unwrap_or_default();
         self.changed = true;
     }
@@ -327,7 +333,7 @@ impl Zone {
     pub fn to_image(&self) -> Option<Vec<u8>> {
         let image = Image {
             source: self.reading.as_ref().and_then(Reading::digest),
-            verified: self.is_presigned(),
+            verified: self.verified,
             contents: self.contents.clone()?,
             published: self.published.clone()?,
         };

@@ -7,7 +7,11 @@ use crate::common;
 use crate::house::{CONFIG, HOST, House, TLSA, ZONE, good_zone, wait_until};
 
 fn presigned(house: &House) {
-    house.put("danelaw.toml", format!("{CONFIG}\n[zone.\"example.org\"]\nsigning = \"presigned\"\n"));
+    signing(house, "presigned");
+}
+
+fn signing(house: &House, mode: &str) {
+    house.put("danelaw.toml", format!("{CONFIG}\n[zone.\"example.org\"]\nsigning = \"{mode}\"\n"));
 }
 
 /// The good zone as another signer would hand it over.
@@ -49,6 +53,21 @@ fn a_pre_signed_zone_is_served_as_it_stands_and_a_broken_one_never_replaces_it()
     house.put_zone(&signed(Denial::Nsec));
     wait_until("a good one is taken", || daemon.signature(HOST, "A") != signature);
     assert_eq!(daemon.problems(), "");
+}
+
+#[test]
+fn what_was_served_unchecked_does_not_count_as_checked() {
+    let house = House::good();
+    signing(&house, "none");
+    house.put_zone(&signed(Denial::Nsec).replace("\tA\t192.0.2.25", "\tA\t192.0.2.26"));
+    let daemon = house.start();
+    assert_eq!(daemon.records(HOST, "A"), ["192.0.2.26"]);
+    presigned(&house);
+    let is_told = || daemon.problems().contains("is not of these records");
+    wait_until("the broken signature is told", is_told);
+    // Nor does a restart take the image for what was checked.
+    let daemon = daemon.restarted();
+    assert!(daemon.problems().contains("is not of these records"), "{}", daemon.problems());
 }
 
 #[test]
