@@ -3,9 +3,9 @@
 //! Texts are expanded here as named 9.18 does it; what they expand to is read like any other entry of the file.
 
 use super::entry::{Fault, Head, argument, behind, domain_name, fault, head};
-use super::owners;
 use super::parser::{Context, Found, Parser};
 use super::scan::{Entry, Place, Scanner, Token};
+use super::tree::key;
 use crate::dns::text::{Word, read_rdata, show};
 use crate::dns::{Name, Rtype};
 
@@ -316,7 +316,7 @@ impl Parser<'_, '_> {
             }
             let ttl = self.ttl(&series.head, &rdata, &entry.tokens)?;
             self.sink.take(&Found {
-                key: owners::key(&owner),
+                key: key::hash(owner.as_wire()),
                 owner: &owner,
                 ttl,
                 rtype,

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::parser::Found;
-use crate::dns::{Name, Rtype};
+use crate::dns::Rtype;
 
 const CNAME: u8 = 1;
 const DNAME: u8 = 2;
@@ -166,18 +166,4 @@ fn merge(seen: &mut u8, bits: u8) -> bool {
     let twice = *seen & bits & (CNAME | DNAME) != 0;
     *seen |= bits;
     twice || *seen & (CNAME | OTHER) == CNAME | OTHER
-}
-
-/// A number for a name, the same in any case. Different names seldom have the same.
-pub(super) fn key(name: &Name) -> u64 {
-    // This bit is all that tells a capital from a small letter.
-    const CASE: u64 = u64::from_ne_bytes([0x20; 8]);
-    let (chunks, rest) = name.as_wire().as_chunks::<8>();
-    let mut last = [0u8; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    let words = chunks.iter().chain(std::iter::once(&last)).map(|chunk| u64::from_le_bytes(*chunk) | CASE);
-    words.fold(rest.len() as u64, |sum, word| {
-        let product = (sum ^ word).wrapping_mul(FACTOR);
-        product ^ product >> 29
-    })
 }

@@ -6,10 +6,10 @@ use super::diagnostic::{Diagnostic, Severity};
 use super::directive::normalise;
 use super::entry::{Fault, Head, MAX_TTL, behind, domain_name, fault, head};
 use super::file::{Includes, soa_number};
-use super::owners;
 use super::reread::{Mark, SPACING, State};
 use super::scan::{Entry, Place, Scanner, Token};
 use super::source::Sources;
+use super::tree::key;
 use crate::dns::text::{Word, read_rdata_into, show};
 use crate::dns::{Name, Rtype};
 
@@ -19,7 +19,7 @@ pub(super) const MAX_DIAGNOSTICS: usize = 200;
 /// A record that was read, and where its entry stands.
 pub(super) struct Found<'r> {
     pub(super) owner: &'r Name,
-    /// What [`owners::key`] says of the owner.
+    /// The owner's [`key::hash`].
     pub(super) key: u64,
     pub(super) ttl: u32,
     pub(super) rtype: Rtype,
@@ -43,7 +43,7 @@ pub(super) enum Owner {
     None,
     /// It could not be read, or lies outside the zone: that was reported.
     Bad,
-    /// This one, behind its [`owners::key`].
+    /// This one, behind its [`key::hash`].
     Known(u64, Name),
 }
 
@@ -153,7 +153,7 @@ impl<'z, 't> Parser<'z, 't> {
     pub(super) fn resume<'e>(&mut self, text: &'e [u8], mark: &Mark) -> Walk<'e> {
         let State { origin, owner, default_ttl, last_ttl } = mark.state.clone();
         (self.default_ttl, self.last_ttl) = (default_ttl, last_ttl);
-        let owner = owner.map_or(Owner::None, |name| Owner::Known(owners::key(&name), name));
+        let owner = owner.map_or(Owner::None, |name| Owner::Known(key::hash(name.as_wire()), name));
         // What goes on from a mark is thrown away at its first error: lines need not be right.
         Walk { scanner: Scanner::at(text, mark.offset, 1), ..Walk::new(text, 0, origin, owner) }
     }
@@ -265,7 +265,7 @@ impl<'z, 't> Parser<'z, 't> {
         match domain_name(token, &context.origin) {
             _ if context.origin_lost => None,
             Ok(name) if name.is_at_or_below(self.zone) => {
-                let key = owners::key(&name);
+                let key = key::hash(name.as_wire());
                 context.owner = Owner::Known(key, name);
                 context.owner_text = token.word.text;
                 None

@@ -7,9 +7,10 @@
 use std::collections::HashMap;
 
 use super::file::{NoIncludes, unreadable};
-use super::owners::{self, Filter};
+use super::owners::Filter;
 use super::parser::{Found, Parser, Sink, Walk};
 use super::scan::BOM;
+use super::tree::key;
 use crate::dns::{Name, Record, Rtype};
 
 /// How far marks stand from each other at least, in octets.
@@ -209,7 +210,7 @@ fn count_down<'r>(counts: &mut HashMap<Octets<'r>, usize>, record: &'r Record) -
 /// Whether the zone is a good one behind the change, as far as the rest of it can be left alone: no records that exclude each
 /// other (as in `check`), an SOA and an NS record at the apex, and no RRset touched whose records don't count once each.
 fn fits(zone: &Name, filter: &mut Filter, removed: &[Record], added: &[Record]) -> Option<()> {
-    let is_odd = |record: &Record| filter.is_odd(owners::key(&record.owner), record.rtype);
+    let is_odd = |record: &Record| filter.is_odd(key::hash(record.owner.as_wire()), record.rtype);
     if removed.iter().chain(added).any(is_odd) {
         return None;
     }
@@ -220,9 +221,9 @@ fn fits(zone: &Name, filter: &mut Filter, removed: &[Record], added: &[Record]) 
     }
     // An owner that had a CNAME has nothing else that counts, and may have another one.
     let cnames = removed.iter().filter(|record| record.rtype == Rtype::CNAME);
-    let mut free: Vec<u64> = cnames.map(|record| owners::key(&record.owner)).collect();
+    let mut free: Vec<u64> = cnames.map(|record| key::hash(record.owner.as_wire())).collect();
     for record in added {
-        let key = owners::key(&record.owner);
+        let key = key::hash(record.owner.as_wire());
         let good = match record.rtype {
             Rtype::RRSIG | Rtype::NSEC => true,
             Rtype::DNAME => false,

@@ -31,12 +31,13 @@ impl Change {
         before: &Published,
     ) -> Result<Option<Change>, SigningError> {
         let differences = old.tree().differences(contents.tree());
-        let apex_len = contents.origin().as_wire().len();
-        let is_barrier =
-            |node: &Node<'_>| node.has(Rtype::DNAME) || (node.name().len() > apex_len && node.has(Rtype::NS));
         let large = LARGE.max(contents.tree().totals().nodes / LARGE_PART);
         if differences.len() > large
-            || differences.iter().flat_map(|one| [one.old, one.new]).flatten().any(|node| is_barrier(&node))
+            || differences
+                .iter()
+                .flat_map(|one| [one.old, one.new])
+                .flatten()
+                .any(|node| contents.tree().is_barrier(node))
         {
             return Ok(None);
         }

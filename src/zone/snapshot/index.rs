@@ -104,7 +104,7 @@ impl Index {
         true
     }
 
-    /// The slots that may be the name's.
+    /// The node of this hash that `is_it` holds for.
     pub(super) fn find<'a>(&self, tree: &'a Tree, hash: u64, is_it: impl Fn(Node<'_>) -> bool) -> Option<Node<'a>> {
         let part = &self.parts[part_of(hash, self.parts.len())];
         let mask = part.len() - 1;

@@ -12,7 +12,7 @@ mod zones;
 
 use std::sync::Arc;
 
-pub use hashed::HashedChain;
+use hashed::HashedChain;
 use index::Index;
 pub use name::HashedName;
 use zones::{Entry, Zones};
@@ -175,7 +175,6 @@ impl ZoneSnapshot {
             Denial::Nsec3(parameters) => Some(HashedChain::new(tree, parameters.clone())),
             Denial::Nsec => None,
         };
-        let is_named = |node: Node<'_>| is_named(node);
         let index = before.and_then(|before| before.index.after(&before.zone.tree, tree, is_named));
         let index = index.unwrap_or_else(|| Index::of(tree, is_named));
         let octets = tree.pages().iter().map(Page::octets).sum();
@@ -237,7 +236,7 @@ impl ZoneSnapshot {
         (apex..name.label_count()).find_map(|depth| {
             let (above, hash) = name.suffix(depth);
             let node = self.find(above, hash)?;
-            (self.is_cut(node) || node.has(Rtype::DNAME)).then_some((node, depth))
+            self.zone.tree.is_barrier(node).then_some((node, depth))
         })
     }
 

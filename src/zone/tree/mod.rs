@@ -84,6 +84,7 @@ impl SignedSet {
     }
 }
 
+/// Whether what is below a node is another zone's, or does not exist.
 fn is_barrier(node: Node<'_>, apex_len: usize) -> bool {
     (node.name().len() > apex_len && node.has(Rtype::NS)) || node.has(Rtype::DNAME)
 }
@@ -206,6 +207,11 @@ impl Tree {
                 found.extend(old.or(new).map(|node| Difference { owner: node.owner(), old, new }));
             }
         }
+    }
+
+    /// Whether a node of this zone, or of another version of it, is a zone cut or has a DNAME.
+    pub fn is_barrier(&self, node: Node<'_>) -> bool {
+        is_barrier(node, self.apex_len())
     }
 
     /// The zone cut or DNAME above a name, nearest to the apex; the name itself is not looked at.
