@@ -10,7 +10,7 @@ mod exchange;
 pub mod packet;
 mod signing;
 #[path = "../../tests/common/wire.rs"]
-#[allow(dead_code, reason = "shared with the tests, which ask servers too")]
+#[expect(dead_code, reason = "shared with the tests, which ask servers too")]
 mod wire;
 mod world;
 pub mod zone_text;
