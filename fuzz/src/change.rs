@@ -55,7 +55,7 @@ pub fn check(input: &[u8]) {
 
 /// What the old contents become by what changed in their text; none where the whole has to be read.
 fn reread_as(contents: &Contents, marks: &Marks, old: &[u8], new: &[u8]) -> Option<(Contents, Marks)> {
-    let Reread { removed, added, marks } = reread(marks, old, new)?;
+    let Reread { removed, added, marks } = reread(marks.clone(), old, new)?;
     let mut contents = contents.clone();
     for record in removed {
         let mut rrset = contents.rrset(&record.owner, record.rtype).unwrap();

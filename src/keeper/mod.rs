@@ -257,6 +257,7 @@ impl Keeper {
         }
         let (tlsa, dane_next) = self.decide_tlsa(now);
         let refresh = self.publish_zones(&tlsa, now);
+        self.zones.values_mut().for_each(|zone| zone.before = None);
         // After its record.
         self.look_at_presented(now);
         self.lagging = Some(self.not_served(&tlsa));

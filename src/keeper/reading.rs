@@ -6,16 +6,18 @@ use tracing::warn;
 use super::Keeper;
 use super::zone::{Beneath, Input, Zone};
 use crate::dns::{Name, Rtype, Timestamp};
-use crate::observe::zones::{Held, ZoneFile, ZoneIncludes};
+use crate::observe::zones::{Held, ZoneFile, ZoneIncludes, ZoneProblem};
 use crate::store::Images;
 use crate::zone::image::Image;
 use crate::zone::reread::{Marks, Reread, reread};
-use crate::zone::{self, Contents, Diagnostic, SigningMode};
+use crate::zone::{self, Contents, Diagnostic, Pieces, SigningMode};
 
 /// A file of fewer octets is read as a whole at every change, and its warnings with it.
 const SMALL: usize = 256 << 10;
 /// Programs write files of more octets than this, and nobody reads warnings about them: `danelaw check` looks for them when asked.
 const LINTED: usize = 4 << 20;
+/// So many octets of a large file are read at a time.
+const PIECE: usize = 1 << 18;
 
 /// What is known of the one file that a zone's contents were read from.
 #[derive(Debug)]
@@ -29,8 +31,27 @@ pub struct Reading {
 impl Reading {
     /// A digest of the file that was read; none where it was written to since.
     pub fn digest(&self) -> Option<[u8; 32]> {
-        self.digest.or_else(|| Some(Sha256::digest(self.held.as_ref()?.0.read_again()?).into()))
+        self.digest.or_else(|| digest(&self.held.as_ref()?.0))
     }
+
+    /// The marks in it.
+    pub fn marks(&self) -> Option<&Marks> {
+        self.held.as_ref()?.1.as_ref()
+    }
+}
+
+/// A digest of a file; none where it was written to since it was opened.
+fn digest(held: &Held) -> Option<[u8; 32]> {
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; PIECE.min(held.length())];
+    let mut at = 0;
+    while at < held.length() {
+        let piece = &mut piece[..PIECE.min(held.length() - at)];
+        held.read(at, piece)?;
+        hash.update(&*piece);
+        at += piece.len();
+    }
+    held.is_unchanged().then(|| hash.finalize().into())
 }
 
 /// A search for warnings that goes on beside the keeper's work.
@@ -43,55 +64,67 @@ const MANY: usize = 100;
 
 impl Zone {
     /// The contents at the cost of what changed in the file since it was read; gives the file back where it has to be read as a whole.
-    pub(super) fn reread(
-        &mut self,
-        before: Option<Reading>,
-        text: &[u8],
-        held: Held,
-        mode: SigningMode,
-    ) -> Result<Contents, Held> {
-        let change = || {
-            let (old, marks) = before?.held.filter(|_| mode != SigningMode::Presigned)?;
-            let change = reread(&marks?, &old.read_again()?, text)?;
+    pub(super) fn reread(&mut self, held: Held, mode: SigningMode) -> Result<Contents, Held> {
+        let mut change = || {
+            let (old, marks) = self.before.as_mut()?.held.as_mut().filter(|_| mode != SigningMode::Presigned)?;
+            let change = reread(marks.take()?, old, &held)?;
             let Reread { removed, added, .. } = &change;
             let contents = self.contents.as_ref()?.with(removed, added)?;
-            Some((contents, change))
+            // Else what was compared is not what was read.
+            (old.is_unchanged() && held.is_unchanged()).then_some((contents, change))
         };
         let Some((contents, Reread { removed, added, marks })) = change() else { return Err(held) };
         let is_of_mail = |rtype: Rtype| matches!(rtype, Rtype::MX | Rtype::NS | Rtype::DNAME);
         self.mail_domains_changed |= removed.iter().chain(&added).any(|record| is_of_mail(record.rtype));
+        self.unlinted = held.length() <= LINTED;
         self.reading = Some(Reading { digest: None, held: Some((held, Some(marks))) });
-        self.unlinted = text.len() <= LINTED;
         Ok(contents)
     }
 
     /// Reads the whole file. Errors leave the last good contents.
     pub(super) fn parse(
         &mut self,
-        text: &[u8],
         held: Held,
-        includes: &mut ZoneIncludes,
         (mode, now): (SigningMode, Timestamp),
         images: Option<&Images>,
-    ) -> Option<Contents> {
+    ) -> Result<Option<Contents>, ZoneProblem> {
         self.mail_domains_changed = true;
         self.load_image(images);
+        let large = held.length() >= SMALL;
         let image = self.image.iter().flatten().next().filter(|_| self.contents.is_none());
-        let digest: Option<[u8; 32]> = image.map(|_| Sha256::digest(text).into());
+        let mut text = None;
+        let source = match image.and_then(|image| image.source) {
+            Some(_) if large => digest(&held),
+            Some(_) => {
+                let whole = self.whole(&held)?;
+                Some(Sha256::digest(text.insert(whole)).into())
+            }
+            None => None,
+        };
         // What was good before the start, and did not change, needs no reading.
         let is_good = |image: &&Image| {
             let lasts = image.verified && image.published.expires_at.is_some_and(|expires| expires > now);
-            image.source.is_some() && image.source == digest && (mode != SigningMode::Presigned || lasts)
+            source.is_some() && image.source == source && (mode != SigningMode::Presigned || lasts)
         };
-        let large = text.len() >= SMALL;
         if let Some(image) = image.filter(is_good) {
-            let contents = image.contents.clone();
-            self.reading = Some(Reading { digest, held: large.then_some((held, None)) });
-            self.unlinted = text.len() <= LINTED;
-            return Some(contents);
+            let (contents, marks) = (image.contents.clone(), image.marks.clone());
+            self.unlinted = held.length() <= LINTED;
+            self.reading = Some(Reading { digest: source, held: large.then_some((held, marks)) });
+            return Ok(Some(contents));
         }
+        let mut includes = self.file.includes();
+        if large && let Some((contents, marks)) = self.read_through(&held, &mut includes, (mode, now)) {
+            self.inputs.extend(includes.included().iter().map(|path| Input::look(path)));
+            self.unlinted = held.length() <= LINTED;
+            self.reading = marks.map(|marks| Reading { digest: source, held: Some((held, Some(marks))) });
+            return Ok(Some(contents));
+        }
+        let text = match text {
+            Some(text) => text,
+            None => self.whole(&held)?,
+        };
         let name = self.file.path.display().to_string();
-        let parsed = zone::parse(&self.origin, &name, text, &mut Beneath(includes));
+        let parsed = zone::parse(&self.origin, &name, &text, &mut Beneath(&mut includes));
         self.inputs.extend(includes.included().iter().map(|path| Input::look(path)));
         let later = large || self.hurried;
         self.unlinted = later && text.len() <= LINTED;
@@ -106,13 +139,30 @@ impl Zone {
             self.diagnostics.extend(checked.0);
         }
         self.diagnostics.splice(0..0, parsed.diagnostics);
-        let contents = parsed.contents.filter(|_| good)?;
+        let Some(contents) = parsed.contents.filter(|_| good) else { return Ok(None) };
         if self.inputs.len() == 1 {
             // A small file is not held open: there may be thousands.
-            let digest = if large { digest } else { Some(digest.unwrap_or_else(|| Sha256::digest(text).into())) };
+            let digest = if large { source } else { Some(source.unwrap_or_else(|| Sha256::digest(&text).into())) };
             self.reading = Some(Reading { digest, held: large.then_some((held, parsed.marks)) });
         }
-        Some(contents)
+        Ok(Some(contents))
+    }
+
+    fn whole(&self, held: &Held) -> Result<Vec<u8>, ZoneProblem> {
+        held.whole().map_err(|why| self.file.problem(why))
+    }
+
+    /// The contents of a large file and its marks, unless there is something to say about it.
+    fn read_through(
+        &self,
+        held: &Held,
+        includes: &mut ZoneIncludes,
+        (mode, now): (SigningMode, Timestamp),
+    ) -> Option<(Contents, Option<Marks>)> {
+        let (contents, marks) = zone::read_through(&self.origin, held, &mut Beneath(includes))?;
+        let is_good = mode != SigningMode::Presigned
+            || zone::presigned::findings(&contents, self.verified(), Some(now)).found.is_empty();
+        (is_good && held.is_unchanged()).then_some((contents, marks))
     }
 
     /// Contents that were signed elsewhere, and good when they were checked.
@@ -171,7 +221,7 @@ fn spawn(work: Vec<(ZoneFile, SigningMode)>) -> Option<Linting> {
 
 /// The warnings about a file as it is now; none while it has errors, which are another's to tell.
 fn warnings(file: &ZoneFile, mode: SigningMode) -> Vec<Diagnostic> {
-    let (Ok(text), Ok(mut includes)) = (file.read(), file.includes()) else { return Vec::new() };
+    let Ok(text) = file.read() else { return Vec::new() };
     let name = file.path.display().to_string();
-    zone::lint(&zone::parse(&file.origin, &name, &text, &mut Beneath(&mut includes)), mode)
+    zone::lint(&zone::parse(&file.origin, &name, &text, &mut Beneath(&mut file.includes())), mode)
 }

@@ -55,6 +55,8 @@ pub struct Zone {
     pub image: Option<Option<Image>>,
     /// How the contents were read, if from one file alone.
     pub(super) reading: Option<Reading>,
+    /// How the contents before were read. Closed when the new ones are served: the system takes its time to forget a large file.
+    pub(super) before: Option<Reading>,
     /// Whether its warnings are not those of its contents: they are looked for later.
     pub(super) unlinted: bool,
     /// Whether others wait for it to be read.
@@ -191,6 +193,7 @@ impl Zone {
             signed_from: None,
             image: None,
             reading: None,
+            before: None,
             unlinted: false,
             hurried: false,
             mail_domains_changed: true,
@@ -234,20 +237,18 @@ impl Zone {
         self.mode = Some(mode);
         self.changed = true;
         let had_errors = self.unreadable.is_some() || self.problem().is_some();
-        let before = if had_errors { None } else { self.reading.take() };
+        self.before = self.reading.take().filter(|_| !had_errors);
         (self.diagnostics, self.unreadable) = (Vec::new(), None);
-        let contents = match (self.file.read_and_hold(), self.file.includes()) {
-            (Ok((text, held)), Ok(mut includes)) => match self.reread(before, &text, held, mode) {
-                Ok(contents) => Some(contents),
-                Err(held) => self.parse(&text, held, &mut includes, (mode, now), images),
-            },
-            (Err(problem), _) | (_, Err(problem)) => {
-                // What the system refuses now it may give without the file having changed.
-                self.inputs.clear();
-                self.unreadable = Some(problem.to_string());
-                None
-            }
-        };
+        let read = self.file.open().and_then(|held| match self.reread(held, mode) {
+            Ok(contents) => Ok(Some(contents)),
+            Err(held) => self.parse(held, (mode, now), images),
+        });
+        let contents = read.unwrap_or_else(|problem| {
+            // What the system refuses now it may give without the file having changed.
+            self.inputs.clear();
+            self.unreadable = Some(problem.to_string());
+            None
+        });
         self.warnings = self.diagnostics.len();
         self.diagnostics.retain(|one| {
             one.severity == Severity::Error || {
@@ -336,6 +337,7 @@ impl Zone {
             verified: self.verified,
             contents: self.contents.clone()?,
             published: self.published.clone()?,
+            marks: self.reading.as_ref().and_then(Reading::marks).cloned(),
         };
         Some(image.to_bytes())
     }

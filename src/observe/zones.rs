@@ -1,7 +1,7 @@
 //! Finds zone files and reads them and what they include, never outside of their folder. Parses nothing.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -12,6 +12,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::dns::Name;
+use crate::zone::Pieces;
 
 /// The biggest zone file or included file that is read, bytes.
 pub const MAX_FILE: u64 = 512 << 20;
@@ -125,11 +126,11 @@ fn origin_of(file_name: &[u8]) -> Result<Name, String> {
 impl ZoneFile {
     /// The file's bytes. A file of the zones folder must be a regular one inside it; a symlink may not lead out.
     pub fn read(&self) -> Result<Vec<u8>, ZoneProblem> {
-        self.read_and_hold().map(|(bytes, _)| bytes)
+        self.open()?.whole().map_err(|why| self.problem(why))
     }
 
-    /// [`ZoneFile::read`], and the file itself: when another one has its name, its bytes can still be had.
-    pub fn read_and_hold(&self) -> Result<(Vec<u8>, Held), ZoneProblem> {
+    /// Opens the file, to be read as a whole or in pieces: when another one has its name, its bytes can still be had.
+    pub fn open(&self) -> Result<Held, ZoneProblem> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = if self.named {
             rustix::fs::open(&self.path, flags, Mode::empty()).map_err(|error| error.to_string())
@@ -137,16 +138,12 @@ impl ZoneFile {
             let name = self.path.file_name().map(Path::new).unwrap_or(Path::new(""));
             open_folder(self.folder()).and_then(|folder| open_beneath(&folder, name))
         };
-        let read = file.map(File::from).and_then(|file| {
-            let seen = seen(&file).map_err(|error| error.to_string())?;
-            read_regular(&file).map(|bytes| (bytes, Held { file, seen }))
-        });
-        read.map_err(|why| self.problem(why))
+        file.and_then(|file| Held::of(file.into())).map_err(|why| self.problem(why))
     }
 
     /// What its `$INCLUDE`s are read through.
-    pub fn includes(&self) -> Result<ZoneIncludes, ZoneProblem> {
-        ZoneIncludes::open(self.folder()).map_err(|why| self.problem(why))
+    pub fn includes(&self) -> ZoneIncludes {
+        ZoneIncludes::of(self.folder())
     }
 
     fn folder(&self) -> &Path {
@@ -156,12 +153,13 @@ impl ZoneFile {
         }
     }
 
-    fn problem(&self, why: String) -> ZoneProblem {
+    /// Why it is not read.
+    pub fn problem(&self, why: String) -> ZoneProblem {
         ZoneProblem { path: self.path.clone(), origin: Some(self.origin.clone()), why }
     }
 }
 
-/// A file that was read, held open.
+/// A file that is read, held open.
 #[derive(Debug)]
 pub struct Held {
     file: File,
@@ -170,31 +168,58 @@ pub struct Held {
 }
 
 impl Held {
-    /// The bytes that were read, once more; none where somebody wrote to the file since.
-    pub fn read_again(&self) -> Option<Vec<u8>> {
-        let unchanged = || seen(&self.file).is_ok_and(|seen| seen == self.seen);
-        let mut bytes = vec![0; usize::try_from(self.seen.0).ok().filter(|_| unchanged())?];
-        self.file.read_exact_at(&mut bytes, 0).ok()?;
-        unchanged().then_some(bytes)
+    fn of(file: File) -> Result<Held, String> {
+        let metadata = file.metadata().map_err(|error| error.to_string())?;
+        if !metadata.is_file() {
+            return Err("not a regular file".to_owned());
+        }
+        writable_by_others(&metadata)?;
+        if metadata.len() > MAX_FILE {
+            return Err(format!("{} bytes are more than the {MAX_FILE} that are read", metadata.len()));
+        }
+        Ok(Held { file, seen: seen(&metadata) })
+    }
+
+    /// Its bytes.
+    pub fn whole(&self) -> Result<Vec<u8>, String> {
+        let mut bytes = Vec::with_capacity(self.length() + 1);
+        let mut rest = (&self.file).take(MAX_FILE + 1);
+        rest.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+        if bytes.len() as u64 > MAX_FILE { Err("it grows while it is read".to_owned()) } else { Ok(bytes) }
+    }
+
+    /// Whether nobody wrote to it since it was opened.
+    pub fn is_unchanged(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| seen(&metadata) == self.seen)
     }
 }
 
-fn seen(file: &File) -> std::io::Result<(u64, i64, i64)> {
-    let metadata = file.metadata()?;
-    Ok((metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
+impl Pieces for Held {
+    fn length(&self) -> usize {
+        usize::try_from(self.seen.0).unwrap_or(usize::MAX)
+    }
+
+    fn read(&self, at: usize, into: &mut [u8]) -> Option<()> {
+        self.file.read_exact_at(into, at as u64).ok()
+    }
+}
+
+fn seen(metadata: &Metadata) -> (u64, i64, i64) {
+    (metadata.len(), metadata.mtime(), metadata.mtime_nsec())
 }
 
 /// Reads `$INCLUDE`d files: paths are relative to the zone file's folder and can't leave it.
 pub struct ZoneIncludes {
-    folder: OwnedFd,
+    /// Opened for the first file.
+    folder: Option<OwnedFd>,
     path: PathBuf,
     included: Vec<PathBuf>,
 }
 
 impl ZoneIncludes {
     /// Files may be included from `folder` and below it.
-    pub fn open(folder: &Path) -> Result<ZoneIncludes, String> {
-        Ok(ZoneIncludes { folder: open_folder(folder)?, path: folder.to_owned(), included: Vec::new() })
+    pub fn of(folder: &Path) -> ZoneIncludes {
+        ZoneIncludes { folder: None, path: folder.to_owned(), included: Vec::new() }
     }
 
     /// The bytes of one included file. It is on the list of [`ZoneIncludes::included`] even when it can't be read:
@@ -208,7 +233,11 @@ impl ZoneIncludes {
                 self.included.push(full);
             }
         }
-        open_beneath(&self.folder, relative).and_then(|file| read_regular(&File::from(file)))
+        let folder = match self.folder.take() {
+            Some(folder) => folder,
+            None => open_folder(&self.path)?,
+        };
+        open_beneath(self.folder.insert(folder), relative).and_then(|file| Held::of(file.into())?.whole())
     }
 
     /// Every file that was asked for: a change of one of them changes the zone.
@@ -275,23 +304,9 @@ fn explain(error: Errno) -> String {
     }
 }
 
-fn read_regular(file: &File) -> Result<Vec<u8>, String> {
-    let metadata = file.metadata().map_err(|error| error.to_string())?;
-    if !metadata.is_file() {
-        return Err("not a regular file".to_owned());
-    }
-    writable_by_others(&metadata)?;
-    if metadata.len() > MAX_FILE {
-        return Err(format!("{} bytes are more than the {MAX_FILE} that are read", metadata.len()));
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > MAX_FILE { Err("it grows while it is read".to_owned()) } else { Ok(bytes) }
-}
-
 /// Who can write here decides what we serve. A group with the owner's own number is his private group, into which
 /// a umask of 002 lets files fall.
-fn writable_by_others(metadata: &std::fs::Metadata) -> Result<(), String> {
+fn writable_by_others(metadata: &Metadata) -> Result<(), String> {
     let group_is_private = metadata.gid() == metadata.uid();
     match metadata.mode() {
         mode if mode & 0o002 != 0 => Err("everybody can write to it; chmod o-w".to_owned()),
@@ -396,7 +411,7 @@ mod tests {
     #[test]
     fn no_include_leaves_the_folder_and_only_regular_files_are_read() {
         let (outer, zones) = escapes();
-        let mut includes = ZoneIncludes::open(&zones).unwrap();
+        let mut includes = ZoneIncludes::of(&zones);
         assert_eq!(includes.read("plain").unwrap(), b"plain");
         assert_eq!(includes.read("sub/inner").unwrap(), b"inner");
         assert_eq!(includes.read("./sub/../plain").unwrap(), b"plain");
@@ -422,7 +437,7 @@ mod tests {
         let folder = open_folder(&zones).unwrap();
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let read = |path: &str| {
-            open_by_components(&folder, Path::new(path), flags).and_then(|file| read_regular(&File::from(file)))
+            open_by_components(&folder, Path::new(path), flags).and_then(|file| Held::of(file.into())?.whole())
         };
         assert_eq!(read("sub/inner").unwrap(), b"inner");
         assert_eq!(read("./plain").unwrap(), b"plain");

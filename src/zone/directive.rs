@@ -70,7 +70,7 @@ impl Parser<'_, '_> {
         } else {
             let text =
                 self.includes.read(&path).map_err(|error| format!("can't include {}: {error}", show(path.as_bytes())));
-            text.and_then(|text| match unreadable(&text) {
+            text.and_then(|text| match unreadable(text.len(), &text) {
                 Some(reason) => Err(reason.to_owned()),
                 None => Ok(text),
             })

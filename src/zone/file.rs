@@ -11,8 +11,9 @@ use super::diagnostic::{Diagnostic, Severity};
 use super::entry::fault;
 use super::owners::Owners;
 use super::parser::{Found, MAX_DIAGNOSTICS, Owner, Parser, Sink};
+use super::pieces::Pieces;
 use super::reread::Marks;
-use super::scan::Place;
+use super::scan::{BOM, Place};
 use super::source::{Placed, Sources, Text};
 use super::tree::Inserted;
 use crate::dns::{Name, Record, Rtype};
@@ -65,10 +66,10 @@ pub struct Records<'t> {
 
 /// Reads the zone `origin` from `text`. `file` is the name that diagnostics carry.
 pub fn parse<'t>(origin: &Name, file: &str, text: &'t [u8], includes: &mut dyn Includes) -> Parsed<'t> {
-    let mut building = Building { contents: Builder::new(origin.clone()), owners: Owners::default(), odd: Vec::new() };
+    let mut building = Building::new(origin);
     let mut parser = Parser::new(origin, file, includes, &mut building);
     let start = Place { line: 1, offset: 0, len: 1 };
-    match unreadable(text) {
+    match unreadable(text.len(), text) {
         Some(reason) => {
             parser.seen.gap = true;
             let index = parser.sources.add(file, Text::Given(b""));
@@ -97,6 +98,31 @@ pub fn parse<'t>(origin: &Name, file: &str, text: &'t [u8], includes: &mut dyn I
     Parsed { contents: good.then(|| contents.finish()), diagnostics, records, sources, serial, marks }
 }
 
+/// The contents of a zone file that is read piece by piece, and its marks. None where there is anything to say about it, or an entry is
+/// very long: then [`parse`] says what there is.
+pub fn read_through<T: Pieces + ?Sized>(
+    origin: &Name,
+    text: &T,
+    includes: &mut dyn Includes,
+) -> Option<(Contents, Option<Marks>)> {
+    if unreadable(text.length(), &head(text)?).is_some() {
+        return None;
+    }
+    let mut building = Building::new(origin);
+    let mut parser = Parser::new(origin, "", includes, &mut building);
+    parser.sources.add("", Text::Given(b""));
+    parser.run_through(text)?;
+    missing(&mut parser, Place { line: 1, offset: 0, len: 1 });
+    let Parser { diagnostics, sources, marks, .. } = parser;
+    let Building { contents, owners, odd } = building;
+    if !diagnostics.is_empty() || owners.may_conflict() {
+        return None;
+    }
+    let alone = sources.names().count() == 1;
+    let marks = alone.then(|| Marks::new(origin, text.length(), marks, owners.filter(&odd)));
+    Some((contents.finish(), marks))
+}
+
 /// Reports what every zone has and this one has not.
 fn missing(parser: &mut Parser<'_, '_>, start: Place) {
     if parser.seen.gap {
@@ -119,6 +145,12 @@ struct Building {
     owners: Owners,
     /// The RRsets, by owner, of which a record is there twice or TTLs differ.
     odd: Vec<(u64, Rtype)>,
+}
+
+impl Building {
+    fn new(origin: &Name) -> Building {
+        Building { contents: Builder::new(origin.clone()), owners: Owners::default(), odd: Vec::new() }
+    }
 }
 
 impl Sink for Building {
@@ -181,12 +213,19 @@ impl Sink for Vec<Placed> {
     }
 }
 
-/// Why a file is not read at all.
-pub(super) fn unreadable(text: &[u8]) -> Option<&'static str> {
-    if text.len() > MAX_FILE {
+/// The first octets of a text: enough for a byte order mark.
+pub(super) fn head<T: Pieces + ?Sized>(text: &T) -> Option<Vec<u8>> {
+    let mut head = vec![0; text.length().min(BOM.len())];
+    text.read(0, &mut head)?;
+    Some(head)
+}
+
+/// Why a file of this length that begins so is not read at all.
+pub(super) fn unreadable(length: usize, head: &[u8]) -> Option<&'static str> {
+    if length > MAX_FILE {
         return Some("the file is longer than 1 GiB");
     }
-    let utf16 = text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff");
+    let utf16 = head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff");
     utf16.then_some("the file is in UTF-16: save it as UTF-8 or ASCII")
 }
 

@@ -5,6 +5,7 @@
 use super::contents::Contents;
 use super::denial::Denial;
 use super::denial::nsec3::Parameters;
+use super::reread::Marks;
 use super::sign::Published;
 use super::tree::Tree;
 use crate::dns::Timestamp;
@@ -20,6 +21,8 @@ pub struct Image {
     pub contents: Contents,
     /// What was published.
     pub published: Published,
+    /// The marks in the file, where it is a large one.
+    pub marks: Option<Marks>,
 }
 
 impl Image {
@@ -45,6 +48,8 @@ impl Image {
         self.published.signers.iter().for_each(|dnskey| put(&mut out, dnskey));
         tree.write(None, &mut out);
         self.contents.tree().write(Some(tree), &mut out);
+        out.push(self.marks.is_some().into());
+        self.marks.iter().for_each(|marks| marks.write(&mut out));
         out
     }
 
@@ -70,8 +75,13 @@ impl Image {
         let signers = (0..count).map(|_| take(&mut rest).map(Into::into)).collect::<Option<_>>()?;
         let tree = Tree::read(None, &mut rest)?;
         let contents = Contents::from(Tree::read(Some(&tree), &mut rest)?);
+        let marks = match chunk(&mut rest)? {
+            [0] => None,
+            _ => Some(Marks::read(contents.origin(), &mut rest)?),
+        };
         let published = Published { tree, denial, serial, refresh_at, expires_at, begins_at, digest, signers };
-        rest.is_empty().then(|| Image { source: source.try_into().ok(), verified: verified != 0, contents, published })
+        let (source, verified) = (source.try_into().ok(), verified != 0);
+        rest.is_empty().then_some(Image { source, verified, contents, published, marks })
     }
 }
 
@@ -89,7 +99,8 @@ pub(super) fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(octets)
 }
 
-fn chunk<'a, const LEN: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; LEN]> {
+/// The next octets, so many as are asked for.
+pub(super) fn chunk<'a, const LEN: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; LEN]> {
     let (octets, after) = rest.split_first_chunk()?;
     *rest = after;
     Some(octets)

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::image;
 use super::parser::Found;
 use crate::dns::Rtype;
 
@@ -115,6 +116,22 @@ pub(super) struct Filter {
 }
 
 impl Filter {
+    /// Appends it as octets that outlive the process.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&(self.bits.len() as u64).to_le_bytes());
+        self.bits.iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
+    }
+
+    /// Reads what [`Filter::write`] appended; none where it is cut short.
+    pub(super) fn read(rest: &mut &[u8]) -> Option<Filter> {
+        let words =
+            usize::try_from(u64::from_le_bytes(*image::chunk(rest)?)).ok().filter(|words| words.is_power_of_two())?;
+        let (octets, after) = rest.split_at_checked(words.checked_mul(8)?)?;
+        *rest = after;
+        let words = octets.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default()));
+        Some(Filter { bits: words.collect() })
+    }
+
     pub(super) fn add(&mut self, key: u64, cname: bool) {
         self.set(mix(key, SALT_OWNER));
         if cname {

@@ -6,8 +6,9 @@ use super::diagnostic::{Diagnostic, Severity};
 use super::directive::normalise;
 use super::entry::{Fault, Head, MAX_TTL, behind, domain_name, fault, head};
 use super::file::{Includes, soa_number};
+use super::pieces::Pieces;
 use super::reread::{Mark, SPACING, State};
-use super::scan::{Entry, Place, Scanner, Token};
+use super::scan::{BOM, Entry, Place, Scanner, Token};
 use super::source::Sources;
 use super::tree::key;
 use crate::dns::text::{Word, read_rdata_into, show};
@@ -15,6 +16,10 @@ use crate::dns::{Name, Rtype};
 
 /// The most diagnostics of one run.
 pub(super) const MAX_DIAGNOSTICS: usize = 200;
+/// A large file is read in pieces of so many octets: they stay near.
+const PIECE: usize = if cfg!(debug_assertions) { 1 << 11 } else { 1 << 18 };
+/// Within a piece an entry begins so many octets before its end at least.
+const AHEAD: usize = PIECE / 4;
 
 /// A record that was read, and where its entry stands.
 pub(super) struct Found<'r> {
@@ -81,6 +86,8 @@ pub(super) struct Parser<'z, 't> {
 /// A file under way.
 pub(super) struct Walk<'t> {
     scanner: Scanner<'t>,
+    /// Where its text begins in the file.
+    base: usize,
     entry: Entry<'t>,
     context: Context<'t>,
 }
@@ -88,12 +95,12 @@ pub(super) struct Walk<'t> {
 impl<'t> Walk<'t> {
     fn new(text: &'t [u8], file: u32, origin: Name, owner: Owner) -> Walk<'t> {
         let context = Context { file, origin, origin_lost: false, owner, owner_text: b"", words: Vec::new() };
-        Walk { scanner: Scanner::new(text), entry: Entry::default(), context }
+        Walk { scanner: Scanner::new(text), base: 0, entry: Entry::default(), context }
     }
 
-    /// Where the next entry is looked for, in octets from the start of the text.
+    /// Where the next entry is looked for, in octets from the start of the file.
     pub(super) fn offset(&self) -> usize {
-        self.scanner.offset()
+        self.base + self.scanner.offset()
     }
 }
 
@@ -149,13 +156,45 @@ impl<'z, 't> Parser<'z, 't> {
         }
     }
 
-    /// Goes on within the zone file, its first file, from a mark.
+    /// Reads the zone file piece by piece. None at the first error, and where an entry does not fit in a piece.
+    pub(super) fn run_through<T: Pieces + ?Sized>(&mut self, text: &T) -> Option<()> {
+        let mut piece = vec![0; PIECE.min(text.length())];
+        text.read(0, &mut piece)?;
+        let (mut from, mut end) = (if piece.starts_with(BOM) { BOM.len() } else { 0 }, piece.len());
+        let mut start = Mark { offset: from, state: State::at(self.zone) };
+        loop {
+            let mut walk = self.resume(&piece[from..], &start);
+            let is_last = end == text.length();
+            while is_last || end - walk.offset() > AHEAD {
+                self.mark(&walk);
+                if !self.step(&mut walk) {
+                    break;
+                }
+            }
+            // What reached the end of the piece may have been cut off there.
+            if !self.diagnostics.is_empty() || (!is_last && walk.offset() == end) {
+                return None;
+            }
+            if is_last {
+                return Some(());
+            }
+            start = Mark { offset: walk.offset(), state: self.state(&walk) };
+            let rest = end - start.offset;
+            let moved = piece.len() - rest;
+            piece.copy_within(moved.., 0);
+            piece.truncate(rest + (text.length() - end).min(piece.len() - rest));
+            text.read(end, &mut piece[rest..])?;
+            (from, end) = (0, start.offset + piece.len());
+        }
+    }
+
+    /// Goes on within the zone file, its first file, from a mark; `text` begins there.
     pub(super) fn resume<'e>(&mut self, text: &'e [u8], mark: &Mark) -> Walk<'e> {
         let State { origin, owner, default_ttl, last_ttl } = mark.state.clone();
         (self.default_ttl, self.last_ttl) = (default_ttl, last_ttl);
         let owner = owner.map_or(Owner::None, |name| Owner::Known(key::hash(name.as_wire()), name));
         // What goes on from a mark is thrown away at its first error: lines need not be right.
-        Walk { scanner: Scanner::at(text, mark.offset, 1), ..Walk::new(text, 0, origin, owner) }
+        Walk { scanner: Scanner::at(text, 0, 1), base: mark.offset, ..Walk::new(text, 0, origin, owner) }
     }
 
     /// Reads the next entry. False when there is none, or no more is to be said.
@@ -163,7 +202,7 @@ impl<'z, 't> Parser<'z, 't> {
         if self.diagnostics.len() >= MAX_DIAGNOSTICS {
             return false;
         }
-        let Walk { scanner, entry, context } = walk;
+        let Walk { scanner, entry, context, .. } = walk;
         let result = match scanner.read(entry) {
             None => return false,
             Some(Ok(())) => self.entry(context, entry),

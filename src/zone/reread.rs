@@ -6,9 +6,11 @@
 
 use std::collections::HashMap;
 
-use super::file::{NoIncludes, unreadable};
+use super::file::{NoIncludes, head, unreadable};
+use super::image;
 use super::owners::Filter;
 use super::parser::{Found, Parser, Sink, Walk};
+use super::pieces::{self, Pieces};
 use super::scan::BOM;
 use super::tree::key;
 use crate::dns::{Name, Record, Rtype};
@@ -17,6 +19,9 @@ use crate::dns::{Name, Record, Rtype};
 pub(super) const SPACING: usize = if cfg!(debug_assertions) { 1 << 8 } else { 1 << 16 };
 /// The most that is read of a text, in octets: beyond that reading the whole is no great loss.
 const MAX_WINDOW: usize = 4 << 20;
+
+/// What no TTL is (RFC 2181 section 8).
+const NO_TTL: u32 = u32::MAX;
 
 /// A place in a zone file at which an entry begins.
 #[derive(Clone, Debug)]
@@ -35,6 +40,11 @@ pub(super) struct State {
 }
 
 impl State {
+    /// That of a zone file's beginning.
+    pub(super) fn at(zone: &Name) -> State {
+        State { origin: zone.clone(), owner: None, default_ttl: None, last_ttl: None }
+    }
+
     /// The same, names in the same case.
     fn is(&self, other: &State) -> bool {
         self.origin.as_wire() == other.origin.as_wire()
@@ -57,6 +67,39 @@ impl Marks {
     pub(super) fn new(zone: &Name, length: usize, marks: Vec<Mark>, filter: Filter) -> Marks {
         Marks { zone: zone.clone(), length, marks, filter }
     }
+
+    /// Appends them as octets that outlive the process.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&(self.length as u64).to_le_bytes());
+        out.extend_from_slice(&(self.marks.len() as u32).to_le_bytes());
+        for Mark { offset, state } in &self.marks {
+            out.extend_from_slice(&(*offset as u64).to_le_bytes());
+            image::put(out, state.origin.as_wire());
+            image::put(out, state.owner.as_ref().map(Name::as_wire).unwrap_or_default());
+            for ttl in [state.default_ttl, state.last_ttl] {
+                out.extend_from_slice(&ttl.unwrap_or(NO_TTL).to_le_bytes());
+            }
+        }
+        self.filter.write(out);
+    }
+
+    /// Reads what [`Marks::write`] appended; none where it is cut short.
+    pub(super) fn read(zone: &Name, rest: &mut &[u8]) -> Option<Marks> {
+        let length = usize::try_from(u64::from_le_bytes(*image::chunk(rest)?)).ok()?;
+        let count = u32::from_le_bytes(*image::chunk(rest)?);
+        let mut mark = || -> Option<Mark> {
+            let offset = usize::try_from(u64::from_le_bytes(*image::chunk(rest)?)).ok()?;
+            let origin = Name::from_wire(image::take(rest)?).ok()?;
+            let owner = match image::take(rest)? {
+                [] => None,
+                wire => Some(Name::from_wire(wire).ok()?),
+            };
+            let mut ttl = || Some(Some(u32::from_le_bytes(*image::chunk(rest)?)).filter(|ttl| *ttl != NO_TTL));
+            Some(Mark { offset, state: State { origin, owner, default_ttl: ttl()?, last_ttl: ttl()? } })
+        };
+        let marks = (0..count).map(|_| mark()).collect::<Option<_>>()?;
+        Some(Marks { zone: zone.clone(), length, marks, filter: Filter::read(rest)? })
+    }
 }
 
 /// What changed. No record is in both lists.
@@ -76,50 +119,93 @@ pub struct Reread {
 
 /// What is another in `new` than in `old`, the text that the marks are of. None where the new text has to be read as a
 /// whole: it may have errors, include files, change too much, or hold records that don't count once each.
-pub fn reread(marks: &Marks, old: &[u8], new: &[u8]) -> Option<Reread> {
-    if old.len() != marks.length || unreadable(new).is_some() || old.starts_with(BOM) != new.starts_with(BOM) {
+pub fn reread<T: Pieces + ?Sized>(marks: Marks, old: &T, new: &T) -> Option<Reread> {
+    let Marks { zone, length, mut marks, mut filter } = marks;
+    let (old_head, new_head) = (head(old)?, head(new)?);
+    if old.length() != length
+        || unreadable(new.length(), &new_head).is_some()
+        || old_head.starts_with(BOM) != new_head.starts_with(BOM)
+    {
         return None;
     }
-    let head = common_head(old, new);
-    let tail = common_tail(&old[head..], &new[head..]);
-    let before = marks.marks.partition_point(|mark| mark.offset <= head);
-    let start = marks.marks.get(before.checked_sub(1)?)?;
+    let (head, tail) = pieces::common(old, new)?;
+    let before = marks.partition_point(|mark| mark.offset <= head);
+    let start = marks.get(before.checked_sub(1)?)?;
+    // So much of what both have in common at their ends is read with what changed.
+    let mut beyond = SPACING;
+    let (mut removed, mut added, window, (old_end, new_end)) = loop {
+        let end = |text: &T| (text.length() - tail).saturating_add(beyond).min(text.length());
+        if end(old) - start.offset > MAX_WINDOW || end(new) - start.offset > MAX_WINDOW {
+            return None;
+        }
+        let texts = (part(old, start.offset, end(old))?, part(new, start.offset, end(new))?);
+        match between(&zone, start, (&texts.0, &texts.1), (old.length(), new.length()), tail) {
+            Some(found) => break found,
+            // What ends within the texts may have been cut off there.
+            None if end(old) < old.length() || end(new) < new.length() => beyond *= 8,
+            None => return None,
+        }
+    };
+    let mut behind = marks.split_off(before - 1);
+    marks.extend(window.into_iter().filter(|mark| mark.offset < new_end));
+    // At the end of both texts the readers may stand in different states, and what was marked there is of the old one's.
+    behind.retain(|mark| mark.offset >= old_end && old_end < length);
+    marks.extend(behind.into_iter().map(|mark| Mark { offset: mark.offset - old_end + new_end, state: mark.state }));
+    cancel(&mut removed, &mut added);
+    fits(&zone, &mut filter, &removed, &added)?;
+    Some(Reread { removed, added, marks: Marks { zone, length: new.length(), marks, filter } })
+}
+
+fn part<T: Pieces + ?Sized>(text: &T, from: usize, to: usize) -> Option<Vec<u8>> {
+    let mut octets = vec![0; to - from];
+    text.read(from, &mut octets)?;
+    Some(octets)
+}
+
+/// Records of the old and of the new text, the new one's marks, and where both were read to.
+type Between = (Vec<Record>, Vec<Record>, Vec<Mark>, (usize, usize));
+
+/// Reads two texts from a mark on, at which both given parts of them begin, until what is left is the same. `tail`: so many octets at
+/// their ends are. None where one has an error or is read to the end of its part.
+fn between(
+    zone: &Name,
+    start: &Mark,
+    (old, new): (&[u8], &[u8]),
+    lengths: (usize, usize),
+    tail: usize,
+) -> Option<Between> {
     let (mut removed, mut added) = (Vec::new(), Vec::new());
     let mut nothing = (NoIncludes, NoIncludes);
-    let mut old_window = Window::new(&marks.zone, old, start, &mut nothing.0, &mut removed);
-    let mut new_window = Window::new(&marks.zone, new, start, &mut nothing.1, &mut added);
+    let mut old = Window::new(zone, old, lengths.0, start, &mut nothing.0, &mut removed);
+    let mut new = Window::new(zone, new, lengths.1, start, &mut nothing.1, &mut added);
     loop {
-        let (old_left, new_left) = (old_window.left(), new_window.left());
-        if old_left == new_left && old_left <= tail && (old_left == 0 || old_window.state().is(&new_window.state())) {
+        let (old_left, new_left) = (old.left(), new.left());
+        if old_left == new_left && old_left <= tail && (old_left == 0 || old.state().is(&new.state())) {
             break;
         }
-        let behind = if old_left >= new_left { &mut old_window } else { &mut new_window };
+        let behind = if old_left >= new_left { &mut old } else { &mut new };
         behind.step()?;
     }
-    let mut all = marks.marks[..before - 1].to_vec();
-    let (old_end, new_end) = (old_window.walk.offset(), new_window.walk.offset());
-    all.extend(new_window.parser.marks.drain(..).filter(|mark| mark.offset < new_end));
-    // At the end of both texts the readers may stand in different states, and what was marked there is of the old one's.
-    let behind = marks.marks.iter().filter(|mark| mark.offset >= old_end && old_end < old.len());
-    all.extend(behind.map(|mark| Mark { offset: mark.offset - old_end + new_end, state: mark.state.clone() }));
-    cancel(&mut removed, &mut added);
-    let mut filter = marks.filter.clone();
-    fits(&marks.zone, &mut filter, &removed, &added)?;
-    Some(Reread { removed, added, marks: Marks::new(&marks.zone, new.len(), all, filter) })
+    let (ends, marks) = ((old.walk.offset(), new.walk.offset()), std::mem::take(&mut new.parser.marks));
+    drop((old, new));
+    Some((removed, added, marks, ends))
 }
 
 /// A text that is read from a mark on.
 struct Window<'z, 't> {
     parser: Parser<'z, 't>,
     walk: Walk<'t>,
-    text: &'t [u8],
-    start: usize,
+    /// Where the part of it ends that is there.
+    end: usize,
+    /// Its length.
+    length: usize,
 }
 
 impl<'z, 't> Window<'z, 't> {
     fn new(
         zone: &'z Name,
         text: &'t [u8],
+        length: usize,
         mark: &Mark,
         includes: &'z mut NoIncludes,
         records: &'z mut Vec<Record>,
@@ -128,11 +214,11 @@ impl<'z, 't> Window<'z, 't> {
         parser.sources.add("", super::source::Text::Given(text));
         parser.marks.push(mark.clone());
         let walk = parser.resume(text, mark);
-        Window { parser, walk, text, start: mark.offset }
+        Window { parser, walk, end: mark.offset + text.len(), length }
     }
 
     fn left(&self) -> usize {
-        self.text.len() - self.walk.offset()
+        self.length - self.walk.offset()
     }
 
     fn state(&self) -> State {
@@ -144,7 +230,7 @@ impl<'z, 't> Window<'z, 't> {
         self.parser.step(&mut self.walk);
         self.parser.mark(&self.walk);
         let good = self.parser.diagnostics.is_empty() && self.parser.generated == 0;
-        (good && self.walk.offset() - self.start <= MAX_WINDOW).then_some(())
+        (good && (self.walk.offset() < self.end || self.end == self.length)).then_some(())
     }
 }
 
@@ -154,25 +240,6 @@ impl Sink for Vec<Record> {
         self.push(Record { owner: owner.clone(), ttl, rtype, rdata: rdata.into() });
     }
 }
-
-/// How many octets at their heads are the same.
-fn common_head(left: &[u8], right: &[u8]) -> usize {
-    let chunks = left.chunks_exact(CHUNK).zip(right.chunks_exact(CHUNK));
-    let at = chunks.take_while(|(left, right)| left == right).count() * CHUNK;
-    let rest = left[at..].iter().zip(&right[at..]);
-    at + rest.take_while(|(left, right)| left == right).count()
-}
-
-/// How many octets at their ends are the same.
-fn common_tail(left: &[u8], right: &[u8]) -> usize {
-    let chunks = left.rchunks_exact(CHUNK).zip(right.rchunks_exact(CHUNK));
-    let at = chunks.take_while(|(left, right)| left == right).count() * CHUNK;
-    let rest = left[..left.len() - at].iter().rev().zip(right[..right.len() - at].iter().rev());
-    at + rest.take_while(|(left, right)| left == right).count()
-}
-
-/// How many octets are compared at once.
-const CHUNK: usize = 1 << 10;
 
 /// All of a record, octet for octet: the case of a name is what is served.
 type Octets<'r> = (&'r [u8], Rtype, u32, &'r [u8]);

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::zone::contents::Contents;
-use crate::zone::file::{NoIncludes, parse};
+use crate::zone::file::{NoIncludes, parse, read_through};
 use crate::zone::tree::Inserted;
 
 const HEAD: &str = "$TTL 300\n@ SOA ns1 hostmaster 1 7200 3600 1209600 900\n@ NS ns1\n@ NS ns2\nns1 A 192.0.2.1\n";
@@ -14,10 +14,21 @@ fn origin() -> Name {
     "example.org.".parse().expect("a name")
 }
 
-/// Contents and marks; none where there is an error.
+/// Contents and marks; none where there is an error. What is read piece by piece is the same.
 fn read(text: &[u8]) -> Option<(Contents, Option<Marks>)> {
     let parsed = parse(&origin(), "zone", text, &mut NoIncludes);
+    let through = read_through(&origin(), text, &mut NoIncludes);
+    if let Some((contents, marks)) = &through {
+        assert_eq!(Some(contents), parsed.contents.as_ref());
+        assert_eq!(marks.as_ref().map(octets_of), parsed.marks.as_ref().map(octets_of));
+    }
     Some((parsed.contents?, parsed.marks))
+}
+
+fn octets_of(marks: &Marks) -> Vec<u8> {
+    let mut octets = Vec::new();
+    marks.write(&mut octets);
+    octets
 }
 
 /// The contents with the change; none where a record is not new.
@@ -36,7 +47,7 @@ fn change(contents: &Contents, change: &Reread) -> Option<Contents> {
 
 /// Checks the answer, if there is one, against the whole new text; the marks for the next change.
 fn check(contents: &Contents, marks: &Marks, old: &[u8], new: &[u8]) -> Option<Marks> {
-    let found = reread(marks, old, new)?;
+    let found = reread(marks.clone(), old, new)?;
     let changed = change(contents, &found)?;
     let show = || (String::from_utf8_lossy(old), String::from_utf8_lossy(new));
     let (whole, whole_marks) = read(new).unwrap_or_else(|| panic!("this has an error: {:#?}", show()));
@@ -88,11 +99,42 @@ fn what_people_do_to_zone_files_needs_no_whole_reading() {
     ] {
         // A line put in or left out changes whose the lines without an owner below it are.
         let new = old.replacen(from, to, 1);
-        let found =
-            reread(&marks, old.as_bytes(), new.as_bytes()).unwrap_or_else(|| panic!("{from} -> {to}: read whole"));
+        let found = reread(marks.clone(), old.as_bytes(), new.as_bytes())
+            .unwrap_or_else(|| panic!("{from} -> {to}: read whole"));
         let lengths = (found.removed.len(), found.added.len());
         assert_eq!(lengths, (removed, added), "{from} -> {to}: {found:?}");
         assert!(check(&contents, &marks, old.as_bytes(), new.as_bytes()).is_some(), "{from} -> {to}");
+    }
+}
+
+#[test]
+fn a_large_text_is_read_in_pieces() {
+    let text = plain();
+    assert!(text.len() > 2 << 11, "several pieces");
+    for (text, is_read) in [
+        (text.clone(), true),
+        (format!("\u{feff}{text}"), true),
+        (text.replace('\n', "\r\n"), true),
+        (text.trim_end().to_owned(), true),
+        (format!("{text}{}", ";\n".repeat(2000)), false),
+        (format!("{text}x TXT ({})\n", " a".repeat(2000)), false),
+        (format!("{text}x A 10.0.0.x\n"), false),
+        (format!("{text}x CNAME h1\nx A 10.0.0.1\n"), false),
+        (text[HEAD.len()..].to_owned(), false),
+    ] {
+        assert_eq!(read_through(&origin(), text.as_bytes(), &mut NoIncludes).is_some(), is_read, "{text}");
+        read(text.as_bytes());
+    }
+}
+
+#[test]
+fn marks_outlive_the_process() {
+    let (_, marks) = read(plain().as_bytes()).expect("a good zone");
+    let octets = octets_of(&marks.expect("marks"));
+    let again = Marks::read(&origin(), &mut &octets[..]).expect("marks");
+    assert_eq!(octets_of(&again), octets);
+    for length in 0..octets.len() {
+        assert!(Marks::read(&origin(), &mut &octets[..length]).is_none(), "{length}");
     }
 }
 
@@ -121,12 +163,12 @@ fn what_is_in_doubt_is_read_whole() {
         ("h30 A 10.0.0.30\n", "h30 A 10.0.0.30\na.example.net. A 10.0.2.1\n"),
     ] {
         let new = old.replacen(from, to, 1);
-        assert!(reread(&marks, old.as_bytes(), new.as_bytes()).is_none(), "{from} -> {to}");
+        assert!(reread(marks.clone(), old.as_bytes(), new.as_bytes()).is_none(), "{from} -> {to}");
     }
     let mut utf16 = b"\xff\xfe".to_vec();
     utf16.extend_from_slice(old.as_bytes());
-    assert!(reread(&marks, old.as_bytes(), &utf16).is_none());
-    assert!(reread(&marks, &old.as_bytes()[1..], old.as_bytes()).is_none(), "not the text of the marks");
+    assert!(reread(marks.clone(), old.as_bytes(), &utf16).is_none());
+    assert!(reread(marks.clone(), &old.as_bytes()[1..], old.as_bytes()).is_none(), "not the text of the marks");
 }
 
 #[test]
@@ -167,13 +209,13 @@ fn an_rrset_whose_records_do_not_count_once_each_is_left_to_a_whole_reading() {
         ("i A 10.0.2.1\n", "i A 10.0.2.3\n", true),
     ] {
         let new = old.replacen(from, to, 1);
-        assert_eq!(reread(&marks, old.as_bytes(), new.as_bytes()).is_some(), found, "{from} -> {to}");
+        assert_eq!(reread(marks.clone(), old.as_bytes(), new.as_bytes()).is_some(), found, "{from} -> {to}");
         check(&contents, &marks, old.as_bytes(), new.as_bytes());
     }
     // Only the contents can tell that a record is there already, or has another TTL.
     for line in ["h30 A 10.0.0.30\n", "h7 60 A 10.0.2.1\n"] {
         let new = format!("{old}{line}");
-        let found = reread(&marks, old.as_bytes(), new.as_bytes()).expect("a change");
+        let found = reread(marks.clone(), old.as_bytes(), new.as_bytes()).expect("a change");
         assert!(change(&contents, &found).is_none());
     }
 }
@@ -185,7 +227,7 @@ fn a_window_without_an_end_is_given_up() {
     let old = format!("{HEAD}{}", lines('a'));
     let new = format!("{HEAD}{}", lines('b'));
     let (_, marks) = read(old.as_bytes()).expect("a good zone");
-    assert!(reread(&marks.expect("marks"), old.as_bytes(), new.as_bytes()).is_none());
+    assert!(reread(marks.expect("marks"), old.as_bytes(), new.as_bytes()).is_none());
 }
 
 #[test]

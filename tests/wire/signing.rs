@@ -66,7 +66,7 @@ fn a_signature_is_kept_while_rrset_key_and_window_stay() {
     let (key, other) = (key(), key());
     let first = signed(TEXT, &key, None, NOW);
     let contents = zone("example.test", TEXT);
-    let image = Image { source: None, verified: false, contents, published: first.clone() };
+    let image = Image { source: None, verified: false, contents, published: first.clone(), marks: None };
     let kept = Image::from_bytes(&image.to_bytes()).unwrap().published;
     assert_eq!(kept.refresh_at, first.refresh_at);
     let kept = Some(&kept);
@@ -94,7 +94,8 @@ fn a_signature_is_kept_while_rrset_key_and_window_stay() {
 fn a_damaged_image_is_no_image() {
     let key = key();
     let published = signed(TEXT, &key, None, NOW);
-    let image = Image { source: Some([7; 32]), verified: true, contents: zone("example.test", TEXT), published };
+    let image =
+        Image { source: Some([7; 32]), verified: true, contents: zone("example.test", TEXT), published, marks: None };
     let bytes = image.to_bytes();
     let again = Image::from_bytes(&bytes).unwrap();
     assert_eq!((again.source, again.verified, &again.contents), (Some([7; 32]), true, &image.contents));

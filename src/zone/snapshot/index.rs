@@ -66,8 +66,8 @@ impl Index {
     pub(super) fn after(&self, old: &Tree, new: &Tree, is_named: impl Fn(Node<'_>) -> bool) -> Option<Index> {
         let empty = Page::empty();
         let numbers = 0..old.pages().len().max(new.pages().len());
-        let page = |tree: &Tree, number: usize| tree.pages().get(number).unwrap_or(&empty).clone();
-        let changed: Vec<usize> = numbers.filter(|number| !page(old, *number).is(&page(new, *number))).collect();
+        let changed: Vec<usize> =
+            numbers.filter(|number| !page(old, *number, &empty).is(page(new, *number, &empty))).collect();
         let slots: usize = self.parts.iter().map(|part| part.len()).sum();
         if changed.len() * 4 > old.pages().len() + 12 || new.totals().nodes * 8 > slots * FULL {
             return None;
@@ -75,7 +75,7 @@ impl Index {
         let mut index = self.clone();
         for (tree, is_new) in [(old, false), (new, true)] {
             for &number in &changed {
-                let page = page(tree, number);
+                let page = page(tree, number, &empty);
                 for at in 0..page.len() {
                     let node = page.node(at);
                     let hash = key::hash(node.name());
@@ -147,6 +147,10 @@ impl Index {
         let part = &self.parts[part_of(hash, self.parts.len())];
         &part[hash as usize & (part.len() - 1)]
     }
+}
+
+fn page<'t>(tree: &'t Tree, number: usize, empty: &'t Page) -> &'t Page {
+    tree.pages().get(number).unwrap_or(empty)
 }
 
 fn part_of(hash: u64, parts: usize) -> usize {

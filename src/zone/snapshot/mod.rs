@@ -288,8 +288,10 @@ fn check(before: Option<&Tree>, tree: &Tree) -> Result<(), LayoutError> {
         return Err(LayoutError::LargeZone);
     }
     for (number, page) in tree.pages().iter().enumerate() {
-        let known = before.and_then(|before| before.pages().get(number)).is_some_and(|before| before.is(page));
-        for node in page.nodes().filter(|_| !known) {
+        if before.and_then(|before| before.pages().get(number)).is_some_and(|before| before.is(page)) {
+            continue;
+        }
+        for node in page.nodes() {
             for set in node.sets() {
                 if set.records.len() + set.rrsigs.len() > RRSET_MAX {
                     return Err(LayoutError::LargeRRset { owner: node.owner(), rtype: set.rtype });
