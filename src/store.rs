@@ -305,13 +305,18 @@ impl Store {
     /// Writes states and events in one transaction: all of them or none.
     pub fn save_all(&mut self, states: &[State], events: &[Event]) -> Result<(), StoreError> {
         // A savepoint stands alone as well as within a transaction.
+        if states.is_empty() && events.is_empty() {
+            return Ok(());
+        }
         let transaction = self.db.savepoint()?;
-        for state in states {
-            transaction.execute(
+        if !states.is_empty() {
+            let mut insert = transaction.prepare_cached(
                 "INSERT INTO state (kind, key, version, json) VALUES (?1, ?2, ?3, ?4) \
                  ON CONFLICT (kind, key) DO UPDATE SET version = excluded.version, json = excluded.json",
-                params![state.kind, state.key, state.version, state.json],
             )?;
+            for state in states {
+                insert.execute(params![state.kind, state.key, state.version, state.json])?;
+            }
         }
         for event in events {
             insert_event(&transaction, event)?;

@@ -17,7 +17,8 @@ use crate::act;
 use crate::answer::{self, Context};
 use crate::config::{Config, Encrypted};
 use crate::dns::Timestamp;
-use crate::keeper::{self, Answering, Finished, Keeper, Message, Policy, Surroundings};
+use crate::dns::header::HEADER;
+use crate::keeper::{self, Answering, Finished, Keeper, Message, Policy, Surroundings, Wanted};
 use crate::observe::watch::{Timing, Watcher};
 use crate::serve::control::{ControlHandle, ControlSocket};
 use crate::serve::encrypted::{EncryptedHandle, EncryptedListeners};
@@ -29,6 +30,7 @@ use crate::zone::Snapshot;
 struct Published {
     snapshot: Arc<ArcSwap<Snapshot>>,
     policy: Arc<ArcSwap<Policy>>,
+    wanted: Arc<Wanted>,
     begun: Instant,
 }
 
@@ -36,6 +38,7 @@ struct Published {
 struct View<'a> {
     snapshot: &'a Snapshot,
     policy: &'a Policy,
+    wanted: &'a Wanted,
     now: Timestamp,
     /// Microseconds since serving began: a clock that nobody sets.
     moment: u64,
@@ -45,7 +48,8 @@ impl Published {
     fn view(&self, work: &mut dyn FnMut(&View<'_>)) {
         let moment = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         let (snapshot, policy) = (self.snapshot.load(), self.policy.load());
-        work(&View { snapshot: &snapshot, policy: &policy, now: keeper::now(), moment });
+        let (snapshot, policy, wanted) = (&snapshot, &policy, &self.wanted);
+        work(&View { snapshot, policy, wanted, now: keeper::now(), moment });
     }
 }
 
@@ -74,6 +78,9 @@ impl Answerer for View<'_> {
         let Some((length, seen)) = answer::respond(self.snapshot, &context, query, out) else {
             return Reply::default();
         };
+        if out[3] & 15 == SERVFAIL {
+            self.wanted.note(question(query));
+        }
         match &self.policy.limiter {
             Some(limiter) if transport == answer::Transport::Udp => {
                 limiter.limit(self.moment, &context, query, out, (length, seen))
@@ -89,6 +96,19 @@ impl Answerer for View<'_> {
     fn prefetch(&self, queries: &[&[u8]]) {
         answer::prefetch(self.snapshot, queries);
     }
+}
+
+/// The response code of a zone that is ours and not read yet.
+const SERVFAIL: u8 = 2;
+
+/// The name that a query asks for, in wire form: it was answered, so it is whole.
+fn question(query: &[u8]) -> &[u8] {
+    let name = query.get(HEADER..).unwrap_or_default();
+    let mut at = 0;
+    while let Some(length) = name.get(at).filter(|length| **length != 0) {
+        at += 1 + usize::from(*length);
+    }
+    name.get(..=at).unwrap_or_default()
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -111,9 +131,9 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
 
     let mut keeper = Keeper::new(config.clone(), store, args.ephemeral, keeper::now())?;
     // Zones that are not signed yet are answered SERVFAIL meanwhile.
-    keeper.find_zones(keeper::now());
+    keeper.begin(keeper::now());
     let answerer: Arc<dyn Answerer> =
-        Arc::new(Published { snapshot: keeper.published(), policy: keeper.policy(), begun });
+        Arc::new(Published { snapshot: keeper.published(), policy: keeper.policy(), wanted: keeper.wanted(), begun });
     let counters = Arc::new(Counters::default());
     let handle = listeners.run(&answerer, &counters)?;
     let first = keeper.cycle(&Finished::All, keeper::now());

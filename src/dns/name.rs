@@ -206,26 +206,47 @@ pub fn is_at_or_below(name: &[u8], ancestor: &[u8]) -> bool {
 pub fn canonical_cmp(left: &[u8], right: &[u8]) -> Ordering {
     let common = common_tail(left, right);
     let (mut left_at, mut right_at) = (0, 0);
-    let (mut left_starts, mut right_starts) = ([0u8; MAX_NAME / 2 + 1], [0u8; MAX_NAME / 2 + 1]);
-    let (mut left_count, mut right_count) = (0, 0);
+    let (mut left_label, mut right_label) = (None, None);
     // Both are walked until what is left is the same octets, cut into labels in the same way.
     loop {
         let (left_rest, right_rest) = (left.len() - left_at, right.len() - right_at);
         if left_rest == right_rest && left_rest <= common {
             break;
         }
-        let (name, at, starts, count) = if left_rest >= right_rest {
-            (left, &mut left_at, &mut left_starts, &mut left_count)
+        let (name, at, label) = if left_rest >= right_rest {
+            (left, &mut left_at, &mut left_label)
         } else {
-            (right, &mut right_at, &mut right_starts, &mut right_count)
+            (right, &mut right_at, &mut right_label)
         };
         if name[*at] == 0 {
             break;
         }
-        starts[*count] = *at as u8;
-        *count += 1;
+        *label = Some(*at as u8);
         *at += 1 + usize::from(name[*at]);
     }
+    match (left_label, right_label) {
+        (Some(left_label), Some(right_label)) => {
+            match cmp_labels(label_at(left, left_label), label_at(right, right_label)) {
+                // They differ in case alone.
+                Ordering::Equal => cmp_all_labels(left, right),
+                order => order,
+            }
+        }
+        (left_label, right_label) => left_label.is_some().cmp(&right_label.is_some()),
+    }
+}
+
+fn cmp_all_labels(left: &[u8], right: &[u8]) -> Ordering {
+    let starts = |name: &[u8]| {
+        let (mut starts, mut count, mut at) = ([0u8; MAX_NAME / 2 + 1], 0, 0);
+        while name[at] != 0 {
+            starts[count] = at as u8;
+            count += 1;
+            at += 1 + usize::from(name[at]);
+        }
+        (starts, count)
+    };
+    let ((left_starts, left_count), (right_starts, right_count)) = (starts(left), starts(right));
     for back in 1..=left_count.min(right_count) {
         let left_label = label_at(left, left_starts[left_count - back]);
         let order = cmp_labels(left_label, label_at(right, right_starts[right_count - back]));

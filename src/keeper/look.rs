@@ -1,6 +1,6 @@
 //! Which zones there are, what their files say, and how much of the world a notice of changed files makes us look at.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::io::ErrorKind::NotFound;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use super::{Keeper, VANISHED};
 use crate::dns::{Name, Timestamp};
 use crate::observe::watch::Changed;
 use crate::observe::zones::{self, ZoneFile};
-use crate::zone::{Snapshot, ZoneSnapshot};
+use crate::zone::{Contents, Snapshot, ZoneSnapshot};
 
 /// Of more zones than this at a time the warnings are looked for when all are served.
 const HURRIED: usize = 100;
@@ -80,9 +80,14 @@ impl Keeper {
         is_file && (hidden || beside(backup) || beside(Some(path.with_extension(""))))
     }
 
-    /// Finds the zones and publishes that they are ours: those that were not read yet are answered SERVFAIL, not REFUSED.
-    /// Gives whether the zones folder could be looked at.
-    pub fn find_zones(&mut self, now: Timestamp) -> bool {
+    /// Finds the zones, for the first cycle to read, and publishes that they are ours: until then they are answered SERVFAIL, not
+    /// REFUSED.
+    pub fn begin(&mut self, now: Timestamp) {
+        self.found = Some(self.find_zones(now));
+    }
+
+    /// Finds the zones and publishes that they are ours. Gives whether the zones folder could be looked at.
+    pub(super) fn find_zones(&mut self, now: Timestamp) -> bool {
         let found = match zones::find(&self.config.zones, &self.config.named_files()) {
             Ok(found) => found,
             Err(problem) => {
@@ -95,7 +100,7 @@ impl Keeper {
         if found.files.is_empty() && self.hold_remembered() {
             return false;
         }
-        let mut there: BTreeSet<Name> = found.problems.into_iter().filter_map(|problem| problem.origin).collect();
+        let mut there: HashSet<Name> = found.problems.into_iter().filter_map(|problem| problem.origin).collect();
         let mut come = false;
         for file in found.files {
             // A file named in the configuration may be missing: its zone is ours all the same.
@@ -125,33 +130,43 @@ impl Keeper {
 
     /// Reads the files of these zones, or of all, where they changed since they were read.
     pub(super) fn read_zones(&mut self, only: Option<&BTreeSet<Name>>, finished: &Finished, now: Timestamp) {
-        let Keeper { zones, config, store, readers, .. } = self;
+        let count = only.map_or(self.zones.len(), BTreeSet::len);
+        let fresh =
+            if count > HURRIED { self.read_many(only, finished, now) } else { self.read_few(only, finished, now) };
+        match &fresh[..] {
+            [] => {}
+            [origin] => {
+                let zone = self.zones.get(origin);
+                let records = zone.and_then(|zone| zone.contents.as_ref()).map_or(0, Contents::record_count);
+                info!("{origin}: {records} records were read");
+            }
+            _ => info!("{} zones were read", fresh.len()),
+        }
+        // Most zones lie in the folder of the zone before.
+        let mut folder: Option<(PathBuf, PathBuf)> = None;
+        for origin in fresh {
+            let Some(zone) = self.zones.get(&origin) else { continue };
+            for path in zone.files() {
+                let Some(key) = key_in(&mut folder, path) else { continue };
+                let origins = self.readers.entry(key).or_default();
+                if !origins.contains(&origin) {
+                    origins.push(origin.clone());
+                }
+            }
+        }
+    }
+
+    fn read_few(&mut self, only: Option<&BTreeSet<Name>>, finished: &Finished, now: Timestamp) -> Vec<Name> {
+        let Keeper { zones, config, store, .. } = self;
         let images = store.images();
         let wanted = |origin: &Name| only.is_none_or(|only| only.contains(origin));
         // One whose file is gone keeps what was read of it until it is gone itself.
         let work = zones.iter_mut().filter(|(origin, zone)| wanted(origin) && zone.missing_since.is_none());
-        let mut work: Vec<(&Name, &mut Zone)> = work.collect();
-        let hurried = work.len() > HURRIED;
-        work.iter_mut().for_each(|(_, zone)| zone.hurried = hurried);
-        let read = spread(work, |(origin, zone)| (zone.read(config.signing(origin).mode, images, finished, now), zone));
-        let fresh: Vec<&Zone> = read.into_iter().filter_map(|(read, zone)| read.then_some(&*zone)).collect();
-        if let [zone] = fresh[..] {
-            let contents = zone.contents.as_ref().map_or(0, |contents| contents.record_count());
-            info!("{}: {contents} records in {}", zone.origin, zone.file.path.display());
-        } else if !fresh.is_empty() {
-            info!("{} zones were read", fresh.len());
-        }
-        // Most zones lie in the folder of the zone before.
-        let mut folder: Option<(PathBuf, PathBuf)> = None;
-        for zone in fresh {
-            for path in zone.files() {
-                let Some(key) = key_in(&mut folder, path) else { continue };
-                let origins = readers.entry(key).or_default();
-                if !origins.contains(&zone.origin) {
-                    origins.push(zone.origin.clone());
-                }
-            }
-        }
+        let read = |(origin, zone): (&Name, &mut Zone)| {
+            zone.hurried = false;
+            zone.read(config.signing(origin).mode, images, finished, now).then(|| origin.clone())
+        };
+        spread(work.collect(), read).into_iter().flatten().collect()
     }
 
     /// No zone file at all, where there were some: a volume that is not mounted, more likely than a farewell. What was served last stays,

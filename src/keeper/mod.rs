@@ -3,6 +3,7 @@
 //! A [`Keeper::cycle`] is told the time and does everything that is due: it may be run at any moment and as often as one
 //! likes. What was decided is stored before it is served.
 
+mod hurry;
 mod look;
 mod policy;
 mod presented;
@@ -38,6 +39,7 @@ use crate::serve::encrypted::Presented;
 use crate::store::{State, Store, StoreError};
 use crate::zone::Snapshot;
 
+pub use hurry::Wanted;
 use look::Scope;
 pub use policy::Policy;
 pub use report::{Answering, CertificateReport, EncryptedReport, StatusReport, ZoneReport, explain};
@@ -82,6 +84,13 @@ pub struct Keeper {
     /// Which zones are read from a file, by its path.
     readers: HashMap<PathBuf, Vec<Name>>,
     published: Arc<ArcSwap<Snapshot>>,
+    wanted: Arc<Wanted>,
+    /// Zones were found at the beginning; whether the folder could be looked at.
+    found: Option<bool>,
+    /// What was published and is to be told.
+    said: Vec<(Name, u32)>,
+    /// What was served and is to be stored.
+    sealed: publish::Sealed,
     policy: Arc<ArcSwap<Policy>>,
     /// Why the policy is not what the configuration says.
     policy_problem: Option<String>,
@@ -136,6 +145,10 @@ impl Keeper {
             watched: BTreeSet::new(),
             readers: HashMap::new(),
             published: Arc::default(),
+            wanted: Arc::default(),
+            found: None,
+            said: Vec::new(),
+            sealed: publish::Sealed::default(),
             policy: Arc::default(),
             policy_problem: None,
             presented: Presented::default(),
@@ -244,7 +257,8 @@ impl Keeper {
             None => {
                 self.looked_at_all = now;
                 self.look_at_policy(now);
-                if self.find_zones(now) {
+                let found = self.found.take().unwrap_or_else(|| self.find_zones(now));
+                if found {
                     self.read_zones(None, finished, now);
                 }
             }

@@ -4,6 +4,7 @@
 //! the batch is served. Nothing is served whose serial is not on the disk. Images are written behind that.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tracing::{error, info, warn};
@@ -39,8 +40,12 @@ struct ServedLast {
     digest: String,
 }
 
+/// What is to be stored of zones that are served already, since their files say which serial they have.
+#[derive(Debug, Default)]
+pub(super) struct Sealed(pub(super) Vec<(Name, u32, State)>);
+
 /// A zone that has to be published.
-struct Due<'a> {
+pub(super) struct Due<'a> {
     zone: &'a mut Zone,
     signing: &'a SigningConfig,
     synthesised: Vec<(Name, RRset)>,
@@ -53,7 +58,7 @@ type Outcome = Result<Option<u32>, String>;
 impl Keeper {
     /// Publishes every zone that changed or whose signatures are due; gives the time of the next refresh.
     pub(super) fn publish_zones(&mut self, tlsa: &Synthesised, now: Timestamp) -> Option<Timestamp> {
-        let Keeper { zones, config, store, ephemeral, published, .. } = self;
+        let Keeper { zones, config, store, ephemeral, published, said, sealed, .. } = self;
         let mut due = Vec::new();
         for (origin, zone) in zones.iter_mut() {
             let synthesised = tlsa.get(origin).map(Vec::as_slice).unwrap_or_default();
@@ -65,18 +70,17 @@ impl Keeper {
             if can
                 && (zone.changed || otherwise || refresh || zone.failure.is_some() || synthesised != zone.synthesised)
             {
-                let synthesised = synthesised.to_vec();
-                let records = zone.contents.as_ref().map_or(0, Contents::record_count);
-                due.push(Due { zone, signing, synthesised, records });
+                due.push(Due::new(zone, signing, synthesised));
             }
         }
         // A large zone does not keep small ones waiting.
         due.sort_by_key(|due| due.records);
-        let mut said = Vec::new();
         while !due.is_empty() {
             let batch = next_batch(&mut due);
-            said.extend(publish_batch(batch, store, *ephemeral, published, now));
+            sealed.0.extend(publish_batch(batch, store, *ephemeral, published, said, now).0);
         }
+        self.store_sealed(now);
+        let said = std::mem::take(&mut self.said);
         let many = said.len() > MANY;
         self.say_published(said, now);
         // Those of many zones are written when the rest of this cycle is done.
@@ -89,6 +93,38 @@ impl Keeper {
         let images = self.zones.values().filter_map(|zone| Some(zone.unsaved? + delay)).min();
         let refresh = self.zones.values().filter_map(|zone| zone.published.as_ref()?.refresh_at).min();
         [retry, images, refresh].into_iter().flatten().min()
+    }
+
+    /// Stores what was served of zones that were signed elsewhere, as far as it is new.
+    fn store_sealed(&mut self, now: Timestamp) {
+        let Keeper { zones, store, said, sealed, .. } = self;
+        if sealed.0.is_empty() {
+            return;
+        }
+        let stored = match &sealed.0[..] {
+            [(_, _, state)] => store
+                .load(SERVED, &state.key)
+                .map(|found| found.map(|(_, json)| (state.key.clone(), json)).into_iter().collect()),
+            _ => store.load_all(SERVED).map(|all| all.into_iter().map(|state| (state.key, state.json)).collect()),
+        };
+        let stored: HashMap<String, String> = match stored {
+            Ok(stored) => stored,
+            Err(error) => return error!("what is served can't be compared with what was: {error}"),
+        };
+        let mut new = std::mem::take(&mut sealed.0);
+        new.retain(|(_, _, state)| stored.get(&state.key) != Some(&state.json));
+        let states: Vec<State> = new.iter().map(|(_, _, state)| state.clone()).collect();
+        if let Err(error) = store.save_all(&states, &[]) {
+            error!("what is served can't be stored: {error}");
+            sealed.0 = new;
+            return;
+        }
+        for (origin, serial, _) in new {
+            if let Some(zone) = zones.get_mut(&origin) {
+                zone.unsaved.get_or_insert(now);
+            }
+            said.push((origin, serial));
+        }
     }
 
     fn say_published(&mut self, said: Vec<(Name, u32)>, now: Timestamp) {
@@ -189,17 +225,20 @@ struct Finished {
     snapshot: Arc<ZoneSnapshot>,
     /// Whether its serial is a new one.
     is_new: bool,
-    /// What to store before it is served.
+    /// What to store before it is served; behind that where it is sealed.
     last: Option<State>,
+    is_sealed: bool,
 }
 
-fn publish_batch(
+/// Publishes these zones together. What has a new serial of ours is added to `said`; what is to be stored of others is returned.
+pub(super) fn publish_batch(
     mut batch: Vec<Due<'_>>,
     store: &mut Store,
     ephemeral: bool,
     served: &arc_swap::ArcSwap<Snapshot>,
+    said: &mut Vec<(Name, u32)>,
     now: Timestamp,
-) -> Vec<(Name, u32)> {
+) -> Sealed {
     let images = store.images().cloned();
     spread(batch.iter_mut().collect(), |due: &mut Due<'_>| due.zone.load_image(images.as_ref()));
     let signers: Vec<Vec<&dyn Signer>> = batch.iter().map(|due| due.signers()).collect();
@@ -224,17 +263,21 @@ fn publish_batch(
         }
         Err(error) => batch.iter().map(|_| Err(error.to_string())).collect(),
     };
-    let last: Vec<State> = finished.iter_mut().flatten().filter_map(|finished| finished.last.take()).collect();
+    let ours = finished.iter_mut().flatten().filter(|finished| !finished.is_sealed);
+    let last: Vec<State> = ours.filter_map(|finished| finished.last.take()).collect();
     if let Err(error) = store.save_all(&last, &[]) {
         finished.iter_mut().for_each(|finished| *finished = Err(error.to_string()));
     }
     drop(signers);
-    let mut said = Vec::new();
     let mut fresh = Vec::new();
-    for (due, finished) in batch.iter_mut().zip(finished) {
+    let mut sealed = Sealed::default();
+    for (due, mut finished) in batch.iter_mut().zip(finished) {
+        let state =
+            finished.as_mut().ok().and_then(|finished| Some((finished.published.serial, finished.last.take()?)));
         match due.settle(finished, now) {
             Ok(serial) => {
                 said.extend(serial.map(|serial| (due.zone.origin.clone(), serial)));
+                sealed.0.extend(state.map(|(serial, state)| (due.zone.origin.clone(), serial, state)));
                 fresh.extend(due.zone.snapshot.clone());
             }
             Err(why) => due.fail(why),
@@ -243,10 +286,15 @@ fn publish_batch(
     if !fresh.is_empty() {
         served.store(Arc::new(served.load().with_all(fresh)));
     }
-    said
+    sealed
 }
 
-impl Due<'_> {
+impl<'a> Due<'a> {
+    pub(super) fn new(zone: &'a mut Zone, signing: &'a SigningConfig, synthesised: &[(Name, RRset)]) -> Due<'a> {
+        let records = zone.contents.as_ref().map_or(0, Contents::record_count);
+        Due { zone, signing, synthesised: synthesised.to_vec(), records }
+    }
+
     fn signers(&self) -> Vec<&dyn Signer> {
         self.zone.keys.held().iter().map(|key| key.as_ref() as &dyn Signer).collect()
     }
@@ -330,6 +378,12 @@ pub fn not_published(zone: &Zone, why: &str) -> String {
 /// A draft with the serial that it will have, and what to store before it is served where that is a new one.
 type Numbered<'a> = (Draft<'a>, Option<Contents>, u32, Option<State>);
 
+/// What is stored of a version before it is served, or behind that where its file says the serial.
+fn state(key: String, serial: u32, digest: String) -> Result<State, String> {
+    let json = serde_json::to_string(&ServedLast { serial, digest }).map_err(|error| error.to_string())?;
+    Ok(State { kind: SERVED.to_owned(), key, version: 1, json })
+}
+
 /// Gives a new serial if anything changed since what was served last, in this process or before. The outer error is the store's, the
 /// inner one this zone's own.
 fn number<'a>(
@@ -341,25 +395,24 @@ fn number<'a>(
     let Prepared { draft, signed_from, digest } = prepared;
     let origin = &zone.origin;
     let key = origin.to_string();
+    let file_serial = draft.file_serial();
+    if draft.is_sealed() {
+        return Ok(state(key, file_serial, digest).map(|state| (draft, signed_from, file_serial, Some(state))));
+    }
     let last: Option<ServedLast> = match store.load(SERVED, &key)?.map(|(_, json)| serde_json::from_str(&json)) {
         Some(Err(error)) => return Ok(Err(error.to_string())),
         Some(Ok(last)) => Some(last),
         None => None,
     };
-    let file_serial = draft.file_serial();
     let unchanged = last.as_ref().filter(|last| {
         let ahead = serial::compare(file_serial, last.serial) == Some(Ordering::Greater);
-        let kept = if draft.is_sealed() { last.serial == file_serial } else { draft.soa_is_kept(last.serial) };
-        last.digest == digest && !ahead && kept
+        last.digest == digest && !ahead && draft.soa_is_kept(last.serial)
     });
     if let Some(last) = unchanged {
         return Ok(Ok((draft, signed_from, last.serial, None)));
     }
     let at_least = match &last {
-        None if zone.is_known
-            && !draft.is_sealed()
-            && serial::compare(now as u32, file_serial) == Some(Ordering::Greater) =>
-        {
+        None if zone.is_known && serial::compare(now as u32, file_serial) == Some(Ordering::Greater) => {
             warn!(
                 "{origin}: its key is older than what is remembered of it, so its serial goes on from the time, {now}"
             );
@@ -367,21 +420,19 @@ fn number<'a>(
         }
         last => serial::next(last.as_ref().map(|last| last.serial), file_serial),
     };
-    let leased = if draft.is_sealed() { Ok(file_serial) } else { store.lease(origin, at_least) };
-    let serial = match leased {
+    let serial = match store.lease(origin, at_least) {
         Ok(serial) => serial,
         Err(error @ StoreError::Serial { .. }) => return Ok(Err(error.to_string())),
         Err(error) => return Err(error),
     };
-    Ok(serde_json::to_string(&ServedLast { serial, digest })
-        .map(|json| (draft, signed_from, serial, Some(State { kind: SERVED.to_owned(), key, version: 1, json })))
-        .map_err(|error| error.to_string()))
+    Ok(state(key, serial, digest).map(|state| (draft, signed_from, serial, Some(state))))
 }
 
 fn finish((draft, signed_from, serial, last): Numbered<'_>, before: Option<&ZoneSnapshot>) -> Result<Finished, String> {
+    let is_sealed = draft.is_sealed();
     let published = draft.finish(serial).map_err(|error| error.to_string())?;
     let snapshot = Arc::new(ZoneSnapshot::after(before, &published).map_err(|error| error.to_string())?);
-    Ok(Finished { published, signed_from, snapshot, is_new: last.is_some(), last })
+    Ok(Finished { published, signed_from, snapshot, is_new: last.is_some() && !is_sealed, last, is_sealed })
 }
 
 /// The file's records, the synthesised ones, the keys' own.

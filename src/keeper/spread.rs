@@ -10,7 +10,9 @@ const NICER: i32 = 10;
 
 /// Does `work` on every item and gives the results in their order. The caller's thread waits. Few items are not worth a thread.
 pub fn spread<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(items.len());
+    // To ask how many there are takes a while.
+    let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = if items.len() < 2 { 1 } else { cores().min(items.len()) };
     if threads < 2 {
         return items.into_iter().map(work).collect();
     }

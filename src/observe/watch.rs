@@ -42,7 +42,7 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Timing {
         Timing {
-            lead: Duration::from_millis(2),
+            lead: Duration::from_millis(1),
             quiet: Duration::from_millis(100),
             at_most: Duration::from_secs(1),
             rescan: Duration::from_secs(60),

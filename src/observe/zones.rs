@@ -76,7 +76,7 @@ pub fn find(folder: &Path, named: &[(Name, PathBuf)]) -> Result<FoundZones, Zone
     // Of two files of one zone that with the plain name counts: another beside it takes nothing over.
     paths.sort_by_cached_key(|path| {
         let name = path.file_name().map(OsStrExt::as_bytes).unwrap_or_default();
-        (name.iter().any(u8::is_ascii_uppercase), path.clone())
+        (name.iter().any(u8::is_ascii_uppercase), name.to_owned())
     });
     for path in paths {
         let name = path.file_name().map(OsStrExt::as_bytes).unwrap_or_default();
