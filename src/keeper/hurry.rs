@@ -127,7 +127,93 @@ impl Keeper {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
     use super::*;
+    use crate::config::Config;
+    use crate::observe::zones::ZoneFile;
+    use crate::store::Store;
+
+    const NOW: Timestamp = 1_800_000_000;
+    const ZONES: usize = 150;
+    const SEALED: &str = "@ 300 RRSIG SOA 13 2 300 20400101000000 20200101000000 1 @ AAAA\n";
+
+    fn put(folder: &Path, number: usize, serial: u32) {
+        let sealed = if number.is_multiple_of(2) { SEALED } else { "" };
+        let text = format!("$TTL 300\n@ SOA ns h {serial} 7200 3600 1209600 300\n@ NS ns\nns A 192.0.2.1\n{sealed}");
+        fs::write(folder.join(format!("zones/z{number}.test.zone")), text).unwrap();
+    }
+
+    fn keeper(folder: &Path) -> Keeper {
+        let zones: String = (0..ZONES).map(|n| format!("[zone.\"z{n}.test\"]\nsigning = \"none\"\n")).collect();
+        let config = Config::parse(&format!("certificates = []\n{zones}"), "danelaw.toml", folder).unwrap();
+        let store = Store::open(&folder.join("state")).unwrap();
+        let mut keeper = Keeper::new(config, store, false, NOW).unwrap();
+        keeper.begin(NOW);
+        keeper
+    }
+
+    fn serials(keeper: &Keeper) -> BTreeMap<String, u32> {
+        let published = keeper.published.load();
+        published.zones().map(|zone| (zone.origin().to_string(), zone.serial())).collect()
+    }
+
+    fn events(keeper: &Keeper) -> Vec<String> {
+        keeper.store.events(100, None).unwrap().into_iter().map(|event| event.kind).collect()
+    }
+
+    #[test]
+    fn many_zones_are_served_as_they_are_read_and_are_the_same_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("zones")).unwrap();
+        (0..ZONES).for_each(|number| put(folder.path(), number, 7));
+        let mut first = keeper(folder.path());
+        assert_eq!(first.read_many(None, &Finished::All, NOW).len(), ZONES);
+        let before = serials(&first);
+        assert_eq!((before.len(), before["z0.test."], before["z1.test."]), (ZONES, 7, 7));
+        first.cycle(&Finished::All, NOW);
+        assert_eq!((serials(&first), events(&first)), (before.clone(), vec!["zones-published".to_owned()]));
+        first.close(NOW).unwrap();
+
+        put(folder.path(), 4, 9);
+        put(folder.path(), 5, 9);
+        let mut second = keeper(folder.path());
+        second.cycle(&Finished::All, NOW);
+        let changed = |serials: &BTreeMap<String, u32>| -> Vec<String> {
+            serials.iter().filter(|(_, serial)| **serial == 9).map(|(zone, _)| zone.clone()).collect()
+        };
+        let after = serials(&second);
+        assert_eq!((after.len(), changed(&after)), (ZONES, vec!["z4.test.".to_owned(), "z5.test.".to_owned()]));
+        assert_eq!(events(&second), ["zone-published", "zone-published", "zones-published"]);
+    }
+
+    #[test]
+    fn zones_that_are_asked_for_come_first_and_once() {
+        let origins: Vec<Name> = (0..200).map(|number| format!("z{number:03}.test.").parse().unwrap()).collect();
+        let file = |origin: &Name| ZoneFile { origin: origin.clone(), path: PathBuf::new(), named: false };
+        let mut zones: Vec<Zone> = origins.iter().map(|origin| Zone::new(file(origin))).collect();
+        let zones = origins.iter().zip(zones.iter_mut().map(Some)).collect();
+        let mut queue = Queue { zones, next: 0 };
+        let mut take = |wanted: &[&str]| -> (bool, Vec<String>) {
+            let wanted: Vec<Name> = wanted.iter().map(|name| name.parse().unwrap()).collect();
+            let (asked, zones) = queue.take(&wanted);
+            (asked, zones.iter().map(|zone| zone.origin.to_string()).collect())
+        };
+        let (asked, zones) = take(&["www.Z150.test.", "z003.test.", "other.test.", "z003.test."]);
+        assert_eq!((asked, zones), (true, vec!["z150.test.".to_owned(), "z003.test.".to_owned()]));
+        let mut seen = 2;
+        loop {
+            let (asked, zones) = take(&["z003.test."]);
+            assert!(!asked && zones.iter().all(|zone| !["z150.test.", "z003.test."].contains(&zone.as_str())));
+            seen += zones.len();
+            if zones.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(seen, 200);
+    }
 
     #[test]
     fn what_is_asked_for_is_noted_while_zones_are_read() {
