@@ -121,13 +121,21 @@ struct Rare {
     large: Vec<(Name, Rtype)>,
     /// Zones below another that is served: the other one has their DS.
     children: Vec<Name>,
+    /// Those that the other zone does not delegate.
+    orphans: Vec<Name>,
 }
 
 impl Rare {
     fn of(zones: &[Published]) -> Rare {
-        let apexes = || zones.iter().map(Published::origin);
-        let children = apexes().filter(|apex| apexes().any(|other| apex.is_below(other))).cloned().collect();
-        let mut rare = Rare { dnames: Vec::new(), large: Vec::new(), children };
+        let mut rare = Rare { dnames: Vec::new(), large: Vec::new(), children: Vec::new(), orphans: Vec::new() };
+        let apexes: Vec<Name> = zones.iter().map(|zone| zone.origin().clone()).collect();
+        for apex in &apexes {
+            let parent = apex.parent().and_then(|above| zone_of(&apexes, &above));
+            if let Some(parent) = zones.iter().find(|zone| Some(zone.origin()) == parent) {
+                rare.children.push(apex.clone());
+                rare.orphans.extend(parent.set(apex, Rtype::NS).is_none().then(|| apex.clone()));
+            }
+        }
         for (owner, set) in zones.iter().flat_map(Published::sets) {
             let (rtype, octets) = (set.rrset.rtype, set.rrset.rdatas.iter().map(|rdata| rdata.len()).sum::<usize>());
             match rtype {
@@ -168,8 +176,9 @@ fn ask(random: &mut Random, mut question: Question, rare: &Rare) -> Asked {
             (question.name, question.rtype) = random.pick(&rare.large).clone();
             question.ask.edns = question.ask.edns.map(|_| 4096);
         }
-        8..=9 => {
-            (question.name, question.rtype) = (random.pick(&rare.children).clone(), Rtype::DS);
+        8 => (question.name, question.rtype) = (random.pick(&rare.children).clone(), Rtype::DS),
+        9 if !rare.orphans.is_empty() => {
+            (question.name, question.rtype) = (random.pick(&rare.orphans).clone(), Rtype::DS)
         }
         _ => {}
     }
