@@ -172,7 +172,11 @@ impl ZoneSnapshot {
         check(before.map(|before| &before.zone.tree), tree)?;
         let negative = negative(zone)?;
         let hashed = match &zone.denial {
-            Denial::Nsec3(parameters) => Some(HashedChain::new(tree, parameters.clone())),
+            Denial::Nsec3(parameters) => {
+                let chain =
+                    before.and_then(|before| before.hashed.as_ref()?.after(&before.zone.tree, tree, parameters));
+                Some(chain.unwrap_or_else(|| HashedChain::new(tree, parameters.clone())))
+            }
             Denial::Nsec => None,
         };
         let index = before.and_then(|before| before.index.after(&before.zone.tree, tree, is_named));

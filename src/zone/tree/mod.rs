@@ -139,6 +139,16 @@ impl Tree {
         self.order[place..].iter().flat_map(|fence| self.pages[fence.page as usize].nodes()).skip(skip)
     }
 
+    /// The nodes before a name, the nearest first.
+    pub fn nodes_before(&self, name: &[u8]) -> impl Iterator<Item = Node<'_>> {
+        let key = self.key(name);
+        let place = self.seek(key.as_bytes());
+        let page = self.page(place);
+        let (after, exact) = page.seek(key.as_bytes(), self.apex_len());
+        let near = (0..after - usize::from(exact)).rev().map(|index| page.node(index));
+        near.chain((0..place).rev().flat_map(|before| self.page(before).nodes().rev()))
+    }
+
     /// The node of a name in wire form, any case.
     pub fn node(&self, wanted: &[u8]) -> Option<Node<'_>> {
         if !name::is_at_or_below(wanted, self.apex.as_wire()) {
@@ -204,7 +214,7 @@ impl Tree {
             let new = if order.is_ge() { new.next() } else { None };
             let is_same = |(old, new): (Node<'_>, Node<'_>)| old.as_bytes() == new.as_bytes();
             if !old.zip(new).is_some_and(is_same) {
-                found.extend(old.or(new).map(|node| Difference { owner: node.owner(), old, new }));
+                found.extend(new.or(old).map(|node| Difference { owner: node.owner(), old, new }));
             }
         }
     }
