@@ -38,28 +38,7 @@ impl Change {
         let mut tree = before.tree.clone();
         let mut owners = touched.clone();
         match &signing.policy.denial {
-            Denial::Nsec => {
-                // Those whose NSEC may say something else now, and those that came into the chain, went out of it, or are written otherwise.
-                let (mut told, mut moved) = (BTreeSet::new(), Vec::new());
-                for owner in &touched {
-                    let is_in_chain = replace(signing, contents, owner, ttl, &mut tree)?;
-                    let node =
-                        |tree: &Tree| Some(tree.node(owner.as_wire()).filter(|node| node.has(Rtype::NSEC))?.owner());
-                    let was = node(&before.tree);
-                    if was.as_ref().map(Name::as_wire) != is_in_chain.then_some(owner.as_wire()) {
-                        moved.push(owner);
-                    }
-                    if is_in_chain {
-                        told.insert(owner.clone());
-                    }
-                }
-                told.extend(moved.into_iter().filter_map(|owner| tree.before(owner.as_wire())).map(Node::owner));
-                for owner in told {
-                    if link(signing, &owner, ttl, &mut tree)? {
-                        owners.insert(owner);
-                    }
-                }
-            }
+            Denial::Nsec => owners.extend(relink(signing, contents, &touched, ttl, &before.tree, &mut tree)?),
             Denial::Nsec3(parameters) => {
                 for owner in &touched {
                     replace(signing, contents, owner, ttl, &mut tree)?;
@@ -96,6 +75,37 @@ fn touched(old: &Contents, contents: &Contents) -> Option<BTreeSet<Name>> {
         }
     }
     Some(touched)
+}
+
+/// Replaces what owners have in a zone with NSECs; gives the owners whose NSECs say something else now.
+fn relink(
+    signing: &Signing<'_>,
+    contents: &Contents,
+    touched: &BTreeSet<Name>,
+    ttl: u32,
+    before: &Tree,
+    tree: &mut Tree,
+) -> Result<Vec<Name>, SigningError> {
+    // Those whose NSEC has to be looked at, and those that came into the chain, went out of it, or are written otherwise.
+    let (mut told, mut moved) = (BTreeSet::new(), Vec::new());
+    for owner in touched {
+        let is_in_chain = replace(signing, contents, owner, ttl, tree)?;
+        let was = before.node(owner.as_wire()).filter(|node| node.has(Rtype::NSEC)).map(Node::name);
+        if was != is_in_chain.then_some(owner.as_wire()) {
+            moved.push(owner);
+        }
+        if is_in_chain {
+            told.insert(owner.clone());
+        }
+    }
+    told.extend(moved.into_iter().filter_map(|owner| tree.before(owner.as_wire())).map(Node::owner));
+    let mut relinked = Vec::new();
+    for owner in told {
+        if link(signing, &owner, ttl, tree)? {
+            relinked.push(owner);
+        }
+    }
+    Ok(relinked)
 }
 
 /// Puts an owner's RRsets in the place of those that were published. Gives whether a chain speaks of it.

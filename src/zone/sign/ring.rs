@@ -75,7 +75,8 @@ impl<'a> Ring<'a> {
         Some(())
     }
 
-    /// The types that a name's NSEC3 names; none where it has no NSEC3. `leads` is whether a name below it has one, as far as that is known.
+    /// The types that a name's NSEC3 names; none where it has no NSEC3. `leads` is whether a name below it has one; where that is not known
+    /// the names below are looked at, up to the first that has.
     fn types(&self, contents: &Contents, name: &Name, leads: Option<bool>) -> Option<Vec<Rtype>> {
         let node = contents.tree().node(name.as_wire())?;
         let standing = standing(contents, name.as_wire());

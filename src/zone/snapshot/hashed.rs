@@ -40,7 +40,8 @@ impl HashedChain {
         let found: Vec<(Hash, Link)> =
             pages.flat_map(|(number, page)| links(tree, number, page, &parameters)).collect();
         let parts = found.len().div_ceil(PART).next_power_of_two();
-        let mut chain = HashedChain { parameters, parts: vec![Arc::new([]); parts], len: found.len() };
+        let none: Arc<[Link]> = Arc::new([]);
+        let mut chain = HashedChain { parameters, parts: vec![none; parts], len: found.len() };
         let bits = chain.bits();
         for same in found.chunk_by(|(one, _), (other, _)| part_of(one, bits) == part_of(other, bits)) {
             chain.parts[part_of(&same[0].0, bits)] = same.iter().map(|(hash, link)| link | tag(hash, bits)).collect();
@@ -92,37 +93,44 @@ impl HashedChain {
 
     /// The NSEC3's owner that matches a name in wire form; none where opt-out leaves the name out.
     pub fn matching<'a>(&self, tree: &'a Tree, name: &[u8]) -> Option<Node<'a>> {
-        let hash = self.parameters.hash(name);
-        let link = self.at_or_before(tree, &hash)?;
-        if link >> 48 != tag(&hash, self.bits()) >> 48 {
-            return None;
-        }
-        let node = node_of(link, tree);
-        (label_hash(node) == Some(hash)).then_some(node)
+        let (number, before, exact) = self.seek(tree, &self.parameters.hash(name));
+        exact.then(|| node_of(self.parts[number][before - 1], tree))
     }
 
-    /// The NSEC3's owner that matches or covers a name in wire form, any case.
+    /// The NSEC3's owner that matches or covers a name in wire form, any case: that of the last hash at or before the name's. The chain's
+    /// last one covers what comes before its first.
     pub fn covering<'a>(&self, tree: &'a Tree, name: &[u8]) -> Option<Node<'a>> {
-        Some(node_of(self.at_or_before(tree, &self.parameters.hash(name))?, tree))
+        let (number, before, _) = self.seek(tree, &self.parameters.hash(name));
+        let link = match before.checked_sub(1) {
+            Some(last) => self.parts[number][last],
+            None => {
+                let parts = self.parts[..number].iter().rev().chain(self.parts[number..].iter().rev());
+                { parts }.find_map(|part| part.last().copied())?
+            }
+        };
+        Some(node_of(link, tree))
     }
 
-    /// The last hash at or before `wanted`; the chain's last one covers what comes before its first.
-    fn at_or_before(&self, tree: &Tree, wanted: &Hash) -> Option<Link> {
+    /// The part of a hash, how many of it are at or before the hash, and whether the last of them has it.
+    fn seek(&self, tree: &Tree, wanted: &Hash) -> (usize, usize, bool) {
         let bits = self.bits();
         let number = part_of(wanted, bits);
-        let wanted_tag = tag(wanted, bits) >> 48;
-        let part = &self.parts[number];
-        let end = part.partition_point(|link| match (link >> 48).cmp(&wanted_tag) {
-            Ordering::Equal => label_hash(node_of(*link, tree)).is_some_and(|hash| hash <= *wanted),
-            order => order.is_lt(),
-        });
-        match end.checked_sub(1) {
-            Some(last) => Some(part[last]),
-            None => {
-                let before = self.parts[..number].iter().rev().chain(self.parts[number..].iter().rev());
-                { before }.find_map(|part| part.last().copied())
+        let (part, wanted_tag) = (&self.parts[number], tag(wanted, bits) >> 48);
+        let mut low = part.partition_point(|link| link >> 48 < wanted_tag);
+        let mut high = low + part[low..].iter().take_while(|link| *link >> 48 == wanted_tag).count();
+        // The same bits: the whole hashes decide.
+        let mut exact = false;
+        while low < high {
+            let middle = (low + high) / 2;
+            match label_hash(node_of(part[middle], tree)).cmp(&Some(*wanted)) {
+                Ordering::Greater => high = middle,
+                order => {
+                    exact |= order.is_eq();
+                    low = middle + 1;
+                }
             }
         }
+        (number, low, exact)
     }
 }
 
