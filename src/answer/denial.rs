@@ -10,7 +10,7 @@ use crate::zone::tree::Node;
 impl<'a> Lookup<'a> {
     /// NXDOMAIN: neither the name nor a wildcard for it exists. The closest encloser is the name's last `closest` labels (RFC 4035 section
     /// 3.1.3.2, RFC 5155 section 7.2.2).
-    pub(super) fn prove_absence(&mut self, place: Place<'a>, name: &HashedName, closest: usize) {
+    pub(super) fn prove_absence(&mut self, place: Place<'a>, name: &HashedName<'_>, closest: usize) {
         if !self.dnssec_ok {
             return;
         }
@@ -51,7 +51,7 @@ impl<'a> Lookup<'a> {
     }
 
     /// A wildcard's answer: no name closer to the one asked for exists (RFC 4035 section 3.1.3.3, RFC 5155 section 7.2.6).
-    pub(super) fn prove_expansion(&mut self, place: Place<'a>, node: Node<'a>, name: &HashedName) {
+    pub(super) fn prove_expansion(&mut self, place: Place<'a>, node: Node<'a>, name: &HashedName<'_>) {
         if !self.dnssec_ok {
             return;
         }
@@ -87,7 +87,7 @@ impl<'a> Lookup<'a> {
 
     /// The closest encloser proof (RFC 5155 section 7.2.1): the NSEC3 that matches the closest provable encloser, the name's last `closest`
     /// labels or less, and the one that covers the name one label longer. Gives how many labels the encloser has.
-    fn prove_closest(&mut self, place: Place<'a>, name: &HashedName, closest: usize) -> Option<usize> {
+    fn prove_closest(&mut self, place: Place<'a>, name: &HashedName<'_>, closest: usize) -> Option<usize> {
         let apex = place.zone.origin().label_count();
         for depth in (apex..=closest).rev() {
             let Some(matching) = place.zone.matching_hash(name.suffix(depth).0) else { continue };

@@ -5,6 +5,7 @@ use super::query::Query;
 use crate::dns::header::{ExtendedError, Rcode};
 use crate::dns::name::{MAX_NAME, is_at_or_below, wire_len};
 use crate::dns::{Rtype, Timestamp};
+use crate::zone::serial;
 use crate::zone::snapshot::{HashedName, Snapshot, ZoneSnapshot};
 use crate::zone::tree::{Node, QUESTION_POINTER, Set, SetPlace, apex_pointer};
 
@@ -75,7 +76,7 @@ impl<'a> Lookup<'a> {
     }
 
     /// Looks it up and writes the response.
-    pub fn run(mut self, name: &HashedName, message: &mut Message<'_>) {
+    pub fn run(mut self, name: &HashedName<'_>, message: &mut Message<'_>) {
         let zone = match self.zone_of(name) {
             Some(Some(zone)) => zone,
             Some(None) => {
@@ -103,7 +104,7 @@ impl<'a> Lookup<'a> {
     }
 
     /// A DS lives above the cut, so its question goes to the parent's zone where we have it (RFC 4035 section 3.1.4.1).
-    fn zone_of(&self, name: &HashedName) -> Option<Option<&'a ZoneSnapshot>> {
+    fn zone_of(&self, name: &HashedName<'_>) -> Option<Option<&'a ZoneSnapshot>> {
         let labels = name.label_count();
         if self.qtype == Rtype::DS && labels > 0 {
             let above = self.snapshot.zone_above(name, 1);
@@ -115,19 +116,19 @@ impl<'a> Lookup<'a> {
         self.snapshot.zone_of(name)
     }
 
-    fn chain(&mut self, mut place: Place<'a>, asked: &HashedName, message: &mut Message<'_>) -> Result<(), Truncated> {
-        let mut followed;
-        let mut name = asked;
+    fn chain(&mut self, mut place: Place<'a>, asked: &HashedName<'_>, message: &mut Message<'_>) -> Result<(), Truncated> {
+        let mut target_name;
+        let mut name = *asked;
         for step in 0..CHAIN_MAX {
-            let target = match self.step(place, name, message)? {
+            let target = match self.step(place, &name, message)? {
                 Step::Follow(target) if target <= POINTER_MAX => target,
                 // Where no pointer reaches, the chain ends: the resolver asks on.
                 Step::Follow(_) | Step::Done => return Ok(()),
             };
             self.visited[step] = Some(self.owner);
-            let (wire, len) = expand(message.written(), target);
-            followed = HashedName::new(&wire[..len]);
-            name = &followed;
+            target_name = expand(message.written(), target);
+            let (wire, len) = &target_name;
+            name = HashedName::new(&wire[..*len]);
             let is_this = |owner: &u16| {
                 let (visited, len) = expand(message.written(), usize::from(owner & 0x3fff));
                 visited[..len].eq_ignore_ascii_case(name.as_wire())
@@ -136,7 +137,7 @@ impl<'a> Lookup<'a> {
                 return Ok(());
             }
             self.owner = 0xc000 | target as u16;
-            let Some(Some(zone)) = self.zone_of(name) else { return Ok(()) };
+            let Some(Some(zone)) = self.zone_of(&name) else { return Ok(()) };
             if !std::ptr::eq(zone, place.zone) {
                 let Some(at) = suffix_at(message.written(), target, len - zone.origin().as_wire().len()) else {
                     return Ok(());
@@ -147,7 +148,7 @@ impl<'a> Lookup<'a> {
         Ok(())
     }
 
-    fn step(&mut self, place: Place<'a>, name: &HashedName, message: &mut Message<'_>) -> Result<Step, Truncated> {
+    fn step(&mut self, place: Place<'a>, name: &HashedName<'_>, message: &mut Message<'_>) -> Result<Step, Truncated> {
         let zone = place.zone;
         if let Some((barrier, depth)) = zone.barrier_above(name) {
             return self.turn_away(place, barrier, name, depth, message);
@@ -178,7 +179,7 @@ impl<'a> Lookup<'a> {
         &mut self,
         place: Place<'a>,
         barrier: Node<'a>,
-        name: &HashedName,
+        name: &HashedName<'_>,
         depth: usize,
         message: &mut Message<'_>,
     ) -> Result<Step, Truncated> {
@@ -196,7 +197,7 @@ impl<'a> Lookup<'a> {
         &mut self,
         place: Place<'a>,
         node: Node<'a>,
-        expanded: Option<&HashedName>,
+        expanded: Option<&HashedName<'_>>,
         message: &mut Message<'_>,
     ) -> Result<Step, Truncated> {
         message.authoritative();
@@ -314,7 +315,7 @@ impl<'a> Lookup<'a> {
     }
 
     fn deny_with_soa(&mut self, place: Place<'a>) {
-        if let Some(soa) = place.zone.negative_soa() {
+        if let Some(soa) = place.zone.soa() {
             self.pend(place, soa, place.zone.origin().as_wire());
         }
     }
@@ -335,14 +336,16 @@ impl<'a> Lookup<'a> {
     fn put_authority(&mut self, message: &mut Message<'_>) -> Result<(), Truncated> {
         for pending in self.authority.iter().flatten() {
             let at = message.len();
-            if !message.put(
-                Section::Authority,
-                pending.place,
-                pending.set.set(),
-                Owner::Name(pending.name),
-                self.dnssec_ok,
-            ) {
+            let set = pending.set.set();
+            if !message.put(Section::Authority, pending.place, set, Owner::Name(pending.name), self.dnssec_ok) {
                 return Err(Truncated);
+            }
+            // RFC 2308 section 3: what is absent stays so for the SOA's TTL or its MINIMUM, whichever is less.
+            if set.rtype == Rtype::SOA
+                && let Some(minimum) = set.first_rdata().and_then(serial::minimum_of_soa)
+                && minimum < set.ttl()
+            {
+                message.lower_ttls(at, minimum);
             }
             if let Some(targets) = &mut self.targets
                 && targets.set.place().is(pending.set)

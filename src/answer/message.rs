@@ -270,6 +270,14 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// Lowers the TTLs of the records from an offset on, whose owners are pointers.
+    pub fn lower_ttls(&mut self, mut at: usize, ttl: u32) {
+        while at < self.len {
+            self.out[at + 6..at + 10].copy_from_slice(&ttl.to_be_bytes());
+            at = self.next_record(at);
+        }
+    }
+
     /// Writes counts and OPT; gives the response's length.
     pub fn finish(mut self) -> usize {
         if let Some(dnssec_ok) = self.edns {

@@ -13,7 +13,7 @@ pub struct Query<'a> {
     /// The question in wire form, name, type and class; empty where it could not be read.
     pub question: &'a [u8],
     /// The question's name; the root where it could not be read.
-    pub name: HashedName,
+    pub name: HashedName<'a>,
     /// The question's type.
     pub qtype: Rtype,
     /// The question's class.
@@ -63,7 +63,7 @@ pub fn parse(packet: &[u8]) -> Option<Query<'_>> {
     let mut query = Query {
         header,
         question: &[],
-        name: HashedName::new(&[0]),
+        name: HashedName::ROOT,
         qtype: Rtype(0),
         class: CLASS_IN,
         edns: None,
@@ -74,7 +74,7 @@ pub fn parse(packet: &[u8]) -> Option<Query<'_>> {
 }
 
 /// The question's name, where there is one, whatever else the query may be.
-pub fn name(packet: &[u8]) -> Option<HashedName> {
+pub fn name(packet: &[u8]) -> Option<HashedName<'_>> {
     let body = packet.get(HEADER..)?;
     let len = name::wire_len(body)?;
     Some(HashedName::new(&body[..len]))

@@ -7,16 +7,20 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
+use smallvec::{SmallVec, smallvec};
+
 /// The longest name in octets, the root's zero octet included (RFC 1035 section 2.3.4).
 pub const MAX_NAME: usize = 255;
 /// The longest label in octets.
 pub const MAX_LABEL: usize = 63;
 /// The root in wire form.
 const ROOT: [u8; 1] = [0];
+/// Names up to here stand where they are used, and need no memory elsewhere: most apexes do.
+const SHORT: usize = 24;
 
 /// An absolute domain name: labels in wire form, uncompressed, the root's zero octet at the end.
 #[derive(Clone)]
-pub struct Name(Box<[u8]>);
+pub struct Name(SmallVec<[u8; SHORT]>);
 
 /// Why a text or a wire form is not a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +48,7 @@ pub enum NameError {
 impl Name {
     /// The root, `.`.
     pub fn root() -> Name {
-        Name(Box::new([0]))
+        Name(smallvec![0])
     }
 
     /// Reads presentation form. A name without a final dot is relative and gets `origin` appended; without an
@@ -185,6 +189,11 @@ pub fn labels(wire: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     })
 }
 
+/// Whether two wire-form names are the same in any case. Most are asked for as they are written.
+pub fn is_same(one: &[u8], other: &[u8]) -> bool {
+    one == other || one.eq_ignore_ascii_case(other)
+}
+
 /// Whether the wire-form name `name` is `ancestor` or below it, in any case.
 pub fn is_at_or_below(name: &[u8], ancestor: &[u8]) -> bool {
     let Some(mut skip) = name.len().checked_sub(ancestor.len()) else { return false };
@@ -197,7 +206,7 @@ pub fn is_at_or_below(name: &[u8], ancestor: &[u8]) -> bool {
         tail = &tail[step..];
         skip -= step;
     }
-    tail.eq_ignore_ascii_case(ancestor)
+    is_same(tail, ancestor)
 }
 
 /// Canonical order of wire-form names (RFC 4034 section 6.1): by label from the right, each as lower-case octets.
@@ -341,7 +350,7 @@ pub fn unescape(rest: &mut &[u8]) -> Result<u8, NameError> {
 impl PartialEq for Name {
     fn eq(&self, other: &Name) -> bool {
         // A length octet is at most 63, below every letter, so folding case over the whole wire form is safe.
-        self.0.eq_ignore_ascii_case(&other.0)
+        is_same(&self.0, &other.0)
     }
 }
 

@@ -20,8 +20,9 @@ pub fn published(zone: &Published) -> String {
 
 fn print_tree(tree: &Tree) -> String {
     let mut out = String::new();
-    if let Some(soa) = tree.apex_node().set(Rtype::SOA) {
-        print_signed(tree.apex(), soa, tree, &mut out);
+    let apex = tree.apex_node();
+    if let Some(soa) = apex.set(Rtype::SOA) {
+        print_signed(&apex.owner(), soa, tree, &mut out);
     }
     let apex_len = tree.apex().as_wire().len();
     for node in tree.nodes() {

@@ -18,19 +18,21 @@ pub use super::tree::SignedSet;
 pub use draft::Draft;
 pub use signing::{Alone, Workers};
 
-/// A zone as it is served: every RRset with its signatures, the denial chain among them. A copy costs little.
+/// A zone as it is served: every RRset with its signatures, the denial chain among them. A copy costs little. What every answer reads
+/// stands first.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Published {
     /// Its nodes. NSEC3 RRsets stand at the owners that their hashes make, which are nobody's for a query (RFC 5155 section 7.2.8).
     pub tree: Tree,
+    /// The earliest expiration of its signatures.
+    pub expires_at: Option<Timestamp>,
     /// What absence is proven by, if the zone is signed.
     pub denial: Denial,
     /// The SOA serial.
     pub serial: u32,
     /// When the first signature wants to be made anew; none for an unsigned zone.
     pub refresh_at: Option<Timestamp>,
-    /// The earliest expiration of its signatures.
-    pub expires_at: Option<Timestamp>,
     /// The latest inception of its signatures.
     pub begins_at: Option<Timestamp>,
     /// Of all but the SOA.

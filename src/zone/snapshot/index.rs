@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::near;
 use crate::zone::tree::{Node, Page, Tree, key};
 
@@ -22,7 +24,7 @@ const GONE: Slot = 1;
 #[derive(Clone, Debug)]
 pub(super) struct Index {
     /// As many as a power of two, all of one size.
-    parts: Vec<Arc<[Slot]>>,
+    parts: SmallVec<[Arc<[Slot]>; 1]>,
 }
 
 fn slot(hash: u64, page: usize, place: u32) -> Slot {

@@ -18,10 +18,10 @@ pub use name::HashedName;
 use zones::{Entry, Zones};
 
 use super::denial::Denial;
-use super::serial;
-use super::sign::{Published, SignedSet};
+use super::sign::Published;
 use super::tree::{Node, Page, Set, Tree, key};
 use crate::dns::header::HEADER;
+use crate::dns::name::is_same;
 use crate::dns::{Name, Rtype, Timestamp, rdata};
 
 /// All zones that are served at one moment. A copy costs little.
@@ -32,15 +32,14 @@ pub struct Snapshot {
     stale: Vec<Name>,
 }
 
-/// One zone as wire bytes.
+/// One zone as wire bytes. What every answer reads stands first.
 #[derive(Debug)]
+#[repr(C)]
 pub struct ZoneSnapshot {
-    zone: Published,
     index: Index,
+    zone: Published,
     /// The NSEC3 chain, where absence is proven by it.
     hashed: Option<HashedChain>,
-    /// The SOA for negative answers, at a node of its own.
-    negative: Tree,
     octets: usize,
 }
 
@@ -86,7 +85,7 @@ impl Snapshot {
     /// A snapshot of these zones; of two with one apex the later counts. `broken` are the apexes of zones that are ours and have no good
     /// version: their names are answered SERVFAIL, so that a resolver asks another server.
     pub fn new(zones: impl IntoIterator<Item = Arc<ZoneSnapshot>>, broken: impl IntoIterator<Item = Name>) -> Snapshot {
-        let broken = broken.into_iter().map(Entry::Broken);
+        let broken = broken.into_iter().map(|origin| Entry::Broken(Box::new(origin)));
         Snapshot { zones: Zones::new(broken.chain(zones.into_iter().map(Entry::Zone)).collect()), stale: Vec::new() }
     }
 
@@ -112,12 +111,12 @@ impl Snapshot {
     }
 
     /// The zone whose apex is nearest above a name, or the name itself; `Some(None)` where it has no good version.
-    pub fn zone_of(&self, name: &HashedName) -> Option<Option<&ZoneSnapshot>> {
+    pub fn zone_of(&self, name: &HashedName<'_>) -> Option<Option<&ZoneSnapshot>> {
         self.zone_above(name, 0)
     }
 
     /// [`Snapshot::zone_of`] the name without its first `skip` labels.
-    pub fn zone_above(&self, name: &HashedName, skip: usize) -> Option<Option<&ZoneSnapshot>> {
+    pub fn zone_above(&self, name: &HashedName<'_>, skip: usize) -> Option<Option<&ZoneSnapshot>> {
         Some(match self.zones.nearest(name, skip)? {
             Entry::Zone(zone) => Some(zone),
             Entry::Broken(_) => None,
@@ -131,7 +130,7 @@ impl Snapshot {
 
     /// Has the memory brought near that names will be looked up in. What is read at one step was asked for at the one before, for all names:
     /// so they wait together, and not one after the other.
-    pub fn prefetch(&self, names: impl Iterator<Item = HashedName>) {
+    pub fn prefetch<'a>(&self, names: impl Iterator<Item = HashedName<'a>>) {
         let mut hashes = [(0, 0); TOGETHER];
         let mut zones: [Option<&ZoneSnapshot>; TOGETHER] = [None; TOGETHER];
         let mut names = names.peekable();
@@ -143,7 +142,7 @@ impl Snapshot {
             }
             for (zone, (apex, _)) in zones[..count].iter_mut().zip(&hashes) {
                 *zone = self.zones.likely(*apex);
-                zone.iter().for_each(|zone| near::fetch(*zone));
+                zone.iter().for_each(|zone| zone.prefetch());
             }
             let found = || zones[..count].iter().zip(&hashes).filter_map(|(zone, (_, name))| Some(((*zone)?, *name)));
             found().for_each(|(zone, name)| zone.index.prefetch(name));
@@ -170,7 +169,7 @@ impl ZoneSnapshot {
     pub fn after(before: Option<&ZoneSnapshot>, zone: &Published) -> Result<ZoneSnapshot, LayoutError> {
         let tree = &zone.tree;
         check(before.map(|before| &before.zone.tree), tree)?;
-        let negative = negative(zone)?;
+        tree.apex_node().set(Rtype::SOA).ok_or(LayoutError::NoSoa)?;
         let hashed = match &zone.denial {
             Denial::Nsec3(parameters) => {
                 let chain =
@@ -182,7 +181,13 @@ impl ZoneSnapshot {
         let index = before.and_then(|before| before.index.after(&before.zone.tree, tree, is_named));
         let index = index.unwrap_or_else(|| Index::of(tree, is_named));
         let octets = tree.pages().iter().map(Page::octets).sum();
-        Ok(ZoneSnapshot { zone: zone.clone(), index, hashed, negative, octets })
+        Ok(ZoneSnapshot { zone: zone.clone(), index, hashed, octets })
+    }
+
+    fn prefetch(&self) {
+        near::fetch(&self.index);
+        near::fetch(&self.zone.tree);
+        near::fetch(&self.zone.expires_at);
     }
 
     /// Whether the first of its signatures has expired.
@@ -207,7 +212,7 @@ impl ZoneSnapshot {
 
     /// The node of a name in wire form, any case, of this [`hash`](super::tree::key::hash).
     pub fn find(&self, wanted: &[u8], hash: u64) -> Option<Node<'_>> {
-        self.index.find(&self.zone.tree, hash, |node| node.name().eq_ignore_ascii_case(wanted))
+        self.index.find(&self.zone.tree, hash, |node| is_same(node.name(), wanted))
     }
 
     /// The last node with an NSEC at or before `name` in canonical order: its NSEC covers or matches the name.
@@ -232,7 +237,7 @@ impl ZoneSnapshot {
 
     /// The zone cut or DNAME above a name of the zone that is nearest to the apex, and how many labels it has. The name itself is not
     /// looked at.
-    pub fn barrier_above(&self, name: &HashedName) -> Option<(Node<'_>, usize)> {
+    pub fn barrier_above(&self, name: &HashedName<'_>) -> Option<(Node<'_>, usize)> {
         if self.zone.tree.totals().barriers == 0 {
             return None;
         }
@@ -250,7 +255,7 @@ impl ZoneSnapshot {
     }
 
     /// How many labels the closest encloser of a name has that does not exist (RFC 4592 section 3.3.1).
-    pub fn closest(&self, name: &HashedName) -> Option<usize> {
+    pub fn closest(&self, name: &HashedName<'_>) -> Option<usize> {
         let apex = self.origin().label_count();
         (apex..name.label_count()).rev().find(|&depth| {
             let (above, hash) = name.suffix(depth);
@@ -259,10 +264,10 @@ impl ZoneSnapshot {
     }
 
     /// The wildcard right below a name's last `depth` labels.
-    pub fn wildcard(&self, name: &HashedName, depth: usize) -> Option<Node<'_>> {
+    pub fn wildcard(&self, name: &HashedName<'_>, depth: usize) -> Option<Node<'_>> {
         let (above, hash) = name.suffix(depth);
         let is_it =
-            |node: Node<'_>| node.name().strip_prefix(b"\x01*").is_some_and(|rest| rest.eq_ignore_ascii_case(above));
+            |node: Node<'_>| node.name().strip_prefix(b"\x01*").is_some_and(|rest| is_same(rest, above));
         self.index.find(&self.zone.tree, key::fold(hash, b"\x01*"), is_it)
     }
 
@@ -275,9 +280,9 @@ impl ZoneSnapshot {
             && (tree.node(name).is_some_and(is_cut) || tree.barrier_above(name).is_some_and(is_cut))
     }
 
-    /// The SOA for negative answers, its TTL lowered to MINIMUM (RFC 2308 section 3).
-    pub fn negative_soa(&self) -> Option<Set<'_>> {
-        self.negative.apex_node().set(Rtype::SOA)
+    /// The SOA.
+    pub fn soa(&self) -> Option<Set<'_>> {
+        self.zone.tree.apex_node().set(Rtype::SOA)
     }
 }
 
@@ -309,15 +314,4 @@ fn check(before: Option<&Tree>, tree: &Tree) -> Result<(), LayoutError> {
         }
     }
     Ok(())
-}
-
-fn negative(zone: &Published) -> Result<Tree, LayoutError> {
-    let origin = zone.origin();
-    let soa = zone.tree.apex_node().set(Rtype::SOA).ok_or(LayoutError::NoSoa)?;
-    let mut soa = SignedSet::of(soa, origin);
-    let minimum = soa.rrset.rdatas.first().and_then(|rdata| serial::minimum_of_soa(rdata));
-    soa.rrset.ttl = soa.rrset.ttl.min(minimum.ok_or(LayoutError::NoSoa)?);
-    let mut negative = Tree::new(origin.clone());
-    negative.change(origin, &[(Rtype::SOA, Some(soa))]);
-    Ok(negative)
 }

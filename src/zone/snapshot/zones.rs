@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::ZoneSnapshot;
 use super::name::HashedName;
 use super::near;
-use crate::dns::Name;
+use crate::dns::{Name, name};
 use crate::zone::tree::key;
 
 /// Slots of one part, where there are several; at most half of them are taken on average.
@@ -16,7 +16,7 @@ const PART: usize = 256;
 pub(super) enum Entry {
     Zone(Arc<ZoneSnapshot>),
     /// It has no good version.
-    Broken(Name),
+    Broken(Box<Name>),
 }
 
 impl Entry {
@@ -120,7 +120,7 @@ impl Zones {
     }
 
     /// The entry whose apex is nearest above a name, or the name itself; `skip` labels are left out.
-    pub(super) fn nearest(&self, name: &HashedName, skip: usize) -> Option<&Entry> {
+    pub(super) fn nearest(&self, name: &HashedName<'_>, skip: usize) -> Option<&Entry> {
         let most = name.label_count().saturating_sub(skip);
         self.depths_of(name).skip_while(|depth| *depth > most).find_map(|depth| {
             let (wire, hash) = name.suffix(depth);
@@ -134,7 +134,7 @@ impl Zones {
         let mut at = hash as usize & mask;
         loop {
             let slot = part[at].as_ref()?;
-            if slot.hash == hash && slot.entry.origin().as_wire().eq_ignore_ascii_case(apex) {
+            if slot.hash == hash && name::is_same(slot.entry.origin().as_wire(), apex) {
                 return Some(&slot.entry);
             }
             at = (at + 1) & mask;
@@ -147,7 +147,7 @@ impl Zones {
     }
 
     /// Asks for the slot of the most likely zone above a name; gives the hash of its apex.
-    pub(super) fn prefetch(&self, name: &HashedName) -> u64 {
+    pub(super) fn prefetch(&self, name: &HashedName<'_>) -> u64 {
         let depth = self.depths_of(name).next().unwrap_or(0);
         let hash = name.suffix(depth).1;
         near::fetch(self.first(hash));
@@ -168,7 +168,7 @@ impl Zones {
     }
 
     /// The numbers of labels that an apex above a name can have, the most first.
-    fn depths_of(&self, name: &HashedName) -> impl Iterator<Item = usize> {
+    fn depths_of(&self, name: &HashedName<'_>) -> impl Iterator<Item = usize> {
         let depths = self.depths;
         (0..=name.label_count()).rev().filter(move |depth| depths >> depth & 1 == 1)
     }

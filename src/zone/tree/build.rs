@@ -1,22 +1,20 @@
 //! Builds a tree from records as a zone file has them: one owner's together, owners in canonical order, or not.
 
-use std::sync::Arc;
-
 use super::compose::NodeBuf;
 use super::key::Key;
 use super::node::Node;
 use super::page::{Growing, Page};
-use super::{Fence, Inserted, SignedSet, Totals, Tree};
+use super::{Fence, Inserted, Pages, SignedSet, Totals, Tree};
 use crate::dns::{Name, Rtype, name};
 
 /// A tree under construction. Owners that come in canonical order cost the least.
 pub struct Builder {
-    apex: Arc<Name>,
+    apex: Name,
     /// The owner whose records come now, in wire form; empty before the first.
     owner: Vec<u8>,
     open: NodeBuf,
     growing: Growing,
-    pages: Vec<Page>,
+    pages: Pages,
     totals: Totals,
     /// The last name that was laid out.
     last: Vec<u8>,
@@ -33,13 +31,13 @@ impl Builder {
             owner: Vec::new(),
             open: NodeBuf::default(),
             growing: Growing::default(),
-            pages: Vec::new(),
+            pages: Pages::new(),
             totals: Totals::default(),
             last: Vec::new(),
             last_key: Vec::new(),
             late: Vec::new(),
             late_starts: Vec::new(),
-            apex: Arc::new(apex),
+            apex,
         }
     }
 
@@ -57,7 +55,7 @@ impl Builder {
     }
 
     fn open(&mut self, owner: &[u8]) {
-        if !self.owner.eq_ignore_ascii_case(owner) {
+        if !name::is_same(&self.owner, owner) {
             self.close();
             self.owner.clear();
             self.owner.extend_from_slice(owner);
@@ -70,7 +68,7 @@ impl Builder {
         }
         let owner = std::mem::take(&mut self.owner);
         let mut open = std::mem::take(&mut self.open);
-        let apex = Arc::clone(&self.apex);
+        let apex = self.apex.clone();
         self.lay_out(&owner, |out| open.write(&owner, apex.as_wire(), out));
         open.clear();
         (self.owner, self.open) = (owner, open);
@@ -89,7 +87,7 @@ impl Builder {
         let key = Key::new(owner, apex_len);
         if self.last.is_empty() {
             if owner.len() > apex_len {
-                self.lay_out_empty(Arc::clone(&self.apex).as_wire());
+                self.lay_out_empty(self.apex.clone().as_wire());
             }
         } else if key.as_bytes() <= self.last_key.as_slice() {
             self.late_starts.push(self.late.len());
@@ -112,7 +110,7 @@ impl Builder {
     }
 
     fn lay_out_empty(&mut self, name: &[u8]) {
-        let apex = Arc::clone(&self.apex);
+        let apex = self.apex.clone();
         let key = Key::new(name, apex.as_wire().len());
         self.push(name, key.as_bytes(), |out| NodeBuf::default().write(name, apex.as_wire(), out));
     }
@@ -142,7 +140,7 @@ impl Builder {
     pub fn finish(mut self) -> Tree {
         self.close();
         if self.last.is_empty() {
-            self.lay_out_empty(Arc::clone(&self.apex).as_wire());
+            self.lay_out_empty(self.apex.clone().as_wire());
         }
         self.seal();
         if !self.late_starts.is_empty() {
@@ -180,7 +178,7 @@ impl Builder {
 
     /// Puts in what a node has.
     fn add(&mut self, node: Node<'_>) {
-        let apex = Arc::clone(&self.apex);
+        let apex = self.apex.clone();
         for set in node.sets() {
             for rdata in set.rdatas(apex.as_wire()) {
                 self.insert(node.name(), set.ttl(), set.rtype, &rdata);

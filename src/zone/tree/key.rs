@@ -26,20 +26,14 @@ impl Key {
         let mut len = 0;
         for &start in starts[..count].iter().rev() {
             let start = usize::from(start);
-            for &octet in &name[start + 1..start + 1 + usize::from(name[start])] {
-                if octet <= 1 {
-                    key.octets[len] = 1;
-                    len += 1;
-                }
-                key.octets[len] = if octet == 0 {
-                    1
-                } else if octet == 1 {
-                    2
-                } else {
-                    octet.to_ascii_lowercase()
-                };
-                len += 1;
-            }
+            let label = &name[start + 1..start + 1 + usize::from(name[start])];
+            let octets = &mut key.octets[len..len + label.len()];
+            octets.copy_from_slice(label);
+            octets.make_ascii_lowercase();
+            len += match octets.iter().any(|octet| *octet <= 1) {
+                true => escape(label, &mut key.octets[len..]),
+                false => label.len(),
+            };
             // The next label's end, or the key's.
             key.octets[len] = 0;
             len += 1;
@@ -52,6 +46,22 @@ impl Key {
     pub fn as_bytes(&self) -> &[u8] {
         &self.octets[..usize::from(self.len)]
     }
+}
+
+/// Writes a label that has octets 0 or 1; gives how many octets it takes.
+#[cold]
+fn escape(label: &[u8], out: &mut [u8]) -> usize {
+    let mut len = 0;
+    for octet in label.iter().map(u8::to_ascii_lowercase) {
+        let escaped: &[u8] = match octet {
+            0 => &[1, 1],
+            1 => &[1, 2],
+            _ => &[octet],
+        };
+        out[len..len + escaped.len()].copy_from_slice(escaped);
+        len += escaped.len();
+    }
+    len
 }
 
 /// The eight octets of a key after the first `skip`, as a number that sorts as they do. What the key does not have counts as zero.
@@ -83,7 +93,7 @@ fn absorb(mut state: u64, octets: &[u8], set: u64) -> u64 {
     loop {
         let (word, after) = match rest.split_first_chunk::<8>() {
             Some((octets, after)) => (u64::from_le_bytes(*octets), after),
-            None => (rest.iter().rev().fold(0, |word, octet| word << 8 | u64::from(*octet)), &[][..]),
+            None => (short(rest), &[][..]),
         };
         let product = u128::from(state ^ (word | set)) * u128::from(MULTIPLIER);
         state = product as u64 ^ (product >> 64) as u64;
@@ -92,6 +102,18 @@ fn absorb(mut state: u64, octets: &[u8], set: u64) -> u64 {
             return state;
         }
     }
+}
+
+/// Less than eight octets as a little-endian number. Where they are more than a half word has, it is read twice, and both halves overlap.
+fn short(octets: &[u8]) -> u64 {
+    let overlap = |low: u64, high: u64, half: usize| low | high << (8 * (octets.len() - half));
+    if let (Some(low), Some(high)) = (octets.first_chunk(), octets.last_chunk()) {
+        return overlap(u32::from_le_bytes(*low).into(), u32::from_le_bytes(*high).into(), 4);
+    }
+    if let (Some(low), Some(high)) = (octets.first_chunk(), octets.last_chunk()) {
+        return overlap(u16::from_le_bytes(*low).into(), u16::from_le_bytes(*high).into(), 2);
+    }
+    octets.first().map_or(0, |octet| u64::from(*octet))
 }
 
 /// A digest of octet strings: it tells them apart as good as surely, and does not hold against forgers.
@@ -141,6 +163,13 @@ mod tests {
                 let words = prefix(one.as_bytes(), skip).cmp(&prefix(other.as_bytes(), skip));
                 prop_assert!(words.is_eq() || words == one.as_bytes().cmp(other.as_bytes()));
             }
+        }
+
+        #[test]
+        fn short_words_are_little_endian(octets in prop::collection::vec(any::<u8>(), 0..8)) {
+            let mut whole = [0; 8];
+            whole[..octets.len()].copy_from_slice(&octets);
+            prop_assert_eq!(short(&octets), u64::from_le_bytes(whole));
         }
 
         #[test]

@@ -14,7 +14,6 @@ mod page;
 mod tests;
 
 use std::cmp::Ordering;
-use std::sync::Arc;
 
 pub use build::Builder;
 pub use compose::Inserted;
@@ -23,21 +22,25 @@ use key::Key;
 pub use node::{Node, QUESTION_POINTER, RECORD_HEAD, Set, SetPlace, Target, apex_pointer};
 use page::Growing;
 pub use page::Page;
+use smallvec::SmallVec;
 
 use crate::dns::{Name, RRset, Rdata, Rtype, name};
 
 /// The nodes of one zone. There is always one for the apex.
 #[derive(Clone)]
 pub struct Tree {
-    apex: Arc<Name>,
+    apex: Name,
     /// A page keeps its number as long as it lives.
-    pages: Vec<Page>,
+    pages: Pages,
     /// The pages in canonical order.
-    order: Vec<Fence>,
+    order: SmallVec<[Fence; 1]>,
     /// What the first keys of all pages but the first one begin with.
     shared: Box<[u8]>,
     totals: Totals,
 }
+
+/// Most zones have one.
+type Pages = SmallVec<[Page; 1]>;
 
 /// Where a page begins.
 #[derive(Clone, Copy)]
@@ -313,7 +316,7 @@ impl Tree {
 
     fn put(&mut self, owner: &[u8], buf: &mut NodeBuf) {
         let key = self.key(owner);
-        let apex = Arc::clone(&self.apex);
+        let apex = self.apex.clone();
         self.rewrite(&key, |growing| {
             growing.push(key.as_bytes(), |out| buf.write(owner, apex.as_wire(), out));
         });
@@ -385,7 +388,7 @@ impl Tree {
         }
         let word = key::prefix(key, self.shared.len());
         let low = fences.partition_point(|fence| fence.word < word);
-        let high = low + fences[low..].partition_point(|fence| fence.word <= word);
+        let high = low + fences[low..].iter().take_while(|fence| fence.word == word).count();
         // The same eight octets: the whole keys decide.
         low + fences[low..high].partition_point(|fence| self.pages[fence.page as usize].first_key() <= key)
     }

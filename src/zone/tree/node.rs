@@ -111,14 +111,11 @@ impl<'a> Node<'a> {
 
     /// Its RRset of a type, with at least one record.
     pub fn set(self, rtype: Rtype) -> Option<Set<'a>> {
-        let mut at = NODE_HEAD + usize::from(self.bytes[4]);
-        for _ in 0..u16_at(self.bytes, 6) {
-            if u16_at(self.bytes, at) == rtype.0 && u16_at(self.bytes, at + 2) > 0 {
-                return Some(self.set_at(at));
-            }
-            at += SET_HEAD;
-        }
-        None
+        let heads = NODE_HEAD + usize::from(self.bytes[4]);
+        let count = usize::from(u16_at(self.bytes, 6));
+        let (sets, _) = self.bytes[heads..heads + count * SET_HEAD].as_chunks::<SET_HEAD>();
+        let index = sets.iter().position(|head| u16_at(head, 0) == rtype.0 && u16_at(head, 2) > 0)?;
+        Some(self.set_at(heads + index * SET_HEAD))
     }
 
     /// Whether it has an RRset of a type.
@@ -127,22 +124,17 @@ impl<'a> Node<'a> {
     }
 
     fn set_at(self, head: usize) -> Set<'a> {
-        let bytes = self.bytes;
-        let start = u32_at(bytes, head + 8) as usize;
-        let rrsigs = start + u32_at(bytes, head + 12) as usize;
-        let pointers = rrsigs + u32_at(bytes, head + 16) as usize;
-        let targets = pointers + 2 * usize::from(u16_at(bytes, head + 20));
-        let end = targets + usize::from(u16_at(bytes, head + 22));
-        Set {
-            rtype: Rtype(u16_at(bytes, head)),
-            count: u16_at(bytes, head + 2),
-            rrsig_count: u16_at(bytes, head + 4),
-            records: &bytes[start..rrsigs],
-            rrsigs: &bytes[rrsigs..pointers],
-            pointers: &bytes[pointers..targets],
-            targets: &bytes[targets..end],
-            place: SetPlace { node: self, head: head as u32 },
-        }
+        let place = SetPlace { node: self, head: head as u32 };
+        let head = &self.bytes[head..head + SET_HEAD];
+        let start = u32_at(head, 8) as usize;
+        let (records, rrsigs) = (u32_at(head, 12) as usize, u32_at(head, 16) as usize);
+        let (pointers, targets) = (2 * usize::from(u16_at(head, 20)), usize::from(u16_at(head, 22)));
+        let body = &self.bytes[start..start + records + rrsigs + pointers + targets];
+        let (records, body) = body.split_at(records);
+        let (rrsigs, body) = body.split_at(rrsigs);
+        let (pointers, targets) = body.split_at(pointers);
+        let (rtype, count, rrsig_count) = (Rtype(u16_at(head, 0)), u16_at(head, 2), u16_at(head, 4));
+        Set { rtype, count, rrsig_count, records, rrsigs, pointers, targets, place }
     }
 }
 

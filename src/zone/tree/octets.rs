@@ -1,10 +1,9 @@
 //! A tree as octets that outlive the process.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::page::Page;
-use super::{Fence, Totals, Tree};
+use super::{Fence, Pages, Totals, Tree};
 use crate::dns::Name;
 use crate::zone::image::{put, take};
 
@@ -47,12 +46,12 @@ impl Tree {
                 None => Page::from_bytes(octets),
             }
         };
-        let pages: Vec<Page> = (0..len).map(|_| page()).collect::<Option<_>>()?;
+        let pages: Pages = (0..len).map(|_| page()).collect::<Option<_>>()?;
         if pages.is_empty() {
             return None;
         }
         let order = (0..pages.len()).map(|page| Fence { word: 0, page: page as u32 }).collect();
-        let mut tree = Tree { apex: Arc::new(apex), pages, order, shared: Box::default(), totals };
+        let mut tree = Tree { apex, pages, order, shared: Box::default(), totals };
         tree.set_fences();
         Some(tree)
     }

@@ -105,8 +105,10 @@ impl Page {
             return (if wanted < shared { 0 } else { self.len() }, false);
         }
         let word = key::prefix(wanted, skip);
-        let mut low = self.partition(0, self.len(), |index| self.word(index) < word);
-        let mut high = self.partition(low, self.len(), |index| self.word(index) <= word);
+        let heads = self.heads();
+        let mut low = heads.partition_point(|head| head_word(head) < word);
+        let same = heads[low..].iter().take_while(|head| head_word(head) == word).count();
+        let mut high = low + same;
         // The same eight octets: the whole keys decide.
         let mut exact = false;
         while low < high {
@@ -123,27 +125,18 @@ impl Page {
         (low, exact)
     }
 
-    fn partition(&self, from: usize, to: usize, before: impl Fn(usize) -> bool) -> usize {
-        let (mut low, mut high) = (from, to);
-        while low < high {
-            let middle = (low + high) / 2;
-            if before(middle) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        low
-    }
-
-    fn word(&self, index: usize) -> u64 {
-        let at = PAGE_HEAD + index * NODE_HEAD;
-        u64::from_le_bytes(self.0[at..at + 8].try_into().unwrap_or_default())
+    fn heads(&self) -> &[[u8; NODE_HEAD]] {
+        self.0[PAGE_HEAD..PAGE_HEAD + self.len() * NODE_HEAD].as_chunks().0
     }
 
     fn u16_at(&self, at: usize) -> u16 {
         u16::from_le_bytes([self.0[at], self.0[at + 1]])
     }
+}
+
+/// The prefix of a node's key.
+fn head_word(head: &[u8; NODE_HEAD]) -> u64 {
+    head.first_chunk().map_or(0, |word| u64::from_le_bytes(*word))
 }
 
 /// A page that grows at its end.
