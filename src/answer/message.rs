@@ -56,16 +56,18 @@ pub struct Place<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Copies identifier, opcode, RD, CD and the question. `out` is as long as the response may get, at least a header; `given` counts
+    /// Copies identifier, opcode, the question, and of a QUERY RD and CD. `out` is as long as the response may get, at least a header; `given` counts
     /// where the query had an OPT record.
     pub fn begin(out: &'a mut [u8], query: &Query<'_>, given: Given<'a>) -> Message<'a> {
         let header = query.header;
         let len = HEADER + query.question.len();
         out[..HEADER].fill(0);
         out[..2].copy_from_slice(&header[..2]);
-        out[2] = QR | header[2] & (OPCODE | RD);
+        // RD and CD mean something in a QUERY only: of an UPDATE, for one, those bits are zero (RFC 2136 section 2.2).
+        let (rd, cd) = if header[2] & OPCODE == 0 { (RD, CD) } else { (0, 0) };
+        out[2] = QR | header[2] & (OPCODE | rd);
         // RFC 4035 section 3: CD must be copied (section 3.1.6 would rather have it cleared); AD is never set by an authoritative server.
-        out[3] = header[3] & CD;
+        out[3] = header[3] & cd;
         out[5] = u8::from(!query.question.is_empty());
         out[HEADER..len].copy_from_slice(query.question);
         Message {

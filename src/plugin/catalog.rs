@@ -22,9 +22,10 @@ use crate::dns::Rtype;
 use crate::dns::header::{CLASS_IN, DO};
 use crate::zone::snapshot::HashedName;
 
-/// No record has this type (RFC 6895 section 3.1: private use), so that a question for it is denied wherever it may be.
-const NO_SUCH_TYPE: RecordType = RecordType::Unknown(65_280);
+/// MAILA: no record has this type (RFC 1035 section 3.2.3: for questions only), so that a question for it is denied wherever it may be.
+const NO_SUCH_TYPE: RecordType = RecordType::Unknown(254);
 
+/// What Catalog is told of every zone, so that it asks for proofs by the question's name alone. danelaw knows of which kind they are.
 static NSEC: NxProofKind = NxProofKind::Nsec;
 
 /// One zone of the snapshot as a `ZoneHandler`.
@@ -34,19 +35,22 @@ static NSEC: NxProofKind = NxProofKind::Nsec;
 ///
 /// # What `Catalog` 0.26.3 changes on the way out
 ///
-/// [`super::DaneHandler`] has none of this.
+/// [`super::DaneHandler`] has none of this. `tests/differential/catalog.rs` has every change by name, makes it itself, and fails on any other.
 ///
-/// - AA is set on everything that a zone answers, referrals and REFUSED included.
+/// - AA is set on everything that a zone answers: referrals, REFUSED and class ANY included.
 /// - Of response codes only NXDOMAIN, REFUSED and NOTAUTH survive, and NXDOMAIN only without an answer section. A CNAME or DNAME whose
 ///   target does not exist is answered with NOERROR and the chain alone: a resolver then asks for the target. So is a DNAME that makes
 ///   too long a name (YXDOMAIN). What would be FORMERR is made REFUSED here, since it would come out as NOERROR.
-/// - The authority section is put together by Catalog from separate calls. A chain that ends in NODATA has no SOA; an SOA answer has the
-///   apex's NS beside it; a wildcard answer may have an NSEC more than it needs. A swap of the snapshot may fall between two calls.
-/// - A referral's records move into the answer section where the question is for NS.
-/// - The question's class is not looked at for routing, EDNS echoes the client's payload size, and over UDP an answer is cut between
-///   records, not RRsets (TC is set). AXFR is refused.
+/// - The authority section is put together by Catalog from separate calls: proofs before the SOA, both in the zone's own case. A chain that
+///   ends in NODATA or a referral has none; an SOA answer has the apex's NS beside it; a wildcard answer may have a proof more than it
+///   needs. A swap of the snapshot may fall between two calls.
+/// - A referral's records move into the answer section where the question is for NS or ANY.
+/// - The question's class is not looked at for routing. OPT echoes the client's payload size and has no extended error.
+/// - Over UDP an answer may be as long as the client says, and is cut between records, not RRsets (TC is set); OPT may be lost then, and
+///   pieces of a record may stand behind the last one. AXFR is refused.
+/// - An UPDATE gets FORMERR, and SERVFAIL outside all zones; other opcodes than QUERY have RD and CD copied.
 /// - A DS at a zone apex goes to the child's handler. It answers for the parent where the snapshot holds both; in a denial the parent's
-///   NS stands before its SOA then (RFC 2308 section 2.2, type 1).
+///   NS stands before its SOA then (RFC 2308 section 2.2, type 1). Where the parent has no such name at all the child says NODATA.
 /// - Catalog logs a warning ("unexpected lookup skip") with each positive answer that needs no proof, of any handler with NSEC.
 ///
 /// Where the snapshot holds a zone below this one, register that as well ([`upsert`] does): negative answers get their SOA by handler.
@@ -95,17 +99,22 @@ impl DaneZone {
         self.ask(&query(name, rtype, dnssec_ok), peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)))
     }
 
-    /// Catalog would put this handler's SOA and NSEC into a denial. Where another zone denies, as a parent does the DS of this one, that
-    /// zone's NS goes before its SOA and proofs: as a referral all of them pass through.
+    /// Catalog would put this handler's SOA and proofs into a denial. Where another zone denies, as a parent does the DS of this one, that
+    /// zone's NS goes before its SOA and proofs: as a referral all of them pass through. A parent that does not even have the name is left
+    /// out: NXDOMAIN beside the proof that the name exists would be bogus, so this zone says NODATA (RFC 4035 section 3.1.4.1).
     fn with_zone_of_denial(&self, mut response: Response, options: LookupOptions) -> Response {
-        let is_nodata = response.answers.is_empty() && response.metadata.response_code == ResponseCode::NoError;
         let soa = response.authorities.iter().find(|record| record.record_type() == RecordType::SOA);
-        if is_nodata
-            && let Some(soa) = soa
-            && LowerName::new(&soa.name) != self.origin
-            && let Some(apex) = self.ask_for(&soa.name, RecordType::NS, options.dnssec_ok, None)
-        {
-            response.authorities.splice(0..0, apex.answers);
+        let Some(soa) = soa.filter(|soa| response.answers.is_empty() && LowerName::new(&soa.name) != self.origin)
+        else {
+            return response;
+        };
+        match response.metadata.response_code {
+            ResponseCode::NXDomain => response.metadata.response_code = ResponseCode::NoError,
+            _ => {
+                if let Some(apex) = self.ask_for(&soa.name, RecordType::NS, options.dnssec_ok, None) {
+                    response.authorities.splice(0..0, apex.answers);
+                }
+            }
         }
         response
     }
@@ -136,7 +145,7 @@ impl ZoneHandler for DaneZone {
         // Without a request it is Catalog that asks, for the SOA of a negative answer (RFC 2308 section 3: MINIMUM bounds its TTL).
         if rtype == RecordType::SOA && name == &self.origin && request_info.is_none() {
             let denied = self.ask_for(name, NO_SUCH_TYPE, lookup_options.dnssec_ok, peer);
-            return found(denied.map(|response| records(response.authorities, RecordType::SOA)));
+            return found(denied.map(|response| records(response.authorities, &[RecordType::SOA])));
         }
         match self.ask_for(name, rtype, lookup_options.dnssec_ok, peer) {
             Some(response) => outcome(self.with_zone_of_denial(response, lookup_options)),
@@ -161,10 +170,10 @@ impl ZoneHandler for DaneZone {
             return LookupControlFlow::Continue(Ok(AuthLookup::Empty));
         }
         let Some(denied) = self.ask_for(name, NO_SUCH_TYPE, true, None) else { return LookupControlFlow::Skip };
-        found(Some(records(denied.authorities, RecordType::NSEC)))
+        found(Some(records(denied.authorities, &[RecordType::NSEC, RecordType::NSEC3])))
     }
 
-    /// Never asked for: the proofs are NSEC.
+    /// Never asked for: [`ZoneHandler::nsec_records`] gives the proofs of either kind.
     async fn nsec3_records(
         &self,
         _info: Nsec3QueryInfo<'_>,
@@ -216,11 +225,11 @@ fn found(records: Option<Vec<Record>>) -> LookupControlFlow<AuthLookup> {
     }
 }
 
-/// The records of a type, and their signatures.
-fn records(mut section: Vec<Record>, rtype: RecordType) -> Vec<Record> {
+/// The records of some types, and their signatures.
+fn records(mut section: Vec<Record>, types: &[RecordType]) -> Vec<Record> {
     section.retain(|record| match &record.data {
-        RData::DNSSEC(DNSSECRData::RRSIG(rrsig)) => rrsig.input().type_covered == rtype,
-        data => data.record_type() == rtype,
+        RData::DNSSEC(DNSSECRData::RRSIG(rrsig)) => types.contains(&rrsig.input().type_covered),
+        data => types.contains(&data.record_type()),
     });
     section
 }

@@ -66,7 +66,7 @@ pub fn compare(snapshot: &Snapshot, running: &[Running], questions: &[Question],
     }
 }
 
-fn is_truncated(message: &[u8]) -> bool {
+pub fn is_truncated(message: &[u8]) -> bool {
     message[2] & 2 != 0
 }
 
@@ -119,7 +119,7 @@ impl Theirs {
         let ask = |places: &[usize], ask: fn(_, &[Vec<u8>]) -> Vec<Vec<u8>>| {
             let mut queries: Vec<Vec<u8>> = places.iter().map(|&place| questions[place].query()).collect();
             number(&mut queries);
-            ask(server, &queries)
+            ask(server.address, &queries)
         };
         for (place, answer) in datagrams.iter().zip(ask(&datagrams, clients::udp)) {
             first[*place] = answer;
@@ -147,7 +147,7 @@ impl Theirs {
 }
 
 /// Where the records of a message end: the answer and authority section, and each record of the additional section.
-fn ends(message: &[u8]) -> (usize, Vec<(usize, u16)>) {
+pub fn ends(message: &[u8]) -> (usize, Vec<(usize, u16)>) {
     let u16_at = |at: usize| u16::from_be_bytes([message[at], message[at + 1]]);
     let name_end = |mut at: usize| loop {
         match message[at] {
@@ -168,14 +168,27 @@ fn ends(message: &[u8]) -> (usize, Vec<(usize, u16)>) {
     (at, (0..u16_at(10)).map(|_| record(&mut at)).collect())
 }
 
+/// Where the OPT record begins, which is the last.
+pub fn opt_at(message: &[u8]) -> Option<usize> {
+    let (mut start, additional) = ends(message);
+    for (end, rtype) in additional {
+        if rtype == Rtype::OPT.0 {
+            return Some(start);
+        }
+        start = end;
+    }
+    None
+}
+
 /// RFC 2181 section 9: TC says that what is required did not fit, and nothing else does. Required are answer and authority section whole,
 /// and in a referral the glue at or below the cut (RFC 9471 section 3.1). RRsets are whole or not there (RFC 2181 section 5).
-fn fits(question: &Question, short: &[u8], long: &[u8]) -> Result<(), String> {
+pub fn fits(question: &Question, short: &[u8], long: &[u8]) -> Result<(), String> {
     let (brief, full) = (decode(short), decode(long));
     if brief.length > question.limit() {
         return Err(format!("{} octets where {} are allowed", brief.length, question.limit()));
     }
-    if full.tc || (brief.rcode, brief.aa, brief.edns) != (full.rcode, full.aa, full.edns) && !brief.tc {
+    let same = (brief.rcode, brief.aa) == (full.rcode, full.aa);
+    if full.tc || brief.edns != full.edns || !same && !brief.tc {
         return Err(format!("the header depends on the room: {brief:?}, {full:?}"));
     }
     let cut = full.authority.iter().find(|record| record.rtype == Rtype::NS.0);
@@ -183,7 +196,7 @@ fn fits(question: &Question, short: &[u8], long: &[u8]) -> Result<(), String> {
         |owner: &str| cut.is_some_and(|cut| owner == cut.owner || owner.ends_with(&format!(".{}", cut.owner)));
     let glue = full.additional.iter().filter(|record| is_glue(&record.owner)).count();
     let (required, additional) = ends(long);
-    let opt = if question.ask.edns.is_some() { 11 } else { 0 };
+    let opt = opt_at(short).map_or(0, |at| short.len() - at);
     let required = if glue > 0 { additional[glue - 1].0 } else { required };
     if brief.tc != (required + opt > question.limit()) {
         return Err(format!("TC {} where {required} octets and OPT are required", brief.tc));

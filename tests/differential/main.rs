@@ -1,4 +1,5 @@
-//! danelaw's answers beside those of NSD, Knot and BIND that serve the same signed zones: generated zones, generated questions.
+//! danelaw's answers beside those of NSD, Knot and BIND that serve the same signed zones, and beside its own over every transport and
+//! through the plugin: generated zones, generated questions.
 //!
 //! `DANELAW_COMPARISONS` says how many questions are asked, `DANELAW_SEED` which zones and questions are made.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
@@ -6,10 +7,17 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../encrypted/clients.rs"]
+mod encrypted;
+#[path = "../common/hickory.rs"]
+mod hickory;
 
+mod asked;
+mod catalog;
 mod clients;
 mod compare;
 mod examples;
+mod handlers;
 mod peers;
 mod presigned;
 mod proof;
@@ -19,6 +27,7 @@ mod rdata;
 mod report;
 mod rules;
 mod sections;
+mod transports;
 mod zones;
 
 use danelaw::zone::{Published, Snapshot};

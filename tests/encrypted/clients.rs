@@ -1,18 +1,17 @@
-//! Clients of each transport, of rustls, h2 and quinn, that trust the laboratory's certificate and no other.
+//! Clients of each transport, of rustls, h2 and quinn, that trust one certificate and no other.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use danelaw::serve::Transport;
 use http::{Method, Request, StatusCode};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use super::common::wire;
-use super::laboratory::{HOST, Laboratory};
+/// Whom the certificate is of.
+pub const HOST: &str = "ns1.example.org";
 
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -110,45 +109,4 @@ pub async fn doq_octets(connection: &quinn::Connection, octets: &[u8]) -> Option
     send.write_all(octets).await.ok()?;
     send.finish().ok()?;
     receive.read_to_end(70_000).await.ok()
-}
-
-/// The connections of one client, one of each transport.
-pub struct Client<'a> {
-    laboratory: &'a Laboratory,
-    dot: Dot,
-    doh: h2::client::SendRequest<Bytes>,
-    doq: quinn::Connection,
-}
-
-impl Client<'_> {
-    pub fn new(laboratory: &Laboratory) -> Client<'_> {
-        let trusted = laboratory.presented.chain().unwrap();
-        let address = |transport| laboratory.address(transport);
-        let dot = dot(address(Transport::Tls), config(&trusted, b"dot")).unwrap();
-        let runtime = &laboratory.runtime;
-        let doh = runtime.block_on(doh(address(Transport::Https), config(&trusted, b"h2"))).unwrap();
-        let doq = runtime.block_on(doq(address(Transport::Quic), config(&trusted, b"doq"))).unwrap();
-        Client { laboratory, dot, doh, doq }
-    }
-
-    /// What each transport answers to a query, UDP first.
-    pub fn ask_all(&mut self, query: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
-        let plain = self.laboratory.plain.local_addrs()[0];
-        let runtime = &self.laboratory.runtime;
-        let http = |method, path: &str, content_type, body| {
-            let (status, _, body) = runtime.block_on(request(&self.doh, method, path, content_type, body)).unwrap();
-            assert_eq!(status, StatusCode::OK);
-            body
-        };
-        self.dot.write_all(&framed(query)).unwrap();
-        let quic = runtime.block_on(doq_octets(&self.doq, &framed(query))).unwrap();
-        vec![
-            ("UDP", wire::exchange(plain, query, false).unwrap()),
-            ("TCP", wire::exchange(plain, query, true).unwrap()),
-            ("TLS", read_frame(&mut self.dot).unwrap()),
-            ("HTTPS GET", http(Method::GET, &get(query), None, None)),
-            ("HTTPS POST", http(Method::POST, "/dns-query", Some(MEDIA_TYPE), Some(query))),
-            ("QUIC", read_frame(&mut &quic[..]).unwrap()),
-        ]
-    }
 }

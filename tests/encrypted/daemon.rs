@@ -8,11 +8,11 @@ use std::process::{Child, Command, Stdio};
 use danelaw::dns::Rtype;
 use rustls::pki_types::CertificateDer;
 
-use super::clients::{self, config, doh, doq, dot, framed, read_frame};
+use super::clients::{self, HOST, config, doh, doq, dot, framed, read_frame};
 use super::common::name;
 use super::common::wire::DNSSEC;
 use super::equality::zero;
-use super::laboratory::{HOST, until};
+use super::laboratory::until;
 
 struct Daemon {
     child: Child,

@@ -5,10 +5,10 @@ use std::io::Write;
 use danelaw::dns::Rtype;
 use danelaw::serve::Transport;
 
-use super::clients::{self, Client, framed, read_frame};
+use super::clients::{self, framed, read_frame};
 use super::common::wire::{DNSSEC, PLAIN, TCP, query};
 use super::common::{EXAMPLES, example, name};
-use super::laboratory::Laboratory;
+use super::laboratory::{Client, Laboratory};
 
 /// A query with the ID that DoQ asks for and DoH recommends.
 pub fn zero(owner: &[u8], rtype: Rtype, ask: super::common::wire::Ask) -> Vec<u8> {

@@ -1,19 +1,21 @@
 //! The example zones behind every transport, on free ports of 127.0.0.1, with a certificate made for the occasion.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use danelaw::answer::{self, Context};
 use danelaw::dns::dnssec::Algorithm;
 use danelaw::serve::encrypted::{EncryptedHandle, EncryptedLimits, EncryptedListeners, Presented};
 use danelaw::serve::{Answerer, Counters, Handle, Listeners, Reply, TcpLimits, Transport};
 use danelaw::zone::Snapshot;
+use http::{Method, StatusCode};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::common::{EXAMPLES, example, now, sign, snapshot};
-
-pub const HOST: &str = "ns1.example.org";
+use super::clients::{Dot, HOST, MEDIA_TYPE, config, doh, doq, doq_octets, dot, framed, get, read_frame, request};
+use super::common::{EXAMPLES, example, now, sign, snapshot, wire};
 
 struct Zones(Snapshot);
 
@@ -69,6 +71,47 @@ impl Laboratory {
     pub fn address(&self, transport: Transport) -> SocketAddr {
         let mut addresses = self.encrypted.local_addrs().iter();
         addresses.find(|(other, _)| *other == transport).unwrap().1
+    }
+}
+
+/// The connections of one client, one of each transport.
+pub struct Client<'a> {
+    laboratory: &'a Laboratory,
+    dot: Dot,
+    doh: h2::client::SendRequest<Bytes>,
+    doq: quinn::Connection,
+}
+
+impl Client<'_> {
+    pub fn new(laboratory: &Laboratory) -> Client<'_> {
+        let trusted = laboratory.presented.chain().unwrap();
+        let address = |transport| laboratory.address(transport);
+        let dot = dot(address(Transport::Tls), config(&trusted, b"dot")).unwrap();
+        let runtime = &laboratory.runtime;
+        let doh = runtime.block_on(doh(address(Transport::Https), config(&trusted, b"h2"))).unwrap();
+        let doq = runtime.block_on(doq(address(Transport::Quic), config(&trusted, b"doq"))).unwrap();
+        Client { laboratory, dot, doh, doq }
+    }
+
+    /// What each transport answers to a query, UDP first.
+    pub fn ask_all(&mut self, query: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+        let plain = self.laboratory.plain.local_addrs()[0];
+        let runtime = &self.laboratory.runtime;
+        let http = |method, path: &str, content_type, body| {
+            let (status, _, body) = runtime.block_on(request(&self.doh, method, path, content_type, body)).unwrap();
+            assert_eq!(status, StatusCode::OK);
+            body
+        };
+        self.dot.write_all(&framed(query)).unwrap();
+        let quic = runtime.block_on(doq_octets(&self.doq, &framed(query))).unwrap();
+        vec![
+            ("UDP", wire::exchange(plain, query, false).unwrap()),
+            ("TCP", wire::exchange(plain, query, true).unwrap()),
+            ("TLS", read_frame(&mut self.dot).unwrap()),
+            ("HTTPS GET", http(Method::GET, &get(query), None, None)),
+            ("HTTPS POST", http(Method::POST, "/dns-query", Some(MEDIA_TYPE), Some(query))),
+            ("QUIC", read_frame(&mut &quic[..]).unwrap()),
+        ]
     }
 }
 

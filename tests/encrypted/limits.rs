@@ -8,11 +8,11 @@ use danelaw::dns::Rtype;
 use danelaw::serve::encrypted::EncryptedLimits;
 use danelaw::serve::{TcpLimits, Transport};
 
-use super::clients::{self, Client, config, doh, doq, dot, framed, read_frame};
+use super::clients::{self, config, doh, doq, dot, framed, read_frame};
 use super::common::name;
 use super::common::wire::DNSSEC;
 use super::equality::zero;
-use super::laboratory::{Laboratory, until};
+use super::laboratory::{Client, Laboratory, until};
 
 fn question() -> Vec<u8> {
     zero(name("mail.example.org").as_wire(), Rtype::A, DNSSEC)

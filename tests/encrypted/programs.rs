@@ -3,8 +3,9 @@
 use danelaw::serve::Transport;
 use rustls::pki_types::CertificateDer;
 
+use super::clients::HOST;
 use super::common::{run, succeed};
-use super::laboratory::{HOST, Laboratory};
+use super::laboratory::Laboratory;
 
 /// The certificate as a file that a client may trust.
 fn anchor(folder: &std::path::Path, certificate: &CertificateDer<'_>) -> String {

@@ -7,11 +7,11 @@ use danelaw::serve::Transport;
 use danelaw::serve::encrypted::Presented;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::clients::{config, doh, doq, dot, framed, read_frame};
+use super::clients::{HOST, config, doh, doq, dot, framed, read_frame};
 use super::common::name;
 use super::common::wire::DNSSEC;
 use super::equality::zero;
-use super::laboratory::{HOST, Laboratory, certificate};
+use super::laboratory::{Laboratory, certificate};
 
 /// Whether each transport's client, who trusts one certificate only, gets a connection.
 fn accepted(laboratory: &Laboratory, trusted: &[CertificateDer<'static>]) -> [bool; 3] {

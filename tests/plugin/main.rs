@@ -6,6 +6,12 @@
 #[expect(dead_code, reason = "the example's main is run by cargo; here its server is")]
 mod example;
 
+#[path = "../common/hickory.rs"]
+mod hickory;
+#[path = "../common/parsed.rs"]
+#[expect(dead_code, reason = "shared with the tests that compare all surfaces")]
+mod parsed;
+
 mod catalog;
 mod client;
 mod garbled;
@@ -14,14 +20,12 @@ mod signer;
 mod zone;
 
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use danelaw::dns::dnssec::{Algorithm, Signer};
 use danelaw::plugin::{self, DaneHandler, SharedSnapshot, ZoneSigner};
-use hickory_server::Server;
 use hickory_server::server::RequestHandler;
 use hickory_server::zone_handler::Catalog;
-use tokio::net::{TcpListener, UdpSocket};
 use tokio::runtime::Runtime;
 
 /// Three zones, and a hickory server on a free port; all end with the value.
@@ -55,35 +59,12 @@ impl Served {
         snapshot.publish(child.sign(&zone::child("child"), now()).unwrap());
         // Signed, but its parent has no DS for it.
         snapshot.publish(zone::signer(Algorithm::Ed25519).sign(&zone::child("island"), now()).unwrap());
-        let (address, runtime) = serve(handler(&snapshot));
+        let (address, runtime) = hickory::serve(handler(&snapshot));
         Served { address, snapshot, parent, child, _runtime: runtime }
     }
 
     fn dnskey(&self) -> &[u8] {
         self.parent.keys()[0].dnskey()
-    }
-}
-
-fn serve<H: RequestHandler>(handler: H) -> (SocketAddr, Runtime) {
-    let runtime = Runtime::new().unwrap();
-    let (tcp, udp) = runtime.block_on(sockets());
-    let address = tcp.local_addr().unwrap();
-    runtime.spawn(async move {
-        let mut server = Server::new(handler);
-        server.register_socket(udp);
-        server.register_listener(tcp, Duration::from_secs(5), 64);
-        server.block_until_done().await
-    });
-    (address, runtime)
-}
-
-/// Both on one port; another test may have taken it for UDP.
-async fn sockets() -> (TcpListener, UdpSocket) {
-    loop {
-        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
-            return (tcp, udp);
-        }
     }
 }
 

@@ -12,6 +12,9 @@ const PART: usize = 1024;
 /// Of eight slots this many are filled at most; at first one less.
 const FULL: usize = 6;
 
+/// So many octets at a node's head are what most answers need of it.
+const NODE: usize = 384;
+
 /// A slot: 16 bits of the hash, the page's number, the node's place in it.
 type Slot = u64;
 
@@ -131,18 +134,22 @@ impl Index {
         near::fetch(self.first(hash));
     }
 
-    /// Asks for the node that this slot leads to: its name and its heads, and what comes behind them.
-    pub(super) fn prefetch_node(&self, tree: &Tree, hash: u64) {
-        let slot = *self.first(hash);
-        if (slot ^ hash) >> 48 != 0 {
-            return;
-        }
-        let page = tree.pages().get(page_of(slot));
-        for ahead in [0, 64, 128, 192] {
-            if let Some(octet) = page.and_then(|page| page.octet(place_of(slot) + ahead)) {
-                near::fetch(octet);
+    /// Asks for the node that a name most likely has: its name and its heads, and what comes behind them. False where it has none.
+    pub(super) fn prefetch_node(&self, tree: &Tree, hash: u64) -> bool {
+        let part = &self.parts[part_of(hash, self.parts.len())];
+        let mask = part.len() - 1;
+        let mut at = hash as usize & mask;
+        while part[at] != FREE {
+            let slot = part[at];
+            if (slot ^ hash) >> 48 == 0 && slot != GONE {
+                if let Some(page) = tree.pages().get(page_of(slot)) {
+                    near::fetch_all(page.octets_from(place_of(slot)), NODE);
+                }
+                return true;
             }
+            at = (at + 1) & mask;
         }
+        false
     }
 
     fn first(&self, hash: u64) -> &Slot {

@@ -8,6 +8,7 @@ mod hashed;
 mod index;
 mod name;
 mod near;
+mod way;
 mod zones;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use hashed::HashedChain;
 use index::Index;
 pub use name::HashedName;
+use way::{TOGETHER, Way};
 use zones::{Entry, Zones};
 
 use super::denial::Denial;
@@ -43,8 +45,6 @@ pub struct ZoneSnapshot {
     octets: usize,
 }
 
-/// So many names are followed together.
-const TOGETHER: usize = 64;
 /// So many octets are near anyway.
 const NEAR: usize = 512 << 10;
 
@@ -130,23 +130,18 @@ impl Snapshot {
 
     /// Has the memory brought near that names will be looked up in. What is read at one step was asked for at the one before, for all names:
     /// so they wait together, and not one after the other.
-    pub fn prefetch<'a>(&self, names: impl Iterator<Item = HashedName<'a>>) {
-        let mut hashes = [(0, 0); TOGETHER];
-        let mut zones: [Option<&ZoneSnapshot>; TOGETHER] = [None; TOGETHER];
-        let mut names = names.peekable();
-        while names.peek().is_some() {
-            let mut count = 0;
-            for name in names.by_ref().take(TOGETHER) {
-                hashes[count] = (self.zones.prefetch(&name), name.hash());
-                count += 1;
+    pub fn prefetch<'a>(&self, mut names: impl Iterator<Item = HashedName<'a>>) {
+        loop {
+            let mut ways = [Way::default(); TOGETHER];
+            let count = ways.iter_mut().zip(&mut names).map(|(way, name)| *way = Way::of(name, &self.zones)).count();
+            let ways = &mut ways[..count];
+            ways.iter_mut().for_each(|way| way.find_zone(&self.zones));
+            ways.iter_mut().for_each(Way::find_slot);
+            ways.iter_mut().for_each(Way::find_node);
+            ways.iter_mut().for_each(Way::find_denial);
+            if count < TOGETHER {
+                return;
             }
-            for (zone, (apex, _)) in zones[..count].iter_mut().zip(&hashes) {
-                *zone = self.zones.likely(*apex);
-                zone.iter().for_each(|zone| zone.prefetch());
-            }
-            let found = || zones[..count].iter().zip(&hashes).filter_map(|(zone, (_, name))| Some(((*zone)?, *name)));
-            found().for_each(|(zone, name)| zone.index.prefetch(name));
-            found().for_each(|(zone, name)| zone.index.prefetch_node(&zone.zone.tree, name));
         }
     }
 
@@ -182,12 +177,6 @@ impl ZoneSnapshot {
         let index = index.unwrap_or_else(|| Index::of(tree, is_named));
         let octets = tree.pages().iter().map(Page::octets).sum();
         Ok(ZoneSnapshot { zone: zone.clone(), index, hashed, octets })
-    }
-
-    fn prefetch(&self) {
-        near::fetch(&self.index);
-        near::fetch(&self.zone.tree);
-        near::fetch(&self.zone.expires_at);
     }
 
     /// Whether the first of its signatures has expired.

@@ -156,9 +156,14 @@ impl Zones {
 
     /// The zone of an apex as far as its hash tells.
     pub(super) fn likely(&self, hash: u64) -> Option<&ZoneSnapshot> {
-        match self.first(hash).as_ref()? {
-            Slot { hash: its, entry: Entry::Zone(zone) } if *its == hash => Some(&**zone),
-            _ => None,
+        let part = &self.parts[part_of(hash, self.parts.len())];
+        let mask = part.len() - 1;
+        let mut at = hash as usize & mask;
+        loop {
+            match part[at].as_ref()? {
+                Slot { hash: its, entry: Entry::Zone(zone) } if *its == hash => return Some(zone),
+                _ => at = (at + 1) & mask,
+            }
         }
     }
 

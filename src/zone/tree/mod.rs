@@ -163,6 +163,11 @@ impl Tree {
         exact.then(|| page.node(after - 1))
     }
 
+    /// The page that a name of the zone is on, or would be.
+    pub fn page_of(&self, name: &[u8]) -> &Page {
+        self.page(self.seek(self.key(name).as_bytes()))
+    }
+
     /// The apex's node.
     pub fn apex_node(&self) -> Node<'_> {
         self.page(0).node(0)

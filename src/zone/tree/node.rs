@@ -79,7 +79,7 @@ impl<'a> Node<'a> {
     }
 
     /// All its octets.
-    pub(super) fn as_bytes(self) -> &'a [u8] {
+    pub fn as_bytes(self) -> &'a [u8] {
         &self.bytes[..u32_at(self.bytes, 0) as usize]
     }
 

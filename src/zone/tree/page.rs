@@ -81,9 +81,14 @@ impl Page {
         (0..self.len()).map(|index| self.node(index))
     }
 
-    /// An octet of a place: to have its surroundings brought near beforehand.
-    pub fn octet(&self, place: u32) -> Option<&u8> {
-        self.0.get(place as usize)
+    /// The octets from a place on: to have them brought near beforehand.
+    pub fn octets_from(&self, place: u32) -> &[u8] {
+        self.0.get(place as usize..).unwrap_or_default()
+    }
+
+    /// What a search reads before it comes to the nodes.
+    pub fn heads_as_bytes(&self) -> &[u8] {
+        &self.0[..PAGE_HEAD + self.len() * NODE_HEAD]
     }
 
     /// The last node with an NSEC among the first `before`.
