@@ -49,17 +49,19 @@ impl HashedChain {
         chain
     }
 
-    /// The chain of a later version of the tree; none where it has to be made anew.
-    pub(super) fn after(&self, old: &Tree, new: &Tree, parameters: &Parameters) -> Option<HashedChain> {
-        let empty = Page::empty();
-        let page = |tree: &Tree, number: usize| tree.pages().get(number).unwrap_or(&empty).clone();
-        let numbers = 0..old.pages().len().max(new.pages().len());
-        let changed: Vec<usize> = numbers.filter(|number| !page(old, *number).is(&page(new, *number))).collect();
+    /// The chain of a later version of the tree, in which these pages are others; none where it has to be made anew.
+    pub(super) fn after(
+        &self,
+        (old, new): (&Tree, &Tree),
+        changed: &[usize],
+        parameters: &Parameters,
+    ) -> Option<HashedChain> {
         if self.parameters != *parameters || changed.len() * 4 > old.pages().len() + 12 {
             return None;
         }
         let found = |tree: &Tree| -> Vec<(Hash, Link)> {
-            changed.iter().flat_map(|number| links(tree, *number, &page(tree, *number), parameters)).collect()
+            let pages = changed.iter().filter_map(|number| Some((*number, tree.pages().get(*number)?)));
+            pages.flat_map(|(number, page)| links(tree, number, page, parameters)).collect()
         };
         let (gone, come) = (found(old), found(new));
         let mut chain = self.clone();

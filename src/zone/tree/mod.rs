@@ -123,6 +123,16 @@ impl Tree {
         &self.pages
     }
 
+    /// The numbers of the pages that are not the same memory in another version; ascending.
+    pub fn changed_pages(&self, other: &Tree) -> Vec<usize> {
+        let numbers = 0..self.pages.len().max(other.pages.len());
+        let is_same = |number: usize| match (self.pages.get(number), other.pages.get(number)) {
+            (Some(one), Some(other)) => one.is(other),
+            _ => false,
+        };
+        numbers.filter(|number| !is_same(*number)).collect()
+    }
+
     /// The pages with their numbers, in canonical order.
     pub fn numbered(&self) -> impl Iterator<Item = (u32, &Page)> {
         self.order.iter().map(|fence| (fence.page, &self.pages[fence.page as usize]))
@@ -314,7 +324,8 @@ impl Tree {
         }
     }
 
-    fn has_below(&self, name: &[u8]) -> bool {
+    /// Whether there are nodes below a name.
+    pub fn has_below(&self, name: &[u8]) -> bool {
         let is_below = |node: &Node<'_>| node.name().len() > name.len() && name::is_at_or_below(node.name(), name);
         self.nodes_from(name).take(2).any(|node| is_below(&node))
     }
