@@ -88,10 +88,18 @@ fn key() -> ZoneKey {
     there(made.map_err(|error| danelaw_benches::Error::new(error.to_string()))).0
 }
 
-fn zone(set: Set, signer: &dyn Signer) -> (Contents, Published) {
+fn zone(set: Set, denial: Denial, signer: &dyn Signer) -> (Contents, Published) {
     let contents = there(contents(&set.zone(0), &set.text(0), signer));
-    let published = there(sign(&contents, signer, Denial::Nsec, NOW));
+    let published = there(sign(&contents, signer, denial, NOW));
     (contents, published)
+}
+
+/// What a change is measured in.
+const CHANGING: [(Set, Form); 3] = [(Set::Small, Form::Nsec), (Set::Large, Form::Nsec), (Set::Large, Form::Nsec3)];
+
+/// How a set in this form is signed.
+fn policy(form: Form) -> Policy {
+    Policy { denial: form.denial(), ..Policy::default() }
 }
 
 /// The contents with another TLSA record at one host.
@@ -126,7 +134,7 @@ mod signing {
     #[divan::bench(args = [Set::Small, Set::Large])]
     fn all_kept(bencher: Bencher<'_, '_>, set: Set) {
         let stamp = Stamp::default();
-        let (contents, before) = zone(set, &stamp);
+        let (contents, before) = zone(set, Denial::Nsec, &stamp);
         let signers: [&dyn Signer; 1] = [&stamp];
         bencher.bench_local(|| {
             let draft = Draft::signed(&contents, &signers, Some(&before), Policy::default(), NOW);
@@ -135,16 +143,16 @@ mod signing {
     }
 
     /// One TLSA record and the SOA are signed by ECDSA P-256.
-    #[divan::bench(args = [Set::Small, Set::Large])]
-    fn one_change(bencher: Bencher<'_, '_>, set: Set) {
+    #[divan::bench(args = CHANGING)]
+    fn one_change(bencher: Bencher<'_, '_>, (set, form): (Set, Form)) {
         let (key, stamp) = (key(), Stamp::default());
         // The key's DNSKEY and the stamp's signatures: what is kept isn't looked into.
         let signer = Both(&key, &stamp);
-        let (old, before) = zone(set, &signer);
+        let (old, before) = zone(set, form.denial(), &signer);
         let new = changed(set, &old);
         let signers: [&dyn Signer; 1] = [&key];
         bencher.bench_local(|| {
-            let draft = Draft::changed((&old, &new), &signers, &before, Policy::default(), NOW);
+            let draft = Draft::changed((&old, &new), &signers, &before, policy(form), NOW);
             draft.map(|draft| draft.map(|draft| draft.finish(2)).is_some())
         });
     }
@@ -167,16 +175,16 @@ mod layout {
 
     #[divan::bench(args = [Set::Small, Set::Large])]
     fn build(bencher: Bencher<'_, '_>, set: Set) {
-        let (_, published) = zone(set, &Stamp::default());
+        let (_, published) = zone(set, Denial::Nsec, &Stamp::default());
         bencher.bench_local(|| ZoneSnapshot::build(&published));
     }
 
-    #[divan::bench(args = [Set::Small, Set::Large])]
-    fn after_one_change(bencher: Bencher<'_, '_>, set: Set) {
+    #[divan::bench(args = CHANGING)]
+    fn after_one_change(bencher: Bencher<'_, '_>, (set, form): (Set, Form)) {
         let stamp = Stamp::default();
-        let (old, before) = zone(set, &stamp);
+        let (old, before) = zone(set, form.denial(), &stamp);
         let signers: [&dyn Signer; 1] = [&stamp];
-        let draft = Draft::changed((&old, &changed(set, &old)), &signers, &before, Policy::default(), NOW);
+        let draft = Draft::changed((&old, &changed(set, &old)), &signers, &before, policy(form), NOW);
         let Ok(Some(Ok(after))) = draft.map(|draft| draft.map(|draft| draft.finish(2))) else {
             panic!("not a change of single owners")
         };

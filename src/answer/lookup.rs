@@ -116,7 +116,12 @@ impl<'a> Lookup<'a> {
         self.snapshot.zone_of(name)
     }
 
-    fn chain(&mut self, mut place: Place<'a>, asked: &HashedName<'_>, message: &mut Message<'_>) -> Result<(), Truncated> {
+    fn chain(
+        &mut self,
+        mut place: Place<'a>,
+        asked: &HashedName<'_>,
+        message: &mut Message<'_>,
+    ) -> Result<(), Truncated> {
         let mut target_name;
         let mut name = *asked;
         for step in 0..CHAIN_MAX {

@@ -76,22 +76,46 @@ pub enum Standing {
 
 /// The owners of a zone in canonical order, and how they stand.
 pub fn standings(contents: &Contents) -> impl Iterator<Item = (Node<'_>, Standing)> {
-    let apex_len = contents.origin().as_wire().len();
+    standings_of(contents.nodes(), contents.origin().as_wire().len())
+}
+
+/// Some owners of a zone in canonical order, and how they stand where nothing but one of them makes those below it another's.
+/// `apex_len` in octets.
+pub fn standings_of<'a>(
+    nodes: impl Iterator<Item = Node<'a>>,
+    apex_len: usize,
+) -> impl Iterator<Item = (Node<'a>, Standing)> {
     let mut above: Option<(Node<'_>, Standing)> = None;
-    contents.nodes().map(move |node| {
+    nodes.map(move |node| {
         if let Some((over, below)) = above
             && name::is_at_or_below(node.name(), over.name())
         {
             return (node, below);
         }
-        let is_cut = node.name().len() > apex_len && node.has(Rtype::NS);
-        above = match (is_cut, node.has(Rtype::DNAME)) {
-            (true, _) => Some((node, Standing::Glue)),
-            (false, true) => Some((node, Standing::Hidden)),
-            (false, false) => None,
-        };
-        (node, if is_cut { Standing::Cut } else { Standing::Authoritative })
+        above = below(node, apex_len).map(|below| (node, below));
+        (node, if is_cut(node, apex_len) { Standing::Cut } else { Standing::Authoritative })
     })
+}
+
+/// How a name of the zone stands, be it there or not.
+pub fn standing(contents: &Contents, name: &[u8]) -> Standing {
+    let apex_len = contents.origin().as_wire().len();
+    let above = contents.tree().barrier_above(name).and_then(|above| below(above, apex_len));
+    let here = || contents.tree().node(name).is_some_and(|node| is_cut(node, apex_len));
+    above.unwrap_or_else(|| if here() { Standing::Cut } else { Standing::Authoritative })
+}
+
+/// How names below a node stand because of it.
+pub fn below(node: Node<'_>, apex_len: usize) -> Option<Standing> {
+    match (is_cut(node, apex_len), node.has(Rtype::DNAME)) {
+        (true, _) => Some(Standing::Glue),
+        (false, true) => Some(Standing::Hidden),
+        (false, false) => None,
+    }
+}
+
+fn is_cut(node: Node<'_>, apex_len: usize) -> bool {
+    node.name().len() > apex_len && node.has(Rtype::NS)
 }
 
 /// An owner that a chain has to speak of.
@@ -115,6 +139,11 @@ impl Owner {
     /// Whether any RRset here is signed, the chain's own left aside: a delegation without DS has none.
     pub fn is_signed(&self) -> bool {
         !self.is_cut || self.types.contains(&Rtype::DS)
+    }
+
+    /// The types that its NSEC3 names.
+    pub fn hashed_types(&self) -> Vec<Rtype> {
+        self.types.iter().copied().chain(self.is_signed().then_some(Rtype::RRSIG)).collect()
     }
 }
 

@@ -78,11 +78,12 @@ impl Parameters {
         out
     }
 
-    fn nsec3(&self, next: &Hash, types: &[Rtype]) -> Rdata {
+    /// The NSEC3 RDATA before `next`, with a bit map as it stands there (RFC 5155 section 3.2).
+    pub fn nsec3(&self, next: &Hash, bitmap: &[u8]) -> Rdata {
         let mut out = self.head(if self.opt_out { OPT_OUT } else { 0 });
         out.push(next.len() as u8);
         out.extend_from_slice(next);
-        out.extend_from_slice(&rdata::bitmap(types.iter().copied()));
+        out.extend_from_slice(bitmap);
         out.into()
     }
 }
@@ -171,9 +172,7 @@ pub fn links(
             if optional && without_optional {
                 break;
             }
-            let mut types = owner.types.clone();
-            types.extend(owner.is_signed().then_some(Rtype::RRSIG));
-            add(&owner.name, types, optional)?;
+            add(&owner.name, owner.hashed_types(), optional)?;
             for above in owner.name.ancestors().take_while(|above| above.is_below(origin)) {
                 if previous.is_some_and(|previous| previous.is_at_or_below(&above)) {
                     break;
@@ -195,7 +194,7 @@ pub fn chain(
 ) -> Option<Vec<(Name, RRset)>> {
     let nexts = links.keys().skip(1).chain(links.keys().next());
     let rrset = |(hash, link): (&Hash, &Link), next: &Hash| {
-        let rdata = parameters.nsec3(next, &link.types);
+        let rdata = parameters.nsec3(next, &rdata::bitmap(link.types.iter().copied()));
         Some((owner(hash, origin)?, RRset::new(Rtype::NSEC3, ttl, rdata)))
     };
     links.iter().zip(nexts).map(|(link, next)| rrset(link, next)).collect()
@@ -234,7 +233,7 @@ mod tests {
     #[test]
     fn an_rdata_that_is_cut_short_has_no_fields() {
         let parameters = Parameters { iterations: 1, salt: [7].into(), opt_out: true };
-        let rdata = parameters.nsec3(&[9; 20], &[Rtype::A]);
+        let rdata = parameters.nsec3(&[9; 20], &rdata::bitmap([Rtype::A]));
         let fields = Fields::parse(&rdata).unwrap();
         assert_eq!((fields.flags, fields.iterations, fields.salt, fields.next), (OPT_OUT, 1, &[7][..], [9; 20]));
         assert_eq!(rdata::bitmap_types(fields.bitmap), Some(vec![Rtype::A]));

@@ -95,7 +95,7 @@ impl<'a> Draft<'a> {
     }
 
     /// [`Draft::signed`] at the cost of the difference: `before` was signed from `old` with the same keys and policy, and `contents` differ
-    /// a little. None where the difference touches more than single owners: then the whole has to be signed.
+    /// a little. None where they differ in a large part, or in what all signatures depend on: then the whole has to be signed.
     pub fn changed(
         (old, contents): (&Contents, &Contents),
         signers: &'a [&'a dyn Signer],
@@ -105,17 +105,17 @@ impl<'a> Draft<'a> {
     ) -> Result<Option<Draft<'a>>, SigningError> {
         if before.signers.len() != signers.len()
             || before.signers.iter().zip(signers).any(|(dnskey, signer)| **dnskey != *signer.dnskey())
-            || (&before.denial, &policy.denial) != (&Denial::Nsec, &Denial::Nsec)
+            || before.denial != policy.denial
             || denial_ttl(old) != denial_ttl(contents)
         {
             return Ok(None);
         }
+        let denial = policy.denial.clone();
         let signing = Signing::new(signers, Some(before), policy, now, contents.origin().clone())?;
         let Some(Change { tree, owners }) = Change::make(&signing, old, contents, before)? else { return Ok(None) };
         let digest =
             before.digest.wrapping_sub(digest_of(&before.tree, &owners)).wrapping_add(digest_of(&tree, &owners));
         let soa = soa_of(contents)?;
-        let denial = Denial::Nsec;
         Ok(Some(Draft { tree, denial, digest, soa, signing: Some(signing), stayed: Some(before), signed: owners }))
     }
 
@@ -206,17 +206,19 @@ pub(super) fn denial_ttl(contents: &Contents) -> Option<u32> {
 
 /// What the chain has to speak of.
 fn owners(contents: &Contents, denial: &Denial) -> Vec<Owner> {
-    let owner = |(node, standing): (Node<'_>, Standing)| match standing {
-        Standing::Glue | Standing::Hidden => None,
-        Standing::Cut | Standing::Authoritative => {
-            let mut types = types_of(node);
-            if *denial != Denial::Nsec && node.name().len() == contents.origin().as_wire().len() {
-                types.push(Rtype::NSEC3PARAM);
-            }
-            Owner::new(node.owner(), types.into_iter(), standing == Standing::Cut)
-        }
-    };
-    standings(contents).filter_map(owner).collect()
+    standings(contents).filter_map(|(node, standing)| owner_of(contents, node, standing, denial)).collect()
+}
+
+/// What the chain has to say of a node; none where its name is another zone's, or has no types.
+pub(super) fn owner_of(contents: &Contents, node: Node<'_>, standing: Standing, denial: &Denial) -> Option<Owner> {
+    if matches!(standing, Standing::Glue | Standing::Hidden) {
+        return None;
+    }
+    let mut types = types_of(node);
+    if *denial != Denial::Nsec && node.name().len() == contents.origin().as_wire().len() {
+        types.push(Rtype::NSEC3PARAM);
+    }
+    Owner::new(node.owner(), types.into_iter(), standing == Standing::Cut)
 }
 
 /// The types at a node that are not made by signing.
@@ -233,15 +235,14 @@ pub(super) fn sets_of(
     (denial, denial_ttl): (&Denial, u32),
 ) -> (Vec<RRset>, Vec<RRset>) {
     let apex = contents.origin().as_wire();
-    let sets = node.sets().filter(|set| set.count > 0).map(|set| set.rrset(apex));
+    let sets = node.sets().filter(|set| set.count > 0 && !is_made_by_signing(set.rtype)).map(|set| set.rrset(apex));
     match standing {
         Standing::Hidden => (Vec::new(), Vec::new()),
         Standing::Glue => (sets.collect(), Vec::new()),
         Standing::Cut | Standing::Authoritative => {
-            let made = sets.filter(|rrset| !is_made_by_signing(rrset.rtype));
             let is_cut = standing == Standing::Cut;
             let unsigned = |rrset: &RRset| rrset.rtype == Rtype::SOA || (is_cut && rrset.rtype != Rtype::DS);
-            let (plain, mut to_sign): (Vec<RRset>, Vec<RRset>) = made.partition(unsigned);
+            let (plain, mut to_sign): (Vec<RRset>, Vec<RRset>) = sets.partition(unsigned);
             if let (true, Denial::Nsec3(parameters)) = (node.name().len() == apex.len(), denial) {
                 to_sign.push(RRset::new(Rtype::NSEC3PARAM, denial_ttl, parameters.nsec3param()));
             }

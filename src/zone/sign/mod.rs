@@ -5,6 +5,7 @@
 
 mod change;
 mod draft;
+mod ring;
 mod signing;
 
 use super::denial::Denial;

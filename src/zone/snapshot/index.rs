@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::near;
-use crate::zone::tree::{Node, Page, Tree, key};
+use crate::zone::tree::{Node, Tree, key};
 
 /// Slots of one part, where there are several.
 const PART: usize = 1024;
@@ -67,20 +67,20 @@ impl Index {
         }
     }
 
-    /// The index of a later version of the tree; none where it has to be made anew.
-    pub(super) fn after(&self, old: &Tree, new: &Tree, is_named: impl Fn(Node<'_>) -> bool) -> Option<Index> {
-        let empty = Page::empty();
-        let numbers = 0..old.pages().len().max(new.pages().len());
-        let changed: Vec<usize> =
-            numbers.filter(|number| !page(old, *number, &empty).is(page(new, *number, &empty))).collect();
+    /// The index of a later version of the tree, in which these pages are others; none where it has to be made anew.
+    pub(super) fn after(
+        &self,
+        (old, new): (&Tree, &Tree),
+        changed: &[usize],
+        is_named: impl Fn(Node<'_>) -> bool,
+    ) -> Option<Index> {
         let slots: usize = self.parts.iter().map(|part| part.len()).sum();
         if changed.len() * 4 > old.pages().len() + 12 || new.totals().nodes * 8 > slots * FULL {
             return None;
         }
         let mut index = self.clone();
         for (tree, is_new) in [(old, false), (new, true)] {
-            for &number in &changed {
-                let page = page(tree, number, &empty);
+            for (number, page) in changed.iter().filter_map(|number| Some((*number, tree.pages().get(*number)?))) {
                 for at in 0..page.len() {
                     let node = page.node(at);
                     let hash = key::hash(node.name());
@@ -158,10 +158,6 @@ impl Index {
     }
 }
 
-fn page<'t>(tree: &'t Tree, number: usize, empty: &'t Page) -> &'t Page {
-    tree.pages().get(number).unwrap_or(empty)
-}
-
 fn part_of(hash: u64, parts: usize) -> usize {
     (hash >> 24) as usize & (parts - 1)
 }
@@ -223,7 +219,7 @@ mod tests {
         for number in 0..1000 {
             let name = format!("n{number}");
             let next = tree(&["@", "stays", &name]);
-            index = index.after(&before, &next, |_| true).unwrap_or_else(|| {
+            index = index.after((&before, &next), &before.changed_pages(&next), |_| true).unwrap_or_else(|| {
                 anew += 1;
                 Index::of(&next, |_| true)
             });

@@ -45,6 +45,8 @@ pub struct ZoneSnapshot {
     octets: usize,
 }
 
+/// What an NSEC3's owner has more than the apex: 20 octets in base32hex, and their number.
+const HASHED_LABEL: usize = 33;
 /// So many octets are near anyway.
 const NEAR: usize = 512 << 10;
 
@@ -163,13 +165,18 @@ impl ZoneSnapshot {
     /// [`ZoneSnapshot::build`], at the cost of what differs from the version before.
     pub fn after(before: Option<&ZoneSnapshot>, zone: &Published) -> Result<ZoneSnapshot, LayoutError> {
         let tree = &zone.tree;
-        check(before.map(|before| &before.zone.tree), tree)?;
+        let old = before.map_or(tree, |before| &before.zone.tree);
+        let changed = before.map_or_else(|| (0..tree.pages().len()).collect(), |_| old.changed_pages(tree));
+        check(tree, &changed)?;
         tree.apex_node().set(Rtype::SOA).ok_or(LayoutError::NoSoa)?;
         let hashed = match &zone.denial {
-            Denial::Nsec3(parameters) => Some(HashedChain::new(tree, parameters.clone())),
+            Denial::Nsec3(parameters) => {
+                let chain = before.and_then(|before| before.hashed.as_ref()?.after((old, tree), &changed, parameters));
+                Some(chain.unwrap_or_else(|| HashedChain::new(tree, parameters.clone())))
+            }
             Denial::Nsec => None,
         };
-        let index = before.and_then(|before| before.index.after(&before.zone.tree, tree, is_named));
+        let index = before.and_then(|before| before.index.after((old, tree), &changed, is_named));
         let index = index.unwrap_or_else(|| Index::of(tree, is_named));
         let octets = tree.pages().iter().map(Page::octets).sum();
         Ok(ZoneSnapshot { zone: zone.clone(), index, hashed, octets })
@@ -197,7 +204,13 @@ impl ZoneSnapshot {
 
     /// The node of a name in wire form, any case, of this [`hash`](super::tree::key::hash).
     pub fn find(&self, wanted: &[u8], hash: u64) -> Option<Node<'_>> {
-        self.index.find(&self.zone.tree, hash, |node| is_same(node.name(), wanted))
+        let tree = &self.zone.tree;
+        let found = self.index.find(tree, hash, |node| is_same(node.name(), wanted));
+        if found.is_none() && self.is_hashed() && wanted.len() == self.origin().as_wire().len() + HASHED_LABEL {
+            // An NSEC3's owner is nobody's name, but for an empty non-terminal that looks like one.
+            return tree.node(wanted).filter(|_| tree.has_below(wanted));
+        }
+        found
     }
 
     /// The last node with an NSEC at or before `name` in canonical order: its NSEC covers or matches the name.
@@ -251,8 +264,7 @@ impl ZoneSnapshot {
     /// The wildcard right below a name's last `depth` labels.
     pub fn wildcard(&self, name: &HashedName<'_>, depth: usize) -> Option<Node<'_>> {
         let (above, hash) = name.suffix(depth);
-        let is_it =
-            |node: Node<'_>| node.name().strip_prefix(b"\x01*").is_some_and(|rest| is_same(rest, above));
+        let is_it = |node: Node<'_>| node.name().strip_prefix(b"\x01*").is_some_and(|rest| is_same(rest, above));
         self.index.find(&self.zone.tree, key::fold(hash, b"\x01*"), is_it)
     }
 
@@ -276,15 +288,12 @@ fn is_named(node: Node<'_>) -> bool {
     node.is_empty() || node.sets().any(|set| set.count > 0 && set.rtype != Rtype::NSEC3)
 }
 
-/// Whether everything fits into a message. What stands on pages of the version before was looked at then.
-fn check(before: Option<&Tree>, tree: &Tree) -> Result<(), LayoutError> {
+/// Whether everything fits into a message. What stands on pages that did not change was looked at before.
+fn check(tree: &Tree, changed: &[usize]) -> Result<(), LayoutError> {
     if tree.pages().len() >= INDEX_MAX {
         return Err(LayoutError::LargeZone);
     }
-    for (number, page) in tree.pages().iter().enumerate() {
-        if before.and_then(|before| before.pages().get(number)).is_some_and(|before| before.is(page)) {
-            continue;
-        }
+    for page in changed.iter().filter_map(|number| tree.pages().get(*number)) {
         for node in page.nodes() {
             for set in node.sets() {
                 if set.records.len() + set.rrsigs.len() > RRSET_MAX {

@@ -123,6 +123,16 @@ impl Tree {
         &self.pages
     }
 
+    /// The numbers of the pages that are not the same memory in another version; ascending.
+    pub fn changed_pages(&self, other: &Tree) -> Vec<usize> {
+        let numbers = 0..self.pages.len().max(other.pages.len());
+        let is_same = |number: usize| match (self.pages.get(number), other.pages.get(number)) {
+            (Some(one), Some(other)) => one.is(other),
+            _ => false,
+        };
+        numbers.filter(|number| !is_same(*number)).collect()
+    }
+
     /// The pages with their numbers, in canonical order.
     pub fn numbered(&self) -> impl Iterator<Item = (u32, &Page)> {
         self.order.iter().map(|fence| (fence.page, &self.pages[fence.page as usize]))
@@ -140,6 +150,16 @@ impl Tree {
         let (after, exact) = self.page(place).seek(key.as_bytes(), self.apex_len());
         let skip = after - usize::from(exact);
         self.order[place..].iter().flat_map(|fence| self.pages[fence.page as usize].nodes()).skip(skip)
+    }
+
+    /// The nodes before a name, the nearest first.
+    pub fn nodes_before(&self, name: &[u8]) -> impl Iterator<Item = Node<'_>> {
+        let key = self.key(name);
+        let place = self.seek(key.as_bytes());
+        let page = self.page(place);
+        let (after, exact) = page.seek(key.as_bytes(), self.apex_len());
+        let near = (0..after - usize::from(exact)).rev().map(|index| page.node(index));
+        near.chain((0..place).rev().flat_map(|before| self.page(before).nodes().rev()))
     }
 
     /// The node of a name in wire form, any case.
@@ -212,7 +232,7 @@ impl Tree {
             let new = if order.is_ge() { new.next() } else { None };
             let is_same = |(old, new): (Node<'_>, Node<'_>)| old.as_bytes() == new.as_bytes();
             if !old.zip(new).is_some_and(is_same) {
-                found.extend(old.or(new).map(|node| Difference { owner: node.owner(), old, new }));
+                found.extend(new.or(old).map(|node| Difference { owner: node.owner(), old, new }));
             }
         }
     }
@@ -304,7 +324,8 @@ impl Tree {
         }
     }
 
-    fn has_below(&self, name: &[u8]) -> bool {
+    /// Whether there are nodes below a name.
+    pub fn has_below(&self, name: &[u8]) -> bool {
         let is_below = |node: &Node<'_>| node.name().len() > name.len() && name::is_at_or_below(node.name(), name);
         self.nodes_from(name).take(2).any(|node| is_below(&node))
     }
