@@ -7,7 +7,7 @@ use danelaw::dns::{Name, RRset, Rtype};
 use danelaw::keys::{self, ZoneKey};
 use danelaw::zone::denial::nsec3::{self, Parameters};
 use danelaw::zone::sign::Policy;
-use danelaw::zone::tree::{Node, Page, key};
+use danelaw::zone::tree::{Page, key};
 use danelaw::zone::{Contents, Denial, Draft, Published, ZoneSnapshot};
 use proptest::prelude::*;
 

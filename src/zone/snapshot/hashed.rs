@@ -250,14 +250,14 @@ mod tests {
         for number in 1990..2010 {
             let mut next = tree.clone();
             put(&mut next, &mut model, &host(number), number >= 2000);
-            let after = chain.after(&tree, &next, &parameters()).unwrap();
+            let after = chain.after((&tree, &next), &tree.changed_pages(&next), &parameters()).unwrap();
             check(&after, &next, &model);
             let shared = chain.parts.iter().zip(&after.parts).filter(|(one, other)| Arc::ptr_eq(one, other)).count();
             // The page that changed has the links of one part, or of some beside each other.
             assert!(chain.parts.len() >= 16 && shared + 3 >= chain.parts.len(), "{shared} of {}", chain.parts.len());
             (tree, chain) = (next, after);
         }
-        assert!(chain.after(&tree, &tree, &Parameters::default()).is_none(), "another chain");
+        assert!(chain.after((&tree, &tree), &[], &Parameters::default()).is_none(), "another chain");
     }
 
     #[test]
@@ -270,7 +270,7 @@ mod tests {
         for (number, is_there) in sizes {
             let mut next = tree.clone();
             put(&mut next, &mut model, &host(number), is_there);
-            let after = chain.after(&tree, &next, &parameters());
+            let after = chain.after((&tree, &next), &tree.changed_pages(&next), &parameters());
             chain = after.unwrap_or_else(|| {
                 anew.push(model.len());
                 HashedChain::new(&next, parameters())
