@@ -279,6 +279,11 @@ impl Chain {
         self.leaf().covers(host)
     }
 
+    /// Whether all is the same that is known of both: what [`PartialEq`] looks at and what it doesn't.
+    pub(super) fn is_same(&self, other: &Chain) -> bool {
+        (&self.certificates, self.linked, self.reordered) == (&other.certificates, other.linked, other.reordered)
+    }
+
     /// What a person should know of the file, though it can be used.
     pub fn warnings(&self, now: Timestamp) -> Vec<String> {
         let mut warnings = Vec::new();

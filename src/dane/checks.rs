@@ -1,6 +1,5 @@
 //! How each prerequisite is checked against the served zones: MX, addresses, DKIM, DNSSEC, the operator's declaration.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::dns::{Name, Rtype, Timestamp, rdata};
@@ -63,21 +62,15 @@ pub fn assess_service(context: Context<'_>, host: &Name) -> Assessment {
     Assessment { domain: None, host: host.clone(), findings }
 }
 
-/// The MX hosts of the served zones, each with the domains that name it, in canonical order. A null MX (RFC 7505
-/// section 3) names no host.
-pub fn mail_hosts(served: &dyn Served) -> Vec<(Name, Vec<Name>)> {
-    let mut hosts: BTreeMap<Name, Vec<Name>> = BTreeMap::new();
-    for domain in served.mail_domains() {
-        for host in exchanges(served, &domain) {
-            if !host.is_root() {
-                let domains = hosts.entry(host).or_default();
-                if domains.last() != Some(&domain) {
-                    domains.push(domain.clone());
-                }
-            }
+/// The MX hosts of a domain, each once. A null MX (RFC 7505 section 3) names no host.
+pub fn mail_hosts(served: &dyn Served, domain: &Name) -> Vec<Name> {
+    let mut hosts: Vec<Name> = Vec::new();
+    for host in exchanges(served, domain) {
+        if !host.is_root() && !hosts.contains(&host) {
+            hosts.push(host);
         }
     }
-    hosts.into_iter().collect()
+    hosts
 }
 
 fn exchanges(served: &dyn Served, domain: &Name) -> Vec<Name> {

@@ -9,6 +9,7 @@
 //! configuration, operator's word ────────┘
 //! ```
 
+mod asked;
 pub mod certificate;
 pub mod checks;
 pub mod config;
@@ -18,6 +19,7 @@ pub mod explain;
 pub mod keyset;
 mod pem;
 pub mod plan;
+pub mod plans;
 pub mod prerequisites;
 pub mod publication;
 pub mod state;

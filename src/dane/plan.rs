@@ -10,12 +10,13 @@ use crate::dns::{Name, RRset, Rtype, Timestamp};
 
 use super::certificate::Chain;
 use super::checks::{self, Context};
-use super::config::{DaneConfig, ZoneDane};
+use super::config::{DaneConfig, ServiceConfig, ZoneDane};
 use super::explain::{Explanation, Record, Source, SourceStatus, Status};
 use super::keyset::{self, Changes, Keyset, Known, Sightings};
-use super::prerequisites::{Assessment, Readiness, Served, Verdict};
+use super::plans::{Plans, Replanned, Touched};
+use super::prerequisites::{Assessment, Readiness, Served};
 use super::publication::{self, Decision, Phase, Publication, Reason};
-use super::state::State;
+use super::state::{HostState, State, Verdicts};
 use super::tlsa::{Parameters, Service, Tlsa};
 
 /// More records than this in an RRset and big senders stop reading it.
@@ -62,6 +63,28 @@ pub struct Planned {
     pub explanation: Explanation,
 }
 
+/// What the zones and the configuration say of a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// The domains that have it as their MX host, in canonical order, each with the host as it is written there.
+    pub domains: Vec<(Name, Name)>,
+    /// Its services in the configuration.
+    pub services: Vec<ServiceConfig>,
+}
+
+/// What comes out for one host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPlan {
+    /// Its TLSA owners, in canonical order.
+    pub owners: Vec<Planned>,
+    /// What changed in its certificates.
+    pub changes: Changes,
+    /// What must be stored before the RRsets go out.
+    pub state: HostState,
+    /// When to plan again at the latest; none when only a change of the facts can change anything.
+    pub next: Option<Timestamp>,
+}
+
 /// A service that may get a TLSA.
 struct Task {
     owner: Name,
@@ -73,48 +96,57 @@ struct Task {
 
 /// Plans. Pure: the same input and state give the same plan.
 pub fn plan(input: Input<'_>, mut state: State) -> Plan {
-    let tasks = tasks(input, &state);
-    let mut next = None;
+    let step = Plans::default().step(input, &state, &Touched::all());
     let mut changes = BTreeMap::new();
-    let retentions = retentions(input, &state, &tasks);
-    let lagging = tasks.iter().filter(|task| input.served.lags(&task.owner)).map(|task| &task.service.host);
-    let lagging: BTreeSet<&Name> = lagging.collect();
-    for (host, &retention) in &retentions {
-        let keyset = state.keysets.remove(host).unwrap_or_default();
-        let lags = lagging.contains(host);
-        let (keyset, changed) = step_keyset(input, host, keyset, (!lags).then_some(retention));
-        sooner(&mut next, keyset.next(retention));
-        if changed != Changes::default() {
-            changes.insert(host.clone(), changed);
-        }
-        if !keyset.known.is_empty() {
-            state.keysets.insert(host.clone(), keyset);
+    let mut owners = Vec::new();
+    let next = step.next;
+    for (host, Replanned { plan, .. }) in step.hosts {
+        state.put(&host, plan.state);
+        owners.extend(plan.owners);
+        if plan.changes != Changes::default() {
+            changes.insert(host, plan.changes);
         }
     }
-    let mut verdicts = BTreeMap::new();
+    owners.sort_by(|left, right| left.owner.cmp(&right.owner));
+    Plan { owners, changes, state, next }
+}
+
+/// Plans one host: nothing that is remembered of another is read.
+pub(super) fn plan_host(input: Input<'_>, named: &Named, before: &HostState) -> HostPlan {
+    let tasks = tasks(named, before);
+    let mut state = before.clone();
+    let (mut next, mut changes) = (None, Changes::default());
+    let retention = retention(input, before, &tasks);
+    if let Some((host, retention)) = tasks.first().map(|task| &task.service.host).zip(retention) {
+        // Each is asked: what has to be asked for is not to depend on an answer.
+        let lags = tasks.iter().fold(false, |lags, task| input.served.lags(&task.owner) | lags);
+        (state.keyset, changes) = step_keyset(input, host, state.keyset, (!lags).then_some(retention));
+        sooner(&mut next, state.keyset.next(retention));
+    }
+    let mut verdicts = Verdicts::new();
     let mut owners = Vec::with_capacity(tasks.len());
     for task in tasks {
-        let retention = retentions.get(&task.service.host).copied().unwrap_or(0);
-        let planned = plan_owner(input, &mut state, &mut verdicts, task, retention);
+        let planned = plan_owner(input, &mut state, &mut verdicts, task, retention.unwrap_or(0));
         sooner(&mut next, planned.explanation.next);
         owners.push(planned);
     }
     state.verdicts = verdicts;
     // A service that is configured no longer is forgotten; what the operator withdrew is not.
     state.publications.retain(|owner, publication| {
-        let planned = owners.binary_search_by(|planned: &Planned| planned.owner.cmp(owner)).is_ok();
+        let planned = owners.iter().any(|planned| planned.owner == *owner);
         planned || publication.withdrawn_by_operator
     });
-    Plan { owners, changes, state, next }
+    HostPlan { owners, changes, state, next }
 }
 
-fn sooner(next: &mut Option<Timestamp>, candidate: Option<Timestamp>) {
+/// The sooner of two moments, where there are any.
+pub(super) fn sooner(next: &mut Option<Timestamp>, candidate: Option<Timestamp>) {
     *next = next.iter().copied().chain(candidate).min();
 }
 
-/// Port 25 of every MX host, the configured services, and what was planned before: an owner that lost its MX still has
+/// Port 25 of an MX host, the configured services, and what was planned before: an owner that lost its MX still has
 /// a publication to be looked after.
-fn tasks(input: Input<'_>, state: &State) -> Vec<Task> {
+fn tasks(named: &Named, state: &HostState) -> Vec<Task> {
     let mut tasks: BTreeMap<Name, Task> = BTreeMap::new();
     let mut add = |service: Service, domains: Vec<Name>| -> Option<Name> {
         let owner = service.owner().ok()?;
@@ -122,11 +154,11 @@ fn tasks(input: Input<'_>, state: &State) -> Vec<Task> {
         tasks.entry(owner.clone()).or_insert(task);
         Some(owner)
     };
-    for (host, domains) in checks::mail_hosts(input.served) {
-        add(Service::smtp(host), domains);
+    if let Some((_, host)) = named.domains.first() {
+        add(Service::smtp(host.clone()), named.domains.iter().map(|(domain, _)| domain.clone()).collect());
     }
     let configured: Vec<_> =
-        input.config.services.iter().filter_map(|config| Some((add(config.service(), Vec::new())?, config))).collect();
+        named.services.iter().filter_map(|config| Some((add(config.service(), Vec::new())?, config))).collect();
     for (owner, publication) in &state.publications {
         // A configured service that is configured no longer is the operator's word, an MX that is gone is not.
         let service = Service::from_owner(owner).filter(Service::is_smtp);
@@ -143,20 +175,15 @@ fn tasks(input: Input<'_>, state: &State) -> Vec<Task> {
     tasks.into_values().collect()
 }
 
-/// The hosts in zones of ours, each with how long an old record stays in seconds: the longest of its services.
-fn retentions(input: Input<'_>, state: &State, tasks: &[Task]) -> BTreeMap<Name, u64> {
-    let mut hosts = BTreeMap::new();
-    for task in tasks {
-        if let Some(apex) = input.served.zone_of(&task.service.host) {
-            let config = input.config.zone(&apex);
-            let retention = hosts.entry(task.service.host.clone()).or_insert(0);
-            // A set that was published with a longer TTL may still be in caches.
-            let cached = state.publications.get(&task.owner).and_then(|publication| publication.cached);
-            let ttl = task.ttl.unwrap_or(config.ttl).max(cached.map_or(0, |cached| cached.ttl));
-            *retention = config.retention(ttl).max(*retention);
-        }
-    }
-    hosts
+/// How long an old record of the host stays in seconds: the longest of its services. None where its zone is not ours.
+fn retention(input: Input<'_>, state: &HostState, tasks: &[Task]) -> Option<u64> {
+    let config = input.config.zone(&input.served.zone_of(&tasks.first()?.service.host)?);
+    let of_task = |task: &Task| {
+        // A set that was published with a longer TTL may still be in caches.
+        let cached = state.publications.get(&task.owner).and_then(|publication| publication.cached);
+        config.retention(task.ttl.unwrap_or(config.ttl).max(cached.map_or(0, |cached| cached.ttl)))
+    };
+    tasks.iter().map(of_task).max()
 }
 
 fn step_keyset(input: Input<'_>, host: &Name, keyset: Keyset, retention: Option<u64>) -> (Keyset, Changes) {
@@ -184,16 +211,10 @@ struct Made {
     from: Vec<usize>,
 }
 
-fn plan_owner(
-    input: Input<'_>,
-    state: &mut State,
-    verdicts: &mut BTreeMap<String, (Verdict, Timestamp)>,
-    task: Task,
-    retention: u64,
-) -> Planned {
+fn plan_owner(input: Input<'_>, state: &mut HostState, verdicts: &mut Verdicts, task: Task, retention: u64) -> Planned {
     let Some(apex) = input.served.zone_of(&task.owner) else { return not_ours(task) };
     let owner = task.owner.clone();
-    let keyset = state.keysets.get(&task.service.host).cloned().unwrap_or_default();
+    let keyset = state.keyset.clone();
     let explanation = Explanation::new(&owner, &task.service.host, Some(&apex));
     let sets = state.publications.get(&owner).map(|publication| publication.sets.clone()).unwrap_or_default();
     let mut site = Site { input, config: input.config.zone(&apex), task, retention, keyset, sets, explanation };
@@ -248,11 +269,7 @@ fn not_ours(task: Task) -> Planned {
 }
 
 /// Carries over since when each verdict stands.
-fn remember(
-    assessments: &mut [Assessment],
-    before: &BTreeMap<String, (Verdict, Timestamp)>,
-    after: &mut BTreeMap<String, (Verdict, Timestamp)>,
-) {
+fn remember(assessments: &mut [Assessment], before: &Verdicts, after: &mut Verdicts) {
     for Assessment { domain, host, findings } in assessments {
         for finding in findings {
             let domain = domain.as_ref().map(Name::to_lowercase).map(|domain| domain.to_string()).unwrap_or_default();

@@ -26,6 +26,8 @@ pub trait Served {
     fn owners_below(&self, name: &Name) -> Vec<Name>;
     /// The owners of an MX RRset in all served zones, in canonical order.
     fn mail_domains(&self) -> Vec<Name>;
+    /// The owner as its zone has it, where it is one of [`Served::mail_domains`].
+    fn mail_domain(&self, name: &Name) -> Option<Name>;
     /// Whether the TLSA that was decided last for an owner is not what is served: its zone could not be published.
     fn lags(&self, owner: &Name) -> bool {
         let _ = owner;

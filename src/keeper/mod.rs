@@ -3,6 +3,7 @@
 //! A [`Keeper::cycle`] is told the time and does everything that is due: it may be run at any moment and as often as one
 //! likes. What was decided is stored before it is served.
 
+mod decide;
 mod hurry;
 mod look;
 mod policy;
@@ -25,26 +26,27 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use crate::config::Config;
-use crate::dane::explain::{Explanation, Status};
+use crate::dane::DaneConfig;
+use crate::dane::plans::Plans;
 use crate::dane::state::State as DaneState;
-use crate::dane::{self, DaneConfig};
-use crate::dns::{Name, RRset, Timestamp};
+use crate::dane::tlsa::Service;
+use crate::dns::{Name, Timestamp};
 use crate::observe::certificates;
 use crate::observe::watch::Changed;
 use crate::observe::zone_keys::{KeyProblem, KeyScanner};
 use crate::serve::encrypted::Presented;
-use crate::store::{State, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::zone::Snapshot;
 
+use decide::{PlannedFrom, Synthesised};
 pub use hurry::Wanted;
 use look::Scope;
 pub use policy::Policy;
 pub use report::{Answering, CertificateReport, EncryptedReport, StatusReport, ZoneReport, explain};
 pub use run::{Message, Surroundings, now, run};
-use served::ServedZones;
 use zone::Zone;
 pub use zone::{Beneath, Finished};
 
@@ -64,7 +66,11 @@ pub struct Keeper {
     started: Timestamp,
     zones: BTreeMap<Name, Zone>,
     dane: DaneState,
-    explanations: Vec<Explanation>,
+    plans: Plans,
+    /// What they were made from; none when everything is to be planned.
+    planned_from: Option<PlannedFrom>,
+    /// The TLSA RRsets that they put into each zone.
+    tlsa: Synthesised,
     lagging: Option<BTreeSet<Name>>,
     scans: Vec<certificates::Scan>,
     key_scanner: KeyScanner,
@@ -114,11 +120,8 @@ pub struct Cycle {
 
 impl Keeper {
     /// A keeper over a store. It serves nothing until its first cycle.
-    pub fn new(config: Config, store: Store, ephemeral: bool, now: Timestamp) -> Result<Keeper, StoreError> {
-        let dane = match store.load(DANE.0, DANE.1)? {
-            Some((_, json)) => read_state(&json)?,
-            None => DaneState::default(),
-        };
+    pub fn new(config: Config, mut store: Store, ephemeral: bool, now: Timestamp) -> Result<Keeper, StoreError> {
+        let dane = decide::load(&mut store)?;
         for warning in config.warnings() {
             warn!("{warning}");
         }
@@ -131,7 +134,9 @@ impl Keeper {
             started: now,
             zones: BTreeMap::new(),
             dane,
-            explanations: Vec::new(),
+            plans: Plans::default(),
+            planned_from: None,
+            tlsa: Synthesised::new(),
             lagging: None,
             scans: Vec::new(),
             key_scanner: KeyScanner::default(),
@@ -171,6 +176,7 @@ impl Keeper {
         }
         self.config_problem = None;
         self.dane_config = config.dane_rules();
+        self.planned_from = None;
         self.config = config;
     }
 
@@ -186,8 +192,8 @@ impl Keeper {
         if owners.is_empty() {
             return Err(format!("{} has no TLSA here; `danelaw status` lists the hosts that have", host.to_host()));
         }
-        self.save_dane(&dane).map_err(|error| error.to_string())?;
-        self.dane = dane;
+        let hosts = owners.iter().filter_map(Service::from_owner).map(|service| service.host);
+        self.change_state(hosts.collect(), dane).map_err(|error| error.to_string())?;
         let word = if withdraw { "withdraw" } else { "restore" };
         let text = format!("{word} by the operator");
         self.events(now, owners.iter().map(|owner| (word, owner.to_string(), text.clone())).collect());
@@ -198,8 +204,8 @@ impl Keeper {
     /// beginning of its fingerprint.
     pub fn forget_certificate(&mut self, host: &Name, certificate: &str, now: Timestamp) -> Result<(), String> {
         let mut dane = self.dane.clone();
-        let known =
-            dane.keysets.get_mut(host).ok_or_else(|| format!("no certificate of {} is known", host.to_host()))?;
+        let known = dane.hosts.get_mut(host).ok_or_else(|| format!("no certificate of {} is known", host.to_host()))?;
+        let known = &mut known.keyset;
         let fingerprints = known.known.iter().map(|known| known.chain.leaf().fingerprint());
         let matching: Vec<String> = fingerprints.filter(|fingerprint| fingerprint.starts_with(certificate)).collect();
         let [fingerprint] = &matching[..] else {
@@ -214,8 +220,7 @@ impl Keeper {
             return Err(format!("{fingerprint} is in its file still: take the file away first"));
         }
         known.forget(fingerprint);
-        self.save_dane(&dane).map_err(|error| error.to_string())?;
-        self.dane = dane;
+        self.change_state(BTreeSet::from([host.clone()]), dane).map_err(|error| error.to_string())?;
         self.events(now, vec![("certificate-forgotten", host.to_string(), format!("{fingerprint}: by the operator"))]);
         Ok(())
     }
@@ -269,12 +274,14 @@ impl Keeper {
         if scope.certificates {
             self.scans = self.config.certificates.iter().map(certificates::scan).collect();
         }
-        let (tlsa, dane_next) = self.decide_tlsa(now);
-        let refresh = self.publish_zones(&tlsa, now);
+        let dane_next = self.decide_tlsa(now);
+        let refresh = match self.store_problem {
+            None => self.publish_as_decided(now),
+            Some(_) => self.publish_as_served(now),
+        };
         self.zones.values_mut().for_each(|zone| zone.before = None);
         // After its record.
         self.look_at_presented(now);
-        self.lagging = Some(self.not_served(&tlsa));
         self.publish_stale();
         let linting = self.look_for_warnings().then_some(now + 1);
         self.tell_problems(now);
@@ -288,120 +295,6 @@ impl Keeper {
         let new_folders = scope.zones.is_none() || watch != self.watched;
         self.watched.clone_from(&watch);
         Cycle { next: next.max(now + 1), watch, new_folders }
-    }
-
-    /// What the DANE room wants in each zone. When its state can't be stored, nothing new is published: what was served stays.
-    fn decide_tlsa(&mut self, now: Timestamp) -> (Synthesised, Option<Timestamp>) {
-        if self.has_nothing_to_decide() {
-            self.explanations.clear();
-            return (Synthesised::new(), None);
-        }
-        let plan = self.plan(now);
-        if plan.state != self.dane
-            && let Err(error) = self.save_dane(&plan.state)
-        {
-            error!("the TLSA decisions can't be stored, so none of them is published: {error}");
-            self.store_problem = Some(format!("store: {error}"));
-            return (self.tlsa_as_served(), Some(now + RESCAN));
-        }
-        self.store_problem = None;
-        self.say_changes(&plan, now);
-        self.dane = plan.state;
-        let mut wanted = Synthesised::new();
-        self.explanations.clear();
-        for planned in plan.owners {
-            if let (Some(zone), Some(rrset)) = (planned.zone, planned.rrset) {
-                wanted.entry(zone).or_default().push((planned.owner, rrset));
-            }
-            self.explanations.push(planned.explanation);
-        }
-        (wanted, plan.next)
-    }
-
-    /// No certificate was ever seen and none can come: zones are served as their files have them.
-    fn has_nothing_to_decide(&self) -> bool {
-        self.config.certificates.is_empty() && self.dane_config.services.is_empty() && self.dane == DaneState::default()
-    }
-
-    fn plan(&self, now: Timestamp) -> dane::Plan {
-        let served = ServedZones::new(&self.zones, self.lagging.as_ref());
-        let certificates = certificates::sightings(&self.scans);
-        let input = dane::plan::Input {
-            served: &served,
-            config: &self.dane_config,
-            certificates: &certificates,
-            dkim_ok: &dkim_ok,
-            now,
-        };
-        dane::plan(input, self.dane.clone())
-    }
-
-    /// Why each TLSA is served or not. Where there is nothing to decide it is worked out when somebody asks.
-    pub(super) fn explained(&self, now: Timestamp) -> Vec<Explanation> {
-        if self.has_nothing_to_decide() {
-            return self.plan(now).owners.into_iter().map(|planned| planned.explanation).collect();
-        }
-        self.explanations.clone()
-    }
-
-    fn tlsa_as_served(&self) -> Synthesised {
-        self.zones.iter().map(|(origin, zone)| (origin.clone(), zone.synthesised.clone())).collect()
-    }
-
-    /// The TLSA owners where what is served is not what was decided.
-    fn not_served(&self, tlsa: &Synthesised) -> BTreeSet<Name> {
-        let mut lagging = BTreeSet::new();
-        for (origin, zone) in &self.zones {
-            let wanted = tlsa.get(origin).map(Vec::as_slice).unwrap_or_default();
-            let differ = |left: &[(Name, RRset)], right: &[(Name, RRset)]| -> Vec<Name> {
-                left.iter().filter(|one| !right.contains(one)).map(|(owner, _)| owner.clone()).collect()
-            };
-            lagging.extend(differ(wanted, &zone.synthesised));
-            lagging.extend(differ(&zone.synthesised, wanted));
-        }
-        lagging
-    }
-
-    /// Tells the log and the event list what became of certificates and publications.
-    fn say_changes(&mut self, plan: &dane::Plan, now: Timestamp) {
-        let mut events = Vec::new();
-        for (host, changes) in &plan.changes {
-            let host = host.to_host();
-            for (kind, fingerprints, text) in [
-                ("certificate-new", &changes.added, "a new certificate; its record is published beside the old ones"),
-                ("certificate-replaced", &changes.replaced, "replaced; its record stays until no cache can need it"),
-                ("certificate-returned", &changes.returned, "an old certificate is back"),
-                ("certificate-dropped", &changes.dropped, "its record is no longer needed by any cache"),
-            ] {
-                for fingerprint in fingerprints {
-                    info!("{host}: certificate {}: {text}", &fingerprint[..16]);
-                    events.push((kind, host.clone(), format!("{fingerprint}: {text}")));
-                }
-            }
-        }
-        let were: BTreeMap<Name, Status> =
-            self.explanations.iter().map(|one| (one.owner.clone(), one.status.clone())).collect();
-        let status = |planned: &dane::plan::Planned| planned.explanation.status.clone();
-        let turned = plan.owners.iter().filter(|planned| were.get(&planned.owner) != Some(&status(planned)));
-        let turned: Vec<&dane::plan::Planned> = turned.collect();
-        if turned.len() > publish::MANY {
-            let text = format!("{} TLSA owners turned; `danelaw status` lists them", turned.len());
-            info!("{text}");
-            events.push(("tlsa", String::new(), text));
-        } else {
-            for planned in turned {
-                info!("{} TLSA {}", planned.owner, status(planned));
-                events.push(("tlsa", planned.owner.to_string(), status(planned).to_string()));
-            }
-        }
-        self.events(now, events);
-    }
-
-    fn save_dane(&mut self, state: &DaneState) -> Result<(), StoreError> {
-        let json = serde_json::to_string(state)
-            .map_err(|error| StoreError::State { kind: DANE.0.to_owned(), why: error.to_string() })?;
-        let version = state.version;
-        self.store.save(&State { kind: DANE.0.to_owned(), key: DANE.1.to_owned(), version, json })
     }
 
     /// Events are for people; those that can't be stored are logged and change nothing.
@@ -442,23 +335,5 @@ impl Keeper {
     pub fn close(mut self, now: Timestamp) -> Result<(), StoreError> {
         self.write_images(true, now);
         self.store.close()
-    }
-}
-
-/// The RRsets to put into each zone, by apex: owner and records.
-type Synthesised = BTreeMap<Name, Vec<(Name, RRset)>>;
-
-/// Kind and key of the DANE room's state in the store.
-const DANE: (&str, &str) = ("dane", "all");
-
-fn read_state(json: &str) -> Result<DaneState, StoreError> {
-    serde_json::from_str(json).map_err(|error| StoreError::State { kind: DANE.0.to_owned(), why: error.to_string() })
-}
-
-fn dkim_ok(txt: &[u8]) -> Result<(), String> {
-    match crate::dns::mailtext::Dkim::parse(txt) {
-        Ok(key) if key.is_revoked() => Err("the key is revoked: p= is empty".to_owned()),
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.to_string()),
     }
 }

@@ -8,7 +8,6 @@ use tracing::{info, warn};
 use super::Keeper;
 use super::publish::not_published;
 use super::zone::Keys;
-use crate::dane::keyset::Keyset;
 use crate::dns::Timestamp;
 use crate::observe::certificates::Severity;
 
@@ -48,7 +47,7 @@ impl Keeper {
         problems.extend(self.store_problem.clone());
         problems.extend(self.presented_problem.clone());
         problems.extend(self.policy_problem.clone());
-        problems.extend(self.explanations.iter().flat_map(|one| &one.problems).cloned());
+        problems.extend(self.plans.owners().flat_map(|planned| &planned.explanation.problems).cloned());
         problems.extend(self.expiring(now));
         problems
     }
@@ -57,8 +56,12 @@ impl Keeper {
         let mut problems = Vec::new();
         for problem in self.scans.iter().flat_map(|scan| &scan.problems) {
             let path = problem.path.display().to_string();
-            let in_force =
-                self.dane.keysets.values().flat_map(Keyset::current).any(|known| is_at(&path, &known.source));
+            let in_force = self
+                .dane
+                .hosts
+                .values()
+                .flat_map(|host| host.keyset.current())
+                .any(|known| is_at(&path, &known.source));
             let is_note = problem.severity == Severity::Note;
             let found = self.scans.iter().flat_map(|scan| &scan.certificates).any(|found| found.path == problem.path);
             // A stray file in a plain folder is nobody's business, one that a certificate in force came from is.

@@ -102,4 +102,11 @@ impl Served for ServedZones<'_> {
         domains.sort();
         domains
     }
+
+    fn mail_domain(&self, name: &Name) -> Option<Name> {
+        std::iter::once(name.clone()).chain(name.ancestors()).find_map(|apex| {
+            let domains = &self.zones.get(&apex)?.mail_domains;
+            Some(domains[domains.binary_search(name).ok()?].clone())
+        })
+    }
 }

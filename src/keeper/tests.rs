@@ -99,7 +99,10 @@ fn keys_that_can_not_be_looked_at_are_not_keys_that_are_gone() {
     let mut keeper = place.keeper(CONFIG, NOW + 60);
     assert_eq!(ask(&keeper, "example.test", Rtype::SOA).0, 2, "never unsigned");
     assert!(has_problem(&keeper, "keys"));
-    assert!(keeper.dane.publications[&name("_25._tcp.mail.example.test")].loss.is_none(), "unknown is not missing");
+    assert!(
+        keeper.dane.hosts[&name("mail.example.test")].publications[&name("_25._tcp.mail.example.test")].loss.is_none(),
+        "unknown is not missing"
+    );
     fs::remove_file(place.path("keys")).unwrap();
     fs::rename(place.path("keys.away"), place.path("keys")).unwrap();
     keeper.cycle(&Finished::none(), NOW + 120);
@@ -239,7 +242,7 @@ fn what_is_lost_for_good_is_forgotten_on_the_operators_word() {
     let place = Place::new();
     let mut keeper = place.keeper(CONFIG, NOW);
     let host = name("mail.example.test");
-    let fingerprint = keeper.dane.keysets[&host].known[0].chain.leaf().fingerprint();
+    let fingerprint = keeper.dane.hosts[&host].keyset.known[0].chain.leaf().fingerprint();
     assert!(keeper.forget_certificate(&host, &fingerprint[..12], NOW).is_err(), "its file is there");
     fs::remove_file(place.path("certs/mail.pem")).unwrap();
     keeper.cycle(&Finished::All, NOW + 5);

@@ -1,6 +1,7 @@
 //! What the room promises, with certificates that openssl made (tests/golden/certificates) and a world made of values.
 
 mod certificate;
+mod kept;
 mod keyset;
 mod laws;
 mod plan;

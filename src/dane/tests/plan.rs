@@ -1,5 +1,7 @@
 //! The room as a whole: what goes into the zone, why, and what is said of it.
 
+use std::collections::BTreeMap;
+
 use super::world::World;
 use super::{chain, name, pem};
 use crate::dane::config::ServiceConfig;
@@ -7,7 +9,7 @@ use crate::dane::explain::{SourceStatus, Status};
 use crate::dane::plan::Planned;
 use crate::dane::prerequisites::Verdict;
 use crate::dane::publication::Reason;
-use crate::dane::state::State;
+use crate::dane::state::{HostState, State};
 use crate::dane::{Parameters, Protocol, Tlsa};
 use crate::dns::{Rdata, Rtype};
 
@@ -223,8 +225,10 @@ fn a_host_outside_our_zones_is_not_ours_to_publish() {
     let mut unloaded = self::world();
     unloaded.zones.clear();
     let later = unloaded.plan(&plan.state, START + 1);
-    assert_eq!(later.state.publications, plan.state.publications);
-    assert_eq!(later.state.keysets, plan.state.keysets);
+    let kept = |state: &State| -> Vec<_> {
+        state.hosts.values().map(|host| (host.publications.clone(), host.keyset.clone())).collect()
+    };
+    assert_eq!(kept(&later.state), kept(&plan.state));
 }
 
 #[test]
@@ -274,9 +278,27 @@ fn a_certificate_that_loses_the_name_still_gets_its_record() {
 #[test]
 fn a_state_of_another_version_is_refused() {
     let stored =
-        serde_json::to_string(&State::default()).expect("serialises").replace("\"version\":1", "\"version\":2");
-    let error = serde_json::from_str::<State>(&stored).expect_err("refused").to_string();
+        serde_json::to_string(&HostState::default()).expect("serialises").replace("\"version\":1", "\"version\":2");
+    let error = serde_json::from_str::<HostState>(&stored).expect_err("refused").to_string();
     assert!(error.contains("run the version that wrote it"), "{error}");
+}
+
+#[test]
+fn a_state_in_one_document_is_that_of_its_hosts() {
+    let mut world = world();
+    world.mx("example.org", "mx.example.net");
+    let state = world.plan(&State::default(), START).state;
+    let (mut keysets, mut publications, mut verdicts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    for (host, of_host) in &state.hosts {
+        keysets.insert(host.clone(), of_host.keyset.clone());
+        publications.extend(of_host.publications.clone());
+        verdicts.extend(of_host.verdicts.clone());
+    }
+    let document = serde_json::json!({
+        "version": 1, "keysets": keysets, "publications": publications, "verdicts": verdicts,
+    });
+    assert!(!state.hosts[&name("mail.example.org")].verdicts.is_empty());
+    assert_eq!(serde_json::from_value::<State>(document).expect("reads"), state);
 }
 
 #[test]
@@ -284,7 +306,7 @@ fn a_ttl_that_is_lowered_counts_until_the_caches_have_forgotten_it() {
     let mut world = world();
     world.config.server.ttl = 5 * 86_400;
     let state = world.plan(&State::default(), START).state;
-    assert_eq!(world.plan(&state, START + 60).state.publications, state.publications, "nothing to store");
+    assert_eq!(world.plan(&state, START + 60).state, state, "nothing to store");
     world.config.server.ttl = 3600;
     world.see(pem!("p256-next"), FILE);
     let mut plan = world.plan(&state, START + 1);

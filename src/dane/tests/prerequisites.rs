@@ -5,6 +5,7 @@ use super::world::{OURS, World, dkim_ok};
 use crate::dane::checks::{Context, assess, mail_hosts};
 use crate::dane::config::{DkimPolicy, DnssecStrength, MailServiceStrength};
 use crate::dane::prerequisites::{Assessment, Gate, Prerequisite, SignedState, Verdict};
+use crate::dane::state::State;
 use crate::dns::{Name, Rtype};
 
 fn assessed(world: &World, domain: &str, host: &str) -> Assessment {
@@ -165,12 +166,15 @@ fn mail_hosts_are_grouped_with_all_domains_that_name_them() {
     world.mx("sub.example.org", "MAIL.example.org");
     world.mx("sub.example.org", "mx.example.net");
     world.mx("no.example.org", ".");
-    let hosts = mail_hosts(&world);
-    let expected = [
-        (name("mx.example.net"), vec![name("sub.example.org")]),
-        (name("mail.example.org"), vec![name("example.org"), name("sub.example.org")]),
-    ];
-    assert_eq!(hosts, expected);
+    world.mx("sub.example.org", "Mail.example.org");
+    let hosts = |domain| mail_hosts(&world, &name(domain));
+    assert_eq!(hosts("sub.example.org"), [name("mx.example.net"), name("mail.example.org")]);
+    assert_eq!((hosts("example.org"), hosts("no.example.org")), (vec![name("mail.example.org")], Vec::new()));
+    let plan = world.plan(&State::default(), 0);
+    let owners: Vec<_> = plan.owners.iter().map(|planned| planned.owner.clone()).collect();
+    assert_eq!(owners, [name("_25._tcp.mx.example.net"), name("_25._tcp.mail.example.org")]);
+    let domains: Vec<_> = plan.owners[1].explanation.assessments.iter().flat_map(|one| one.domain.clone()).collect();
+    assert_eq!(domains, [name("example.org"), name("sub.example.org")]);
 }
 
 #[test]

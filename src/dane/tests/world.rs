@@ -17,6 +17,7 @@ pub struct World {
     pub records: BTreeMap<(Name, Rtype), RRset>,
     pub signed: SignedState,
     pub presigned: bool,
+    pub lagging: BTreeSet<Name>,
     pub config: DaneConfig,
     pub certificates: Sightings,
 }
@@ -36,6 +37,7 @@ impl World {
             records: BTreeMap::new(),
             signed: SignedState::Signed,
             presigned: false,
+            lagging: BTreeSet::new(),
             config,
             certificates: Sightings::default(),
         };
@@ -79,16 +81,28 @@ impl World {
         self.certificates.seen.push(Sighting { chain: super::chain(pem), source: source.to_owned() });
     }
 
+    pub fn input(&self, now: u64) -> Input<'_> {
+        Input { served: self, config: &self.config, certificates: &self.certificates, dkim_ok: &dkim_ok, now }
+    }
+
     /// A plan, its state through the store.
     pub fn plan(&self, state: &State, now: u64) -> Plan {
-        let stored = serde_json::to_string(state).expect("serialises");
-        let state: State = serde_json::from_str(&stored).expect("reads back");
-        let input =
-            Input { served: self, config: &self.config, certificates: &self.certificates, dkim_ok: &dkim_ok, now };
+        let state = stored(state);
+        let input = self.input(now);
         let first = plan(input, state.clone());
         assert_eq!(plan(input, state), first, "the same input gives the same plan");
         first
     }
+}
+
+/// A state as it comes back from the store.
+pub fn stored(state: &State) -> State {
+    let mut back = State::default();
+    for (host, state) in &state.hosts {
+        let json = serde_json::to_string(state).expect("serialises");
+        back.put(host, serde_json::from_str(&json).expect("reads back"));
+    }
+    back
 }
 
 /// Stands in for the parser in `dns`.
@@ -119,6 +133,10 @@ impl Served for World {
         self.presigned
     }
 
+    fn lags(&self, owner: &Name) -> bool {
+        self.lagging.contains(owner)
+    }
+
     fn owners_below(&self, name: &Name) -> Vec<Name> {
         let owners = self.records.keys().map(|(owner, _)| owner).filter(|owner| owner.is_at_or_below(name));
         owners.cloned().collect::<BTreeSet<Name>>().into_iter().collect()
@@ -126,5 +144,10 @@ impl Served for World {
 
     fn mail_domains(&self) -> Vec<Name> {
         self.records.keys().filter(|(_, rtype)| *rtype == Rtype::MX).map(|(owner, _)| owner.clone()).collect()
+    }
+
+    fn mail_domain(&self, name: &Name) -> Option<Name> {
+        let found = self.records.get_key_value(&(name.clone(), Rtype::MX));
+        found.map(|((owner, _), _)| owner.clone())
     }
 }
