@@ -222,7 +222,7 @@ fn plan_owner(input: Input<'_>, state: &mut HostState, verdicts: &mut Verdicts, 
     remember(&mut site.explanation.assessments, &state.verdicts, verdicts);
     let mut records = site.records();
 
-    let before = state.publications.remove(&owner).unwrap_or_else(|| Publication::new(input.now));
+    let before = state.publications.remove(&owner).unwrap_or_else(|| Publication::new(input.now).into());
     if records.is_empty() && before.phase == Phase::Published {
         records = site.last_resort();
     }
@@ -242,7 +242,7 @@ fn plan_owner(input: Input<'_>, state: &mut HostState, verdicts: &mut Verdicts, 
         readiness: &readiness,
         hold: site.config.hold,
     };
-    let (mut publication, decision) = publication::step(before, &step, input.now);
+    let (mut publication, decision) = publication::step(*before, &step, input.now);
     if decision.publish {
         publication.note_ttl(site.ttl(), input.now);
         publication.sets = records.iter().map(|made| made.tlsa.parameters).collect();
@@ -252,7 +252,7 @@ fn plan_owner(input: Input<'_>, state: &mut HostState, verdicts: &mut Verdicts, 
         site.explanation.warnings.push(text);
     }
     site.explanation.since = Some(publication.since);
-    state.publications.insert(owner.clone(), publication);
+    state.publications.insert(owner.clone(), publication.into());
     let rrset = site.decided(decision, records);
     Planned { owner, zone: Some(apex), rrset, explanation: site.explanation }
 }

@@ -16,8 +16,8 @@ use super::tlsa::Service;
 /// The version that this danelaw writes, and the highest that it reads.
 pub const VERSION: u32 = 1;
 
-/// The publications, by TLSA owner.
-pub type Publications = BTreeMap<Name, Publication>;
+/// The publications, by TLSA owner. Most hosts have one: a box keeps the map's room for more of them small.
+pub type Publications = BTreeMap<Name, Box<Publication>>;
 
 /// Each verdict and since when, by `domain host prerequisite`.
 pub type Verdicts = BTreeMap<String, (Verdict, Timestamp)>;
@@ -59,7 +59,7 @@ impl HostState {
 
     /// Whether a stopwatch runs in it, which every step reads.
     pub fn is_timed(&self) -> bool {
-        let of_publication = |publication: &Publication| {
+        let of_publication = |publication: &Box<Publication>| {
             publication.loss.is_some() || publication.cached.is_some_and(|cached| cached.lowered.is_some())
         };
         self.keyset.known.iter().any(|known| known.old.is_some()) || self.publications.values().any(of_publication)

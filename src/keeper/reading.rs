@@ -74,11 +74,25 @@ impl Zone {
             (old.is_unchanged() && held.is_unchanged()).then_some((contents, change))
         };
         let Some((contents, Reread { removed, added, marks })) = change() else { return Err(held) };
-        let is_of_mail = |rtype: Rtype| matches!(rtype, Rtype::MX | Rtype::NS | Rtype::DNAME);
-        self.mail_domains_changed |= removed.iter().chain(&added).any(|record| is_of_mail(record.rtype));
+        let changed = || removed.iter().chain(&added);
+        self.mail_domains_changed |= changed().any(|record| matches!(record.rtype, Rtype::NS | Rtype::DNAME));
+        for record in changed().filter(|record| record.rtype == Rtype::MX) {
+            self.look_at_mail_domain(&contents, &record.owner);
+        }
         self.unlinted = held.length() <= LINTED;
         self.reading = Some(Reading { digest: None, held: Some((held, Some(marks))) });
         Ok(contents)
+    }
+
+    fn look_at_mail_domain(&mut self, contents: &Contents, owner: &Name) {
+        let place = self.mail_domains.binary_search(owner);
+        let node = contents.node(owner).filter(|node| node.has(Rtype::MX) && contents.cut(owner).is_none());
+        match (place, node.map(|node| node.owner())) {
+            (Ok(place), Some(owner)) => self.mail_domains[place] = owner,
+            (Err(place), Some(owner)) => self.mail_domains.insert(place, owner),
+            (Ok(place), None) => drop(self.mail_domains.remove(place)),
+            (Err(_), None) => {}
+        }
     }
 
     /// Reads the whole file. Errors leave the last good contents.

@@ -323,3 +323,54 @@ fn a_zone_whose_file_is_broken_is_known_to_be_stale_until_it_is_mended() {
     keeper.cycle(&Finished::All, NOW + 120);
     assert!(keeper.published.load().stale().is_empty());
 }
+
+#[test]
+fn mail_domains_of_a_large_file_follow_its_mx_records() {
+    let place = Place::new();
+    let many: String = (0..9000).map(|n| format!("host-of-many-{n:05} A 192.0.2.1\n")).collect();
+    let large = format!("{ZONE}{many}");
+    place.zone("example.test", &large);
+    let mut keeper = place.keeper(CONFIG, NOW);
+    let mut domains = |more: &str| -> Vec<String> {
+        place.zone("example.test", &format!("{large}{more}"));
+        keeper.cycle(&Finished::All, NOW + 60);
+        keeper.explained(NOW).iter().map(|one| one.assessments.len().to_string() + " " + &one.host.to_host()).collect()
+    };
+    let one = ["1 mail.example.test"];
+    assert_eq!(domains(""), one);
+    assert_eq!(domains("sub MX 10 mail\n"), ["2 mail.example.test"]);
+    assert_eq!(domains("sub MX 10 ns\nsub MX 20 mail\n"), ["2 mail.example.test", "1 ns.example.test"]);
+    assert_eq!(domains("sub NS ns\nsub MX 10 mail\n"), one, "a delegated name is nobody's domain here");
+    assert_eq!(domains("sub MX 10 mail\n"), ["2 mail.example.test"]);
+    assert_eq!(domains(""), one);
+}
+
+#[test]
+fn a_state_in_one_document_is_taken_over_into_one_for_each_host() {
+    let place = Place::new();
+    let host = name("mail.example.test");
+    let owner = name("_25._tcp.mail.example.test");
+    let mut keeper = place.keeper(CONFIG, NOW);
+    keeper.command(&host, true, NOW).unwrap();
+    let state = keeper.dane.hosts[&host].clone();
+    assert!(state.publications[&owner].withdrawn_by_operator);
+    let document = serde_json::json!({
+        "version": 1,
+        "keysets": { host.to_string(): state.keyset },
+        "publications": state.publications,
+        "verdicts": state.verdicts,
+    });
+    drop(keeper);
+    let mut store = Store::open(&place.path("state")).unwrap();
+    assert!(store.remove("dane-host", &host.to_string()).unwrap());
+    let document =
+        crate::store::State { kind: "dane".to_owned(), key: "all".to_owned(), version: 1, json: document.to_string() };
+    store.save(&document).unwrap();
+    drop(store);
+    for _ in 0..2 {
+        let config = Config::parse(CONFIG, "danelaw.toml", place.folder.path()).unwrap();
+        let keeper = Keeper::new(config, Store::open(&place.path("state")).unwrap(), false, NOW).unwrap();
+        assert_eq!(keeper.dane.hosts[&host], state);
+        assert_eq!(keeper.store.load("dane", "all").unwrap(), None);
+    }
+}

@@ -273,6 +273,7 @@ impl Zone {
             self.mail_domains = self.contents.as_ref().map(mail_domains).unwrap_or_default();
             self.mail_domains_changed = false;
         }
+        debug_assert_eq!(self.mail_domains, self.contents.as_ref().map(mail_domains).unwrap_or_default());
         true
     }
 
