@@ -53,16 +53,16 @@ impl<'z, 'n> Way<'z, 'n> {
             self.zone = None;
         }
         if let Some(zone) = self.zone {
-            near::fetch_all(zone.zone.tree.page_of(self.name).heads(), usize::MAX);
+            near::fetch_octets(zone.zone.tree.page_of(self.name).heads(), usize::MAX);
         }
     }
 
     /// The node whose NSEC covers the name.
     pub(super) fn find_denial(&mut self) {
         let Some(zone) = self.zone else { return };
-        near::fetch_all(zone.zone.tree.apex_node().as_bytes(), APEX);
+        near::fetch_octets(zone.zone.tree.apex_node().as_bytes(), APEX);
         if let Some(node) = zone.covering(self.name) {
-            near::fetch_all(node.as_bytes(), OWNER);
+            near::fetch_octets(node.as_bytes(), OWNER);
         }
     }
 }
