@@ -102,7 +102,7 @@ impl Zone {
             None => None,
         };
         // What was good before the start, and did not change, needs no reading.
-        let is_good = |image: &&Image| {
+        let is_good = |image: &&Box<Image>| {
             let lasts = image.verified && image.published.expires_at.is_some_and(|expires| expires > now);
             source.is_some() && image.source == source && (mode != SigningMode::Presigned || lasts)
         };
