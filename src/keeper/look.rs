@@ -240,8 +240,9 @@ impl Keeper {
 
     /// Lets answers say which zones are served in their last good version.
     pub(super) fn publish_stale(&self) {
-        let is_stale = |zone: &&Box<Zone>| zone.snapshot.is_some() && zone.stale().is_some();
-        let stale: Vec<Name> = self.zones.values().filter(is_stale).map(|zone| zone.origin.clone()).collect();
+        let is_stale = |zone: &Zone| zone.snapshot.is_some() && zone.stale().is_some();
+        let stale: Vec<Name> =
+            self.zones.values().filter(|zone| is_stale(zone)).map(|zone| zone.origin.clone()).collect();
         let published = self.published.load();
         if stale != published.stale() {
             self.published.store(Arc::new(Snapshot::clone(&published).with_stale(stale)));
