@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use crate::dns::Timestamp;
 use crate::dns::header::{ExtendedError, Rcode};
 use crate::zone::Snapshot;
+pub use crate::zone::snapshot::TOGETHER;
 use cookie::Shown;
 use edns::Given;
 use lookup::Lookup;
@@ -146,7 +147,7 @@ pub fn respond(snapshot: &Snapshot, context: &Context<'_>, query: &[u8], out: &m
     Some((message.finish(), seen))
 }
 
-/// Has the memory brought near that the answers to these queries will be read from.
+/// Has the memory brought near that the answers to these queries will be read from. Best are [`TOGETHER`] of them at a time.
 pub fn prefetch(snapshot: &Snapshot, queries: &[&[u8]]) {
     if snapshot.is_large() {
         snapshot.prefetch(queries.iter().filter_map(|query| query::name(query)));

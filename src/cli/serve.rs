@@ -129,7 +129,7 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
     let encrypted = EncryptedListeners::bind(&encrypted(&config))?;
     let (control, calls) = control(&config, args.ephemeral, &runtime)?;
 
-    let mut keeper = Keeper::new(config.clone(), store, args.ephemeral, keeper::now())?;
+    let mut keeper = Keeper::new(config, store, args.ephemeral, keeper::now())?;
     // Zones that are not signed yet are answered SERVFAIL meanwhile.
     keeper.begin(keeper::now());
     let answerer: Arc<dyn Answerer> =

@@ -94,7 +94,7 @@ impl Keeper {
         let images = store.images().cloned();
         let is_meant = |origin: &Name| only.is_none_or(|only| only.contains(origin));
         let unread = zones.iter_mut().filter(|(origin, zone)| is_meant(origin) && zone.missing_since.is_none());
-        let mut queue = Queue { zones: unread.map(|(origin, zone)| (origin, Some(zone))).collect(), next: 0 };
+        let mut queue = Queue { zones: unread.map(|(origin, zone)| (origin, Some(&mut **zone))).collect(), next: 0 };
         wanted.open(true);
         let (mut fresh, mut ready): (Vec<Name>, Vec<Due<'_>>) = (Vec::new(), Vec::new());
         loop {

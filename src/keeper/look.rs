@@ -124,7 +124,7 @@ impl Keeper {
             zone.file = file;
             return false;
         }
-        self.zones.insert(file.origin.clone(), Zone::new(file));
+        self.zones.insert(file.origin.clone(), Box::new(Zone::new(file)));
         true
     }
 
@@ -162,7 +162,7 @@ impl Keeper {
         let wanted = |origin: &Name| only.is_none_or(|only| only.contains(origin));
         // One whose file is gone keeps what was read of it until it is gone itself.
         let work = zones.iter_mut().filter(|(origin, zone)| wanted(origin) && zone.missing_since.is_none());
-        let read = |(origin, zone): (&Name, &mut Zone)| {
+        let read = |(origin, zone): (&Name, &mut Box<Zone>)| {
             zone.hurried = false;
             zone.read(config.signing(origin).mode, images, finished, now).then(|| origin.clone())
         };
@@ -190,7 +190,7 @@ impl Keeper {
             let path = self.config.zones.join(format!("{}.zone", origin.to_host()));
             let mut zone = Zone::new(ZoneFile { origin: origin.clone(), path, named: false });
             zone.recall(self.config.signing(&origin).mode, images);
-            self.zones.insert(origin, zone);
+            self.zones.insert(origin, Box::new(zone));
             come = true;
         }
         if self.zones.is_empty() {
@@ -240,8 +240,9 @@ impl Keeper {
 
     /// Lets answers say which zones are served in their last good version.
     pub(super) fn publish_stale(&self) {
-        let is_stale = |zone: &&Zone| zone.snapshot.is_some() && zone.stale().is_some();
-        let stale: Vec<Name> = self.zones.values().filter(is_stale).map(|zone| zone.origin.clone()).collect();
+        let is_stale = |zone: &Zone| zone.snapshot.is_some() && zone.stale().is_some();
+        let stale: Vec<Name> =
+            self.zones.values().filter(|zone| is_stale(zone)).map(|zone| zone.origin.clone()).collect();
         let published = self.published.load();
         if stale != published.stale() {
             self.published.store(Arc::new(Snapshot::clone(&published).with_stale(stale)));
@@ -249,7 +250,7 @@ impl Keeper {
     }
 
     pub(super) fn settling(&self) -> Option<Timestamp> {
-        self.zones.values().filter_map(Zone::settles_at).min()
+        self.zones.values().filter_map(|zone| zone.settles_at()).min()
     }
 
     pub(super) fn vanishing(&self) -> Option<Timestamp> {

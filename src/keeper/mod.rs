@@ -64,7 +64,8 @@ pub struct Keeper {
     store: Store,
     ephemeral: bool,
     started: Timestamp,
-    zones: BTreeMap<Name, Zone>,
+    /// Boxed, since a tree of so many octets in a node has half of them free.
+    zones: BTreeMap<Name, Box<Zone>>,
     dane: DaneState,
     plans: Plans,
     /// What they were made from; none when everything is to be planned.
@@ -313,7 +314,7 @@ impl Keeper {
     fn folders(&self) -> BTreeSet<PathBuf> {
         let mut folders = BTreeSet::new();
         let mut last: Option<&Path> = None;
-        for folder in self.zones.values().flat_map(Zone::files).filter_map(Path::parent) {
+        for folder in self.zones.values().flat_map(|zone| zone.files()).filter_map(Path::parent) {
             // Most zones lie in the folder of the zone before.
             if last.replace(folder) != Some(folder) {
                 folders.insert(folder.to_owned());

@@ -149,7 +149,8 @@ impl Keeper {
             let large = || zone.contents.as_ref().is_some_and(|contents| contents.record_count() > LARGE);
             zone.unsaved.is_some_and(|since| all || now >= since + IMAGE_DELAY || !large())
         };
-        let mut unsaved: Vec<&mut Zone> = zones.values_mut().filter(|zone| is_due(zone)).collect();
+        let mut unsaved: Vec<&mut Zone> =
+            zones.values_mut().map(|zone| &mut **zone).filter(|zone| is_due(zone)).collect();
         let Some(images) = store.images() else {
             unsaved.into_iter().for_each(|zone| zone.unsaved = None);
             return;

@@ -116,11 +116,11 @@ impl Zone {
             None => None,
         };
         // What was good before the start, and did not change, needs no reading.
-        let is_good = |image: &&Image| {
+        let is_good = |image: &Image| {
             let lasts = image.verified && image.published.expires_at.is_some_and(|expires| expires > now);
             source.is_some() && image.source == source && (mode != SigningMode::Presigned || lasts)
         };
-        if let Some(image) = image.filter(is_good) {
+        if let Some(image) = image.filter(|image| is_good(image)) {
             let (contents, marks) = (image.contents.clone(), image.marks.clone());
             self.unlinted = held.length() <= LINTED;
             self.reading = Some(Reading { digest: source, held: large.then_some((held, marks)) });

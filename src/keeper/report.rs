@@ -159,7 +159,7 @@ impl Keeper {
                 warnings: zone.warnings(),
             }
         };
-        self.zones.values().map(report).collect()
+        self.zones.values().map(|zone| report(zone)).collect()
     }
 
     fn certificate_reports(&self) -> Vec<CertificateReport> {

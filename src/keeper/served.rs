@@ -16,8 +16,8 @@ pub struct ServedZones<'a> {
 
 impl<'a> ServedZones<'a> {
     /// `lagging`: the TLSA owners whose decided RRset is not served; none before the first publication: then nothing is known to be.
-    pub fn new(zones: &'a BTreeMap<Name, Zone>, lagging: Option<&'a BTreeSet<Name>>) -> ServedZones<'a> {
-        ServedZones { zones: zones.iter().collect(), lagging }
+    pub fn new(zones: &'a BTreeMap<Name, Box<Zone>>, lagging: Option<&'a BTreeSet<Name>>) -> ServedZones<'a> {
+        ServedZones { zones: zones.iter().map(|(origin, zone)| (origin, &**zone)).collect(), lagging }
     }
 
     fn nearest(&self, name: &Name) -> Option<&Zone> {

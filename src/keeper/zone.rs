@@ -52,7 +52,7 @@ pub struct Zone {
     /// What it was signed from: contents, synthesised records, keys.
     pub signed_from: Option<Contents>,
     /// What was kept of it from before the start, if that was looked for; until something is published.
-    pub image: Option<Option<Image>>,
+    pub image: Option<Option<Box<Image>>>,
     /// How the contents were read, if from one file alone.
     pub(super) reading: Option<Reading>,
     /// How the contents before were read. Closed when the new ones are served: the system takes its time to forget a large file.
@@ -322,7 +322,7 @@ impl Zone {
     pub fn load_image(&mut self, images: Option<&Images>) {
         if self.image.is_none() && self.published.is_none() {
             let bytes = images.and_then(|images| images.load(&self.origin));
-            self.image = Some(bytes.and_then(|bytes| Image::from_bytes(&bytes)));
+            self.image = Some(bytes.and_then(|bytes| Image::from_bytes(&bytes)).map(Box::new));
         }
     }
 

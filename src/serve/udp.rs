@@ -8,8 +8,9 @@ use tracing::warn;
 
 use super::counters::Tally;
 use super::handle::Stop;
-use super::mmsg::{Batch, SLOTS};
+use super::mmsg::Batch;
 use super::{Answerer, Occasionally, Transport, guarded};
+use crate::answer::TOGETHER;
 
 pub(super) use super::mmsg::tell_destination;
 
@@ -43,10 +44,13 @@ pub(super) fn serve(socket: &UdpSocket, address: SocketAddr, answerer: &dyn Answ
 }
 
 fn answer(batch: &mut Batch, received: usize, view: &dyn Answerer, tally: &Tally) {
-    let mut queries = [&[][..]; SLOTS];
-    queries.iter_mut().enumerate().take(received).for_each(|(slot, query)| *query = batch.query(slot));
-    view.prefetch(&queries[..received]);
     for slot in 0..received {
+        if slot % TOGETHER == 0 {
+            let mut queries = [&[][..]; TOGETHER];
+            let slots = slot..received.min(slot + TOGETHER);
+            let count = queries.iter_mut().zip(slots).map(|(query, slot)| *query = batch.query(slot)).count();
+            view.prefetch(&queries[..count]);
+        }
         let Some((query, peer, out)) = batch.slot(slot) else { continue };
         let reply = guarded(view, peer, Transport::Udp, query, out);
         tally.note(Transport::Udp, &peer, query, &reply, out);

@@ -143,7 +143,7 @@ impl Index {
             let slot = part[at];
             if (slot ^ hash) >> 48 == 0 && slot != GONE {
                 if let Some(page) = tree.pages().get(page_of(slot)) {
-                    near::fetch_all(page.octets_from(place_of(slot)), NODE);
+                    near::fetch_octets(page.octets_from(place_of(slot)), NODE);
                 }
                 return true;
             }

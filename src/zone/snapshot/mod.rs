@@ -16,7 +16,8 @@ use std::sync::Arc;
 use hashed::HashedChain;
 use index::Index;
 pub use name::HashedName;
-use way::{TOGETHER, Way};
+pub use way::TOGETHER;
+use way::Way;
 use zones::{Entry, Zones};
 
 use super::denial::Denial;

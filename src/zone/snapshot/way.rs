@@ -6,8 +6,8 @@ use super::near;
 use super::zones::Zones;
 use crate::dns::name::is_at_or_below;
 
-/// So many names are followed together.
-pub(super) const TOGETHER: usize = 64;
+/// So many names are followed together: what they lead to fits into the nearest caches, and more would push it out again.
+pub const TOGETHER: usize = 32;
 /// So many octets of the NSEC's owner, and of the apex up to its SOA, are what a denial needs of them.
 const OWNER: usize = 384;
 const APEX: usize = 576;
@@ -53,16 +53,16 @@ impl<'z, 'n> Way<'z, 'n> {
             self.zone = None;
         }
         if let Some(zone) = self.zone {
-            near::fetch_all(zone.zone.tree.page_of(self.name).heads_as_bytes(), usize::MAX);
+            near::fetch_octets(zone.zone.tree.page_of(self.name).heads(), usize::MAX);
         }
     }
 
     /// The node whose NSEC covers the name.
     pub(super) fn find_denial(&mut self) {
         let Some(zone) = self.zone else { return };
-        near::fetch_all(zone.zone.tree.apex_node().as_bytes(), APEX);
+        near::fetch_octets(zone.zone.tree.apex_node().as_bytes(), APEX);
         if let Some(node) = zone.covering(self.name) {
-            near::fetch_all(node.as_bytes(), OWNER);
+            near::fetch_octets(node.as_bytes(), OWNER);
         }
     }
 }

@@ -1,9 +1,10 @@
 //! A run of nodes in canonical order, as octets that versions of a zone share.
 //!
 //! ```text
-//! 0  nodes, u16                        8  a head for each node: the key's prefix u64, where it begins u32, marks u32
-//! 2  octets that all keys share, u16      the first node's key
-//! 4  octets of the first key, u16         the nodes
+//! 0  nodes, u16                        8  for each node its key's prefix, u64
+//! 2  octets that all keys share, u16      for each node where it begins, u32, and whether it has an NSEC, in the highest bit
+//! 4  octets of the first key, u16         the first node's key
+//!                                         the nodes
 //! ```
 
 use std::sync::Arc;
@@ -17,9 +18,10 @@ const FULL_NODES: usize = 64;
 const FULL_OCTETS: usize = 32 << 10;
 
 const PAGE_HEAD: usize = 8;
-const NODE_HEAD: usize = 16;
+const WORD: usize = 8;
+const START: usize = 4;
 /// The mark of a node with an NSEC RRset.
-const HAS_NSEC: u32 = 1;
+const HAS_NSEC: u32 = 1 << 31;
 
 /// A run of nodes.
 #[derive(Clone)]
@@ -37,7 +39,7 @@ impl Page {
 
     /// The page of octets that [`Page::as_bytes`] gave; none where they are too short for any node.
     pub(super) fn from_bytes(octets: &[u8]) -> Option<Page> {
-        (octets.len() > PAGE_HEAD + NODE_HEAD).then(|| Page(octets.into()))
+        (octets.len() > PAGE_HEAD + WORD + START).then(|| Page(octets.into()))
     }
 
     /// Whether both are the same memory.
@@ -62,7 +64,11 @@ impl Page {
 
     /// Where a node begins.
     pub fn place(&self, index: usize) -> u32 {
-        let at = PAGE_HEAD + index * NODE_HEAD + 8;
+        self.start(index) & !HAS_NSEC
+    }
+
+    fn start(&self, index: usize) -> u32 {
+        let at = PAGE_HEAD + self.len() * WORD + index * START;
         u32::from_le_bytes([self.0[at], self.0[at + 1], self.0[at + 2], self.0[at + 3]])
     }
 
@@ -87,18 +93,18 @@ impl Page {
     }
 
     /// What a search reads before it comes to the nodes.
-    pub fn heads_as_bytes(&self) -> &[u8] {
-        &self.0[..PAGE_HEAD + self.len() * NODE_HEAD]
+    pub fn heads(&self) -> &[u8] {
+        &self.0[..PAGE_HEAD + self.len() * (WORD + START)]
     }
 
     /// The last node with an NSEC among the first `before`.
     pub(super) fn last_nsec(&self, before: usize) -> Option<Node<'_>> {
-        let index = (0..before).rev().find(|index| self.0[PAGE_HEAD + index * NODE_HEAD + 12] != 0)?;
+        let index = (0..before).rev().find(|index| self.start(*index) & HAS_NSEC != 0)?;
         Some(self.node(index))
     }
 
     pub(super) fn first_key(&self) -> &[u8] {
-        let at = PAGE_HEAD + self.len() * NODE_HEAD;
+        let at = PAGE_HEAD + self.len() * (WORD + START);
         &self.0[at..at + usize::from(self.u16_at(4))]
     }
 
@@ -110,9 +116,9 @@ impl Page {
             return (if wanted < shared { 0 } else { self.len() }, false);
         }
         let word = key::prefix(wanted, skip);
-        let heads = self.heads();
-        let mut low = heads.partition_point(|head| head_word(head) < word);
-        let same = heads[low..].iter().take_while(|head| head_word(head) == word).count();
+        let words = self.words();
+        let mut low = words.partition_point(|octets| u64::from_le_bytes(*octets) < word);
+        let same = words[low..].iter().take_while(|octets| u64::from_le_bytes(**octets) == word).count();
         let mut high = low + same;
         // The same eight octets: the whole keys decide.
         let mut exact = false;
@@ -130,18 +136,13 @@ impl Page {
         (low, exact)
     }
 
-    fn heads(&self) -> &[[u8; NODE_HEAD]] {
-        self.0[PAGE_HEAD..PAGE_HEAD + self.len() * NODE_HEAD].as_chunks().0
+    fn words(&self) -> &[[u8; WORD]] {
+        self.0[PAGE_HEAD..PAGE_HEAD + self.len() * WORD].as_chunks().0
     }
 
     fn u16_at(&self, at: usize) -> u16 {
         u16::from_le_bytes([self.0[at], self.0[at + 1]])
     }
-}
-
-/// The prefix of a node's key.
-fn head_word(head: &[u8; NODE_HEAD]) -> u64 {
-    head.first_chunk().map_or(0, |word| u64::from_le_bytes(*word))
 }
 
 /// A page that grows at its end.
@@ -214,7 +215,7 @@ impl Growing {
         let skip = key::common(first_key, self.key(to - 1));
         let base = self.starts[from] as usize;
         let nodes = &self.nodes[base..self.starts.get(to).map_or(self.nodes.len(), |end| *end as usize)];
-        let head = PAGE_HEAD + (to - from) * NODE_HEAD + first_key.len();
+        let head = PAGE_HEAD + (to - from) * (WORD + START) + first_key.len();
         let mut out = Vec::with_capacity(head + nodes.len());
         out.extend_from_slice(&((to - from) as u16).to_le_bytes());
         out.extend_from_slice(&(skip as u16).to_le_bytes());
@@ -222,8 +223,10 @@ impl Growing {
         out.extend_from_slice(&[0, 0]);
         for index in from..to {
             out.extend_from_slice(&key::prefix(self.key(index), skip).to_le_bytes());
-            out.extend_from_slice(&((head + self.starts[index] as usize - base) as u32).to_le_bytes());
-            out.extend_from_slice(&self.marks[index].to_le_bytes());
+        }
+        for index in from..to {
+            let start = (head + self.starts[index] as usize - base) as u32;
+            out.extend_from_slice(&(start | self.marks[index]).to_le_bytes());
         }
         out.extend_from_slice(first_key);
         out.extend_from_slice(nodes);
