@@ -58,6 +58,9 @@ struct Kept {
     asked: Vec<Key>,
 }
 
+/// A mail domain as its zone has it, and its MX hosts.
+type Domain = (Name, Vec<Name>);
+
 /// In canonical order; most questions are one host's.
 type Askers = SmallVec<[Name; 1]>;
 
@@ -89,7 +92,7 @@ pub struct Step {
     /// When to plan again at the latest; none when only a change of the facts can change anything.
     pub next: Option<Timestamp>,
     everything: bool,
-    domains: Vec<(Name, Option<(Name, Vec<Name>)>)>,
+    domains: Vec<(Name, Option<Domain>)>,
     named: BTreeMap<Name, Named>,
     signed: BTreeMap<Name, Signing>,
     certificates: Option<Sightings>,

@@ -59,10 +59,11 @@ impl HostState {
 
     /// Whether a stopwatch runs in it, which every step reads.
     pub fn is_timed(&self) -> bool {
-        let of_publication = |publication: &Box<Publication>| {
+        let of_publication = |publication: &Publication| {
             publication.loss.is_some() || publication.cached.is_some_and(|cached| cached.lowered.is_some())
         };
-        self.keyset.known.iter().any(|known| known.old.is_some()) || self.publications.values().any(of_publication)
+        self.keyset.known.iter().any(|known| known.old.is_some())
+            || self.publications.values().any(|publication| of_publication(publication))
     }
 }
 
