@@ -40,6 +40,8 @@ const MIGRATIONS: &[&str] = &["
         text TEXT NOT NULL
     );
     CREATE INDEX event_by_subject ON event (subject, id);
+", "
+    -- DANE states are kept host by host, which an older version would not find. They are taken over where they are read.
 "];
 
 /// Sets the connection up for durable writes by one process, checks the file and brings its schema up to date.

@@ -69,11 +69,12 @@ fn singletons(owner: &Name, indices: &[usize], records: &[Placed], found: &mut V
 }
 
 /// Nothing stands beside a CNAME (RFC 1034 section 3.6.2) but its signature and its denial (RFC 2181 section 10.1,
-/// RFC 4034 section 2.5).
+/// RFC 4034 section 2.5); an NSEC3 is there by its hash, and has nothing to do with the name (RFC 5155 section 7.2.8).
 fn beside_cname(zone: &Name, owner: &Name, indices: &[usize], records: &[Placed], found: &mut Vec<Conflict>) {
     let is = |index: usize, rtype: Rtype| records[index].record.rtype == rtype;
     let Some(&cname) = indices.iter().find(|&&index| is(index, Rtype::CNAME)) else { return };
-    let allowed = |index: usize| matches!(records[index].record.rtype, Rtype::CNAME | Rtype::RRSIG | Rtype::NSEC);
+    let allowed =
+        |index: usize| matches!(records[index].record.rtype, Rtype::CNAME | Rtype::RRSIG | Rtype::NSEC | Rtype::NSEC3);
     let Some(&other) = indices.iter().find(|&&index| !allowed(index)) else { return };
     let later = cname.max(other);
     let (rtype, line) = (records[other].record.rtype, records[cname.min(other)].line);

@@ -40,7 +40,7 @@ impl Owners {
         let bits = match record.rtype {
             Rtype::CNAME => CNAME,
             Rtype::DNAME => DNAME | OTHER,
-            Rtype::RRSIG | Rtype::NSEC => 0,
+            Rtype::RRSIG | Rtype::NSEC | Rtype::NSEC3 => 0,
             _ => OTHER,
         };
         self.exclusive |= bits & (CNAME | DNAME) != 0;

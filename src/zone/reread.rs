@@ -292,7 +292,7 @@ fn fits(zone: &Name, filter: &mut Filter, removed: &[Record], added: &[Record]) 
     for record in added {
         let key = key::hash(record.owner.as_wire());
         let good = match record.rtype {
-            Rtype::RRSIG | Rtype::NSEC => true,
+            Rtype::RRSIG | Rtype::NSEC | Rtype::NSEC3 => true,
             Rtype::DNAME => false,
             Rtype::NS if record.owner.is_wildcard() => false,
             Rtype::CNAME => match free.iter().position(|other| *other == key) {
