@@ -204,7 +204,7 @@ mod hashing {
     }
 
     #[divan::bench]
-    fn name_and_all_above() -> HashedName {
+    fn name_and_all_above() -> HashedName<'static> {
         HashedName::new(black_box(NAME))
     }
 
