@@ -3,7 +3,7 @@
 use super::message::{Message, Owner, POINTER_MAX, Place, Section};
 use super::query::Query;
 use crate::dns::header::{ExtendedError, Rcode};
-use crate::dns::name::{MAX_NAME, is_at_or_below, wire_len};
+use crate::dns::name::{MAX_NAME, is_at_or_below, is_same, wire_len};
 use crate::dns::{Rtype, Timestamp};
 use crate::zone::serial;
 use crate::zone::snapshot::{HashedName, Snapshot, ZoneSnapshot};
@@ -136,7 +136,7 @@ impl<'a> Lookup<'a> {
             name = HashedName::new(&wire[..*len]);
             let is_this = |owner: &u16| {
                 let (visited, len) = expand(message.written(), usize::from(owner & 0x3fff));
-                visited[..len].eq_ignore_ascii_case(name.as_wire())
+                is_same(&visited[..len], name.as_wire())
             };
             if self.visited.iter().flatten().any(is_this) {
                 return Ok(());

@@ -17,7 +17,8 @@ use crate::act;
 use crate::answer::{self, Context};
 use crate::config::{Config, Encrypted};
 use crate::dns::Timestamp;
-use crate::dns::header::HEADER;
+use crate::dns::header::{HEADER, Rcode};
+use crate::dns::name::wire_len;
 use crate::keeper::{self, Answering, Finished, Keeper, Message, Policy, Surroundings, Wanted};
 use crate::observe::watch::{Timing, Watcher};
 use crate::serve::control::{ControlHandle, ControlSocket};
@@ -78,8 +79,11 @@ impl Answerer for View<'_> {
         let Some((length, seen)) = answer::respond(self.snapshot, &context, query, out) else {
             return Reply::default();
         };
-        if out[3] & 15 == SERVFAIL {
-            self.wanted.note(question(query));
+        // A zone of ours that is not read yet, perhaps.
+        if out[3] & 15 == Rcode::ServFail as u8
+            && let Some(len) = wire_len(&query[HEADER..])
+        {
+            self.wanted.note(&query[HEADER..HEADER + len]);
         }
         match &self.policy.limiter {
             Some(limiter) if transport == answer::Transport::Udp => {
@@ -96,19 +100,6 @@ impl Answerer for View<'_> {
     fn prefetch(&self, queries: &[&[u8]]) {
         answer::prefetch(self.snapshot, queries);
     }
-}
-
-/// The response code of a zone that is ours and not read yet.
-const SERVFAIL: u8 = 2;
-
-/// The name that a query asks for, in wire form: it was answered, so it is whole.
-fn question(query: &[u8]) -> &[u8] {
-    let name = query.get(HEADER..).unwrap_or_default();
-    let mut at = 0;
-    while let Some(length) = name.get(at).filter(|length| **length != 0) {
-        at += 1 + usize::from(*length);
-    }
-    name.get(..=at).unwrap_or_default()
 }
 
 /// Serves until SIGTERM or SIGINT.

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use tracing::error;
 
 use crate::answer::Seen;
+use crate::dns::header::{HEADER, OPCODE, QR, RD, Rcode};
 
 pub use bind::Listeners;
 pub use counters::Counters;
@@ -38,8 +39,6 @@ pub use stream::TcpLimits;
 pub const MAX_MESSAGE: usize = 65_535;
 /// The biggest response over UDP, octets.
 pub const UDP_MAX: usize = mmsg::RESPONSE_MAX;
-/// The header of a DNS message, octets.
-const HEADER: usize = 12;
 
 /// What carries a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -135,11 +134,12 @@ fn guarded(answerer: &dyn Answerer, peer: SocketAddr, transport: Transport, quer
 
 /// A header that says SERVFAIL to the query's ID; nothing to a response or a fragment of a header.
 fn servfail(query: &[u8], out: &mut [u8]) -> Option<usize> {
-    let header = query.get(..HEADER).filter(|header| header[2] & 0x80 == 0)?;
+    let header = query.get(..HEADER).filter(|header| header[2] & QR == 0)?;
     out[..HEADER].fill(0);
     out[..2].copy_from_slice(&header[..2]);
-    out[2] = 0x80 | (header[2] & 0x79);
-    out[3] = 2;
+    let rd = if header[2] & OPCODE == 0 { RD } else { 0 };
+    out[2] = QR | header[2] & (OPCODE | rd);
+    out[3] = Rcode::ServFail as u8;
     Some(HEADER)
 }
 

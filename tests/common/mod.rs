@@ -5,8 +5,9 @@ pub mod parsed;
 pub mod server;
 pub mod wire;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use danelaw::dns::dnssec::{Algorithm, Signer};
@@ -22,6 +23,24 @@ pub const EXAMPLES: [&str; 3] = ["example.org", "corners.example", "types.exampl
 
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Starts a daemon in a folder with its configuration; it says in the file `ready` where it answers, and its log in `log`.
+pub fn serve(danelaw: &str, folder: &Path) -> Child {
+    Command::new(danelaw)
+        .args(["serve", "--ephemeral", "--ready-file", "ready"])
+        .current_dir(folder)
+        .stderr(std::fs::File::create(folder.join("log")).unwrap())
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// What the ready file of a daemon says of a transport.
+pub fn address(folder: &Path, transport: &str) -> SocketAddr {
+    let ready = std::fs::read_to_string(folder.join("ready")).unwrap();
+    let found = ready.lines().find_map(|line| line.strip_prefix(transport)?.trim().parse().ok());
+    found.unwrap_or_else(|| panic!("{transport} in {ready}"))
 }
 
 pub fn now() -> Timestamp {

@@ -50,17 +50,23 @@ fn setting(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
 }
 
+/// The batches of a run: what each is made from, and how many questions it has. The short run is the same every time, so that it fails
+/// for a reason in what was changed; a long one looks for what is new.
+fn batches(short: usize, size: usize) -> impl Iterator<Item = (Random, usize)> {
+    let count = setting("DANELAW_COMPARISONS").map_or(short, |count| count as usize);
+    let seed = setting("DANELAW_SEED").unwrap_or(if count > short { common::now() } else { 1 });
+    println!("DANELAW_SEED={seed} DANELAW_COMPARISONS={count}");
+    (0..count)
+        .step_by(size)
+        .map(move |start| (Random::new(seed.wrapping_add((start / size) as u64)), size.min(count - start)))
+}
+
 #[test]
 fn answers_to_generated_questions_equal_those_of_nsd_knot_and_bind() {
-    let count = setting("DANELAW_COMPARISONS").map_or(COMPARISONS, |count| count as usize);
-    // The short run is the same every time, so that it fails for a reason in what was changed; a long one looks for what is new.
-    let seed = setting("DANELAW_SEED").unwrap_or(if count > COMPARISONS { common::now() } else { 1 });
-    println!("DANELAW_SEED={seed} DANELAW_COMPARISONS={count}");
     let mut report = Report::default();
-    for start in (0..count).step_by(BATCH) {
-        let mut random = Random::new(seed.wrapping_add((start / BATCH) as u64));
+    for (mut random, count) in batches(COMPARISONS, BATCH) {
         let zones = zones::zones(&mut random, FAMILIES);
-        let questions = questions::questions(&mut random, &zones, BATCH.min(count - start));
+        let questions = questions::questions(&mut random, &zones, count);
         ask(&zones, &questions, &mut report);
     }
     println!("{report}");

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use danelaw::dns::{Name, Rtype};
@@ -18,8 +18,7 @@ use super::common::{self, name, snapshot, zone};
 use super::compare::{ends, fits, is_truncated, opt_at};
 use super::encrypted::{HOST, MEDIA_TYPE, config, doh, doq, doq_octets, dot, framed, get, read_frame, request};
 use super::handlers::Handlers;
-use super::random::Random;
-use super::{FAMILIES, setting, zones};
+use super::{FAMILIES, batches, zones};
 
 /// Questions of a run that nobody asked for more. Each is asked in ten ways.
 const QUESTIONS: usize = 2000;
@@ -32,18 +31,15 @@ const NAME: &str = "ns1";
 
 #[test]
 fn every_transport_and_the_plugin_give_the_same_messages() {
-    let count = setting("DANELAW_COMPARISONS").map_or(QUESTIONS, |count| count as usize);
-    let seed = setting("DANELAW_SEED").unwrap_or(if count > QUESTIONS { common::now() } else { 1 });
-    println!("DANELAW_SEED={seed} DANELAW_COMPARISONS={count}");
-    let mut found = Found::default();
-    for start in (0..count).step_by(BATCH) {
-        let mut random = Random::new(seed.wrapping_add((start / BATCH) as u64));
+    let (mut found, mut total) = (Found::default(), 0);
+    for (mut random, count) in batches(QUESTIONS, BATCH) {
         let zones: Vec<Published> = zones::zones(&mut random, FAMILIES).iter().map(as_read).collect();
-        let asked = asked::all(&mut random, &zones, BATCH.min(count - start));
+        let asked = asked::all(&mut random, &zones, count);
+        total += asked.len();
         compare(&zones, &asked, &mut found);
     }
     println!("{found}");
-    found.judge(count);
+    found.judge(total);
 }
 
 /// What a run found.
@@ -279,7 +275,7 @@ struct Daemon {
     https: SocketAddr,
     quic: SocketAddr,
     certificate: CertificateDer<'static>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Daemon {
@@ -303,26 +299,17 @@ impl Daemon {
         }
         put(&format!("zones/{}.zone", name(BROKEN).to_host()), "@ SOA what is this\n".to_owned());
         put("danelaw.toml", config);
-        let child = Command::new(env!("CARGO_BIN_EXE_danelaw"))
-            .args(["serve", "--ephemeral", "--ready-file", "ready"])
-            .current_dir(folder.path())
-            .stderr(std::fs::File::create(folder.path().join("log")).unwrap())
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let (path, log) = (folder.path().join("ready"), folder.path().join("log"));
+        let child = common::serve(env!("CARGO_BIN_EXE_danelaw"), folder.path());
         let (certificate, none) = (made.cert.der().clone(), ([127, 0, 0, 1], 0).into());
-        let mut daemon =
-            Daemon { child, plain: none, tls: none, https: none, quic: none, certificate, _folder: folder };
+        let mut daemon = Daemon { child, plain: none, tls: none, https: none, quic: none, certificate, folder };
         let deadline = Instant::now() + Duration::from_secs(60);
-        while !path.exists() {
+        let path = daemon.folder.path().to_owned();
+        while !path.join("ready").exists() {
             let alive = daemon.child.try_wait().unwrap().is_none() && Instant::now() < deadline;
-            assert!(alive, "danelaw does not serve: {}", std::fs::read_to_string(&log).unwrap());
+            assert!(alive, "danelaw does not serve: {}", std::fs::read_to_string(path.join("log")).unwrap());
             std::thread::sleep(Duration::from_millis(20));
         }
-        let ready = std::fs::read_to_string(path).unwrap();
-        let of =
-            |transport: &str| ready.lines().find_map(|line| line.strip_prefix(transport)?.trim().parse().ok()).unwrap();
+        let of = |transport: &str| common::address(&path, transport);
         (daemon.plain, daemon.tls, daemon.https, daemon.quic) = (of(""), of("tls"), of("https"), of("quic"));
         daemon
     }

@@ -3,14 +3,14 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use danelaw::dns::Rtype;
 use rustls::pki_types::CertificateDer;
 
 use super::clients::{self, HOST, config, doh, doq, dot, framed, read_frame};
-use super::common::name;
 use super::common::wire::DNSSEC;
+use super::common::{self, name};
 use super::equality::zero;
 use super::laboratory::until;
 
@@ -31,13 +31,7 @@ impl Daemon {
              listen-quic = [\"127.0.0.1:0\"]\n[control]\nsocket = \"control/danelaw.sock\"\n[tls]\n{tls}\n"
         );
         std::fs::write(folder.path().join("danelaw.toml"), text).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_danelaw"))
-            .args(["serve", "--ephemeral", "--ready-file", "ready"])
-            .current_dir(folder.path())
-            .stderr(std::fs::File::create(folder.path().join("log")).unwrap())
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
+        let child = common::serve(env!("CARGO_BIN_EXE_danelaw"), folder.path());
         let daemon = Daemon { child, folder };
         until("ready", || daemon.path("ready").exists());
         daemon
@@ -49,9 +43,7 @@ impl Daemon {
 
     /// What the ready file says of a transport.
     fn address(&self, transport: &str) -> SocketAddr {
-        let ready = std::fs::read_to_string(self.path("ready")).unwrap();
-        let found = ready.lines().find_map(|line| line.strip_prefix(transport)?.trim().parse().ok());
-        found.unwrap_or_else(|| panic!("{transport} in {ready}"))
+        common::address(self.folder.path(), transport)
     }
 
     fn status(&self) -> serde_json::Value {

@@ -2,7 +2,7 @@
 
 use super::Findings;
 use crate::dns::dnssec::{RrsigFields, append_canonical, key_tag};
-use crate::dns::name::wire_len;
+use crate::dns::name::{is_same, wire_len};
 use crate::dns::text::time::print_time;
 use crate::dns::verify::{is_known, verify};
 use crate::dns::{Name, RRset, Rdata, Rtype, Timestamp};
@@ -93,7 +93,7 @@ impl Check<'_> {
         let fields = RrsigFields::parse(rrsig).ok_or("the RRSIG is cut short")?;
         let signer = wire_len(fields.rest).and_then(|len| fields.rest.split_at_checked(len));
         let (signer, signature) = signer.ok_or("the RRSIG is cut short")?;
-        if !signer.eq_ignore_ascii_case(self.origin.as_wire()) {
+        if !is_same(signer, self.origin.as_wire()) {
             return Err("it is signed by another zone".to_owned());
         }
         if fields.labels != owner.rrsig_labels() {

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use super::node::{Node, QUESTION_POINTER, SET_HEAD, apex_pointer};
 use crate::dns::header::CLASS_IN;
+use crate::dns::name::is_same;
 use crate::dns::rtype::Field;
 use crate::dns::{Rdata, Rtype, name, rdata};
 
@@ -283,7 +284,7 @@ impl Notes {
         let mut at = 0;
         while at < self.targets.len() {
             let end = at + HEAD + usize::from(self.targets[at + 2]);
-            if self.targets[at + HEAD..end].eq_ignore_ascii_case(name) {
+            if is_same(&self.targets[at + HEAD..end], name) {
                 return;
             }
             at = end;

@@ -204,7 +204,7 @@ impl Tree {
     /// The first node with an NSEC after a name of the zone.
     pub fn after(&self, name: &[u8]) -> Option<Node<'_>> {
         let mut nodes = self.nodes_from(name).filter(|node| node.has(Rtype::NSEC));
-        nodes.find(|node| !node.name().eq_ignore_ascii_case(name))
+        nodes.find(|node| !name::is_same(node.name(), name))
     }
 
     /// The last node with an NSEC on the pages before a place.
