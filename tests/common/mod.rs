@@ -1,5 +1,5 @@
 //! What the tests share: example zones signed in memory, a small server for them, a message decoder of its own, other programs.
-#![allow(dead_code, reason = "each test program uses its part")]
+#![expect(dead_code, reason = "each test program uses its part")]
 
 pub mod parsed;
 pub mod server;
