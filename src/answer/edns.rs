@@ -68,6 +68,8 @@ pub struct Given<'a> {
     pub error: Option<ExtendedError>,
     /// Whether the message is padded (RFC 7830).
     pub padded: bool,
+    /// The octets of what is put behind the message later, which is padded with them.
+    pub behind: usize,
 }
 
 impl Given<'_> {
@@ -106,8 +108,8 @@ impl Given<'_> {
             put(EXTENDED_ERROR, &(error as u16).to_be_bytes());
         }
         if self.padded {
-            let unpadded = before + len + HEAD;
-            let padding = unpadded.next_multiple_of(BLOCK).min(limit) - unpadded;
+            let unpadded = before + len + HEAD + self.behind;
+            let padding = unpadded.next_multiple_of(BLOCK).min(limit + self.behind) - unpadded;
             out[len..len + 2].copy_from_slice(&PADDING.to_be_bytes());
             out[len + 2..len + HEAD].copy_from_slice(&(padding as u16).to_be_bytes());
             // RFC 7830 section 3: octets of zero.

@@ -11,6 +11,11 @@ const OPT_LEN: usize = 11;
 /// The last offset that a pointer reaches (RFC 1035 section 4.1.4).
 pub const POINTER_MAX: usize = 0x3fff;
 
+/// What OPT and its options take at least.
+fn reserved(query: &Query<'_>, given: &Given<'_>) -> usize {
+    if query.edns.is_some() { OPT_LEN + given.len() } else { 0 }
+}
+
 /// A response under construction.
 pub struct Message<'a> {
     out: &'a mut [u8],
@@ -76,10 +81,15 @@ impl<'a> Message<'a> {
             counts: [0; 3],
             edns: query.edns.map(|edns| edns.dnssec_ok),
             given,
-            reserved: if query.edns.is_some() { OPT_LEN + given.len() } else { 0 },
+            reserved: reserved(query, &given),
             extended_rcode: 0,
             one_class: query.class != CLASS_ANY,
         }
+    }
+
+    /// The octets of a response with nothing in it but what has to be.
+    pub fn least(query: &Query<'_>, given: &Given<'_>) -> usize {
+        HEADER + query.question.len() + reserved(query, given)
     }
 
     /// Sets the response code.

@@ -16,6 +16,7 @@ use std::net::IpAddr;
 
 use crate::dns::Timestamp;
 use crate::dns::header::{ExtendedError, Rcode};
+use crate::dns::tsig;
 use crate::zone::Snapshot;
 pub use crate::zone::snapshot::TOGETHER;
 use cookie::Shown;
@@ -67,12 +68,14 @@ pub struct Context<'a> {
     pub now: Timestamp,
     /// What holds for every answer.
     pub settings: &'a Settings,
+    /// Octets that the response is left shorter than it may be: for its signature. There are some only where the query's was verified.
+    pub signature: Option<usize>,
 }
 
 impl Context<'static> {
     /// A context of a server that says nothing of itself and speaks no cookies.
     pub fn new(peer: IpAddr, transport: Transport, now: Timestamp) -> Context<'static> {
-        Context { peer, transport, now, settings: Settings::NONE }
+        Context { peer, transport, now, settings: Settings::NONE, signature: None }
     }
 }
 
@@ -80,6 +83,11 @@ impl Context<'_> {
     /// The same with these settings.
     pub fn with(self, settings: &Settings) -> Context<'_> {
         Context { settings, ..self }
+    }
+
+    /// The same for a query whose signature was verified, and whose response's takes so many octets.
+    pub fn signed(self, octets: usize) -> Self {
+        Context { signature: Some(octets), ..self }
     }
 
     fn look(&self, query: &Query<'_>) -> Option<Shown> {
@@ -101,6 +109,20 @@ pub enum Cookie {
     Bad,
 }
 
+/// What a query's TSIG record has shown (RFC 8945 section 5.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Signature {
+    /// There was none.
+    #[default]
+    None,
+    /// There is one that nobody has looked at.
+    Unverified,
+    /// Its sender has the key.
+    Verified,
+    /// There is something wrong with it.
+    Refused(tsig::Fault),
+}
+
 /// What was seen in a query, and what its response's header doesn't tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
@@ -110,6 +132,9 @@ pub struct Seen {
     pub dnssec_ok: bool,
     /// What its cookie has shown.
     pub cookie: Cookie,
+    /// What its signature has shown. The answer function looks at none: where it says [`Signature::Unverified`], what it wrote is not to
+    /// be sent by who knows keys.
+    pub signature: Signature,
     /// The response code's upper eight bits, which stand in OPT (RFC 6891 section 6.1.3).
     pub rcode_high: u8,
 }
@@ -124,14 +149,12 @@ pub fn answer(snapshot: &Snapshot, context: &Context<'_>, query: &[u8], out: &mu
 pub fn respond(snapshot: &Snapshot, context: &Context<'_>, query: &[u8], out: &mut [u8]) -> Option<(usize, Seen)> {
     let query = query::parse(query)?;
     let shown = context.look(&query);
-    let mut seen = Seen {
-        qtype: query.qtype.0,
-        dnssec_ok: query.edns.is_some_and(|edns| edns.dnssec_ok),
-        cookie: shown.map_or(Cookie::None, |shown| shown.cookie()),
-        rcode_high: 0,
-    };
-    let limit = limit(context.transport, &query, seen.cookie == Cookie::Valid);
-    let mut message = Message::begin(out.get_mut(..limit)?, &query, given(context, &query, shown));
+    let mut seen = see(context, &query, shown);
+    let proven = seen.cookie == Cookie::Valid || context.signature.is_some();
+    let given = given(context, &query, shown);
+    let limit = limit(context.transport, &query, proven);
+    let limit = context.signature.map_or(limit, |signature| room(limit, signature, &query, &given));
+    let mut message = Message::begin(out.get_mut(..limit)?, &query, given);
     match query.fault {
         None => Lookup::new(snapshot, &query, context.now).run(&query.name, &mut message),
         Some(Fault::Chaos) => chaos::answer(context.settings, &query, &mut message),
@@ -145,6 +168,38 @@ pub fn respond(snapshot: &Snapshot, context: &Context<'_>, query: &[u8], out: &m
         }
     }
     Some((message.finish(), seen))
+}
+
+/// Writes a response that says no more than a code: `query` is not to be looked up. It is left `behind` octets shorter than it may be.
+pub fn refuse(
+    context: &Context<'_>,
+    query: &[u8],
+    rcode: Rcode,
+    behind: usize,
+    out: &mut [u8],
+) -> Option<(usize, Seen)> {
+    let query = query::parse(query)?;
+    let shown = context.look(&query);
+    let given = Given { behind, ..given(context, &query, shown) };
+    let limit = room(limit(context.transport, &query, false), behind, &query, &given);
+    let mut message = Message::begin(out.get_mut(..limit)?, &query, given);
+    message.rcode(rcode);
+    let seen = Seen { rcode_high: (rcode as u16 >> 4) as u8, ..see(context, &query, shown) };
+    Some((message.finish(), seen))
+}
+
+fn see(context: &Context<'_>, query: &Query<'_>, shown: Option<Shown>) -> Seen {
+    Seen {
+        qtype: query.qtype.0,
+        dnssec_ok: query.edns.is_some_and(|edns| edns.dnssec_ok),
+        cookie: shown.map_or(Cookie::None, |shown| shown.cookie()),
+        signature: match context.signature {
+            _ if !query.signed => Signature::None,
+            Some(_) => Signature::Verified,
+            None => Signature::Unverified,
+        },
+        rcode_high: 0,
+    }
 }
 
 /// Has the memory brought near that the answers to these queries will be read from. Best are [`TOGETHER`] of them at a time.
@@ -181,6 +236,12 @@ fn limit(transport: Transport, query: &Query<'_>, proven: bool) -> usize {
     }
 }
 
+/// What is left of a limit beside a signature. Where that is not even the question and OPT (a long key name, and a client that offers 512
+/// octets), the limit gives way: the query has as many (RFC 8945 section 5.3).
+fn room(limit: usize, signature: usize, query: &Query<'_>, given: &Given<'_>) -> usize {
+    limit.saturating_sub(signature).max(Message::least(query, given))
+}
+
 /// The options of the response.
 fn given<'a>(context: &Context<'a>, query: &Query<'_>, shown: Option<Shown>) -> Given<'a> {
     let Some(asked) = query.edns.map(|edns| edns.asked) else { return Given::default() };
@@ -193,6 +254,7 @@ fn given<'a>(context: &Context<'a>, query: &Query<'_>, shown: Option<Shown>) -> 
         error: None,
         // RFC 7830 section 4, and section 6: what everybody can read is not padded.
         padded: asked.padding && context.transport.is_encrypted(),
+        behind: context.signature.unwrap_or(0),
     }
 }
 

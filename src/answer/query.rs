@@ -20,6 +20,8 @@ pub struct Query<'a> {
     pub class: u16,
     /// What the OPT record says, if there is one.
     pub edns: Option<Edns<'a>>,
+    /// Whether there is a TSIG record, wherever it stands. What it is good for is not looked at here.
+    pub signed: bool,
     /// Why it is not looked up; what was read before the fault still stands.
     pub fault: Option<Fault>,
 }
@@ -67,6 +69,7 @@ pub fn parse(packet: &[u8]) -> Option<Query<'_>> {
         qtype: Rtype(0),
         class: CLASS_IN,
         edns: None,
+        signed: false,
         fault: None,
     };
     query.fault = read(&mut query, packet).err();
@@ -99,7 +102,7 @@ fn read<'a>(query: &mut Query<'a>, packet: &'a [u8]) -> Result<(), Fault> {
     let mut version = 0;
     // Nothing is an answer in a query; an IXFR has its SOA in the authority section.
     let well_formed = count(6) == 0
-        && (0..count(8)).all(|_| skip_record(&mut rest).is_some_and(|(rtype, _)| rtype != Rtype::OPT))
+        && (0..count(8)).all(|_| skip_other(query, &mut rest).is_some_and(|rtype| rtype != Rtype::OPT))
         && read_additional(query, &mut rest, count(10), &mut version).is_some()
         && rest.is_empty();
     match query.qtype {
@@ -123,7 +126,7 @@ fn read_other<'a>(query: &mut Query<'a>, packet: &'a [u8]) {
     }
     let mut rest = &packet[HEADER + query.question.len()..];
     let before = (0..count(6)).chain(0..count(8));
-    if before.into_iter().all(|_| skip_record(&mut rest).is_some()) {
+    if before.into_iter().all(|_| skip_other(query, &mut rest).is_some()) {
         // Without OPT where it can't be read.
         let _ = read_additional(query, &mut rest, count(10), &mut 0);
     }
@@ -145,6 +148,7 @@ fn read_additional<'a>(query: &mut Query<'a>, rest: &mut &'a [u8], count: u16, v
         let at_root = rest.first() == Some(&0);
         let (rtype, body) = skip_record(rest)?;
         if rtype != Rtype::OPT {
+            query.signed |= rtype == Rtype::TSIG;
             continue;
         }
         // RFC 6891 section 6.1.1: one OPT, at the root; a second one is FORMERR.
@@ -160,6 +164,13 @@ fn read_additional<'a>(query: &mut Query<'a>, rest: &mut &'a [u8], count: u16, v
         }
     }
     Some(())
+}
+
+/// Passes over a record before the additional section; gives its type.
+fn skip_other(query: &mut Query<'_>, rest: &mut &[u8]) -> Option<Rtype> {
+    let (rtype, _) = skip_record(rest)?;
+    query.signed |= rtype == Rtype::TSIG;
+    Some(rtype)
 }
 
 /// Passes over a record; gives its type and what follows its owner: type, class, TTL, length, RDATA.

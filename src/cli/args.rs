@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::dane::Protocol;
 use crate::dns::Name;
+use crate::dns::tsig::Algorithm;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -158,6 +159,8 @@ pub enum KeysCommand {
     List(KeysList),
     /// Make a key for a zone that has none
     Generate(Zone),
+    /// Make a TSIG key, a secret that is shared with another server or a client
+    Tsig(KeysTsig),
     /// Take over keys of BIND, ldns, Knot or OpenSSL
     Import(KeysImport),
     /// Say that a key is lost for good, so that the zone gets a new one. Take its DS out of the parent first
@@ -172,6 +175,16 @@ pub struct KeysList {
     /// JSON in place of a table
     #[arg(long)]
     pub json: bool,
+}
+
+/// `keys tsig`
+#[derive(Clone, Debug, clap::Args)]
+pub struct KeysTsig {
+    /// The key's name, which both sides use: transfer.example.org
+    pub name: Name,
+    /// hmac-sha256, hmac-sha384 or hmac-sha512
+    #[arg(long, default_value_t = Algorithm::HmacSha256)]
+    pub algorithm: Algorithm,
 }
 
 /// `keys import`
@@ -252,6 +265,7 @@ mod tests {
             &["serve", "--listen", "127.0.0.1"][..],
             &["explain", "a..b"],
             &["tlsa", "c.pem", "--usage", "4"],
+            &["keys", "tsig", "a.test", "--algorithm", "hmac-md5"],
             &["tlsa", "c.pem", "--port", "0"],
             &["init", "example.org"],
         ] {

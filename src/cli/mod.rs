@@ -7,6 +7,7 @@ pub mod check;
 pub mod init;
 pub mod keys;
 pub mod keys_import;
+pub mod keys_tsig;
 pub mod log;
 pub mod output;
 pub mod ready;
@@ -106,6 +107,7 @@ fn run(args: &Args, out: &mut Output) -> Result<Outcome, CliError> {
         Command::Zone(ZoneCommand::Dump(zone)) => zone::dump(&load(file)?, &zone.zone, out),
         Command::Keys(KeysCommand::List(list)) => keys::list(&load(file)?, list, out),
         Command::Keys(KeysCommand::Generate(zone)) => keys::generate(&load(file)?, &zone.zone, out),
+        Command::Keys(KeysCommand::Tsig(tsig)) => keys_tsig::run(&load(file)?, tsig, out),
         Command::Keys(KeysCommand::Import(import)) => keys_import::run(&load(file)?, import, out),
         Command::Status(_)
         | Command::Explain(_)

@@ -21,6 +21,7 @@ use crate::dns::header::{HEADER, Rcode};
 use crate::dns::name::wire_len;
 use crate::keeper::{self, Answering, Finished, Keeper, Message, Policy, Surroundings, Wanted};
 use crate::observe::watch::{Timing, Watcher};
+use crate::serve::authentic;
 use crate::serve::control::{ControlHandle, ControlSocket};
 use crate::serve::encrypted::{EncryptedHandle, EncryptedListeners};
 use crate::serve::{Answerer, Counters, Handle, Listeners, Reply, Transport};
@@ -76,7 +77,8 @@ impl Answerer for View<'_> {
             Transport::Quic => answer::Transport::Quic,
         };
         let context = Context::new(peer.ip(), transport, self.now).with(&self.policy.settings);
-        let Some((length, seen)) = answer::respond(self.snapshot, &context, query, out) else {
+        let policy = self.policy;
+        let Some((length, seen)) = authentic::respond(self.snapshot, &context, &policy.keys, query, out) else {
             return Reply::default();
         };
         // A zone of ours that is not read yet, perhaps.

@@ -19,6 +19,14 @@ pub fn lines(report: &StatusReport) -> Vec<String> {
     if cookies.new + cookies.valid + cookies.bad > 0 {
         lines.push(format!("cookies: {} valid, {} bad, {} of new clients", cookies.valid, cookies.bad, cookies.new));
     }
+    let tsig = statistics.tsig;
+    let refused = tsig.malformed + tsig.bad_sig + tsig.bad_key + tsig.bad_time + tsig.bad_trunc;
+    if tsig.verified + refused > 0 {
+        lines.push(format!(
+            "signed queries: {} verified, {refused} refused ({} BADKEY, {} BADSIG, {} BADTIME)",
+            tsig.verified, tsig.bad_key, tsig.bad_sig, tsig.bad_time
+        ));
+    }
     lines.extend(statistics.connections.iter().map(|one| {
         let handshakes = match one.handshakes_failed {
             0 => String::new(),

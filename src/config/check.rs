@@ -46,6 +46,7 @@ pub(super) fn defaults(folder: &Path) -> Config {
         encrypted: Encrypted::default(),
         server: ServerConfig::default(),
         rate_limit: RateLimit::default(),
+        tsig_keys: Vec::new(),
     }
 }
 
@@ -122,11 +123,16 @@ pub(super) fn check_path(
     folder: &Path,
     problems: &mut Problems<'_>,
 ) -> Option<PathBuf> {
-    section.parsed(key, "a path; a relative one starts from this file's folder", problems, |text| match text {
+    let expected = "a path; a relative one starts from this file's folder";
+    section.parsed(key, expected, problems, |text| parse_path(text, folder))
+}
+
+pub(super) fn parse_path(text: &str, folder: &Path) -> Result<PathBuf, String> {
+    match text {
         "" => Err("empty".to_owned()),
         _ if text.contains('\0') => Err("holds a zero byte".to_owned()),
         _ => Ok(folder.join(text)),
-    })
+    }
 }
 
 fn check_listen(root: &mut Section<'_>, config: &mut Config, problems: &mut Problems<'_>) {

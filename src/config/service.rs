@@ -1,11 +1,11 @@
-//! `[server]` and `[rate-limit]`: what the server says of itself, its cookies, and how much it answers.
+//! `[server]`, `[rate-limit]` and `tsig-keys`: what the server says of itself, its cookies, how much it answers, and whose keys it knows.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::check::check_path;
+use super::check::{check_path, parse_path};
 use super::reader::{Problems, Section};
 use super::values::Config;
 use crate::answer::{NSID_MAX, TEXT_MAX};
@@ -134,8 +134,13 @@ impl FromStr for Prefix {
     }
 }
 
-/// Reads both sections.
+/// Reads all of it.
 pub(super) fn check(root: &mut Section<'_>, config: &mut Config, problems: &mut Problems<'_>) {
+    let folder = config.folder.clone();
+    let files = root.list("tsig-keys", "files of `danelaw keys tsig`, tsig-keygen or keymgr -t", problems, |text| {
+        parse_path(text, &folder)
+    });
+    config.tsig_keys = files.into_iter().flatten().map(|(file, _)| file).collect();
     if let Some(server) = root.section("server", problems) {
         check_server(server, config, problems);
     }
@@ -214,6 +219,7 @@ mod tests {
     fn both_sections_are_read() {
         let config = parse(
             r#"
+            tsig-keys = ["keys/a.key", "/srv/b.key"]
             [server]
             nsid = "ns1"
             version = ""
@@ -236,6 +242,7 @@ mod tests {
             cookies: Cookies::File("/etc/danelaw/cookies".into()),
         };
         assert_eq!(config.server, expected);
+        assert_eq!(config.tsig_keys, [Path::new("/etc/danelaw/keys/a.key"), Path::new("/srv/b.key")]);
         let expected = RateLimit {
             responses_per_second: 200,
             slip: 1,
@@ -254,6 +261,8 @@ mod tests {
         let long = format!("[server]\nnsid = \"{}\"", "x".repeat(129));
         let longer = format!("[server]\nversion = \"{}\"", "x".repeat(256));
         for (text, expected) in [
+            ("tsig-keys = \"a.key\"", "must be a list"),
+            ("tsig-keys = [\"\"]", "empty"),
             ("[server]\nnsid = \"0xf\"", "`nsid`"),
             (&long, "129 octets"),
             (&longer, "256 octets"),

@@ -51,6 +51,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// `[rate-limit]`
     pub rate_limit: RateLimit,
+    /// `tsig-keys`: files with keys, in the file's order.
+    pub tsig_keys: Vec<PathBuf>,
 }
 
 /// DoT, DoH and DoQ; off where the lists are empty.

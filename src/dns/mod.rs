@@ -10,6 +10,7 @@ pub mod rdata;
 pub mod record;
 pub mod rtype;
 pub mod text;
+pub mod tsig;
 pub mod verify;
 pub mod walk;
 

@@ -198,6 +198,8 @@ const fn slot_of(mnemonic: &[u8]) -> usize {
 impl Rtype {
     /// EDNS's pseudo-record (RFC 6891).
     pub const OPT: Rtype = Rtype(41);
+    /// A message's signature (RFC 8945).
+    pub const TSIG: Rtype = Rtype(250);
     /// Incremental transfer.
     pub const IXFR: Rtype = Rtype(251);
     /// Full transfer.

@@ -8,8 +8,14 @@ use super::rtype::Rtype;
 pub struct Walked<'m> {
     /// 1 for the answer section, 2 for authority, 3 for additional.
     pub section: u8,
+    /// Where it begins in the message, with its owner.
+    pub start: usize,
+    /// Where what follows it begins.
+    pub end: usize,
     /// The record's type.
     pub rtype: Rtype,
+    /// Its class; of OPT, the payload size.
+    pub class: u16,
     /// Its TTL in seconds.
     pub ttl: u32,
     /// Its RDATA; names in it may be compressed.
@@ -19,19 +25,27 @@ pub struct Walked<'m> {
 /// The records of a message in their order, up to the first that can't be read.
 pub fn records(message: &[u8]) -> impl Iterator<Item = Walked<'_>> {
     let count = |at: usize| message.get(at..at + 2).map_or(0, |octets| u16::from_be_bytes([octets[0], octets[1]]));
-    let questions = (0..count(4)).try_fold(HEADER, |at, _| skip_name(message, at).map(|at| at + 4));
-    let mut at = questions.unwrap_or(message.len());
+    let mut at = after_questions(message).unwrap_or(message.len());
     let sections = [(1, count(6)), (2, count(8)), (3, count(10))];
     let all = sections.into_iter().flat_map(|(section, count)| std::iter::repeat_n(section, usize::from(count)));
     all.map_while(move |section| {
+        let start = at;
         let body = message.get(skip_name(message, at)?..)?;
         let length = usize::from(u16::from_be_bytes([*body.get(8)?, *body.get(9)?]));
         let rdata = body.get(10..10 + length)?;
         at = message.len() - body.len() + 10 + length;
         let rtype = Rtype(u16::from_be_bytes([body[0], body[1]]));
+        let class = u16::from_be_bytes([body[2], body[3]]);
         let ttl = u32::from_be_bytes([body[4], body[5], body[6], body[7]]);
-        Some(Walked { section, rtype, ttl, rdata })
+        Some(Walked { section, start, end: at, rtype, class, ttl, rdata })
     })
+}
+
+/// Where the first record of a message begins, or would; none where its questions can't be read.
+pub fn after_questions(message: &[u8]) -> Option<usize> {
+    let count = message.get(4..6)?;
+    let end = (0..u16::from_be_bytes([count[0], count[1]])).try_fold(HEADER, |at, _| Some(skip_name(message, at)? + 4));
+    end.filter(|end| *end <= message.len())
 }
 
 fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {

@@ -15,6 +15,7 @@ mod report;
 mod run;
 mod served;
 mod spread;
+mod tsig_keys;
 mod zone;
 mod zone_keys;
 
@@ -33,6 +34,7 @@ use crate::dane::DaneConfig;
 use crate::dane::plans::Plans;
 use crate::dane::state::State as DaneState;
 use crate::dane::tlsa::Service;
+use crate::dns::tsig::Key;
 use crate::dns::{Name, Timestamp};
 use crate::observe::certificates;
 use crate::observe::watch::Changed;
@@ -101,6 +103,10 @@ pub struct Keeper {
     policy: Arc<ArcSwap<Policy>>,
     /// Why the policy is not what the configuration says.
     policy_problem: Option<String>,
+    /// The TSIG keys in force of each file.
+    tsig_keys: HashMap<PathBuf, Vec<Arc<Key>>>,
+    /// Why they are not those that the configuration says.
+    tsig_problems: Vec<String>,
     presented: Presented,
     /// The file that it was read from.
     presented_from: Option<PathBuf>,
@@ -157,11 +163,14 @@ impl Keeper {
             sealed: publish::Sealed::default(),
             policy: Arc::default(),
             policy_problem: None,
+            tsig_keys: HashMap::new(),
+            tsig_problems: Vec::new(),
             presented: Presented::default(),
             presented_from: None,
             presented_problem: None,
         };
         keeper.look_at_policy(now);
+        keeper.look_at_tsig_keys();
         Ok(keeper)
     }
 
@@ -270,6 +279,7 @@ impl Keeper {
             }
         }
         if scope.keys {
+            self.look_at_tsig_keys();
             self.look_at_keys(now);
         }
         if scope.certificates {

@@ -1,4 +1,4 @@
-//! What answers go by besides zones: NSID, class CH, cookie secrets, rate limits. Made anew when the configuration or a secret changes.
+//! What answers go by besides zones: NSID, class CH, cookie secrets, rate limits, TSIG keys. Made anew when the configuration or a secret changes.
 
 use std::sync::Arc;
 
@@ -11,18 +11,21 @@ use crate::answer::Settings;
 use crate::answer::cookie::{SECRET, Secrets};
 use crate::config::Cookies;
 use crate::dns::Timestamp;
+use crate::dns::tsig::Keyring;
 use crate::observe::cookie_secrets;
 use crate::serve::TcpLimits;
 use crate::serve::rate::RateLimiter;
 use crate::store::State;
 
 /// Of the answers that are given at one moment.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Policy {
     /// What the answer function goes by.
     pub settings: Settings,
     /// What UDP's responses are counted with, if they are.
     pub limiter: Option<Arc<RateLimiter>>,
+    /// Whose signatures are known.
+    pub keys: Arc<Keyring>,
 }
 
 /// Kind and key of danelaw's own cookie secrets in the store.
@@ -77,7 +80,7 @@ impl Keeper {
             true => before.limiter.clone(),
             false => random().ok().and_then(|key| RateLimiter::new(rules, key)).map(Arc::new),
         };
-        self.policy.store(Arc::new(Policy { settings, limiter }));
+        self.policy.store(Arc::new(Policy { settings, limiter, keys: Arc::clone(&before.keys) }));
     }
 
     fn cookie_secrets(&mut self, now: Timestamp) -> Result<Secrets, String> {

@@ -47,6 +47,7 @@ impl Keeper {
         problems.extend(self.store_problem.clone());
         problems.extend(self.presented_problem.clone());
         problems.extend(self.policy_problem.clone());
+        problems.extend(self.tsig_problems.iter().cloned());
         problems.extend(self.plans.owners().flat_map(|planned| &planned.explanation.problems).cloned());
         problems.extend(self.expiring(now));
         problems

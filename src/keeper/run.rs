@@ -194,6 +194,7 @@ fn watch(around: &Surroundings, keeper: &Keeper, cycle: &Cycle) {
     if let Cookies::File(file) = &config.server.cookies {
         folders.extend(file.parent().map(Folder::flat));
     }
+    folders.extend(config.tsig_keys.iter().filter_map(|file| file.parent()).map(Folder::flat));
     folders.extend(cycle.watch.iter().map(Folder::flat));
     watcher.watch(folders);
 }

@@ -14,8 +14,8 @@ use crate::dns::Name;
 use crate::dns::dnssec::Signer;
 use crate::keys::{ZoneKey, file_name};
 
-/// A PKCS#8 PEM of the algorithms used here takes some 240 octets.
-const MAX_OCTETS: u64 = 16 * 1024;
+/// A PKCS#8 PEM of the algorithms used here takes some 240 octets, and a file of secrets as many as there are servers.
+const MAX_OCTETS: u64 = 256 * 1024;
 
 /// What a look at the key folder found.
 #[derive(Debug, Default)]
@@ -180,8 +180,8 @@ pub(super) fn read_private(path: &Path) -> Result<String, String> {
         return Err(format!("others than its owner can use this secret (mode {mode:04o}): chmod 600 it"));
     }
     let mut text = String::new();
-    File::from(file).take(MAX_OCTETS).read_to_string(&mut text).map_err(|error| error.to_string())?;
-    Ok(text)
+    let read = File::from(file).take(MAX_OCTETS + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    if read as u64 > MAX_OCTETS { Err(format!("larger than {MAX_OCTETS} bytes")) } else { Ok(text) }
 }
 
 fn read(path: &Path) -> Result<ZoneKey, String> {

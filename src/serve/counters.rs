@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::clients::Clients;
 use super::rate::Verdict;
 use super::{Reply, Transport};
+use crate::answer::Signature;
+use crate::dns::tsig::Fault;
 
 /// The types that are counted by name.
 pub(super) const TYPES: [(u16, &str); 15] = [
@@ -33,6 +35,9 @@ pub(super) const TYPES: [(u16, &str); 15] = [
 /// Response codes up to this one are counted apart.
 pub(super) const RCODES: usize = 24;
 
+/// What may be wrong with a signature, in the order of the counters.
+pub(super) const FAULTS: [Fault; 5] = [Fault::Malformed, Fault::BadSig, Fault::BadKey, Fault::BadTime, Fault::BadTrunc];
+
 /// The transports in the order of their counters.
 pub(super) const TRANSPORTS: [Transport; 5] =
     [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Https, Transport::Quic];
@@ -47,7 +52,9 @@ pub(super) const UNANSWERABLE: usize = OCTETS_IN + 4;
 pub(super) const LIMITED: usize = OCTETS_IN + 5;
 pub(super) const SLIPPED: usize = OCTETS_IN + 6;
 pub(super) const COOKIES: usize = OCTETS_IN + 7;
-pub(super) const HANDSHAKES_FAILED: usize = COOKIES + 4;
+/// Verified, then by fault.
+pub(super) const SIGNATURES: usize = COOKIES + 4;
+pub(super) const HANDSHAKES_FAILED: usize = SIGNATURES + 1 + FAULTS.len();
 pub(super) const RESPONSES: usize = HANDSHAKES_FAILED + TRANSPORTS.len();
 pub(super) const BY_TYPE: usize = RESPONSES + RCODES + 1;
 pub(super) const COUNTERS: usize = BY_TYPE + TYPES.len() + 1;
@@ -197,12 +204,21 @@ fn note(add: impl Fn(usize, u64), transport: Transport, peer: &SocketAddr, query
     }
     add(DNSSEC_OK, u64::from(seen.dnssec_ok));
     add(COOKIES + seen.cookie as usize, 1);
+    match seen.signature {
+        Signature::None | Signature::Unverified => {}
+        Signature::Verified => add(SIGNATURES, 1),
+        Signature::Refused(fault) => {
+            let place = FAULTS.iter().position(|one| *one == fault).unwrap_or(0);
+            add(SIGNATURES + 1 + place, 1);
+        }
+    }
     let place = PLACE_OF_TYPE.get(usize::from(seen.qtype)).map_or(TYPES.len(), |place| usize::from(*place));
     add(BY_TYPE + place, 1);
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::statistics::Signatures;
     use super::*;
     use crate::answer::{Cookie, Seen};
 
@@ -218,10 +234,11 @@ mod tests {
         let counters = Counters::default();
         let (tally, other, shared) = (counters.tally(), counters.tally(), counters.shared());
         let query = [0; 20];
-        let tlsa = Seen { qtype: 52, dnssec_ok: true, cookie: Cookie::Valid, rcode_high: 0 };
+        let tlsa = Seen { qtype: 52, dnssec_ok: true, cookie: Cookie::Valid, ..Seen::default() };
         let nxdomain = [0, 0, 0x84, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         tally.note(Transport::Udp, &V4, &query, &reply(Some(13), Verdict::Pass, tlsa), &nxdomain);
-        let bad = Seen { qtype: 64_000, dnssec_ok: false, cookie: Cookie::Bad, rcode_high: 1 };
+        let signature = Signature::Refused(Fault::BadTime);
+        let bad = Seen { qtype: 64_000, dnssec_ok: false, cookie: Cookie::Bad, signature, rcode_high: 1 };
         let badcookie = [0, 0, 0x82, 7, 0, 0, 0, 0, 0, 0, 0, 0];
         other.note(Transport::Udp, &V6, &query, &reply(Some(12), Verdict::Slip, bad), &badcookie);
         tally.note(Transport::Udp, &V4, &query, &reply(None, Verdict::Drop, tlsa), &nxdomain);
@@ -240,6 +257,7 @@ mod tests {
         assert_eq!((statistics.rate_limit.dropped, statistics.rate_limit.slipped), (1, 1));
         let cookies = statistics.cookies;
         assert_eq!((cookies.new, cookies.valid, cookies.bad), (0, 3, 1));
+        assert_eq!(statistics.tsig, Signatures { bad_time: 1, ..Signatures::default() });
         assert_eq!((statistics.octets_in, statistics.octets_out), (80, 38));
         assert_eq!(counters.sum()[HANDSHAKES_FAILED + Transport::Tls as usize], 1);
     }

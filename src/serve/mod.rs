@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows what a zone is. What an [`Answerer`] does with a packet, a snapshot swap included, is its own.
 
+pub mod authentic;
 mod bind;
 mod clients;
 pub mod control;

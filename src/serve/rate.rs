@@ -1,7 +1,7 @@
 //! Response rate limiting: how many answers over UDP a network may get in a second, so that a forged sender address drowns nobody.
 //!
 //! A table of fixed size holds a token bucket for each network and kind of response. No lock: a bucket is one word, changed by
-//! compare-and-swap. Time is an argument. Who shows a valid cookie is never limited (RFC 7873 section 5.2.4).
+//! compare-and-swap. Time is an argument. Who shows a valid cookie (RFC 7873 section 5.2.4) or signs with a key is never limited.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use tracing::info;
 
 use super::{HEADER, Occasionally, Reply};
 use crate::answer::cookie::{SECRET, siphash};
-use crate::answer::{self, Context, Cookie, Seen};
+use crate::answer::{self, Context, Cookie, Seen, Signature};
 use crate::config::{Prefix, RateLimit};
 
 /// A bucket may stand in one of so many places.
@@ -103,7 +103,7 @@ impl RateLimiter {
         (length, seen): (usize, Seen),
     ) -> Reply {
         let unlimited = Reply { length: Some(length), verdict: Verdict::Pass, seen };
-        if seen.cookie == Cookie::Valid {
+        if seen.cookie == Cookie::Valid || seen.signature == Signature::Verified {
             return unlimited;
         }
         let verdict = self.judge(now, context.peer, Kind::of(&out[..length]));

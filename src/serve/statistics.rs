@@ -27,6 +27,8 @@ pub struct Statistics {
     pub rate_limit: RateLimited,
     /// DNS cookies of the queries.
     pub cookies: Cookies,
+    /// Queries with a TSIG record.
+    pub tsig: Signatures,
     /// DNS messages received, octets.
     pub octets_in: u64,
     /// DNS messages sent, octets.
@@ -64,6 +66,24 @@ pub struct Cookies {
     pub valid: u64,
     /// With one that is not, or is too old.
     pub bad: u64,
+}
+
+/// Queries by what their TSIG record has shown (RFC 8945).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Signatures {
+    /// Signed with one of our keys.
+    pub verified: u64,
+    /// FORMERR.
+    pub malformed: u64,
+    /// BADSIG: the secret is another one.
+    pub bad_sig: u64,
+    /// BADKEY: no such key.
+    pub bad_key: u64,
+    /// BADTIME: one of the clocks is wrong.
+    pub bad_time: u64,
+    /// BADTRUNC: a MAC shorter than is taken.
+    pub bad_trunc: u64,
 }
 
 /// Connections of one transport.
@@ -130,6 +150,7 @@ impl Counters {
                 valid: cookies(crate::answer::Cookie::Valid),
                 bad: cookies(crate::answer::Cookie::Bad),
             },
+            tsig: signatures(&sum),
             octets_in: sum[counters::OCTETS_IN],
             octets_out: sum[counters::OCTETS_OUT],
             connections: self.connections(&sum),
@@ -145,6 +166,13 @@ impl Counters {
         };
         self.doors().into_iter().map(count).collect()
     }
+}
+
+fn signatures(sum: &[u64]) -> Signatures {
+    let [malformed, bad_sig, bad_key, bad_time, bad_trunc] =
+        std::array::from_fn(|place| sum[counters::SIGNATURES + 1 + place]);
+    let verified = sum[counters::SIGNATURES];
+    Signatures { verified, malformed, bad_sig, bad_key, bad_time, bad_trunc }
 }
 
 impl Statistics {

@@ -1,0 +1,1 @@
+//! RFC 8945 rule by rule.
