@@ -8,6 +8,7 @@ pub mod change;
 pub mod control_socket;
 mod exchange;
 pub mod packet;
+mod signed;
 mod signing;
 #[path = "../../tests/common/wire.rs"]
 #[expect(dead_code, reason = "shared with the tests, which ask servers too")]

@@ -1,4 +1,4 @@
-//! Any octets as a query: an octet that chooses transport, client, time, settings and zones, then the packet.
+//! Any octets as a query: an octet that chooses transport, client, time, settings, zones and whether it is signed, then the packet.
 
 use std::net::IpAddr;
 use std::sync::LazyLock;
@@ -7,6 +7,7 @@ use danelaw::answer::cookie::Secrets;
 use danelaw::answer::{Context, Settings, Transport};
 
 use super::exchange::ask;
+use super::signed;
 use super::signing::NOW;
 use super::world::{SNAPSHOTS, UNSIGNED};
 
@@ -30,7 +31,12 @@ pub fn check(input: &[u8]) {
     let context = Context::new(peer, TRANSPORTS[usize::from(how & 7) % TRANSPORTS.len()], now);
     let context = if how & 0x10 == 0 { context } else { context.with(&SETTINGS) };
     let is_unsigned = |owner: &str| owner.to_ascii_lowercase().ends_with(UNSIGNED);
-    let answered = ask(&SNAPSHOTS[usize::from(how >> 6 & 1)], &context, query, &is_unsigned);
+    let snapshot = &SNAPSHOTS[usize::from(how >> 6 & 1)];
+    let answered = ask(snapshot, &context, query, &is_unsigned);
     let may_be_answered = query.len() >= 12 && query[2] & 0x80 == 0;
     assert_eq!(answered.is_some(), may_be_answered);
+    signed::check(snapshot, &context, query, answered.as_ref());
+    if let Some(answered) = answered.filter(|_| how & 0x80 != 0) {
+        signed::check_client(snapshot, &context, query, &answered);
+    }
 }

@@ -265,3 +265,80 @@ fn yaml(text: &str) -> Result<Vec<Draft>, Mistake> {
     }
     Ok(drafts)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(text: &str) -> Vec<String> {
+        parse(text).unwrap_or_else(|mistake| panic!("{mistake}")).iter().map(|key| format!("{key:?}")).collect()
+    }
+
+    #[test]
+    fn binds_and_knots_files_are_read() {
+        let tsig_keygen =
+            "key \"foo.example\" {\n\talgorithm hmac-sha384;\n\tsecret \"1tHj4qNaffc/rOot5RbsrFk9\";\n};\n";
+        assert_eq!(keys(tsig_keygen), ["hmac-sha384 key foo.example."]);
+        let keymgr = "# hmac-sha512:foo.key:+AAfd1rHnZkRAGjjqa2vFg==\nkey:\n  - id: foo.key\n    algorithm: hmac-sha512\n    secret: +AAfd1rHnZkRAGjjqa2vFg==\n";
+        assert_eq!(keys(keymgr), ["hmac-sha512 key foo.key."]);
+        let several = "// one\n/* and\n another */ KEY a{secret c2Vj;algorithm HMAC-SHA256.;}; # end\nkey b { algorithm \"hmac-sha256-128\"; secret \"c2Vj\"; };";
+        assert_eq!(keys(several), ["hmac-sha256 key a.", "hmac-sha256 key b."]);
+        let yaml = "---\nkey: # ours\n- id: \"a.\"\n  secret: 'c2Vj'\n  algorithm: hmac-sha256\n\n- algorithm: hmac-sha256\n  id: B\n  secret: c2Vj # old\n";
+        assert_eq!(keys(yaml), ["hmac-sha256 key a.", "hmac-sha256 key b."]);
+    }
+
+    #[test]
+    fn the_fewest_bits_of_a_mac_stand_behind_the_algorithm() {
+        for (text, expected) in [
+            ("hmac-sha256", Some(32)),
+            ("hmac-sha256-128", Some(16)),
+            ("hmac-sha256-256", Some(32)),
+            ("hmac-sha256-120", None),
+            ("hmac-sha256-129", None),
+            ("hmac-sha256-264", None),
+            ("hmac-sha512-256", Some(32)),
+            ("hmac-sha1", None),
+            ("hmac-md5.sig-alg.reg.int", None),
+            ("hmac-sha224", None),
+        ] {
+            assert_eq!(read_algorithm(text).map(|(_, shortest)| shortest), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn mistakes_have_a_place_and_never_a_secret() {
+        let whole = "key \"a\" {\n  algorithm hmac-sha256;\n  secret \"c2VjcmV0\";\n};\n";
+        for (text, place, part) in [
+            ("", "1:1", "no key in it"),
+            ("# nothing\n", "1:1", "no key in it"),
+            ("c2VjcmV0", "1:1", "expected `key"),
+            ("server 192.0.2.1 { keys c2VjcmV0; };", "1:1", "expected `key"),
+            ("key \"a\" c2VjcmV0", "1:9", "expected `{`"),
+            ("key \"a..b\" { secret \"c2VjcmV0\"; };", "1:5", "expected the key's name"),
+            ("key { secret \"c2VjcmV0\"; };", "1:5", "expected the key's name"),
+            ("key . { };", "1:5", "expected the key's name"),
+            ("key a { algorithm c2VjcmV0; };", "1:19", "expected hmac-sha256"),
+            ("key a { algorithm hmac-sha256\n secret \"c2VjcmV0\"; };", "2:2", "expected `;`"),
+            ("key a { secret \"c2VjcmV0!\"; };", "1:16", "in base64"),
+            ("key a { secret \"\"; };", "1:16", "in base64"),
+            ("key a { secret \"c2VjcmV0\n\"; };", "1:16", "another `\"`"),
+            ("key a { secret c2VjcmV0; secret c2VjcmV0; };", "1:33", "in base64"),
+            ("key a { sercet c2VjcmV0; };", "1:9", "`algorithm`, `secret` or `}`"),
+            ("\nkey a { secret c2VjcmV0; };", "2:1", "this key has none: expected hmac-sha256"),
+            ("key a { algorithm hmac-sha256; };", "1:1", "this key has none: expected a secret"),
+            ("key a { secret c2VjcmV0; ", "1:25", "the file ends here"),
+            ("/* key a", "1:1", "expected `*/`"),
+            (&format!("{whole}{whole}"), "5:1", "a second key of this name"),
+            ("key:\n  id: a\n", "2:3", "expected `- id: name`"),
+            ("key:\n  - id: a\n    secret: c2VjcmV0!\n", "3:13", "in base64"),
+            ("key:\n  - id: a\n    c2VjcmV0\n", "3:5", "expected `id: name`"),
+            ("key:\n  - id: a\n    secrets: c2VjcmV0\n", "3:5", "expected `id: name`"),
+            ("key:\n  - id: a\n    secret: c2VjcmV0\n", "2:3", "this key has none"),
+            ("key:\n", "1:1", "no key in it"),
+        ] {
+            let said = parse(text).expect_err(text).to_string();
+            assert!(said.starts_with(&format!("{place}: ")) && said.contains(part), "{text:?}: {said}");
+            assert!(!said.contains("c2Vj"), "{said}");
+        }
+    }
+}
