@@ -20,3 +20,4 @@ mod many;
 mod packets;
 mod prerequisites;
 mod presigned;
+mod signed;

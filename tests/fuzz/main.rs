@@ -17,6 +17,8 @@ const WORDS: &[&[u8]] = &[
     b"\x00",
     b"\xff\xff",
     b"\xc0\x0c",
+    b"\x00\xfa\x00\xff\x00\x00\x00\x00",
+    b"\x0bhmac-sha256\x00",
     b"\x00\x29",
     b"\x00\x0a\x00\x08",
     b"\x0c",
