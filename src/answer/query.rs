@@ -4,6 +4,7 @@ use super::edns::Asked;
 use crate::dns::Rtype;
 use crate::dns::header::{CLASS_ANY, CLASS_CH, CLASS_IN, DO, HEADER, OPCODE, QR};
 use crate::dns::name;
+use crate::dns::tsig;
 use crate::zone::snapshot::HashedName;
 
 /// A query as far as it could be read.
@@ -73,6 +74,10 @@ pub fn parse(packet: &[u8]) -> Option<Query<'_>> {
         fault: None,
     };
     query.fault = read(&mut query, packet).err();
+    if matches!(query.fault, Some(Fault::Malformed | Fault::Opcode)) {
+        // It was not read to its end, perhaps.
+        query.signed = tsig::is_signed(packet);
+    }
     Some(query)
 }
 
@@ -102,7 +107,8 @@ fn read<'a>(query: &mut Query<'a>, packet: &'a [u8]) -> Result<(), Fault> {
     let mut version = 0;
     // Nothing is an answer in a query; an IXFR has its SOA in the authority section.
     let well_formed = count(6) == 0
-        && (0..count(8)).all(|_| skip_other(query, &mut rest).is_some_and(|rtype| rtype != Rtype::OPT))
+        && (0..count(8))
+            .all(|_| skip_record(&mut rest).is_some_and(|(rtype, _)| !matches!(rtype, Rtype::OPT | Rtype::TSIG)))
         && read_additional(query, &mut rest, count(10), &mut version).is_some()
         && rest.is_empty();
     match query.qtype {
@@ -126,7 +132,7 @@ fn read_other<'a>(query: &mut Query<'a>, packet: &'a [u8]) {
     }
     let mut rest = &packet[HEADER + query.question.len()..];
     let before = (0..count(6)).chain(0..count(8));
-    if before.into_iter().all(|_| skip_other(query, &mut rest).is_some()) {
+    if before.into_iter().all(|_| skip_record(&mut rest).is_some()) {
         // Without OPT where it can't be read.
         let _ = read_additional(query, &mut rest, count(10), &mut 0);
     }
@@ -164,13 +170,6 @@ fn read_additional<'a>(query: &mut Query<'a>, rest: &mut &'a [u8], count: u16, v
         }
     }
     Some(())
-}
-
-/// Passes over a record before the additional section; gives its type.
-fn skip_other(query: &mut Query<'_>, rest: &mut &[u8]) -> Option<Rtype> {
-    let (rtype, _) = skip_record(rest)?;
-    query.signed |= rtype == Rtype::TSIG;
-    Some(rtype)
 }
 
 /// Passes over a record; gives its type and what follows its owner: type, class, TTL, length, RDATA.
