@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command};
 
@@ -26,8 +27,11 @@ impl Daemon {
         std::fs::create_dir(folder.path().join("certs")).unwrap();
         let zone = "@ 1h SOA ns1 hostmaster 1 4h 1h 2w 5m\n@ 1h NS ns1\nns1 1h A 192.0.2.53\nmail 1h A 192.0.2.25\n";
         std::fs::write(folder.path().join("zones/example.org.zone"), zone).unwrap();
+        let key = folder.path().join("transfer.key");
+        std::fs::write(&key, "key \"transfer.test\" { algorithm hmac-sha256; secret \"c2VjcmV0\"; };\n").unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
         let text = format!(
-            "listen = [\"127.0.0.1:0\"]\nlisten-tls = [\"127.0.0.1:0\"]\nlisten-https = [\"127.0.0.1:0\"]\n\
+            "tsig-keys = [\"transfer.key\"]\nlisten = [\"127.0.0.1:0\"]\nlisten-tls = [\"127.0.0.1:0\"]\nlisten-https = [\"127.0.0.1:0\"]\n\
              listen-quic = [\"127.0.0.1:0\"]\n[control]\nsocket = \"control/danelaw.sock\"\n[tls]\n{tls}\n"
         );
         std::fs::write(folder.path().join("danelaw.toml"), text).unwrap();
@@ -130,6 +134,28 @@ fn the_certificate_of_a_host_comes_from_the_watched_folder_and_changes_live() {
         let body = key.lines().nth(1).unwrap();
         assert!(!log.contains(body), "a private key in the log");
     }
+}
+
+#[test]
+fn kdig_verifies_signed_answers_over_every_encrypted_transport() {
+    let daemon = Daemon::start(&format!("host = \"{HOST}\""));
+    renew(&daemon.path("certs"), "ns1", HOST);
+    until("the certificate is shown", || !daemon.status()["presented"].is_null());
+    for transport in ["tls", "https", "quic"] {
+        let port = daemon.address(transport).port().to_string();
+        let option = format!("+{transport}");
+        let ask = |secret: &str| {
+            let key = format!("hmac-sha256:transfer.test:{secret}");
+            let arguments = ["@127.0.0.1", "-p", &port, &option, "+padding=32", "-y", &key, "mail.example.org", "A"];
+            let output = common::run("kdig", &arguments);
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+        };
+        let said = ask("c2VjcmV0");
+        assert!(said.contains("192.0.2.25") && said.contains("TSIG PSEUDOSECTION"), "{transport}: {said}");
+        assert!(said.contains("Received 468 B") && !said.contains("reply verification"), "{transport}: {said}");
+        assert!(ask("b3RoZXI=").contains("status: BADSIG"), "{transport}");
+    }
+    assert_eq!(daemon.status()["statistics"]["tsig"]["verified"], 3);
 }
 
 #[test]
