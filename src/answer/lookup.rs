@@ -1,13 +1,13 @@
 //! The walk of RFC 1034 section 4.3.2 with DNSSEC's proofs (RFC 4035 section 3.1), wildcards (RFC 4592) and DNAME (RFC 6672).
 
-use super::message::{Message, Owner, POINTER_MAX, Place, Section};
+use super::message::{Message, Owner, POINTER_MAX, Place, Section, suffix_at};
 use super::query::Query;
 use crate::dns::header::{ExtendedError, Rcode};
-use crate::dns::name::{MAX_NAME, is_at_or_below, is_same, wire_len};
+use crate::dns::name::{MAX_NAME, common_ancestor, is_at_or_below, is_same, wire_len};
 use crate::dns::{Rtype, Timestamp};
 use crate::zone::serial;
 use crate::zone::snapshot::{HashedName, Snapshot, ZoneSnapshot};
-use crate::zone::tree::{Node, QUESTION_POINTER, Set, SetPlace, apex_pointer};
+use crate::zone::tree::{Node, QUESTION_POINTER, RECORD_HEAD, Set, SetPlace, apex_pointer};
 
 /// How many CNAMEs and DNAMEs one answer follows.
 const CHAIN_MAX: usize = 12;
@@ -20,13 +20,15 @@ pub struct Lookup<'a> {
     now: Timestamp,
     qtype: Rtype,
     pub(super) dnssec_ok: bool,
-    question_len: usize,
+    /// The name in the question.
+    question: &'a [u8],
     /// Where the name that is looked up now stands in the message: the question's, later a CNAME's target.
     owner: u16,
+    owner_len: usize,
     /// The names that were looked up before, as pointers: one that comes again closes a loop.
     visited: [Option<u16>; CHAIN_MAX],
-    /// The DNAMEs in the answer: each stands in it once, however often it redirects (RFC 2181 section 5).
-    dnames: [Option<SetPlace<'a>>; CHAIN_MAX],
+    /// The DNAMEs in the answer, and where their targets stand: each is in it once, however often it redirects (RFC 2181 section 5).
+    dnames: [Option<(SetPlace<'a>, usize)>; CHAIN_MAX],
     authority: [Option<Pending<'a>>; AUTHORITY_MAX],
     /// The last RRset of the answer or referral, whose targets' addresses go into the additional section.
     targets: Option<Targets<'a>>,
@@ -60,14 +62,15 @@ struct Truncated;
 
 impl<'a> Lookup<'a> {
     /// Prepares to look a question up.
-    pub fn new(snapshot: &'a Snapshot, query: &Query<'_>, now: Timestamp) -> Lookup<'a> {
+    pub fn new(snapshot: &'a Snapshot, query: &Query<'a>, now: Timestamp) -> Lookup<'a> {
         Lookup {
             snapshot,
             now,
             qtype: query.qtype,
             dnssec_ok: query.edns.is_some_and(|edns| edns.dnssec_ok),
-            question_len: query.name.as_wire().len(),
+            question: query.name.as_wire(),
             owner: QUESTION_POINTER,
+            owner_len: query.name.as_wire().len(),
             visited: [None; CHAIN_MAX],
             dnames: [None; CHAIN_MAX],
             authority: [None; AUTHORITY_MAX],
@@ -93,7 +96,7 @@ impl<'a> Lookup<'a> {
         } else if !self.snapshot.stale().is_empty() && self.snapshot.stale().contains(zone.origin()) {
             message.explain(ExtendedError::StaleAnswer);
         }
-        let apex = apex_pointer(self.question_len, zone.origin().as_wire().len());
+        let apex = apex_pointer(self.question.len(), zone.origin().as_wire().len());
         if self.chain(Place { zone, apex }, name, message).is_err() || self.put_authority(message).is_err() {
             message.truncated();
             return;
@@ -141,7 +144,7 @@ impl<'a> Lookup<'a> {
             if self.visited.iter().flatten().any(is_this) {
                 return Ok(());
             }
-            self.owner = 0xc000 | target as u16;
+            (self.owner, self.owner_len) = (0xc000 | target as u16, *len);
             let Some(Some(zone)) = self.zone_of(&name) else { return Ok(()) };
             if !std::ptr::eq(zone, place.zone) {
                 let Some(at) = suffix_at(message.written(), target, len - zone.origin().as_wire().len()) else {
@@ -240,7 +243,7 @@ impl<'a> Lookup<'a> {
 
     fn put_answer(&self, place: Place<'a>, set: Set<'a>, message: &mut Message<'_>) -> Result<usize, Truncated> {
         let at = message.len();
-        match message.put(Section::Answer, place, set, Owner::Pointer(self.owner), self.dnssec_ok) {
+        match message.put(Section::Answer, place, set, Owner::at(self.owner, self.owner_len), self.dnssec_ok) {
             true => Ok(at),
             false => Err(Truncated),
         }
@@ -293,15 +296,18 @@ impl<'a> Lookup<'a> {
         let dname_owner = suffix_at(message.written(), usize::from(self.owner & 0x3fff), encloser).ok_or(Truncated)?;
         let records = dname.records;
         let length = usize::from(u16::from_be_bytes([records[10], records[11]]));
-        let (ttl, suffix) =
-            (u32::from_be_bytes([records[6], records[7], records[8], records[9]]), &records[12..12 + length]);
+        let (ttl, suffix) = (
+            u32::from_be_bytes([records[6], records[7], records[8], records[9]]),
+            &records[RECORD_HEAD..RECORD_HEAD + length],
+        );
         if dname_owner > POINTER_MAX {
             return Ok(Step::Done);
         }
-        let free = self.dnames.iter_mut().find(|slot| slot.is_none_or(|put| put.is(dname.place())));
-        if let Some(slot @ None) = free {
-            *slot = Some(dname.place());
-            let owner = Owner::Pointer(0xc000 | dname_owner as u16);
+        let slot = self.dnames.iter_mut().find(|slot| slot.is_none_or(|(put, _)| put.is(dname.place())));
+        let Some(slot) = slot else { return Ok(Step::Done) };
+        let target_at = slot.get_or_insert((dname.place(), message.len() + RECORD_HEAD)).1;
+        if target_at > message.len() {
+            let owner = Owner::at(0xc000 | dname_owner as u16, self.owner_len - encloser);
             if !message.put(Section::Answer, place, dname, owner, self.dnssec_ok) {
                 return Err(Truncated);
             }
@@ -312,7 +318,10 @@ impl<'a> Lookup<'a> {
             message.rcode(Rcode::YxDomain);
             return Ok(Step::Done);
         }
-        match message.put_cname(self.owner, ttl, &asked[..encloser], suffix) {
+        // The target stands in the DNAME's RDATA already.
+        let pointer = (0xc000 | target_at as u16).to_be_bytes();
+        let rest = if suffix.len() > pointer.len() && target_at <= POINTER_MAX { &pointer } else { suffix };
+        match message.put_cname(self.owner, ttl, &asked[..encloser], rest) {
             Some(_) if self.qtype == Rtype::CNAME => Ok(Step::Done),
             Some(target) => Ok(Step::Follow(target)),
             None => Err(Truncated),
@@ -339,10 +348,30 @@ impl<'a> Lookup<'a> {
     }
 
     fn put_authority(&mut self, message: &mut Message<'_>) -> Result<(), Truncated> {
-        for pending in self.authority.iter().flatten() {
+        let chained;
+        let looked_up = match self.owner {
+            QUESTION_POINTER => self.question,
+            owner => {
+                chained = expand(message.written(), usize::from(owner & 0x3fff));
+                &chained.0[..chained.1]
+            }
+        };
+        // Where the owners that were written stand.
+        let mut owners = [0; AUTHORITY_MAX];
+        for (index, pending) in self.authority.iter().flatten().enumerate() {
+            let apex_len = pending.place.zone.origin().as_wire().len();
+            let len = pending.name.len();
+            let mut owner = Owner { labels: &pending.name[..len - apex_len], pointer: pending.place.apex, len };
+            let before = self.authority.iter().flatten().map(|pending| pending.name).zip(owners).take(index);
+            for (name, at) in before.chain([(looked_up, usize::from(self.owner & 0x3fff))]) {
+                if !owner.labels.is_empty() {
+                    owner.shorten(pending.name, name, at, message.written());
+                }
+            }
             let at = message.len();
+            owners[index] = if owner.labels.is_empty() { usize::from(owner.pointer & 0x3fff) } else { at };
             let set = pending.set.set();
-            if !message.put(Section::Authority, pending.place, set, Owner::Name(pending.name), self.dnssec_ok) {
+            if !message.put(Section::Authority, pending.place, set, owner, self.dnssec_ok) {
                 return Err(Truncated);
             }
             // RFC 2308 section 3: what is absent stays so for the SOA's TTL or its MINIMUM, whichever is less.
@@ -355,7 +384,7 @@ impl<'a> Lookup<'a> {
             if let Some(targets) = &mut self.targets
                 && targets.set.place().is(pending.set)
             {
-                targets.at = at + pending.name.len() - pending.place.zone.origin().as_wire().len();
+                targets.at = at + owner.labels.len();
             }
         }
         Ok(())
@@ -370,9 +399,13 @@ impl<'a> Lookup<'a> {
                 let Some(node) = place.zone.find(target.name, target.hash) else { continue };
                 let position = at + usize::from(target.offset);
                 let owner = match position {
-                    _ if target.offset == 0 => Owner::Pointer(self.owner),
-                    0..=POINTER_MAX => Owner::Pointer(0xc000 | position as u16),
-                    _ => Owner::Name(node.name()),
+                    _ if target.offset == 0 => Owner::at(self.owner, self.owner_len),
+                    0..=POINTER_MAX => Owner::at(0xc000 | position as u16, target.name.len()),
+                    _ => Owner {
+                        labels: &target.name[..target.name.len() - place.zone.origin().as_wire().len()],
+                        pointer: place.apex,
+                        len: target.name.len(),
+                    },
                 };
                 // RFC 9460 section 4.1: a service's target brings its own records of the type along, too.
                 let service = Some(set.rtype).filter(|rtype| matches!(*rtype, Rtype::SVCB | Rtype::HTTPS));
@@ -386,6 +419,19 @@ impl<'a> Lookup<'a> {
             }
         }
         Ok(())
+    }
+}
+
+impl Owner<'_> {
+    /// Points to what this owner, of this whole name, has in common with a name that stands in the message, where that is more.
+    fn shorten(&mut self, whole: &[u8], name: &[u8], at: usize, written: &[u8]) {
+        let common = common_ancestor(whole, name);
+        let labels = whole.len() - common;
+        if labels < self.labels.len()
+            && let Some(at) = suffix_at(written, at, name.len() - common)
+        {
+            (self.labels, self.pointer) = (&self.labels[..labels], 0xc000 | at as u16);
+        }
     }
 }
 
@@ -414,24 +460,4 @@ fn expand(message: &[u8], mut at: usize) -> ([u8; MAX_NAME], usize) {
     }
     debug_assert_eq!(wire_len(&name), Some(len + 1));
     (name, len + 1)
-}
-
-/// Where the name at `at` goes on after its first `skip` octets, pointers followed.
-fn suffix_at(message: &[u8], mut at: usize, mut skip: usize) -> Option<usize> {
-    loop {
-        let octet = *message.get(at)?;
-        if octet >= 0xc0 {
-            let target = usize::from(octet & 0x3f) << 8 | usize::from(*message.get(at + 1)?);
-            if target >= at {
-                return None;
-            }
-            at = target;
-        } else if skip == 0 {
-            return (at <= POINTER_MAX).then_some(at);
-        } else {
-            let step = 1 + usize::from(octet);
-            skip = skip.checked_sub(step)?;
-            at += step;
-        }
-    }
 }

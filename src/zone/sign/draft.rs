@@ -235,7 +235,7 @@ pub(super) fn sets_of(
     (denial, denial_ttl): (&Denial, u32),
 ) -> (Vec<RRset>, Vec<RRset>) {
     let apex = contents.origin().as_wire();
-    let sets = node.sets().filter(|set| set.count > 0 && !is_made_by_signing(set.rtype)).map(|set| set.rrset(apex));
+    let sets = node.sets().filter(|set| set.count > 0 && !is_made_by_signing(set.rtype)).map(|set| set.rrset());
     match standing {
         Standing::Hidden => (Vec::new(), Vec::new()),
         Standing::Glue => (sets.collect(), Vec::new()),

@@ -300,8 +300,7 @@ fn check(tree: &Tree, changed: &[usize]) -> Result<(), LayoutError> {
                 if set.records.len() + set.rrsigs.len() > RRSET_MAX {
                     return Err(LayoutError::LargeRRset { owner: node.owner(), rtype: set.rtype });
                 }
-                let apex = tree.apex().as_wire();
-                if set.rdatas(apex).any(|rdata| !rdata::is_well_formed(set.rtype, &rdata)) {
+                if set.rdatas().any(|rdata| !rdata::is_well_formed(set.rtype, &rdata)) {
                     return Err(LayoutError::Malformed { owner: node.owner(), rtype: set.rtype });
                 }
             }
