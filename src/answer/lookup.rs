@@ -2,52 +2,36 @@
 
 use super::message::{Message, Owner, POINTER_MAX, Place, Section, suffix_at};
 use super::query::Query;
+use super::sections::{Pending, Targets};
 use crate::dns::header::{ExtendedError, Rcode};
-use crate::dns::name::{MAX_NAME, common_ancestor, is_at_or_below, is_same, wire_len};
+use crate::dns::name::{MAX_NAME, is_same, wire_len};
 use crate::dns::{Rtype, Timestamp};
-use crate::zone::serial;
 use crate::zone::snapshot::{HashedName, Snapshot, ZoneSnapshot};
 use crate::zone::tree::{Node, QUESTION_POINTER, RECORD_HEAD, Set, SetPlace, apex_pointer};
 
 /// How many CNAMEs and DNAMEs one answer follows.
 const CHAIN_MAX: usize = 12;
 /// A step of the chain proves at most a wildcard expansion; the last one has SOA or NS, DS, and two proofs.
-const AUTHORITY_MAX: usize = CHAIN_MAX + 4;
+pub(super) const AUTHORITY_MAX: usize = CHAIN_MAX + 4;
 
 /// One question's way through the snapshot.
 pub struct Lookup<'a> {
     snapshot: &'a Snapshot,
     now: Timestamp,
-    qtype: Rtype,
+    pub(super) qtype: Rtype,
     pub(super) dnssec_ok: bool,
     /// The name in the question.
-    question: &'a [u8],
+    pub(super) question: &'a [u8],
     /// Where the name that is looked up now stands in the message: the question's, later a CNAME's target.
-    owner: u16,
-    owner_len: usize,
+    pub(super) owner: u16,
+    pub(super) owner_len: usize,
     /// The names that were looked up before, as pointers: one that comes again closes a loop.
     visited: [Option<u16>; CHAIN_MAX],
     /// The DNAMEs in the answer, and where their targets stand: each is in it once, however often it redirects (RFC 2181 section 5).
     dnames: [Option<(SetPlace<'a>, usize)>; CHAIN_MAX],
-    authority: [Option<Pending<'a>>; AUTHORITY_MAX],
+    pub(super) authority: [Option<Pending<'a>>; AUTHORITY_MAX],
     /// The last RRset of the answer or referral, whose targets' addresses go into the additional section.
-    targets: Option<Targets<'a>>,
-}
-
-/// An RRset for the authority section.
-#[derive(Clone, Copy)]
-struct Pending<'a> {
-    place: Place<'a>,
-    set: SetPlace<'a>,
-    name: &'a [u8],
-}
-
-struct Targets<'a> {
-    place: Place<'a>,
-    set: Set<'a>,
-    at: usize,
-    /// In a referral, the cut: addresses at or below it must fit (RFC 9471 section 3.1).
-    glue: Option<&'a [u8]>,
+    pub(super) targets: Option<Targets<'a>>,
 }
 
 /// What a step ended with.
@@ -58,7 +42,7 @@ enum Step {
 }
 
 /// A required RRset did not fit.
-struct Truncated;
+pub(super) struct Truncated;
 
 impl<'a> Lookup<'a> {
     /// Prepares to look a question up.
@@ -333,110 +317,10 @@ impl<'a> Lookup<'a> {
             self.pend(place, soa, place.zone.origin().as_wire());
         }
     }
-
-    pub(super) fn pend(&mut self, place: Place<'a>, set: Set<'a>, name: &'a [u8]) {
-        for slot in &mut self.authority {
-            match slot {
-                Some(pending) if pending.set.is(set.place()) => return,
-                Some(_) => {}
-                None => {
-                    *slot = Some(Pending { place, set: set.place(), name });
-                    return;
-                }
-            }
-        }
-    }
-
-    fn put_authority(&mut self, message: &mut Message<'_>) -> Result<(), Truncated> {
-        let chained;
-        let looked_up = match self.owner {
-            QUESTION_POINTER => self.question,
-            owner => {
-                chained = expand(message.written(), usize::from(owner & 0x3fff));
-                &chained.0[..chained.1]
-            }
-        };
-        // Where the owners that were written stand.
-        let mut owners = [0; AUTHORITY_MAX];
-        for (index, pending) in self.authority.iter().flatten().enumerate() {
-            let apex_len = pending.place.zone.origin().as_wire().len();
-            let len = pending.name.len();
-            let mut owner = Owner { labels: &pending.name[..len - apex_len], pointer: pending.place.apex, len };
-            let before = self.authority.iter().flatten().map(|pending| pending.name).zip(owners).take(index);
-            for (name, at) in before.chain([(looked_up, usize::from(self.owner & 0x3fff))]) {
-                if !owner.labels.is_empty() {
-                    owner.shorten(pending.name, name, at, message.written());
-                }
-            }
-            let at = message.len();
-            owners[index] = if owner.labels.is_empty() { usize::from(owner.pointer & 0x3fff) } else { at };
-            let set = pending.set.set();
-            if !message.put(Section::Authority, pending.place, set, owner, self.dnssec_ok) {
-                return Err(Truncated);
-            }
-            // RFC 2308 section 3: what is absent stays so for the SOA's TTL or its MINIMUM, whichever is less.
-            if set.rtype == Rtype::SOA
-                && let Some(minimum) = set.first_rdata().and_then(serial::minimum_of_soa)
-                && minimum < set.ttl()
-            {
-                message.lower_ttls(at, minimum);
-            }
-            if let Some(targets) = &mut self.targets
-                && targets.set.place().is(pending.set)
-            {
-                targets.at = at + owner.labels.len();
-            }
-        }
-        Ok(())
-    }
-
-    /// Addresses of the targets, and what services they are. In a referral those at or below the cut come first, and have to fit.
-    fn put_additional(&self, message: &mut Message<'_>) -> Result<(), Truncated> {
-        let Some(Targets { place, set, at, glue }) = self.targets else { return Ok(()) };
-        let is_glue = |name: &[u8]| glue.is_some_and(|cut| is_at_or_below(name, cut));
-        for required in [true, false] {
-            for target in set.targets().filter(|target| is_glue(target.name) == required) {
-                let Some(node) = place.zone.find(target.name, target.hash) else { continue };
-                let position = at + usize::from(target.offset);
-                let owner = match position {
-                    _ if target.offset == 0 => Owner::at(self.owner, self.owner_len),
-                    0..=POINTER_MAX => Owner::at(0xc000 | position as u16, target.name.len()),
-                    _ => Owner {
-                        labels: &target.name[..target.name.len() - place.zone.origin().as_wire().len()],
-                        pointer: place.apex,
-                        len: target.name.len(),
-                    },
-                };
-                // RFC 9460 section 4.1: a service's target brings its own records of the type along, too.
-                let service = Some(set.rtype).filter(|rtype| matches!(*rtype, Rtype::SVCB | Rtype::HTTPS));
-                for rtype in [Rtype::A, Rtype::AAAA].into_iter().chain(service) {
-                    if let Some(brought) = node.set(rtype).filter(|brought| !brought.is(set))
-                        && !message.put(Section::Additional, place, brought, owner, self.dnssec_ok)
-                    {
-                        return if required { Err(Truncated) } else { Ok(()) };
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Owner<'_> {
-    /// Points to what this owner, of this whole name, has in common with a name that stands in the message, where that is more.
-    fn shorten(&mut self, whole: &[u8], name: &[u8], at: usize, written: &[u8]) {
-        let common = common_ancestor(whole, name);
-        let labels = whole.len() - common;
-        if labels < self.labels.len()
-            && let Some(at) = suffix_at(written, at, name.len() - common)
-        {
-            (self.labels, self.pointer) = (&self.labels[..labels], 0xc000 | at as u16);
-        }
-    }
 }
 
 /// The name at an offset of a message that this room wrote, its pointers followed; and its length.
-fn expand(message: &[u8], mut at: usize) -> ([u8; MAX_NAME], usize) {
+pub(super) fn expand(message: &[u8], mut at: usize) -> ([u8; MAX_NAME], usize) {
     let mut name = [0; MAX_NAME];
     let mut len = 0;
     while len < MAX_NAME {

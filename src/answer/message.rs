@@ -12,7 +12,7 @@ const OPT_LEN: usize = 11;
 /// The last offset that a pointer reaches (RFC 1035 section 4.1.4).
 pub const POINTER_MAX: usize = 0x3fff;
 /// Up to here an RRset can begin so that all that it points to is reached.
-const REACH: usize = POINTER_MAX - SHARED_MAX - MAX_NAME;
+pub const REACH: usize = POINTER_MAX - SHARED_MAX - MAX_NAME;
 
 /// A response under construction.
 pub struct Message<'a> {
@@ -373,3 +373,7 @@ pub fn suffix_at(message: &[u8], mut at: usize, mut skip: usize) -> Option<usize
         }
     }
 }
+
+#[cfg(test)]
+#[path = "message_tests.rs"]
+mod tests;
