@@ -18,7 +18,7 @@ use crate::dns::{Name, RRset, Rdata, Rtype, Timestamp};
 use crate::keys;
 use crate::store::{State, Store, StoreError};
 use crate::zone::sign::{Policy, SigningError};
-use crate::zone::{Contents, Draft, Published, Snapshot, ZoneSnapshot, serial};
+use crate::zone::{Contents, Draft, Snapshot, ZoneSnapshot, serial};
 
 /// The kind under which the store keeps what was served last of a zone: its serial and a digest of the rest.
 pub const SERVED: &str = "zone-served";
@@ -63,7 +63,7 @@ impl Keeper {
         for (origin, zone) in zones.iter_mut() {
             let synthesised = tlsa.get(origin).map(Vec::as_slice).unwrap_or_default();
             let signing = config.signing(origin);
-            let refresh = zone.published.as_ref().is_some_and(|published| published.is_due(now));
+            let refresh = zone.published().is_some_and(|published| published.is_due(now));
             let otherwise = zone.signing.as_ref().is_some_and(|before| before != signing);
             // A zone without contents or without its key has nothing to be published from: that is among the problems already.
             let can = zone.contents.is_some() && matches!(zone.keys, Keys::Held(_) | Keys::Unsigned);
@@ -91,7 +91,7 @@ impl Keeper {
         let retry = self.zones.values().any(|zone| zone.failure.is_some()).then_some(now + 30);
         let delay = if many { 1 } else { IMAGE_DELAY };
         let images = self.zones.values().filter_map(|zone| Some(zone.unsaved? + delay)).min();
-        let refresh = self.zones.values().filter_map(|zone| zone.published.as_ref()?.refresh_at).min();
+        let refresh = self.zones.values().filter_map(|zone| zone.published()?.refresh_at).min();
         [retry, images, refresh].into_iter().flatten().min()
     }
 
@@ -175,7 +175,7 @@ impl Keeper {
     pub(super) fn expiring(&self, now: Timestamp) -> Vec<String> {
         let mut found = Vec::new();
         for (origin, zone) in &self.zones {
-            let Some(expires) = zone.published.as_ref().and_then(|published| published.expires_at) else { continue };
+            let Some(expires) = zone.published().and_then(|published| published.expires_at) else { continue };
             let elsewhere = zone.keys.held().is_empty();
             let notice = if elsewhere { 3 } else { 2 } * 86_400;
             let todo = if elsewhere { "; it is signed elsewhere: sign it again there" } else { "" };
@@ -221,7 +221,6 @@ impl<'a> Prepared<'a> {
 }
 
 struct Finished {
-    published: Published,
     signed_from: Option<Contents>,
     snapshot: Arc<ZoneSnapshot>,
     /// Whether its serial is a new one.
@@ -260,7 +259,7 @@ pub(super) fn publish_batch(
         Ok(numbered) => {
             let before = batch.iter().map(|due| due.zone.snapshot.as_deref());
             let work = numbered.into_iter().zip(before).collect();
-            spread(work, |(numbered, before): (Result<Numbered<'_>, String>, _)| finish(numbered?, before))
+            spread(work, |(numbered, before): (Result<Numbered<'_>, String>, _)| finish(numbered?, before, now))
         }
         Err(error) => batch.iter().map(|_| Err(error.to_string())).collect(),
     };
@@ -274,7 +273,7 @@ pub(super) fn publish_batch(
     let mut sealed = Sealed::default();
     for (due, mut finished) in batch.iter_mut().zip(finished) {
         let state =
-            finished.as_mut().ok().and_then(|finished| Some((finished.published.serial, finished.last.take()?)));
+            finished.as_mut().ok().and_then(|finished| Some((finished.snapshot.serial(), finished.last.take()?)));
         match due.settle(finished, now) {
             Ok(serial) => {
                 said.extend(serial.map(|serial| (due.zone.origin.clone(), serial)));
@@ -327,19 +326,14 @@ impl<'a> Due<'a> {
     }
 
     fn settle(&mut self, finished: Result<Finished, String>, now: Timestamp) -> Outcome {
-        let Finished { mut published, snapshot, is_new, signed_from, .. } = finished?;
-        let serial = is_new.then_some(published.serial);
-        if self.zone.keys.held().is_empty() {
-            // What a file has of signatures expires, and is not renewed here.
-            published.expires_at = published.window(now).map(|(_, expires)| expires);
-        }
+        let Finished { snapshot, is_new, signed_from, .. } = finished?;
+        let serial = is_new.then_some(snapshot.serial());
         let zone = &mut *self.zone;
         // After a restart with nothing changed a large image is not written again.
-        if serial.is_some() || zone.published.is_some() || self.records <= LARGE {
+        if serial.is_some() || zone.snapshot.is_some() || self.records <= LARGE {
             zone.unsaved.get_or_insert(now);
         }
-        zone.published = Some(published);
-        zone.signed_from = signed_from;
+        zone.signed_from = signed_from.filter(|contents| contents.tree().pages().len() > 1).map(Box::new);
         zone.image = None;
         zone.snapshot = Some(snapshot);
         zone.changed = false;
@@ -429,11 +423,19 @@ fn number<'a>(
     Ok(state(key, serial, digest).map(|state| (draft, signed_from, serial, Some(state))))
 }
 
-fn finish((draft, signed_from, serial, last): Numbered<'_>, before: Option<&ZoneSnapshot>) -> Result<Finished, String> {
+fn finish(
+    (draft, signed_from, serial, last): Numbered<'_>,
+    before: Option<&ZoneSnapshot>,
+    now: Timestamp,
+) -> Result<Finished, String> {
     let is_sealed = draft.is_sealed();
-    let published = draft.finish(serial).map_err(|error| error.to_string())?;
+    let mut published = draft.finish(serial).map_err(|error| error.to_string())?;
+    if signed_from.is_none() {
+        // What a file has of signatures expires, and is not renewed here.
+        published.expires_at = published.window(now).map(|(_, expires)| expires);
+    }
     let snapshot = Arc::new(ZoneSnapshot::after(before, &published).map_err(|error| error.to_string())?);
-    Ok(Finished { published, signed_from, snapshot, is_new: last.is_some() && !is_sealed, last, is_sealed })
+    Ok(Finished { signed_from, snapshot, is_new: last.is_some() && !is_sealed, last, is_sealed })
 }
 
 /// The file's records, the synthesised ones, the keys' own.

@@ -146,7 +146,7 @@ impl Keeper {
     fn zone_reports(&self) -> Vec<ZoneReport> {
         let tag = |key: &dyn Signer| format!("{:03}+{:05}", key.algorithm(), key.key_tag());
         let report = |zone: &super::zone::Zone| {
-            let published = zone.published.as_ref();
+            let published = zone.published();
             ZoneReport {
                 zone: zone.origin.clone(),
                 file: zone.file.path.display().to_string(),
