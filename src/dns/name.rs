@@ -333,31 +333,58 @@ pub fn push_name(text: &[u8], origin: &[u8], wire: &mut Vec<u8>) -> Result<(), N
 fn push_labels(text: &[u8], origin: &[u8], wire: &mut Vec<u8>) -> Result<(), NameError> {
     let mut length_at = wire.len();
     wire.push(0);
-    let mut rest = text;
-    loop {
-        let plain = rest.iter().position(|octet| matches!(octet, b'.' | b'\\')).unwrap_or(rest.len());
-        wire.extend_from_slice(&rest[..plain]);
-        rest = &rest[plain..];
-        match rest.split_first() {
-            None => break,
-            Some((b'.', after)) => {
+    wire.extend_from_slice(text);
+    let start = length_at + 1;
+    let mut rest = &b""[..];
+    let mut next = 0;
+    // Each dot becomes the length of the label behind it.
+    while let Some(at) = dot_or_escape(text, next) {
+        if text[at] != b'.' {
+            wire.truncate(start + at);
+            rest = &text[at..];
+            break;
+        }
+        end_label(&mut wire[..start + at], length_at)?;
+        length_at = start + at;
+        next = at + 1;
+    }
+    while let Some((&octet, after)) = rest.split_first() {
+        rest = after;
+        match octet {
+            b'.' => {
                 end_label(wire, length_at)?;
                 length_at = wire.len();
                 wire.push(0);
-                rest = after;
             }
-            Some((_, after)) => {
-                rest = after;
-                wire.push(unescape(&mut rest)?);
-            }
+            b'\\' => wire.push(unescape(&mut rest)?),
+            _ => wire.push(octet),
         }
     }
     // Behind a final dot stands the root's length.
-    if length_at + 1 < wire.len() {
-        end_label(wire, length_at)?;
-        wire.extend_from_slice(origin);
+    if length_at + 1 == wire.len() {
+        wire[length_at] = 0;
+        return Ok(());
     }
+    end_label(wire, length_at)?;
+    wire.extend_from_slice(origin);
     Ok(())
+}
+
+/// The next `.` or `\` from `from` on.
+fn dot_or_escape(text: &[u8], from: usize) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    // The top bit of each zero octet, and of octets above one: the lowest is right.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word;
+    let mut at = from;
+    while let Some(octets) = text.get(at..).and_then(|rest| rest.first_chunk()) {
+        let word = u64::from_le_bytes(*octets);
+        let found = (zeros(word ^ (ONES * b'.' as u64)) | zeros(word ^ (ONES * b'\\' as u64))) & (ONES * 0x80);
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    text.iter().skip(at).position(|octet| matches!(octet, b'.' | b'\\')).map(|more| at + more)
 }
 
 /// Writes the length of the label that ends here.
@@ -371,6 +398,7 @@ fn end_label(wire: &mut [u8], length_at: usize) -> Result<(), NameError> {
         _ => Err(NameError::LongLabel),
     }
 }
+
 /// What stands behind a `\`: three decimal digits, or any other octet as itself. `rest` moves on.
 pub fn unescape(rest: &mut &[u8]) -> Result<u8, NameError> {
     let text = *rest;

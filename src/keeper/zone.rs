@@ -341,7 +341,7 @@ impl Zone {
             source: self.reading.as_ref().and_then(Reading::digest),
             verified: self.verified,
             contents: self.contents.clone()?,
-            published: self.published()?.clone(),
+            published: self.snapshot.as_ref()?.to_published(),
             marks: self.reading.as_ref().and_then(Reading::marks).cloned(),
         };
         Some(image.to_bytes())

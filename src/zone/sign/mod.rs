@@ -15,7 +15,7 @@ use crate::dns::text::print_moment;
 use crate::dns::{Name, Rdata, Rtype, Timestamp};
 
 pub use super::tree::SignedSet;
-pub use draft::Draft;
+pub use draft::{Draft, digest_of_sealed};
 pub use signing::{Alone, Workers};
 
 /// A zone as it is served: every RRset with its signatures, the denial chain among them. A copy costs little. What every answer reads
@@ -35,7 +35,7 @@ pub struct Published {
     pub refresh_at: Option<Timestamp>,
     /// The latest inception of its signatures.
     pub begins_at: Option<Timestamp>,
-    /// Of all but the SOA.
+    /// Of all but the SOA, where it is signed here.
     pub(super) digest: u128,
     /// The DNSKEYs of the keys that signed it here; each RRset has a signature of each, in this order.
     pub(super) signers: Vec<Rdata>,

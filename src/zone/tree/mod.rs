@@ -94,7 +94,7 @@ fn is_barrier(node: Node<'_>, apex_len: usize) -> bool {
 
 impl Totals {
     fn count(&mut self, node: Node<'_>, apex_len: usize, sign: isize) {
-        let records: usize = node.sets().map(|set| usize::from(set.count) + usize::from(set.rrsig_count)).sum();
+        let records = node.record_count();
         let is_barrier = is_barrier(node, apex_len);
         self.nodes = self.nodes.saturating_add_signed(sign);
         self.records = self.records.saturating_add_signed(sign * records as isize);

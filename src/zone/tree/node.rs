@@ -156,6 +156,14 @@ impl<'a> Node<'a> {
         self.set(rtype).is_some()
     }
 
+    /// How many records it has, signatures among them.
+    pub(super) fn record_count(self) -> usize {
+        let heads = NODE_HEAD + usize::from(self.bytes[4]);
+        let count = usize::from(u16_at(self.bytes, 6));
+        let (sets, _) = self.bytes[heads..heads + count * SET_HEAD].as_chunks::<SET_HEAD>();
+        sets.iter().map(|head| usize::from(u16_at(head, 2)) + usize::from(u16_at(head, 4))).sum()
+    }
+
     fn set_at(self, head: usize) -> Set<'a> {
         let place = SetPlace { node: self, head: head as u32 };
         let head = &self.bytes[head..head + SET_HEAD];
