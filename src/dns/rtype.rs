@@ -186,13 +186,13 @@ static MNEMONICS: [u8; 256] = {
 
 /// Where the search for a mnemonic begins: case doesn't count.
 const fn slot_of(mnemonic: &[u8]) -> usize {
-    let mut slot = 0usize;
-    let mut at = 0;
-    while at < mnemonic.len() && at < 16 {
-        slot = slot.wrapping_mul(33).wrapping_add((mnemonic[at] | 0x20) as usize);
-        at += 1;
-    }
-    slot % 256
+    let word = match (mnemonic.first_chunk(), mnemonic.last_chunk()) {
+        (Some(head), Some(tail)) => (u32::from_le_bytes(*head) as u64) << 32 | u32::from_le_bytes(*tail) as u64,
+        _ if mnemonic.is_empty() => 0,
+        _ => u32::from_le_bytes([mnemonic[0], mnemonic[mnemonic.len() / 2], mnemonic[mnemonic.len() - 1], 0]) as u64,
+    };
+    let folded = (word | 0x2020_2020_2020_2020) ^ mnemonic.len() as u64;
+    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize
 }
 
 impl Rtype {
@@ -221,7 +221,8 @@ impl Rtype {
     pub fn parse_bytes(text: &[u8]) -> Option<Rtype> {
         let mut slot = slot_of(text);
         while let Some(info) = TYPES.get(usize::from(MNEMONICS[slot])) {
-            if info.mnemonic.as_bytes().eq_ignore_ascii_case(text) {
+            let mnemonic = info.mnemonic.as_bytes();
+            if mnemonic == text || mnemonic.eq_ignore_ascii_case(text) {
                 return Some(info.rtype);
             }
             slot = (slot + 1) % MNEMONICS.len();

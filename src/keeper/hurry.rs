@@ -113,8 +113,8 @@ impl Keeper {
                 }
             }
             if !ready.is_empty() && (asked || is_last || ready.len() >= SERVED_TOGETHER) {
-                let Sealed(states) = publish_batch(std::mem::take(&mut ready), store, *ephemeral, published, said, now);
-                sealed.0.extend(states);
+                let Sealed(served) = publish_batch(std::mem::take(&mut ready), store, *ephemeral, published, said, now);
+                sealed.0.extend(served);
             }
             if is_last {
                 break;

@@ -17,8 +17,8 @@ use crate::dns::dnssec::Signer;
 use crate::dns::{Name, RRset, Rdata, Rtype, Timestamp};
 use crate::keys;
 use crate::store::{State, Store, StoreError};
-use crate::zone::sign::{Policy, SigningError};
-use crate::zone::{Contents, Draft, Published, Snapshot, ZoneSnapshot, serial};
+use crate::zone::sign::{Policy, SigningError, digest_of_sealed};
+use crate::zone::{Contents, Draft, Snapshot, ZoneSnapshot, serial};
 
 /// The kind under which the store keeps what was served last of a zone: its serial and a digest of the rest.
 pub const SERVED: &str = "zone-served";
@@ -42,7 +42,7 @@ struct ServedLast {
 
 /// What is to be stored of zones that are served already, since their files say which serial they have.
 #[derive(Debug, Default)]
-pub(super) struct Sealed(pub(super) Vec<(Name, u32, State)>);
+pub(super) struct Sealed(pub(super) Vec<(Name, u32)>);
 
 /// A zone that has to be published.
 pub(super) struct Due<'a> {
@@ -63,7 +63,7 @@ impl Keeper {
         for (origin, zone) in zones.iter_mut() {
             let synthesised = tlsa.get(origin).map(Vec::as_slice).unwrap_or_default();
             let signing = config.signing(origin);
-            let refresh = zone.published.as_ref().is_some_and(|published| published.is_due(now));
+            let refresh = zone.published().is_some_and(|published| published.is_due(now));
             let otherwise = zone.signing.as_ref().is_some_and(|before| before != signing);
             // A zone without contents or without its key has nothing to be published from: that is among the problems already.
             let can = zone.contents.is_some() && matches!(zone.keys, Keys::Held(_) | Keys::Unsigned);
@@ -91,7 +91,7 @@ impl Keeper {
         let retry = self.zones.values().any(|zone| zone.failure.is_some()).then_some(now + 30);
         let delay = if many { 1 } else { IMAGE_DELAY };
         let images = self.zones.values().filter_map(|zone| Some(zone.unsaved? + delay)).min();
-        let refresh = self.zones.values().filter_map(|zone| zone.published.as_ref()?.refresh_at).min();
+        let refresh = self.zones.values().filter_map(|zone| zone.published()?.refresh_at).min();
         [retry, images, refresh].into_iter().flatten().min()
     }
 
@@ -102,24 +102,35 @@ impl Keeper {
             return;
         }
         let stored = match &sealed.0[..] {
-            [(_, _, state)] => store
-                .load(SERVED, &state.key)
-                .map(|found| found.map(|(_, json)| (state.key.clone(), json)).into_iter().collect()),
+            [(origin, _)] => store
+                .load(SERVED, &origin.to_string())
+                .map(|found| found.map(|(_, json)| (origin.to_string(), json)).into_iter().collect()),
             _ => store.load_all(SERVED).map(|all| all.into_iter().map(|state| (state.key, state.json)).collect()),
         };
         let stored: HashMap<String, String> = match stored {
             Ok(stored) => stored,
             Err(error) => return error!("what is served can't be compared with what was: {error}"),
         };
-        let mut new = std::mem::take(&mut sealed.0);
-        new.retain(|(_, _, state)| stored.get(&state.key) != Some(&state.json));
-        let states: Vec<State> = new.iter().map(|(_, _, state)| state.clone()).collect();
+        let taken = std::mem::take(&mut sealed.0);
+        let mut states = Vec::new();
+        let mut new = Vec::new();
+        for (origin, serial) in taken {
+            let Some(zone) = zones.get(&origin).and_then(|zone| zone.published()) else { continue };
+            match state(origin.to_string(), serial, digest_of_sealed(zone)) {
+                Ok(state) if stored.get(&state.key) == Some(&state.json) => {}
+                Ok(state) => {
+                    states.push(state);
+                    new.push((origin, serial));
+                }
+                Err(error) => error!("{origin}: what is served can't be stored: {error}"),
+            }
+        }
         if let Err(error) = store.save_all(&states, &[]) {
             error!("what is served can't be stored: {error}");
             sealed.0 = new;
             return;
         }
-        for (origin, serial, _) in new {
+        for (origin, serial) in new {
             if let Some(zone) = zones.get_mut(&origin) {
                 zone.unsaved.get_or_insert(now);
             }
@@ -175,7 +186,7 @@ impl Keeper {
     pub(super) fn expiring(&self, now: Timestamp) -> Vec<String> {
         let mut found = Vec::new();
         for (origin, zone) in &self.zones {
-            let Some(expires) = zone.published.as_ref().and_then(|published| published.expires_at) else { continue };
+            let Some(expires) = zone.snapshot.as_ref().and_then(|snapshot| snapshot.expires_at()) else { continue };
             let elsewhere = zone.keys.held().is_empty();
             let notice = if elsewhere { 3 } else { 2 } * 86_400;
             let todo = if elsewhere { "; it is signed elsewhere: sign it again there" } else { "" };
@@ -208,26 +219,26 @@ struct Prepared<'a> {
     draft: Draft<'a>,
     /// What it is signed from.
     signed_from: Option<Contents>,
-    /// Of all but the serial.
-    digest: String,
+    /// Of all but the serial; none where its file says that.
+    digest: Option<u128>,
 }
 
 impl<'a> Prepared<'a> {
     fn new(draft: Result<Draft<'a>, SigningError>, signed_from: Option<Contents>) -> Result<Prepared<'a>, String> {
         let draft = draft.map_err(|error| error.to_string())?;
-        let digest = format!("{:032x}", draft.digest());
+        let digest = (!draft.is_sealed()).then(|| draft.digest());
         Ok(Prepared { draft, signed_from, digest })
     }
 }
 
 struct Finished {
-    published: Published,
     signed_from: Option<Contents>,
     snapshot: Arc<ZoneSnapshot>,
     /// Whether its serial is a new one.
     is_new: bool,
-    /// What to store before it is served; behind that where it is sealed.
+    /// What to store before it is served.
     last: Option<State>,
+    /// What is stored of it is stored behind that.
     is_sealed: bool,
 }
 
@@ -264,21 +275,19 @@ pub(super) fn publish_batch(
         }
         Err(error) => batch.iter().map(|_| Err(error.to_string())).collect(),
     };
-    let ours = finished.iter_mut().flatten().filter(|finished| !finished.is_sealed);
-    let last: Vec<State> = ours.filter_map(|finished| finished.last.take()).collect();
+    let last: Vec<State> = finished.iter_mut().flatten().filter_map(|finished| finished.last.take()).collect();
     if let Err(error) = store.save_all(&last, &[]) {
         finished.iter_mut().for_each(|finished| *finished = Err(error.to_string()));
     }
     drop(signers);
     let mut fresh = Vec::new();
     let mut sealed = Sealed::default();
-    for (due, mut finished) in batch.iter_mut().zip(finished) {
-        let state =
-            finished.as_mut().ok().and_then(|finished| Some((finished.published.serial, finished.last.take()?)));
+    for (due, finished) in batch.iter_mut().zip(finished) {
+        let in_file = finished.as_ref().ok().filter(|finished| finished.is_sealed).map(|one| one.snapshot.serial());
         match due.settle(finished, now) {
             Ok(serial) => {
                 said.extend(serial.map(|serial| (due.zone.origin.clone(), serial)));
-                sealed.0.extend(state.map(|(serial, state)| (due.zone.origin.clone(), serial, state)));
+                sealed.0.extend(in_file.map(|serial| (due.zone.origin.clone(), serial)));
                 fresh.extend(due.zone.snapshot.clone());
             }
             Err(why) => due.fail(why),
@@ -287,6 +296,8 @@ pub(super) fn publish_batch(
     if !fresh.is_empty() {
         served.store(Arc::new(served.load().with_all(fresh)));
     }
+    // Nobody waits for an answer while this is looked for.
+    spread(batch.iter_mut().collect(), |due: &mut Due<'_>| due.look_at_expiration(now));
     sealed
 }
 
@@ -327,19 +338,14 @@ impl<'a> Due<'a> {
     }
 
     fn settle(&mut self, finished: Result<Finished, String>, now: Timestamp) -> Outcome {
-        let Finished { mut published, snapshot, is_new, signed_from, .. } = finished?;
-        let serial = is_new.then_some(published.serial);
-        if self.zone.keys.held().is_empty() {
-            // What a file has of signatures expires, and is not renewed here.
-            published.expires_at = published.window(now).map(|(_, expires)| expires);
-        }
+        let Finished { snapshot, is_new, signed_from, .. } = finished?;
+        let serial = is_new.then_some(snapshot.serial());
         let zone = &mut *self.zone;
         // After a restart with nothing changed a large image is not written again.
-        if serial.is_some() || zone.published.is_some() || self.records <= LARGE {
+        if serial.is_some() || zone.snapshot.is_some() || self.records <= LARGE {
             zone.unsaved.get_or_insert(now);
         }
-        zone.published = Some(published);
-        zone.signed_from = signed_from;
+        zone.signed_from = signed_from.filter(|contents| contents.tree().pages().len() > 1).map(Box::new);
         zone.image = None;
         zone.snapshot = Some(snapshot);
         zone.changed = false;
@@ -347,6 +353,16 @@ impl<'a> Due<'a> {
         zone.signing = Some(self.signing.clone());
         zone.synthesised = std::mem::take(&mut self.synthesised);
         Ok(serial)
+    }
+
+    /// What a file has of signatures expires, and is not renewed here.
+    fn look_at_expiration(&mut self, now: Timestamp) {
+        if self.zone.keys.held().is_empty()
+            && let Some(snapshot) = self.zone.snapshot.as_ref().filter(|snapshot| snapshot.expires_at().is_none())
+            && let Some((_, expires)) = snapshot.published().window(now)
+        {
+            snapshot.note_expiration(expires);
+        }
     }
 
     fn fail(&mut self, why: String) {
@@ -379,9 +395,10 @@ pub fn not_published(zone: &Zone, why: &str) -> String {
 /// A draft with the serial that it will have, and what to store before it is served where that is a new one.
 type Numbered<'a> = (Draft<'a>, Option<Contents>, u32, Option<State>);
 
-/// What is stored of a version before it is served, or behind that where its file says the serial.
-fn state(key: String, serial: u32, digest: String) -> Result<State, String> {
-    let json = serde_json::to_string(&ServedLast { serial, digest }).map_err(|error| error.to_string())?;
+/// What is stored of a version before it is served, or behind that where its file says the serial. The digest is of all but the serial.
+fn state(key: String, serial: u32, digest: u128) -> Result<State, String> {
+    let json = serde_json::to_string(&ServedLast { serial, digest: format!("{digest:032x}") })
+        .map_err(|error| error.to_string())?;
     Ok(State { kind: SERVED.to_owned(), key, version: 1, json })
 }
 
@@ -397,9 +414,7 @@ fn number<'a>(
     let origin = &zone.origin;
     let key = origin.to_string();
     let file_serial = draft.file_serial();
-    if draft.is_sealed() {
-        return Ok(state(key, file_serial, digest).map(|state| (draft, signed_from, file_serial, Some(state))));
-    }
+    let Some(digest) = digest else { return Ok(Ok((draft, signed_from, file_serial, None))) };
     let last: Option<ServedLast> = match store.load(SERVED, &key)?.map(|(_, json)| serde_json::from_str(&json)) {
         Some(Err(error)) => return Ok(Err(error.to_string())),
         Some(Ok(last)) => Some(last),
@@ -407,7 +422,7 @@ fn number<'a>(
     };
     let unchanged = last.as_ref().filter(|last| {
         let ahead = serial::compare(file_serial, last.serial) == Some(Ordering::Greater);
-        last.digest == digest && !ahead && draft.soa_is_kept(last.serial)
+        last.digest == format!("{digest:032x}") && !ahead && draft.soa_is_kept(last.serial)
     });
     if let Some(last) = unchanged {
         return Ok(Ok((draft, signed_from, last.serial, None)));
@@ -433,7 +448,7 @@ fn finish((draft, signed_from, serial, last): Numbered<'_>, before: Option<&Zone
     let is_sealed = draft.is_sealed();
     let published = draft.finish(serial).map_err(|error| error.to_string())?;
     let snapshot = Arc::new(ZoneSnapshot::after(before, &published).map_err(|error| error.to_string())?);
-    Ok(Finished { published, signed_from, snapshot, is_new: last.is_some() && !is_sealed, last, is_sealed })
+    Ok(Finished { signed_from, snapshot, is_new: last.is_some(), last, is_sealed })
 }
 
 /// The file's records, the synthesised ones, the keys' own.

@@ -45,11 +45,13 @@ pub(super) fn head(entry: &Entry<'_>) -> Result<Head, Fault> {
         };
         let word = if token.word.quoted { &b""[..] } else { token.word.text };
         at += 1;
-        if let Some(span) = time::parse_span(word).filter(|_| ttl.is_none()) {
+        if ttl.is_none()
+            && let Some(span) = time::parse_span(word)
+        {
             ttl = Some(check_ttl(span, token.place)?);
             continue;
         }
-        if let Some(number) = parse_class(word).filter(|_| !class) {
+        if !class && let Some(number) = parse_class(word) {
             if number != CLASS_IN {
                 return Err(fault(token.place, format!("class {} is not served: only IN is", show(word))));
             }

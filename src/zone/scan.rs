@@ -60,6 +60,9 @@ pub struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
     line: u32,
+    /// The octets from `block` on, as many as a block has, that may mean something: a bit for each.
+    suspects: u64,
+    block: usize,
     /// The entry under way is broken; its tokens are not kept.
     error: Option<ScanError>,
     /// The parentheses that are open.
@@ -77,7 +80,8 @@ impl<'a> Scanner<'a> {
 
     /// A scanner that begins at the start of a line within a file.
     pub(super) fn at(text: &'a [u8], at: usize, line: u32) -> Scanner<'a> {
-        Scanner { text, at, line, error: None, open: Vec::new(), resumed: false }
+        let suspects = suspects(text, at);
+        Scanner { text, at, line, suspects, block: at, error: None, open: Vec::new(), resumed: false }
     }
 
     /// Where the next entry is looked for, in octets from the start.
@@ -108,7 +112,14 @@ impl<'a> Scanner<'a> {
         entry.line = self.line;
         entry.offset = start as u32;
         entry.blank_owner = matches!(self.text.get(start), Some(b' ' | b'\t'));
+        if self.plain(tokens) {
+            return Ok(());
+        }
         while let Some(&octet) = self.text.get(self.at) {
+            if matches!(octet, b' ' | b'\t') {
+                self.at += 1;
+                continue;
+            }
             if self.at - start > MAX_ENTRY && self.error.is_none() {
                 let place = self.open.first().copied().unwrap_or_else(|| self.place(start, start + 1));
                 self.fail(place, "this entry is longer than 1 MiB", "is a closing parenthesis missing?");
@@ -121,7 +132,6 @@ impl<'a> Scanner<'a> {
                         break;
                     }
                 }
-                b' ' | b'\t' => self.at += 1,
                 b'\r' => self.carriage_return(),
                 b';' => self.at = self.line_end(self.at),
                 b'(' => {
@@ -142,6 +152,63 @@ impl<'a> Scanner<'a> {
             self.resume(open);
         }
         self.error.take().map_or(Ok(()), Err)
+    }
+
+    /// Reads the line that begins here if it has words and white space only, as nearly all lines of large files do. False where it is
+    /// another; nothing is read then.
+    fn plain(&mut self, tokens: &mut Vec<Token<'a>>) -> bool {
+        if self.at.wrapping_sub(self.block) >= BLOCK {
+            (self.suspects, self.block) = (suspects(self.text, self.at), self.at);
+        }
+        let (text, line, mut block) = (self.text, self.line, self.block);
+        let mut bits = self.suspects & u64::MAX << (self.at - block);
+        let mut start = self.at;
+        loop {
+            while bits == 0 {
+                block += BLOCK;
+                if block >= text.len() || block - self.at > MAX_ENTRY {
+                    tokens.clear();
+                    return false;
+                }
+                bits = suspects(text, block);
+            }
+            let end = block + bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            let octet = text[end];
+            if !matches!(octet, b' ' | b'\t' | b'\n') {
+                tokens.clear();
+                return false;
+            }
+            if end > start {
+                let place = Place { line, offset: start as u32, len: (end - start) as u32 };
+                tokens.push(Token { word: Word::bare(&text[start..end]), place });
+            }
+            start = end + 1;
+            if octet == b'\n' {
+                (self.suspects, self.block, self.at) = (bits, block, start);
+                self.line += 1;
+                return true;
+            }
+        }
+    }
+
+    /// The next octet from `from` on that may mean something; the text's length when there is none.
+    fn suspect(&mut self, from: usize) -> usize {
+        let mut from = from;
+        loop {
+            let within = from.wrapping_sub(self.block);
+            if within >= BLOCK {
+                (self.suspects, self.block) = (suspects(self.text, from), from);
+                continue;
+            }
+            match self.suspects >> within {
+                0 => from = self.block + BLOCK,
+                rest => return from + rest.trailing_zeros() as usize,
+            }
+            if from >= self.text.len() {
+                return self.text.len();
+            }
+        }
     }
 
     fn place(&self, from: usize, to: usize) -> Place {
@@ -195,9 +262,10 @@ impl<'a> Scanner<'a> {
         Some(Token { word, place: self.place(start, self.at) })
     }
 
-    fn closing_quote(&self, from: usize) -> Option<usize> {
+    fn closing_quote(&mut self, from: usize) -> Option<usize> {
         let mut at = from;
         loop {
+            at = self.suspect(at);
             match self.text.get(at)? {
                 b'"' => return Some(at),
                 b'\n' => return None,
@@ -231,10 +299,13 @@ impl<'a> Scanner<'a> {
     fn bare(&mut self) -> Option<Token<'a>> {
         let start = self.at;
         loop {
-            self.at = skip_ordinary(self.text, self.at);
+            self.at = self.suspect(self.at);
             let Some(&octet) = self.text.get(self.at) else { break };
+            if matches!(octet, b' ' | b'\t' | b'\n') {
+                break;
+            }
             match octet {
-                b' ' | b'\t' | b'\r' | b'\n' | b';' | b'(' | b')' => break,
+                b'\r' | b';' | b'(' | b')' => break,
                 b'"' => match self.closing_quote(self.at + 1) {
                     Some(end) => self.at = end + 1,
                     None => {
@@ -293,54 +364,27 @@ impl<'a> Iterator for Scanner<'a> {
     }
 }
 
-/// Whether an octet means something within a word or ends it.
-const fn is_special(octet: u8) -> bool {
-    matches!(octet, b' ' | b'\t' | b'\r' | b'\n' | b';' | b'(' | b')' | b'"' | b'\\')
+/// So many octets are looked at together.
+const BLOCK: usize = u64::BITS as usize;
+
+/// Whether an octet means something within a word or ends it. True of controls that don't, too.
+const fn is_suspect(octet: u8) -> bool {
+    // In one expression without branches it is worked out for many octets at once.
+    (octet <= b' ') | (octet | 1 == b')') | (octet == b'"') | (octet == b';') | (octet == b'\\')
 }
 
-/// The next special octet from `from` on; the text's length when there is none.
-fn skip_ordinary(text: &[u8], from: usize) -> usize {
-    static SPECIAL: [bool; 256] = {
-        let mut special = [false; 256];
-        let mut octet = 0;
-        while octet < special.len() {
-            special[octet] = is_special(octet as u8);
-            octet += 1;
-        }
-        special
-    };
-    let mut at = from;
-    while let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        // Eight octets at once: where none is suspect, none is special.
-        match suspects(u64::from_le_bytes(*chunk)) {
-            0 => at += 8,
-            found => {
-                at += found.trailing_zeros() as usize / 8;
-                if SPECIAL[usize::from(text[at])] {
-                    return at;
-                }
-                at += 1;
-            }
-        }
-    }
-    while at < text.len() && !SPECIAL[usize::from(text[at])] {
-        at += 1;
-    }
-    at
-}
-
-/// The top bit of each octet that may be special. The lowest of them that is set is true of controls and specials only.
-const fn suspects(octets: u64) -> u64 {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const fn zero(octets: u64) -> u64 {
-        octets.wrapping_sub(ONES) & !octets
-    }
-    const fn is(octets: u64, octet: u8) -> u64 {
-        zero(octets ^ (ONES * octet as u64))
-    }
-    let blank = octets.wrapping_sub(ONES * 0x21) & !octets;
-    let parentheses = is(octets | ONES, b')');
-    (blank | parentheses | is(octets, b'"') | is(octets, b';') | is(octets, b'\\')) & (ONES * 0x80)
+/// Which of the octets from `from` on are suspect: the lowest bit is the first one's.
+fn suspects(text: &[u8], from: usize) -> u64 {
+    let rest = text.get(from..).unwrap_or_default();
+    let mut short = [b'-'; BLOCK];
+    let block = rest.first_chunk::<BLOCK>().unwrap_or_else(|| {
+        short[..rest.len()].copy_from_slice(rest);
+        &short
+    });
+    let marks = block.map(|octet| u8::from(is_suspect(octet)));
+    // The product has the lowest bits of the eight octets in its highest octet.
+    let gather = |word: &[u8; 8]| u64::from_le_bytes(*word).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+    marks.as_chunks::<8>().0.iter().rev().fold(0, |bits, word| bits << 8 | gather(word))
 }
 
 #[cfg(test)]
@@ -385,11 +429,20 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn eight_octets_at_once_are_like_one_by_one(octets in proptest::collection::vec(octet(), 0..40), from in 0..40usize) {
+        fn a_block_at_once_is_like_one_by_one(octets in proptest::collection::vec(octet(), 0..200), from in 0..200usize) {
             let from = from.min(octets.len());
-            let next = octets[from..].iter().position(|&octet| is_special(octet)).map_or(octets.len(), |at| from + at);
-            proptest::prop_assert_eq!(skip_ordinary(&octets, from), next);
+            let next = octets[from..].iter().position(|&octet| is_suspect(octet)).map_or(octets.len(), |at| from + at);
+            let mut scanner = Scanner::new(&octets);
+            proptest::prop_assert_eq!(scanner.suspect(from), next);
+            proptest::prop_assert_eq!(Scanner::at(&octets, from, 1).suspect(from), next);
         }
+    }
+
+    #[test]
+    fn all_that_means_something_is_suspect() {
+        let specials = b" \t\r\n;()\"\\";
+        assert!(specials.iter().all(|&octet| is_suspect(octet)));
+        assert!((b'!'..=u8::MAX).filter(|&octet| is_suspect(octet)).all(|octet| specials.contains(&octet)));
     }
 
     fn octet() -> impl proptest::strategy::Strategy<Value = u8> {

@@ -66,14 +66,47 @@ pub fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
     push_base64(text, &mut out).map(|()| out)
 }
 
+/// What no character of base64 stands for.
+const NO_SEXTET: u32 = 1 << 24;
+
+/// What the characters of base64 stand for at each of the four places where they can be.
+static SEXTETS: [[u32; 256]; 4] = {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut sextets = [[NO_SEXTET; 256]; 4];
+    let mut at = 0;
+    while at < 4 * ALPHABET.len() {
+        sextets[at / 64][ALPHABET[at % 64] as usize] = (at as u32 % 64) << (18 - 6 * (at / 64));
+        at += 1;
+    }
+    sextets
+};
+
 /// [`decode_base64`], behind what is in `out`.
 fn push_base64(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    let padding = text.iter().rev().take_while(|&&octet| octet == b'=').count();
-    // The decoder alone would take several padded texts one behind the other.
-    if text[..text.len() - padding].contains(&b'=') {
-        return None;
+    let (quads, []) = text.as_chunks::<4>() else { return None };
+    let Some((last, whole)) = quads.split_last() else { return Some(()) };
+    let start = out.len();
+    out.resize(start + 3 * whole.len(), 0);
+    let (triples, _) = out[start..].as_chunks_mut::<3>();
+    let value = |quad: &[u8; 4]| {
+        let sextet = |at: usize| SEXTETS[at][usize::from(quad[at])];
+        sextet(0) | sextet(1) | sextet(2) | sextet(3)
+    };
+    let mut seen = 0;
+    for (quad, triple) in whole.iter().zip(triples) {
+        let value = value(quad);
+        seen |= value;
+        [_, triple[0], triple[1], triple[2]] = value.to_be_bytes();
     }
-    decode(&data_encoding::BASE64, text, out)
+    // No idle bits are set.
+    let (quad, octets, idle) = match *last {
+        [a, b, b'=', b'='] => ([a, b, b'A', b'A'], 1, 0xffff),
+        [a, b, c, b'='] => ([a, b, c, b'A'], 2, 0xff),
+        quad => (quad, 3, 0),
+    };
+    let value = value(&quad);
+    out.extend_from_slice(&value.to_be_bytes()[1..=octets]);
+    (seen < NO_SEXTET && value < NO_SEXTET && value & idle == 0).then_some(())
 }
 
 /// Decodes hexadecimal in either case, behind what is in `out`.

@@ -4,13 +4,16 @@ use crate::dns::Timestamp;
 
 /// Reads a decimal number: digits and nothing else.
 pub fn decimal(text: &[u8]) -> Option<u64> {
-    if text.is_empty() {
-        return None;
+    let mut number = 0u64;
+    for octet in text {
+        let digit = u64::from(octet.wrapping_sub(b'0'));
+        if digit > 9 {
+            return None;
+        }
+        // Nineteen digits fit.
+        number = if text.len() < 20 { number * 10 + digit } else { number.checked_mul(10)?.checked_add(digit)? };
     }
-    text.iter().try_fold(0u64, |number, octet| {
-        let digit = octet.wrapping_sub(b'0');
-        if digit > 9 { None } else { number.checked_mul(10)?.checked_add(u64::from(digit)) }
-    })
+    (!text.is_empty()).then_some(number)
 }
 
 /// Reads a TTL or another span in seconds: a number, or numbers with units as BIND reads them (`1h30m`, `2w`).
@@ -18,6 +21,9 @@ pub fn decimal(text: &[u8]) -> Option<u64> {
 pub fn parse_span(text: &[u8]) -> Option<u64> {
     if text.is_empty() || text.len() > 40 {
         return None;
+    }
+    if let Some(seconds) = decimal(text) {
+        return Some(seconds);
     }
     let mut total = 0u64;
     let mut number: Option<u64> = None;

@@ -21,7 +21,8 @@ const PIECES: usize = 16;
 pub struct Draft<'a> {
     tree: Tree,
     denial: Denial,
-    digest: u128,
+    /// Of all but the SOA, where it is signed here.
+    digest: Option<u128>,
     soa: RRset,
     signing: Option<Signing<'a>>,
     /// Where only a part of it was signed anew: what is known of the signatures that stayed.
@@ -116,7 +117,15 @@ impl<'a> Draft<'a> {
         let digest =
             before.digest.wrapping_sub(digest_of(&before.tree, &owners)).wrapping_add(digest_of(&tree, &owners));
         let soa = soa_of(contents)?;
-        Ok(Some(Draft { tree, denial, digest, soa, signing: Some(signing), stayed: Some(before), signed: owners }))
+        Ok(Some(Draft {
+            tree,
+            denial,
+            digest: Some(digest),
+            soa,
+            signing: Some(signing),
+            stayed: Some(before),
+            signed: owners,
+        }))
     }
 
     fn new(
@@ -125,8 +134,7 @@ impl<'a> Draft<'a> {
         denial: Denial,
         signing: Option<Signing<'a>>,
     ) -> Result<Draft<'a>, SigningError> {
-        let apex_len = tree.apex().as_wire().len();
-        let digest = tree.nodes().fold(0u128, |sum, node| sum.wrapping_add(digest(node, apex_len)));
+        let digest = signing.is_some().then(|| digest_of_nodes(&tree));
         Ok(Draft { tree, denial, digest, soa: soa_of(contents)?, signing, stayed: None, signed: Vec::new() })
     }
 
@@ -142,8 +150,8 @@ impl<'a> Draft<'a> {
 
     /// A digest of all that would be published, the serial and the SOA's signatures left out: whether anything changed.
     pub fn digest(&self) -> u128 {
-        let soa = self.soa_with(0);
-        self.digest.wrapping_add(key::digest(&[self.tree.apex().as_wire(), &soa.ttl.to_be_bytes(), &soa.rdatas[0]]))
+        let nodes = self.digest.unwrap_or_else(|| digest_of_nodes(&self.tree));
+        nodes.wrapping_add(digest_of_soa(self.tree.apex(), &self.soa))
     }
 
     /// Whether the SOA with this serial has a signature that can be kept; true for an unsigned zone.
@@ -168,6 +176,7 @@ impl<'a> Draft<'a> {
             None => {}
         }
         let signers = signing.iter().flat_map(|signing| signing.signers).map(|signer| signer.dnskey().into()).collect();
+        let digest = digest.unwrap_or_default();
         let mut zone =
             Published { tree, denial, serial, refresh_at: None, expires_at: None, begins_at: None, digest, signers };
         if let Some(signing) = &signing {
@@ -235,7 +244,7 @@ pub(super) fn sets_of(
     (denial, denial_ttl): (&Denial, u32),
 ) -> (Vec<RRset>, Vec<RRset>) {
     let apex = contents.origin().as_wire();
-    let sets = node.sets().filter(|set| set.count > 0 && !is_made_by_signing(set.rtype)).map(|set| set.rrset(apex));
+    let sets = node.sets().filter(|set| set.count > 0 && !is_made_by_signing(set.rtype)).map(|set| set.rrset());
     match standing {
         Standing::Hidden => (Vec::new(), Vec::new()),
         Standing::Glue => (sets.collect(), Vec::new()),
@@ -249,6 +258,23 @@ pub(super) fn sets_of(
             (plain, to_sign)
         }
     }
+}
+
+/// [`Draft::digest`] of what a zone that is served as its contents stand was published from.
+pub fn digest_of_sealed(zone: &Published) -> u128 {
+    let soa = zone.tree.apex_node().set(Rtype::SOA).map(|soa| soa.rrset());
+    digest_of_nodes(&zone.tree).wrapping_add(soa.map_or(0, |soa| digest_of_soa(zone.origin(), &soa)))
+}
+
+/// Of the SOA, whatever its serial.
+fn digest_of_soa(apex: &Name, soa: &RRset) -> u128 {
+    key::digest(&[apex.as_wire(), &soa.ttl.to_be_bytes(), &serial::with_serial(&soa.rdatas[0], 0)])
+}
+
+/// Of all but the SOA.
+fn digest_of_nodes(tree: &Tree) -> u128 {
+    let apex_len = tree.apex().as_wire().len();
+    tree.nodes().fold(0, |sum, node| sum.wrapping_add(digest(node, apex_len)))
 }
 
 /// Of what one node has, the SOA left out.

@@ -15,7 +15,7 @@ use crate::dns::text::print_moment;
 use crate::dns::{Name, Rdata, Rtype, Timestamp};
 
 pub use super::tree::SignedSet;
-pub use draft::Draft;
+pub use draft::{Draft, digest_of_sealed};
 pub use signing::{Alone, Workers};
 
 /// A zone as it is served: every RRset with its signatures, the denial chain among them. A copy costs little. What every answer reads
@@ -35,7 +35,7 @@ pub struct Published {
     pub refresh_at: Option<Timestamp>,
     /// The latest inception of its signatures.
     pub begins_at: Option<Timestamp>,
-    /// Of all but the SOA.
+    /// Of all but the SOA, where it is signed here.
     pub(super) digest: u128,
     /// The DNSKEYs of the keys that signed it here; each RRset has a signature of each, in this order.
     pub(super) signers: Vec<Rdata>,
@@ -56,14 +56,14 @@ impl Published {
     pub fn sets(&self) -> impl Iterator<Item = (Name, SignedSet)> {
         let signed = |node: tree::Node<'_>| -> Vec<(Name, SignedSet)> {
             let sets = node.sets().filter(|set| set.count > 0);
-            sets.map(|set| (node.owner(), SignedSet::of(set, self.origin()))).collect()
+            sets.map(|set| (node.owner(), SignedSet::of(set))).collect()
         };
         self.tree.nodes().flat_map(signed)
     }
 
     /// The RRset of an owner and a type, with its signatures.
     pub fn set(&self, owner: &Name, rtype: Rtype) -> Option<SignedSet> {
-        Some(SignedSet::of(self.tree.node(owner.as_wire())?.set(rtype)?, self.origin()))
+        Some(SignedSet::of(self.tree.node(owner.as_wire())?.set(rtype)?))
     }
 
     /// The latest inception and the earliest expiration of its signatures; none of a zone without any.

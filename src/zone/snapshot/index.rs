@@ -15,6 +15,9 @@ const FULL: usize = 6;
 /// So many octets at a node's head are what most answers need of it.
 const NODE: usize = 384;
 
+/// As many tell a node's name.
+const HEAD: usize = 64;
+
 /// A slot: 16 bits of the hash, the page's number, the node's place in it.
 type Slot = u64;
 
@@ -51,6 +54,9 @@ impl Index {
             let size = if parts == 1 { wanted.clamp(2, 2 * PART) } else { PART };
             let mut filling: Vec<Vec<Slot>> = vec![vec![0; size]; parts];
             let fits = tree.pages().iter().enumerate().all(|(number, page)| {
+                if let Some(next) = tree.pages().get(number + 1) {
+                    (0..next.len()).for_each(|index| near::fetch_octets(next.octets_from(next.place(index)), HEAD));
+                }
                 (0..page.len()).all(|index| {
                     let node = page.node(index);
                     !is_named(node) || {

@@ -155,6 +155,8 @@ pub(super) struct Growing {
     starts: Vec<u32>,
     marks: Vec<u32>,
     nodes: Vec<u8>,
+    /// Where a page is put together.
+    whole: Vec<u8>,
 }
 
 impl Growing {
@@ -194,12 +196,12 @@ impl Growing {
     }
 
     /// The nodes as one page.
-    pub(super) fn page(&self) -> Page {
+    pub(super) fn page(&mut self) -> Page {
         self.part(0, self.starts.len())
     }
 
     /// The nodes as one page, or two where they are more than fit.
-    pub(super) fn pages(&self) -> (Page, Option<Page>) {
+    pub(super) fn pages(&mut self) -> (Page, Option<Page>) {
         let count = self.starts.len();
         if count > 1 && (count > 2 * FULL_NODES || self.nodes.len() > 2 * FULL_OCTETS) {
             return (self.part(0, count / 2), Some(self.part(count / 2, count)));
@@ -207,16 +209,17 @@ impl Growing {
         (self.page(), None)
     }
 
-    fn part(&self, from: usize, to: usize) -> Page {
+    fn part(&mut self, from: usize, to: usize) -> Page {
         if from == to {
             return Page::empty();
         }
+        let mut out = std::mem::take(&mut self.whole);
+        out.clear();
         let first_key = self.key(from);
         let skip = key::common(first_key, self.key(to - 1));
         let base = self.starts[from] as usize;
         let nodes = &self.nodes[base..self.starts.get(to).map_or(self.nodes.len(), |end| *end as usize)];
         let head = PAGE_HEAD + (to - from) * (WORD + START) + first_key.len();
-        let mut out = Vec::with_capacity(head + nodes.len());
         out.extend_from_slice(&((to - from) as u16).to_le_bytes());
         out.extend_from_slice(&(skip as u16).to_le_bytes());
         out.extend_from_slice(&(first_key.len() as u16).to_le_bytes());
@@ -230,6 +233,8 @@ impl Growing {
         }
         out.extend_from_slice(first_key);
         out.extend_from_slice(nodes);
-        Page(out.into())
+        let page = Page(Arc::from(&*out));
+        self.whole = out;
+        page
     }
 }
