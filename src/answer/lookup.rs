@@ -1,51 +1,37 @@
 //! The walk of RFC 1034 section 4.3.2 with DNSSEC's proofs (RFC 4035 section 3.1), wildcards (RFC 4592) and DNAME (RFC 6672).
 
-use super::message::{Message, Owner, POINTER_MAX, Place, Section};
+use super::message::{Message, Owner, POINTER_MAX, Place, Section, suffix_at};
 use super::query::Query;
+use super::sections::{Pending, Targets};
 use crate::dns::header::{ExtendedError, Rcode};
-use crate::dns::name::{MAX_NAME, is_at_or_below, is_same, wire_len};
+use crate::dns::name::{MAX_NAME, is_same, wire_len};
 use crate::dns::{Rtype, Timestamp};
-use crate::zone::serial;
 use crate::zone::snapshot::{HashedName, Snapshot, ZoneSnapshot};
-use crate::zone::tree::{Node, QUESTION_POINTER, Set, SetPlace, apex_pointer};
+use crate::zone::tree::{Node, QUESTION_POINTER, RECORD_HEAD, Set, SetPlace, apex_pointer};
 
 /// How many CNAMEs and DNAMEs one answer follows.
 const CHAIN_MAX: usize = 12;
 /// A step of the chain proves at most a wildcard expansion; the last one has SOA or NS, DS, and two proofs.
-const AUTHORITY_MAX: usize = CHAIN_MAX + 4;
+pub(super) const AUTHORITY_MAX: usize = CHAIN_MAX + 4;
 
 /// One question's way through the snapshot.
 pub struct Lookup<'a> {
     snapshot: &'a Snapshot,
     now: Timestamp,
-    qtype: Rtype,
+    pub(super) qtype: Rtype,
     pub(super) dnssec_ok: bool,
-    question_len: usize,
+    /// The name in the question.
+    pub(super) question: &'a [u8],
     /// Where the name that is looked up now stands in the message: the question's, later a CNAME's target.
-    owner: u16,
+    pub(super) owner: u16,
+    pub(super) owner_len: usize,
     /// The names that were looked up before, as pointers: one that comes again closes a loop.
     visited: [Option<u16>; CHAIN_MAX],
-    /// The DNAMEs in the answer: each stands in it once, however often it redirects (RFC 2181 section 5).
-    dnames: [Option<SetPlace<'a>>; CHAIN_MAX],
-    authority: [Option<Pending<'a>>; AUTHORITY_MAX],
+    /// The DNAMEs in the answer, and where their targets stand: each is in it once, however often it redirects (RFC 2181 section 5).
+    dnames: [Option<(SetPlace<'a>, usize)>; CHAIN_MAX],
+    pub(super) authority: [Option<Pending<'a>>; AUTHORITY_MAX],
     /// The last RRset of the answer or referral, whose targets' addresses go into the additional section.
-    targets: Option<Targets<'a>>,
-}
-
-/// An RRset for the authority section.
-#[derive(Clone, Copy)]
-struct Pending<'a> {
-    place: Place<'a>,
-    set: SetPlace<'a>,
-    name: &'a [u8],
-}
-
-struct Targets<'a> {
-    place: Place<'a>,
-    set: Set<'a>,
-    at: usize,
-    /// In a referral, the cut: addresses at or below it must fit (RFC 9471 section 3.1).
-    glue: Option<&'a [u8]>,
+    pub(super) targets: Option<Targets<'a>>,
 }
 
 /// What a step ended with.
@@ -56,18 +42,19 @@ enum Step {
 }
 
 /// A required RRset did not fit.
-struct Truncated;
+pub(super) struct Truncated;
 
 impl<'a> Lookup<'a> {
     /// Prepares to look a question up.
-    pub fn new(snapshot: &'a Snapshot, query: &Query<'_>, now: Timestamp) -> Lookup<'a> {
+    pub fn new(snapshot: &'a Snapshot, query: &Query<'a>, now: Timestamp) -> Lookup<'a> {
         Lookup {
             snapshot,
             now,
             qtype: query.qtype,
             dnssec_ok: query.edns.is_some_and(|edns| edns.dnssec_ok),
-            question_len: query.name.as_wire().len(),
+            question: query.name.as_wire(),
             owner: QUESTION_POINTER,
+            owner_len: query.name.as_wire().len(),
             visited: [None; CHAIN_MAX],
             dnames: [None; CHAIN_MAX],
             authority: [None; AUTHORITY_MAX],
@@ -93,7 +80,7 @@ impl<'a> Lookup<'a> {
         } else if !self.snapshot.stale().is_empty() && self.snapshot.stale().contains(zone.origin()) {
             message.explain(ExtendedError::StaleAnswer);
         }
-        let apex = apex_pointer(self.question_len, zone.origin().as_wire().len());
+        let apex = apex_pointer(self.question.len(), zone.origin().as_wire().len());
         if self.chain(Place { zone, apex }, name, message).is_err() || self.put_authority(message).is_err() {
             message.truncated();
             return;
@@ -141,7 +128,7 @@ impl<'a> Lookup<'a> {
             if self.visited.iter().flatten().any(is_this) {
                 return Ok(());
             }
-            self.owner = 0xc000 | target as u16;
+            (self.owner, self.owner_len) = (0xc000 | target as u16, *len);
             let Some(Some(zone)) = self.zone_of(&name) else { return Ok(()) };
             if !std::ptr::eq(zone, place.zone) {
                 let Some(at) = suffix_at(message.written(), target, len - zone.origin().as_wire().len()) else {
@@ -240,7 +227,7 @@ impl<'a> Lookup<'a> {
 
     fn put_answer(&self, place: Place<'a>, set: Set<'a>, message: &mut Message<'_>) -> Result<usize, Truncated> {
         let at = message.len();
-        match message.put(Section::Answer, place, set, Owner::Pointer(self.owner), self.dnssec_ok) {
+        match message.put(Section::Answer, place, set, Owner::at(self.owner, self.owner_len), self.dnssec_ok) {
             true => Ok(at),
             false => Err(Truncated),
         }
@@ -293,15 +280,18 @@ impl<'a> Lookup<'a> {
         let dname_owner = suffix_at(message.written(), usize::from(self.owner & 0x3fff), encloser).ok_or(Truncated)?;
         let records = dname.records;
         let length = usize::from(u16::from_be_bytes([records[10], records[11]]));
-        let (ttl, suffix) =
-            (u32::from_be_bytes([records[6], records[7], records[8], records[9]]), &records[12..12 + length]);
+        let (ttl, suffix) = (
+            u32::from_be_bytes([records[6], records[7], records[8], records[9]]),
+            &records[RECORD_HEAD..RECORD_HEAD + length],
+        );
         if dname_owner > POINTER_MAX {
             return Ok(Step::Done);
         }
-        let free = self.dnames.iter_mut().find(|slot| slot.is_none_or(|put| put.is(dname.place())));
-        if let Some(slot @ None) = free {
-            *slot = Some(dname.place());
-            let owner = Owner::Pointer(0xc000 | dname_owner as u16);
+        let slot = self.dnames.iter_mut().find(|slot| slot.is_none_or(|(put, _)| put.is(dname.place())));
+        let Some(slot) = slot else { return Ok(Step::Done) };
+        let target_at = slot.get_or_insert((dname.place(), message.len() + RECORD_HEAD)).1;
+        if target_at > message.len() {
+            let owner = Owner::at(0xc000 | dname_owner as u16, self.owner_len - encloser);
             if !message.put(Section::Answer, place, dname, owner, self.dnssec_ok) {
                 return Err(Truncated);
             }
@@ -312,7 +302,10 @@ impl<'a> Lookup<'a> {
             message.rcode(Rcode::YxDomain);
             return Ok(Step::Done);
         }
-        match message.put_cname(self.owner, ttl, &asked[..encloser], suffix) {
+        // The target stands in the DNAME's RDATA already.
+        let pointer = (0xc000 | target_at as u16).to_be_bytes();
+        let rest = if suffix.len() > pointer.len() && target_at <= POINTER_MAX { &pointer } else { suffix };
+        match message.put_cname(self.owner, ttl, &asked[..encloser], rest) {
             Some(_) if self.qtype == Rtype::CNAME => Ok(Step::Done),
             Some(target) => Ok(Step::Follow(target)),
             None => Err(Truncated),
@@ -324,73 +317,10 @@ impl<'a> Lookup<'a> {
             self.pend(place, soa, place.zone.origin().as_wire());
         }
     }
-
-    pub(super) fn pend(&mut self, place: Place<'a>, set: Set<'a>, name: &'a [u8]) {
-        for slot in &mut self.authority {
-            match slot {
-                Some(pending) if pending.set.is(set.place()) => return,
-                Some(_) => {}
-                None => {
-                    *slot = Some(Pending { place, set: set.place(), name });
-                    return;
-                }
-            }
-        }
-    }
-
-    fn put_authority(&mut self, message: &mut Message<'_>) -> Result<(), Truncated> {
-        for pending in self.authority.iter().flatten() {
-            let at = message.len();
-            let set = pending.set.set();
-            if !message.put(Section::Authority, pending.place, set, Owner::Name(pending.name), self.dnssec_ok) {
-                return Err(Truncated);
-            }
-            // RFC 2308 section 3: what is absent stays so for the SOA's TTL or its MINIMUM, whichever is less.
-            if set.rtype == Rtype::SOA
-                && let Some(minimum) = set.first_rdata().and_then(serial::minimum_of_soa)
-                && minimum < set.ttl()
-            {
-                message.lower_ttls(at, minimum);
-            }
-            if let Some(targets) = &mut self.targets
-                && targets.set.place().is(pending.set)
-            {
-                targets.at = at + pending.name.len() - pending.place.zone.origin().as_wire().len();
-            }
-        }
-        Ok(())
-    }
-
-    /// Addresses of the targets, and what services they are. In a referral those at or below the cut come first, and have to fit.
-    fn put_additional(&self, message: &mut Message<'_>) -> Result<(), Truncated> {
-        let Some(Targets { place, set, at, glue }) = self.targets else { return Ok(()) };
-        let is_glue = |name: &[u8]| glue.is_some_and(|cut| is_at_or_below(name, cut));
-        for required in [true, false] {
-            for target in set.targets().filter(|target| is_glue(target.name) == required) {
-                let Some(node) = place.zone.find(target.name, target.hash) else { continue };
-                let position = at + usize::from(target.offset);
-                let owner = match position {
-                    _ if target.offset == 0 => Owner::Pointer(self.owner),
-                    0..=POINTER_MAX => Owner::Pointer(0xc000 | position as u16),
-                    _ => Owner::Name(node.name()),
-                };
-                // RFC 9460 section 4.1: a service's target brings its own records of the type along, too.
-                let service = Some(set.rtype).filter(|rtype| matches!(*rtype, Rtype::SVCB | Rtype::HTTPS));
-                for rtype in [Rtype::A, Rtype::AAAA].into_iter().chain(service) {
-                    if let Some(brought) = node.set(rtype).filter(|brought| !brought.is(set))
-                        && !message.put(Section::Additional, place, brought, owner, self.dnssec_ok)
-                    {
-                        return if required { Err(Truncated) } else { Ok(()) };
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// The name at an offset of a message that this room wrote, its pointers followed; and its length.
-fn expand(message: &[u8], mut at: usize) -> ([u8; MAX_NAME], usize) {
+pub(super) fn expand(message: &[u8], mut at: usize) -> ([u8; MAX_NAME], usize) {
     let mut name = [0; MAX_NAME];
     let mut len = 0;
     while len < MAX_NAME {
@@ -414,24 +344,4 @@ fn expand(message: &[u8], mut at: usize) -> ([u8; MAX_NAME], usize) {
     }
     debug_assert_eq!(wire_len(&name), Some(len + 1));
     (name, len + 1)
-}
-
-/// Where the name at `at` goes on after its first `skip` octets, pointers followed.
-fn suffix_at(message: &[u8], mut at: usize, mut skip: usize) -> Option<usize> {
-    loop {
-        let octet = *message.get(at)?;
-        if octet >= 0xc0 {
-            let target = usize::from(octet & 0x3f) << 8 | usize::from(*message.get(at + 1)?);
-            if target >= at {
-                return None;
-            }
-            at = target;
-        } else if skip == 0 {
-            return (at <= POINTER_MAX).then_some(at);
-        } else {
-            let step = 1 + usize::from(octet);
-            skip = skip.checked_sub(step)?;
-            at += step;
-        }
-    }
 }

@@ -3,13 +3,16 @@
 use super::edns::Given;
 use super::query::Query;
 use crate::dns::header::{AA, CD, CLASS_ANY, DO, ExtendedError, HEADER, OPCODE, QR, RD, Rcode, TC};
+use crate::dns::name::MAX_NAME;
 use crate::zone::snapshot::ZoneSnapshot;
-use crate::zone::tree::{QUESTION_POINTER, Set};
+use crate::zone::tree::{QUESTION_POINTER, RECORD_HEAD, SHARED_MAX, Set, Tail};
 
 /// The OPT record of a response, without options.
 const OPT_LEN: usize = 11;
 /// The last offset that a pointer reaches (RFC 1035 section 4.1.4).
 pub const POINTER_MAX: usize = 0x3fff;
+/// Up to here an RRset can begin so that all that it points to is reached.
+pub const REACH: usize = POINTER_MAX - SHARED_MAX - MAX_NAME;
 
 /// A response under construction.
 pub struct Message<'a> {
@@ -37,13 +40,22 @@ pub enum Section {
     Additional = 2,
 }
 
-/// Under what name an RRset is written.
+/// The name that an RRset is written under: labels, and a pointer to where the rest of it stands in the message already.
 #[derive(Clone, Copy)]
-pub enum Owner<'a> {
-    /// A pointer to a name that stands in the message already.
-    Pointer(u16),
-    /// A name of the zone in wire form: its labels below the apex, and a pointer to the apex.
-    Name(&'a [u8]),
+pub struct Owner<'a> {
+    /// The labels in wire form; none where the whole name stands there.
+    pub labels: &'a [u8],
+    /// The pointer.
+    pub pointer: u16,
+    /// How many octets the whole name has.
+    pub len: usize,
+}
+
+impl Owner<'_> {
+    /// A name that stands in the message already, and its length.
+    pub fn at(pointer: u16, len: usize) -> Owner<'static> {
+        Owner { labels: &[], pointer, len }
+    }
 }
 
 /// A zone, and where in this message its apex can be pointed to.
@@ -126,19 +138,13 @@ impl<'a> Message<'a> {
     /// Writes a set's records, and its signatures if asked. False, with nothing written, when they do not fit whole.
     pub fn put(&mut self, section: Section, place: Place<'_>, set: Set<'_>, owner: Owner<'_>, signed: bool) -> bool {
         let start = self.len;
-        if let Owner::Name(name) = owner
-            && start > POINTER_MAX
-        {
-            return self.put_in_full(section, place, set, name, signed);
+        if start > REACH && (!owner.labels.is_empty() || set.shares_more_than(place.zone.origin().as_wire().len())) {
+            return self.put_in_full(section, place, set, owner, signed);
         }
         let rrsigs = if signed { set.rrsigs } else { &[] };
         let Some(records_at) = self.put_records(place, set, owner) else { return false };
         // All records but the first point to where the first one's owner stands.
-        let pointer = match owner {
-            Owner::Pointer(pointer) => pointer,
-            Owner::Name(_) if records_at == start => place.apex,
-            Owner::Name(_) => 0xc000 | start as u16,
-        };
+        let pointer = if owner.labels.is_empty() { owner.pointer } else { 0xc000 | start as u16 };
         if rrsigs.len() > self.room() {
             self.len = start;
             return false;
@@ -168,7 +174,7 @@ impl<'a> Message<'a> {
         true
     }
 
-    /// Writes a CNAME at `owner` whose target is `prefix` before the name at `suffix`: what a DNAME makes (RFC 6672 section 3.1).
+    /// Writes a CNAME at `owner` whose target is `prefix` before `suffix`, a name or a pointer to one: what a DNAME makes (RFC 6672 section 3.1).
     /// Gives the target's offset.
     pub fn put_cname(&mut self, owner: u16, ttl: u32, prefix: &[u8], suffix: &[u8]) -> Option<usize> {
         let rdata = prefix.len() + suffix.len();
@@ -208,12 +214,7 @@ impl<'a> Message<'a> {
     /// Writes the records with the first one's owner; gives where the first record's owner ends in a pointer: there the stored octets
     /// begin.
     fn put_records(&mut self, place: Place<'_>, set: Set<'_>, owner: Owner<'_>) -> Option<usize> {
-        let records = set.records;
-        let apex_len = place.zone.origin().as_wire().len();
-        let labels = match owner {
-            Owner::Pointer(_) => &[][..],
-            Owner::Name(name) => &name[..name.len() - apex_len],
-        };
+        let (labels, records) = (owner.labels, set.records);
         if labels.len() + records.len() > self.room() {
             return None;
         }
@@ -222,43 +223,94 @@ impl<'a> Message<'a> {
         self.out[at..at + records.len()].copy_from_slice(records);
         self.len = at + records.len();
         if !labels.is_empty() {
-            self.out[at..at + 2].copy_from_slice(&place.apex.to_be_bytes());
+            self.out[at..at + 2].copy_from_slice(&owner.pointer.to_be_bytes());
         }
-        for offset in set.pointers() {
-            let pointer = at + offset;
-            self.out[pointer..pointer + 2].copy_from_slice(&place.apex.to_be_bytes());
+        for (offset, tail) in set.pointers() {
+            let pointer = match tail {
+                Tail::Owner(octets) if octets == place.zone.origin().as_wire().len() => place.apex,
+                Tail::Owner(octets) => {
+                    let owner_at =
+                        if labels.is_empty() { usize::from(owner.pointer & 0x3fff) } else { at - labels.len() };
+                    0xc000 | suffix_at(self.written(), owner_at, owner.len - octets)? as u16
+                }
+                Tail::Records(to) => 0xc000 | (at + to) as u16,
+            };
+            self.out[at + offset..at + offset + 2].copy_from_slice(&pointer.to_be_bytes());
         }
         Some(at)
     }
 
-    /// [`Message::put`] where no pointer reaches any more: each record has its owner's labels itself. The apex stands in the question or
-    /// an early answer, so that it can be pointed to from everywhere.
-    fn put_in_full(&mut self, section: Section, place: Place<'_>, set: Set<'_>, name: &[u8], signed: bool) -> bool {
-        let labels = &name[..name.len() - place.zone.origin().as_wire().len()];
-        let (records, rrsigs) = (set.records, if signed { set.rrsigs } else { &[] });
-        let count = set.count + if signed { set.rrsig_count } else { 0 };
-        if usize::from(count) * labels.len() + records.len() + rrsigs.len() > self.room() {
-            return false;
-        }
+    /// [`Message::put`] where no pointer may reach any more: each record has its owner's labels itself, and the names in its RDATA have
+    /// theirs. The rest of them stands in the question or an early answer, so that it can be pointed to from everywhere.
+    fn put_in_full(
+        &mut self,
+        section: Section,
+        place: Place<'_>,
+        set: Set<'_>,
+        owner: Owner<'_>,
+        signed: bool,
+    ) -> bool {
+        let start = self.len;
         let mut pointers = set.pointers().peekable();
-        for (part, has_pointers) in [(records, true), (rrsigs, false)] {
-            let mut from = 0;
-            while from < part.len() {
-                let end = from + 12 + usize::from(u16::from_be_bytes([part[from + 10], part[from + 11]]));
-                self.out[self.len..self.len + labels.len()].copy_from_slice(labels);
-                let at = self.len + labels.len();
-                self.out[at..at + end - from].copy_from_slice(&part[from..end]);
-                self.out[at..at + 2].copy_from_slice(&place.apex.to_be_bytes());
-                while let Some(offset) = pointers.next_if(|offset| has_pointers && *offset < end) {
-                    let pointer = at + offset - from;
-                    self.out[pointer..pointer + 2].copy_from_slice(&place.apex.to_be_bytes());
+        for (part, end) in [(set.records, usize::MAX), (if signed { set.rrsigs } else { &[] }, 0)] {
+            let mut rest = part;
+            while !rest.is_empty() {
+                let record = part.len() - rest.len();
+                let (head, rdata) = rest.split_at(RECORD_HEAD);
+                let (rdata, after) = rdata.split_at(usize::from(u16::from_be_bytes([head[10], head[11]])));
+                rest = after;
+                let end = end.min(part.len() - rest.len());
+                let pointers = std::iter::from_fn(|| pointers.next_if(|(at, _)| *at < end));
+                let pointers = pointers.map(|(at, tail)| (at - record - RECORD_HEAD, tail));
+                if self.write_in_full(place, set, owner, (head, rdata), pointers).is_none() {
+                    self.len = start;
+                    return false;
                 }
-                self.len = at + end - from;
-                from = end;
             }
         }
-        self.counts[section as usize] += count;
+        self.counts[section as usize] += set.count + if signed { set.rrsig_count } else { 0 };
         true
+    }
+
+    fn write_in_full(
+        &mut self,
+        place: Place<'_>,
+        set: Set<'_>,
+        owner: Owner<'_>,
+        (head, rdata): (&[u8], &[u8]),
+        pointers: impl Iterator<Item = (usize, Tail)>,
+    ) -> Option<()> {
+        self.write(owner.labels)?;
+        self.write(&owner.pointer.to_be_bytes())?;
+        self.write(&head[2..])?;
+        let start = self.len;
+        let mut done = 0;
+        for (pointer, tail) in pointers {
+            self.write(&rdata[done..pointer])?;
+            let mut fits = Some(());
+            let apex_follows = set.spell(tail, place.zone.origin().as_wire().len(), |piece| {
+                fits = fits.and_then(|()| self.write(piece));
+            });
+            fits?;
+            if apex_follows {
+                self.write(&place.apex.to_be_bytes())?;
+            }
+            done = pointer + 2;
+        }
+        self.write(&rdata[done..])?;
+        let length = (self.len - start) as u16;
+        self.out[start - 2..start].copy_from_slice(&length.to_be_bytes());
+        Some(())
+    }
+
+    /// Writes octets, where they fit.
+    fn write(&mut self, octets: &[u8]) -> Option<()> {
+        if octets.len() > self.room() {
+            return None;
+        }
+        self.out[self.len..self.len + octets.len()].copy_from_slice(octets);
+        self.len += octets.len();
+        Some(())
     }
 
     fn next_record(&self, at: usize) -> usize {
@@ -301,3 +353,27 @@ impl<'a> Message<'a> {
         self.len
     }
 }
+
+/// Where the name at `at` goes on after its first `skip` octets, pointers followed.
+pub fn suffix_at(message: &[u8], mut at: usize, mut skip: usize) -> Option<usize> {
+    loop {
+        let octet = *message.get(at)?;
+        if octet >= 0xc0 {
+            let target = usize::from(octet & 0x3f) << 8 | usize::from(*message.get(at + 1)?);
+            if target >= at {
+                return None;
+            }
+            at = target;
+        } else if skip == 0 {
+            return (at <= POINTER_MAX).then_some(at);
+        } else {
+            let step = 1 + usize::from(octet);
+            skip = skip.checked_sub(step)?;
+            at += step;
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "message_tests.rs"]
+mod tests;

@@ -10,6 +10,7 @@ mod edns;
 mod lookup;
 mod message;
 mod query;
+mod sections;
 mod settings;
 
 use std::net::IpAddr;

@@ -376,6 +376,8 @@ fn check_zones(zones: &Section<'_>, config: &mut Config, problems: &mut Problems
         }
         check_zone(section, origin, config, problems);
     }
+    // One after the other, in order, they leave half of every node of the map free.
+    config.overrides = std::mem::take(&mut config.overrides).into_iter().collect();
 }
 
 fn check_zone(mut section: Section<'_>, origin: Name, config: &mut Config, problems: &mut Problems<'_>) {

@@ -209,31 +209,22 @@ pub fn is_at_or_below(name: &[u8], ancestor: &[u8]) -> bool {
     is_same(tail, ancestor)
 }
 
+/// How many octets the longest name has that two wire-form names are both at or below, in any case.
+pub fn common_ancestor(left: &[u8], right: &[u8]) -> usize {
+    left.len() - Walk::to_common(left, right, common_tail(left, right, is_same)).left_at
+}
+
+/// [`common_ancestor`], where it is written the same.
+pub fn common_ancestor_as_written(left: &[u8], right: &[u8]) -> usize {
+    left.len() - Walk::to_common(left, right, common_tail(left, right, |left, right| left == right)).left_at
+}
+
 /// Canonical order of wire-form names (RFC 4034 section 6.1): by label from the right, each as lower-case octets.
 ///
 /// Most names that are compared are of one zone: the tail that they have in common is found first, and not looked at label by label.
 pub fn canonical_cmp(left: &[u8], right: &[u8]) -> Ordering {
-    let common = common_tail(left, right);
-    let (mut left_at, mut right_at) = (0, 0);
-    let (mut left_label, mut right_label) = (None, None);
-    // Both are walked until what is left is the same octets, cut into labels in the same way.
-    loop {
-        let (left_rest, right_rest) = (left.len() - left_at, right.len() - right_at);
-        if left_rest == right_rest && left_rest <= common {
-            break;
-        }
-        let (name, at, label) = if left_rest >= right_rest {
-            (left, &mut left_at, &mut left_label)
-        } else {
-            (right, &mut right_at, &mut right_label)
-        };
-        if name[*at] == 0 {
-            break;
-        }
-        *label = Some(*at as u8);
-        *at += 1 + usize::from(name[*at]);
-    }
-    match (left_label, right_label) {
+    let walk = Walk::to_common(left, right, common_tail(left, right, |left, right| left == right));
+    match (walk.left_label, walk.right_label) {
         (Some(left_label), Some(right_label)) => {
             match cmp_labels(label_at(left, left_label), label_at(right, right_label)) {
                 // They differ in case alone.
@@ -242,6 +233,38 @@ pub fn canonical_cmp(left: &[u8], right: &[u8]) -> Ordering {
             }
         }
         (left_label, right_label) => left_label.is_some().cmp(&right_label.is_some()),
+    }
+}
+
+/// Where two names begin to be the same, cut into labels in the same way; and the last label of each before that.
+#[derive(Default)]
+struct Walk {
+    left_at: usize,
+    right_at: usize,
+    left_label: Option<u8>,
+    right_label: Option<u8>,
+}
+
+impl Walk {
+    /// `common` is how many octets at their ends are the same.
+    fn to_common(left: &[u8], right: &[u8], common: usize) -> Walk {
+        let mut walk = Walk::default();
+        loop {
+            let (left_rest, right_rest) = (left.len() - walk.left_at, right.len() - walk.right_at);
+            if left_rest == right_rest && left_rest <= common {
+                return walk;
+            }
+            let (name, at, label) = if left_rest >= right_rest {
+                (left, &mut walk.left_at, &mut walk.left_label)
+            } else {
+                (right, &mut walk.right_at, &mut walk.right_label)
+            };
+            if name[*at] == 0 {
+                return walk;
+            }
+            *label = Some(*at as u8);
+            *at += 1 + usize::from(name[*at]);
+        }
     }
 }
 
@@ -267,15 +290,15 @@ fn cmp_all_labels(left: &[u8], right: &[u8]) -> Ordering {
 }
 
 /// How many octets at their ends are the same.
-fn common_tail(left: &[u8], right: &[u8]) -> usize {
+fn common_tail(left: &[u8], right: &[u8], is_same: impl Fn(&[u8], &[u8]) -> bool) -> usize {
     const STEP: usize = 8;
     let shorter = left.len().min(right.len());
     let (left, right) = (&left[left.len() - shorter..], &right[right.len() - shorter..]);
     let mut at = shorter;
-    while at >= STEP && left[at - STEP..at] == right[at - STEP..at] {
+    while at >= STEP && is_same(&left[at - STEP..at], &right[at - STEP..at]) {
         at -= STEP;
     }
-    while at > 0 && left[at - 1] == right[at - 1] {
+    while at > 0 && is_same(&left[at - 1..at], &right[at - 1..at]) {
         at -= 1;
     }
     shorter - at

@@ -4,6 +4,7 @@
 //! likes. What was decided is stored before it is served.
 
 mod decide;
+mod heap;
 mod hurry;
 mod look;
 mod policy;
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use smallvec::SmallVec;
 use tracing::{error, warn};
 
 use crate::config::Config;
@@ -89,7 +91,7 @@ pub struct Keeper {
     looked_at_all: Timestamp,
     watched: BTreeSet<PathBuf>,
     /// Which zones are read from a file, by its path.
-    readers: HashMap<PathBuf, Vec<Name>>,
+    readers: HashMap<PathBuf, SmallVec<[Name; 1]>>,
     published: Arc<ArcSwap<Snapshot>>,
     wanted: Arc<Wanted>,
     /// Zones were found at the beginning; whether the folder could be looked at.
@@ -295,6 +297,9 @@ impl Keeper {
         let watch = self.folders();
         let new_folders = scope.zones.is_none() || watch != self.watched;
         self.watched.clone_from(&watch);
+        if scope.zones.is_none() {
+            heap::give_back();
+        }
         Cycle { next: next.max(now + 1), watch, new_folders }
     }
 
@@ -326,8 +331,7 @@ impl Keeper {
     /// A zone as it is served, as a zone file.
     pub fn dump(&self, zone: &Name) -> Result<String, String> {
         let zone = self.zones.get(zone).ok_or_else(|| format!("{} is not a zone served here", zone.to_host()))?;
-        let published = zone.published.as_ref();
-        published.map(crate::zone::print::published).ok_or_else(|| {
+        zone.published().map(crate::zone::print::published).ok_or_else(|| {
             format!("{} has no good version: {}", zone.origin.to_host(), zone.stale().unwrap_or_default())
         })
     }

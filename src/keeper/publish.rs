@@ -18,7 +18,7 @@ use crate::dns::{Name, RRset, Rdata, Rtype, Timestamp};
 use crate::keys;
 use crate::store::{State, Store, StoreError};
 use crate::zone::sign::{Policy, SigningError, digest_of_sealed};
-use crate::zone::{Contents, Draft, Published, Snapshot, ZoneSnapshot, serial};
+use crate::zone::{Contents, Draft, Snapshot, ZoneSnapshot, serial};
 
 /// The kind under which the store keeps what was served last of a zone: its serial and a digest of the rest.
 pub const SERVED: &str = "zone-served";
@@ -63,7 +63,7 @@ impl Keeper {
         for (origin, zone) in zones.iter_mut() {
             let synthesised = tlsa.get(origin).map(Vec::as_slice).unwrap_or_default();
             let signing = config.signing(origin);
-            let refresh = zone.published.as_ref().is_some_and(|published| published.is_due(now));
+            let refresh = zone.published().is_some_and(|published| published.is_due(now));
             let otherwise = zone.signing.as_ref().is_some_and(|before| before != signing);
             // A zone without contents or without its key has nothing to be published from: that is among the problems already.
             let can = zone.contents.is_some() && matches!(zone.keys, Keys::Held(_) | Keys::Unsigned);
@@ -91,7 +91,7 @@ impl Keeper {
         let retry = self.zones.values().any(|zone| zone.failure.is_some()).then_some(now + 30);
         let delay = if many { 1 } else { IMAGE_DELAY };
         let images = self.zones.values().filter_map(|zone| Some(zone.unsaved? + delay)).min();
-        let refresh = self.zones.values().filter_map(|zone| zone.published.as_ref()?.refresh_at).min();
+        let refresh = self.zones.values().filter_map(|zone| zone.published()?.refresh_at).min();
         [retry, images, refresh].into_iter().flatten().min()
     }
 
@@ -115,7 +115,7 @@ impl Keeper {
         let mut states = Vec::new();
         let mut new = Vec::new();
         for (origin, serial) in taken {
-            let Some(zone) = zones.get(&origin).and_then(|zone| zone.published.as_ref()) else { continue };
+            let Some(zone) = zones.get(&origin).and_then(|zone| zone.published()) else { continue };
             match state(origin.to_string(), serial, digest_of_sealed(zone)) {
                 Ok(state) if stored.get(&state.key) == Some(&state.json) => {}
                 Ok(state) => {
@@ -186,7 +186,7 @@ impl Keeper {
     pub(super) fn expiring(&self, now: Timestamp) -> Vec<String> {
         let mut found = Vec::new();
         for (origin, zone) in &self.zones {
-            let Some(expires) = zone.published.as_ref().and_then(|published| published.expires_at) else { continue };
+            let Some(expires) = zone.snapshot.as_ref().and_then(|snapshot| snapshot.expires_at()) else { continue };
             let elsewhere = zone.keys.held().is_empty();
             let notice = if elsewhere { 3 } else { 2 } * 86_400;
             let todo = if elsewhere { "; it is signed elsewhere: sign it again there" } else { "" };
@@ -232,7 +232,6 @@ impl<'a> Prepared<'a> {
 }
 
 struct Finished {
-    published: Published,
     signed_from: Option<Contents>,
     snapshot: Arc<ZoneSnapshot>,
     /// Whether its serial is a new one.
@@ -284,7 +283,7 @@ pub(super) fn publish_batch(
     let mut fresh = Vec::new();
     let mut sealed = Sealed::default();
     for (due, finished) in batch.iter_mut().zip(finished) {
-        let in_file = finished.as_ref().ok().filter(|finished| finished.is_sealed).map(|one| one.published.serial);
+        let in_file = finished.as_ref().ok().filter(|finished| finished.is_sealed).map(|one| one.snapshot.serial());
         match due.settle(finished, now) {
             Ok(serial) => {
                 said.extend(serial.map(|serial| (due.zone.origin.clone(), serial)));
@@ -339,15 +338,14 @@ impl<'a> Due<'a> {
     }
 
     fn settle(&mut self, finished: Result<Finished, String>, now: Timestamp) -> Outcome {
-        let Finished { published, snapshot, is_new, signed_from, .. } = finished?;
-        let serial = is_new.then_some(published.serial);
+        let Finished { snapshot, is_new, signed_from, .. } = finished?;
+        let serial = is_new.then_some(snapshot.serial());
         let zone = &mut *self.zone;
         // After a restart with nothing changed a large image is not written again.
-        if serial.is_some() || zone.published.is_some() || self.records <= LARGE {
+        if serial.is_some() || zone.snapshot.is_some() || self.records <= LARGE {
             zone.unsaved.get_or_insert(now);
         }
-        zone.published = Some(published);
-        zone.signed_from = signed_from;
+        zone.signed_from = signed_from.filter(|contents| contents.tree().pages().len() > 1).map(Box::new);
         zone.image = None;
         zone.snapshot = Some(snapshot);
         zone.changed = false;
@@ -360,9 +358,10 @@ impl<'a> Due<'a> {
     /// What a file has of signatures expires, and is not renewed here.
     fn look_at_expiration(&mut self, now: Timestamp) {
         if self.zone.keys.held().is_empty()
-            && let Some(published) = self.zone.published.as_mut().filter(|published| published.expires_at.is_none())
+            && let Some(snapshot) = self.zone.snapshot.as_ref().filter(|snapshot| snapshot.expires_at().is_none())
+            && let Some((_, expires)) = snapshot.published().window(now)
         {
-            published.expires_at = published.window(now).map(|(_, expires)| expires);
+            snapshot.note_expiration(expires);
         }
     }
 
@@ -449,7 +448,7 @@ fn finish((draft, signed_from, serial, last): Numbered<'_>, before: Option<&Zone
     let is_sealed = draft.is_sealed();
     let published = draft.finish(serial).map_err(|error| error.to_string())?;
     let snapshot = Arc::new(ZoneSnapshot::after(before, &published).map_err(|error| error.to_string())?);
-    Ok(Finished { published, signed_from, snapshot, is_new: last.is_some(), last, is_sealed })
+    Ok(Finished { signed_from, snapshot, is_new: last.is_some(), last, is_sealed })
 }
 
 /// The file's records, the synthesised ones, the keys' own.

@@ -25,7 +25,7 @@ pub struct Reading {
     /// A digest of it, where that was needed.
     digest: Option<[u8; 32]>,
     /// A large file, with the marks to find in it what changes.
-    held: Option<(Held, Option<Marks>)>,
+    held: Option<Box<(Held, Option<Marks>)>>,
 }
 
 impl Reading {
@@ -66,7 +66,7 @@ impl Zone {
     /// The contents at the cost of what changed in the file since it was read; gives the file back where it has to be read as a whole.
     pub(super) fn reread(&mut self, held: Held, mode: SigningMode) -> Result<Contents, Held> {
         let mut change = || {
-            let (old, marks) = self.before.as_mut()?.held.as_mut().filter(|_| mode != SigningMode::Presigned)?;
+            let (old, marks) = &mut **self.before.as_mut()?.held.as_mut().filter(|_| mode != SigningMode::Presigned)?;
             let change = reread(marks.take()?, old, &held)?;
             let Reread { removed, added, .. } = &change;
             let contents = self.contents.as_ref()?.with(removed, added)?;
@@ -80,7 +80,7 @@ impl Zone {
             self.look_at_mail_domain(&contents, &record.owner);
         }
         self.unlinted = held.length() <= LINTED;
-        self.reading = Some(Reading { digest: None, held: Some((held, Some(marks))) });
+        self.reading = Some(Reading { digest: None, held: Some(Box::new((held, Some(marks)))) });
         Ok(contents)
     }
 
@@ -123,14 +123,14 @@ impl Zone {
         if let Some(image) = image.filter(|image| is_good(image)) {
             let (contents, marks) = (image.contents.clone(), image.marks.clone());
             self.unlinted = held.length() <= LINTED;
-            self.reading = Some(Reading { digest: source, held: large.then_some((held, marks)) });
+            self.reading = Some(Reading { digest: source, held: large.then(|| Box::new((held, marks))) });
             return Ok(Some(contents));
         }
         let mut includes = self.file.includes();
         if large && let Some((contents, marks)) = self.read_through(&held, &mut includes, (mode, now)) {
             self.inputs.extend(includes.included().iter().map(|path| Input::look(path)));
             self.unlinted = held.length() <= LINTED;
-            self.reading = marks.map(|marks| Reading { digest: source, held: Some((held, Some(marks))) });
+            self.reading = marks.map(|marks| Reading { digest: source, held: Some(Box::new((held, Some(marks)))) });
             return Ok(Some(contents));
         }
         let text = match text {
@@ -157,7 +157,7 @@ impl Zone {
         if self.inputs.len() == 1 {
             // A small file is not held open: there may be thousands.
             let digest = if large { source } else { Some(source.unwrap_or_else(|| Sha256::digest(&text).into())) };
-            self.reading = Some(Reading { digest, held: large.then_some((held, parsed.marks)) });
+            self.reading = Some(Reading { digest, held: large.then(|| Box::new((held, parsed.marks))) });
         }
         Ok(Some(contents))
     }

@@ -146,14 +146,14 @@ impl Keeper {
     fn zone_reports(&self) -> Vec<ZoneReport> {
         let tag = |key: &dyn Signer| format!("{:03}+{:05}", key.algorithm(), key.key_tag());
         let report = |zone: &super::zone::Zone| {
-            let published = zone.published.as_ref();
+            let published = zone.published();
             ZoneReport {
                 zone: zone.origin.clone(),
                 file: zone.file.path.display().to_string(),
                 serial: published.map(|published| published.serial),
                 rrsets: published.map_or(0, |published| published.tree.nodes().map(|node| node.sets().count()).sum()),
                 keys: zone.keys.held().iter().map(|key| tag(key.as_ref())).collect(),
-                signed_until: published.and_then(|published| published.expires_at),
+                signed_until: zone.snapshot.as_ref().and_then(|snapshot| snapshot.expires_at()),
                 refresh_at: published.and_then(|published| published.refresh_at),
                 stale: zone.stale(),
                 warnings: zone.warnings(),

@@ -61,16 +61,16 @@ fn name(text: &str) -> Name {
 
 fn tlsa(keeper: &Keeper) -> usize {
     let zone = &keeper.zones[&name("example.test")];
-    let published = zone.published.as_ref().unwrap();
+    let published = zone.published().unwrap();
     published.set(&name("_25._tcp.mail.example.test"), Rtype::TLSA).map_or(0, |set| set.rrset.rdatas.len())
 }
 
 fn serial(keeper: &Keeper) -> u32 {
-    keeper.zones[&name("example.test")].published.as_ref().unwrap().serial
+    keeper.zones[&name("example.test")].published().unwrap().serial
 }
 
 fn rrsigs(keeper: &Keeper) -> Vec<Vec<u8>> {
-    let published = keeper.zones[&name("example.test")].published.as_ref().unwrap();
+    let published = keeper.zones[&name("example.test")].published().unwrap();
     published.sets().flat_map(|(_, set)| set.rrsigs).map(Vec::from).collect()
 }
 
@@ -373,4 +373,15 @@ fn a_state_in_one_document_is_taken_over_into_one_for_each_host() {
         assert_eq!(keeper.dane.hosts[&host], state);
         assert_eq!(keeper.store.load("dane", "all").unwrap(), None);
     }
+}
+
+#[test]
+fn what_is_served_knows_when_signatures_from_elsewhere_expire() {
+    let place = Place::new();
+    let rrsig = "@ 300 RRSIG SOA 13 2 300 20270116000000 20270101000000 1 @ AAAA\n";
+    place.zone("example.test", &format!("{ZONE}{rrsig}"));
+    let keeper = place.keeper(&format!("{CONFIG}[zone.\"example.test\"]\nsigning = \"none\"\n"), NOW);
+    let snapshot = keeper.published.load();
+    let zone = snapshot.zones().next().unwrap();
+    assert!(!zone.has_expired(NOW) && zone.has_expired(NOW + DAY));
 }

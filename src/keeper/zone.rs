@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use smallvec::{SmallVec, smallvec};
 use tracing::{debug, warn};
 
 use super::reading::Reading;
@@ -36,7 +37,7 @@ pub struct Zone {
     /// Why the file can't be read at all.
     pub unreadable: Option<String>,
     /// The owners of MX records that are authoritative in the last good contents.
-    pub mail_domains: Vec<Name>,
+    pub mail_domains: MailDomains,
     /// Its keys.
     pub keys: Keys,
     /// Whether its key is older than what the store knows of it: it was served before.
@@ -47,10 +48,8 @@ pub struct Zone {
     pub failure: Option<String>,
     /// The TLSA RRsets that are in what is published.
     pub synthesised: Vec<(Name, RRset)>,
-    /// What is published.
-    pub published: Option<Published>,
-    /// What it was signed from: contents, synthesised records, keys.
-    pub signed_from: Option<Contents>,
+    /// What it was signed from: contents, synthesised records, keys. None of a zone on one page, which is gone through as a whole.
+    pub signed_from: Option<Box<Contents>>,
     /// What was kept of it from before the start, if that was looked for; until something is published.
     pub image: Option<Option<Box<Image>>>,
     /// How the contents were read, if from one file alone.
@@ -64,13 +63,14 @@ pub struct Zone {
     pub(super) mail_domains_changed: bool,
     /// Since when what is published is not in its image.
     pub unsaved: Option<Timestamp>,
-    /// Its wire form.
+    /// What is published, in its wire form.
     pub snapshot: Option<Arc<ZoneSnapshot>>,
     /// Whether what is published was made from something else than what is at hand now.
     pub changed: bool,
     /// How what is published was signed.
     pub signing: Option<SigningConfig>,
-    pub(super) inputs: Vec<Input>,
+    /// Most have one.
+    pub(super) inputs: SmallVec<[Input; 1]>,
     /// Files that changed without word that the write is finished, and since when they look so.
     unsettled: Option<(Vec<Input>, Timestamp)>,
     mode: Option<SigningMode>,
@@ -184,12 +184,11 @@ impl Zone {
             warnings: 0,
             unreadable: None,
             keys: Keys::Unseen,
-            mail_domains: Vec::new(),
+            mail_domains: MailDomains::new(),
             is_known: false,
             remembered: None,
             failure: None,
             synthesised: Vec::new(),
-            published: None,
             signed_from: None,
             image: None,
             reading: None,
@@ -201,7 +200,7 @@ impl Zone {
             snapshot: None,
             changed: false,
             signing: None,
-            inputs: Vec::new(),
+            inputs: SmallVec::new(),
             unsettled: None,
             mode: None,
         }
@@ -233,7 +232,7 @@ impl Zone {
         }
         self.unsettled = None;
         // Stamped before it is read: a change in between is read once more, never missed.
-        self.inputs = vec![Input::look(&self.file.path)];
+        self.inputs = smallvec![Input::look(&self.file.path)];
         self.mode = Some(mode);
         self.changed = true;
         let had_errors = self.unreadable.is_some() || self.problem().is_some();
@@ -320,15 +319,20 @@ impl Zone {
 
     /// Looks once for what was kept from before the start.
     pub fn load_image(&mut self, images: Option<&Images>) {
-        if self.image.is_none() && self.published.is_none() {
+        if self.image.is_none() && self.snapshot.is_none() {
             let bytes = images.and_then(|images| images.load(&self.origin));
             self.image = Some(bytes.and_then(|bytes| Image::from_bytes(&bytes)).map(Box::new));
         }
     }
 
+    /// What is published.
+    pub fn published(&self) -> Option<&Published> {
+        Some(self.snapshot.as_ref()?.published())
+    }
+
     /// The version before: what is published, in this process or the one before.
     pub fn before(&self) -> Option<&Published> {
-        self.published.as_ref().or(self.image.iter().flatten().map(|image| &image.published).next())
+        self.published().or(self.image.iter().flatten().map(|image| &image.published).next())
     }
 
     /// What lets a restart sign nothing again, and serve these contents though the file may be broken by then.
@@ -337,7 +341,7 @@ impl Zone {
             source: self.reading.as_ref().and_then(Reading::digest),
             verified: self.verified,
             contents: self.contents.clone()?,
-            published: self.published.clone()?,
+            published: self.snapshot.as_ref()?.to_published(),
             marks: self.reading.as_ref().and_then(Reading::marks).cloned(),
         };
         Some(image.to_bytes())
@@ -382,7 +386,10 @@ impl Zone {
     }
 }
 
-fn mail_domains(contents: &Contents) -> Vec<Name> {
+/// Most zones have one.
+type MailDomains = SmallVec<[Name; 1]>;
+
+fn mail_domains(contents: &Contents) -> MailDomains {
     let with_mx = contents.nodes().filter(|node| node.has(Rtype::MX)).map(|node| node.owner());
     with_mx.filter(|owner| contents.cut(owner).is_none()).collect()
 }

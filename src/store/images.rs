@@ -12,7 +12,7 @@ use tracing::warn;
 use crate::dns::Name;
 
 /// What an image begins with: its kind and its version.
-const MAGIC: &[u8; 8] = b"DLSIG\0\0\x05";
+const MAGIC: &[u8; 8] = b"DLSIG\0\0\x06";
 const CHECKSUM: usize = 32;
 /// From so many files on, one call that syncs the file system costs less than one for each file.
 const MANY: usize = 8;

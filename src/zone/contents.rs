@@ -57,7 +57,7 @@ impl Contents {
 
     /// The RRset of an owner and a type. RRSIGs are none: each stands beside the RRset that it covers.
     pub fn rrset(&self, owner: &Name, rtype: Rtype) -> Option<RRset> {
-        Some(self.node(owner)?.set(rtype)?.rrset(self.origin().as_wire()))
+        Some(self.node(owner)?.set(rtype)?.rrset())
     }
 
     /// Whether an owner has records of a type.

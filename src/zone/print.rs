@@ -22,20 +22,20 @@ fn print_tree(tree: &Tree) -> String {
     let mut out = String::new();
     let apex = tree.apex_node();
     if let Some(soa) = apex.set(Rtype::SOA) {
-        print_signed(&apex.owner(), soa, tree, &mut out);
+        print_signed(&apex.owner(), soa, &mut out);
     }
     let apex_len = tree.apex().as_wire().len();
     for node in tree.nodes() {
         let is_soa = |set: &Set<'_>| set.rtype == Rtype::SOA && node.name().len() == apex_len;
         for set in node.sets().filter(|set| !is_soa(set)) {
-            print_signed(&node.owner(), set, tree, &mut out);
+            print_signed(&node.owner(), set, &mut out);
         }
     }
     out
 }
 
-fn print_signed(owner: &Name, set: Set<'_>, tree: &Tree, out: &mut String) {
-    print_rrset(owner, &set.rrset(tree.apex().as_wire()), out);
+fn print_signed(owner: &Name, set: Set<'_>, out: &mut String) {
+    print_rrset(owner, &set.rrset(), out);
     let rrsigs = set.signatures().map(Into::into).collect();
     print_rrset(owner, &RRset { rtype: Rtype::RRSIG, ttl: set.ttl(), rdatas: rrsigs }, out);
 }

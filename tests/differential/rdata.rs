@@ -33,8 +33,7 @@ impl Rdatas {
     /// Takes what an example zone has of each type, but for those that mean something to the walk.
     pub fn new(contents: &Contents) -> Rdatas {
         let special = [Rtype::SOA, Rtype::NS, Rtype::CNAME, Rtype::DNAME, Rtype::DS];
-        let apex = contents.origin().as_wire();
-        let rrsets = contents.nodes().flat_map(|node| node.sets().map(|set| set.rrset(apex)).collect::<Vec<_>>());
+        let rrsets = contents.nodes().flat_map(|node| node.sets().map(|set| set.rrset()).collect::<Vec<_>>());
         let rrsets = rrsets.filter(|rrset| !special.contains(&rrset.rtype));
         let examples = rrsets.flat_map(|rrset| rrset.rdatas.into_iter().map(move |rdata| (rrset.rtype, rdata)));
         Rdatas { examples: examples.collect() }

@@ -31,7 +31,7 @@ fn check_nsec(contents: &Contents, owners: &[Owner], findings: &mut Findings) {
     let mut expected: BTreeMap<&Name, RRset> = nsec::chain(owners, 0).collect();
     for node in contents.nodes() {
         let Some(nsec) = node.set(Rtype::NSEC) else { continue };
-        let nsec = nsec.rrset(contents.origin().as_wire());
+        let nsec = nsec.rrset();
         let owner = &node.owner();
         let message = match expected.remove(owner) {
             None => format!("{owner} has an NSEC, and no name of the zone is there"),

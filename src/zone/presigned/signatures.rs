@@ -80,7 +80,7 @@ impl Check<'_> {
                 .and_then(|before| before.tree().node(node.name())?.set(set.rtype))
                 .is_some_and(|before| before.is_same(set));
         for rrsig in set.signatures() {
-            match self.rrsig(&node.owner(), &set.rrset(self.origin.as_wire()), rrsig, seen) {
+            match self.rrsig(&node.owner(), &set.rrset(), rrsig, seen) {
                 Ok(()) => return Ok(()),
                 Err(reason) => why = reason,
             }

@@ -160,7 +160,7 @@ fn link(signing: &Signing<'_>, owner: &Name, ttl: u32, tree: &mut Tree) -> Resul
     let Some(owner) = Owner::new(owner.clone(), types_of(node).into_iter(), is_cut) else { return Ok(false) };
     let next = tree.after(owner.name.as_wire()).map_or_else(|| tree.apex().clone(), Node::owner);
     let rrset = nsec::rrset(&owner, &next, ttl);
-    let is_said = node.set(Rtype::NSEC).is_some_and(|set| set.rrset(tree.apex().as_wire()) == rrset);
+    let is_said = node.set(Rtype::NSEC).is_some_and(|set| set.rrset() == rrset);
     if is_said {
         return Ok(false);
     }

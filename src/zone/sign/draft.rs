@@ -244,7 +244,7 @@ pub(super) fn sets_of(
     (denial, denial_ttl): (&Denial, u32),
 ) -> (Vec<RRset>, Vec<RRset>) {
     let apex = contents.origin().as_wire();
-    let sets = node.sets().filter(|set| set.count > 0 && !is_made_by_signing(set.rtype)).map(|set| set.rrset(apex));
+    let sets = node.sets().filter(|set| set.count > 0 && !is_made_by_signing(set.rtype)).map(|set| set.rrset());
     match standing {
         Standing::Hidden => (Vec::new(), Vec::new()),
         Standing::Glue => (sets.collect(), Vec::new()),
@@ -262,7 +262,7 @@ pub(super) fn sets_of(
 
 /// [`Draft::digest`] of what a zone that is served as its contents stand was published from.
 pub fn digest_of_sealed(zone: &Published) -> u128 {
-    let soa = zone.tree.apex_node().set(Rtype::SOA).map(|soa| soa.rrset(zone.origin().as_wire()));
+    let soa = zone.tree.apex_node().set(Rtype::SOA).map(|soa| soa.rrset());
     digest_of_nodes(&zone.tree).wrapping_add(soa.map_or(0, |soa| digest_of_soa(zone.origin(), &soa)))
 }
 

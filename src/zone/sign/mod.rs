@@ -56,14 +56,14 @@ impl Published {
     pub fn sets(&self) -> impl Iterator<Item = (Name, SignedSet)> {
         let signed = |node: tree::Node<'_>| -> Vec<(Name, SignedSet)> {
             let sets = node.sets().filter(|set| set.count > 0);
-            sets.map(|set| (node.owner(), SignedSet::of(set, self.origin()))).collect()
+            sets.map(|set| (node.owner(), SignedSet::of(set))).collect()
         };
         self.tree.nodes().flat_map(signed)
     }
 
     /// The RRset of an owner and a type, with its signatures.
     pub fn set(&self, owner: &Name, rtype: Rtype) -> Option<SignedSet> {
-        Some(SignedSet::of(self.tree.node(owner.as_wire())?.set(rtype)?, self.origin()))
+        Some(SignedSet::of(self.tree.node(owner.as_wire())?.set(rtype)?))
     }
 
     /// The latest inception and the earliest expiration of its signatures; none of a zone without any.

@@ -162,7 +162,7 @@ fn links(tree: &Tree, number: usize, page: &Page, parameters: &Parameters) -> Ve
 /// The hash of an owner, if it has an NSEC3 of these parameters.
 fn hash_of(node: Node<'_>, tree: &Tree, parameters: &Parameters) -> Option<Hash> {
     let set = node.set(Rtype::NSEC3)?;
-    let rdata = set.rdatas(tree.apex().as_wire()).next()?;
+    let rdata = set.rdatas().next()?;
     let hash = nsec3::hash_in(&node.owner(), tree.apex())?;
     Fields::parse(&rdata).is_some_and(|fields| fields.is_of(parameters)).then_some(hash)
 }

@@ -11,7 +11,7 @@ mod near;
 mod way;
 mod zones;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use hashed::HashedChain;
 use index::Index;
@@ -40,6 +40,8 @@ pub struct Snapshot {
 #[repr(C)]
 pub struct ZoneSnapshot {
     index: Index,
+    /// When the first of its signatures expires. Of what a file has of them it is known some time later.
+    expires_at: OnceLock<Timestamp>,
     zone: Published,
     /// The NSEC3 chain, where absence is proven by it.
     hashed: Option<HashedChain>,
@@ -180,12 +182,28 @@ impl ZoneSnapshot {
         let index = before.and_then(|before| before.index.after((old, tree), &changed, is_named));
         let index = index.unwrap_or_else(|| Index::of(tree, is_named));
         let octets = tree.pages().iter().map(Page::octets).sum();
-        Ok(ZoneSnapshot { zone: zone.clone(), index, hashed, octets })
+        let expires_at = zone.expires_at.map_or_else(OnceLock::new, OnceLock::from);
+        Ok(ZoneSnapshot { index, expires_at, zone: zone.clone(), hashed, octets })
     }
 
     /// Whether the first of its signatures has expired.
     pub fn has_expired(&self, now: Timestamp) -> bool {
-        self.zone.expires_at.is_some_and(|expires| expires < now)
+        self.expires_at().is_some_and(|expires| expires < now)
+    }
+
+    /// When that is, as far as it is known.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at.get().copied()
+    }
+
+    /// Says so of a zone whose signatures its file has. The first word counts.
+    pub fn note_expiration(&self, expires: Timestamp) {
+        self.expires_at.get_or_init(|| expires);
+    }
+
+    /// What is served, with what is known of its signatures.
+    pub fn to_published(&self) -> Published {
+        Published { expires_at: self.expires_at(), ..self.zone.clone() }
     }
 
     /// What is served.
@@ -300,8 +318,7 @@ fn check(tree: &Tree, changed: &[usize]) -> Result<(), LayoutError> {
                 if set.records.len() + set.rrsigs.len() > RRSET_MAX {
                     return Err(LayoutError::LargeRRset { owner: node.owner(), rtype: set.rtype });
                 }
-                let apex = tree.apex().as_wire();
-                if set.rdatas(apex).any(|rdata| !rdata::is_well_formed(set.rtype, &rdata)) {
+                if set.rdatas().any(|rdata| !rdata::is_well_formed(set.rtype, &rdata)) {
                     return Err(LayoutError::Malformed { owner: node.owner(), rtype: set.rtype });
                 }
             }

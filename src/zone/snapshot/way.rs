@@ -33,7 +33,7 @@ impl<'z, 'n> Way<'z, 'n> {
         if let Some(zone) = self.zone {
             near::fetch(&zone.index);
             near::fetch(&zone.zone.tree);
-            near::fetch(&zone.zone.expires_at);
+            near::fetch(&zone.expires_at);
         }
     }
 

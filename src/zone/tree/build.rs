@@ -178,9 +178,8 @@ impl Builder {
 
     /// Puts in what a node has.
     fn add(&mut self, node: Node<'_>) {
-        let apex = self.apex.clone();
         for set in node.sets() {
-            for rdata in set.rdatas(apex.as_wire()) {
+            for rdata in set.rdatas() {
                 self.insert(node.name(), set.ttl(), set.rtype, &rdata);
             }
             for rrsig in set.signatures() {

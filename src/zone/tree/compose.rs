@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::node::{Node, QUESTION_POINTER, SET_HEAD, apex_pointer};
+use super::node::{Node, POINTER_NOTE, QUESTION_POINTER, SET_HEAD, SHARED_MAX, Tail};
 use crate::dns::header::CLASS_IN;
 use crate::dns::name::is_same;
 use crate::dns::rtype::Field;
@@ -175,11 +175,11 @@ impl NodeBuf {
     }
 
     /// Takes over what a node has.
-    pub(super) fn load(&mut self, node: Node<'_>, apex: &[u8]) {
+    pub(super) fn load(&mut self, node: Node<'_>) {
         for set in node.sets() {
             let into = self.set(set.rtype);
             into.ttl = set.ttl();
-            set.rdatas(apex).for_each(|rdata| into.rdatas.push(&rdata));
+            set.rdatas().for_each(|rdata| into.rdatas.push(&rdata));
             set.signatures().for_each(|rrsig| into.rrsigs.push(rrsig));
         }
     }
@@ -207,12 +207,25 @@ impl NodeBuf {
 struct Notes {
     pointers: Vec<u8>,
     targets: Vec<u8>,
+    spelled: Vec<Spelled>,
 }
+
+/// A name in RDATA that later ones may end with.
+struct Spelled {
+    wire: Vec<u8>,
+    /// Where in the set's records it begins, and how many of its octets stand there.
+    at: usize,
+    len: usize,
+}
+
+/// So many names of a set are looked at for what a name shares with them.
+const SPELLED_MAX: usize = 8;
 
 impl SetBuf {
     fn write(&self, start: usize, head: usize, names: (&[u8], &[u8]), notes: &mut Notes, out: &mut Vec<u8>) {
         notes.pointers.clear();
         notes.targets.clear();
+        notes.spelled.clear();
         let records = out.len();
         for rdata in self.rdatas.iter() {
             self.write_record(records, names, rdata, notes, out);
@@ -234,7 +247,7 @@ impl SetBuf {
         out[head + 8..head + 12].copy_from_slice(&place(records - start));
         out[head + 12..head + 16].copy_from_slice(&place(rrsigs - records));
         out[head + 16..head + 20].copy_from_slice(&place(end - rrsigs));
-        out[head + 20..head + 22].copy_from_slice(&count(notes.pointers.len() / 2));
+        out[head + 20..head + 22].copy_from_slice(&count(notes.pointers.len() / POINTER_NOTE));
         out[head + 22..head + 24].copy_from_slice(&count(notes.targets.len()));
     }
 
@@ -261,16 +274,21 @@ impl SetBuf {
                 let offset = if wire == [0] { 0 } else { out.len() - set_start };
                 notes.target(offset, target);
             }
-            let offset = out.len() + wire.len() - set_start;
+            let at = out.len() - set_start;
             // Beyond 64 KiB no message carries the RRset anyway.
-            let fits = u16::try_from(offset).is_ok();
-            if !compress || !fits || apex == [0] || !name::is_at_or_below(wire, apex) {
-                out.extend_from_slice(wire);
-                continue;
+            let fits = u16::try_from(at + wire.len()).is_ok();
+            let tail = if compress && fits { notes.tail(wire, owner, apex) } else { None };
+            let len = tail.map_or(wire.len(), |(len, _)| len);
+            out.extend_from_slice(&wire[..len]);
+            if let Some((_, tail)) = tail {
+                notes.pointers.extend_from_slice(&((at + len) as u16).to_le_bytes());
+                notes.pointers.extend_from_slice(&tail.to_note().to_le_bytes());
+                // A message puts the pointer there that it needs.
+                out.extend_from_slice(&[0xc0, 0]);
             }
-            out.extend_from_slice(&wire[..wire.len() - apex.len()]);
-            notes.pointers.extend_from_slice(&((out.len() - set_start) as u16).to_le_bytes());
-            out.extend_from_slice(&apex_pointer(owner.len(), apex.len()).to_be_bytes());
+            if compress && at + wire.len() <= SHARED_MAX && notes.spelled.len() < SPELLED_MAX {
+                notes.spelled.push(Spelled { wire: wire.to_vec(), at, len });
+            }
         }
         out.extend_from_slice(&rdata[done..]);
         let length = (out.len() - length_at - 2) as u16;
@@ -279,6 +297,28 @@ impl SetBuf {
 }
 
 impl Notes {
+    /// What a name in RDATA need not say itself: how many octets come before that, and what it is. The longest wins, the owner's and then
+    /// the first where several are as long.
+    fn tail(&self, wire: &[u8], owner: &[u8], apex: &[u8]) -> Option<(usize, Tail)> {
+        let mut best = None;
+        let mut octets = 2;
+        if apex != [0] && name::is_at_or_below(wire, apex) {
+            // Beyond the apex the case is kept, and what a wildcard's name has of its own is not in the names made from it.
+            let own = if owner.starts_with(b"\x01*") { 2 } else { 0 };
+            octets = apex.len().max(name::common_ancestor_as_written(wire, &owner[own..]));
+            best = Some((wire.len() - octets, Tail::Owner(octets)));
+        }
+        for spelled in &self.spelled {
+            let common = name::common_ancestor_as_written(wire, &spelled.wire);
+            let start = spelled.wire.len() - common;
+            if common > octets && start < spelled.len {
+                octets = common;
+                best = Some((wire.len() - octets, Tail::Records(spelled.at + start)));
+            }
+        }
+        best
+    }
+
     fn target(&mut self, offset: usize, name: &[u8]) {
         const HEAD: usize = 11;
         let mut at = 0;

@@ -19,7 +19,7 @@ pub use build::Builder;
 pub use compose::Inserted;
 use compose::NodeBuf;
 use key::Key;
-pub use node::{Node, QUESTION_POINTER, RECORD_HEAD, Set, SetPlace, Target, apex_pointer};
+pub use node::{Node, QUESTION_POINTER, RECORD_HEAD, SHARED_MAX, Set, SetPlace, Tail, Target, apex_pointer};
 use page::Growing;
 pub use page::Page;
 use smallvec::SmallVec;
@@ -82,8 +82,8 @@ pub struct SignedSet {
 
 impl SignedSet {
     /// What a tree has, as a value of its own.
-    pub fn of(set: Set<'_>, apex: &Name) -> SignedSet {
-        SignedSet { rrset: set.rrset(apex.as_wire()), rrsigs: set.signatures().map(Into::into).collect() }
+    pub fn of(set: Set<'_>) -> SignedSet {
+        SignedSet { rrset: set.rrset(), rrsigs: set.signatures().map(Into::into).collect() }
     }
 }
 
@@ -261,7 +261,7 @@ impl Tree {
     pub fn change(&mut self, owner: &Name, changes: &[(Rtype, Option<SignedSet>)]) {
         let mut buf = NodeBuf::default();
         if let Some(node) = self.node(owner.as_wire()) {
-            buf.load(node, self.apex.as_wire());
+            buf.load(node);
         }
         for (rtype, set) in changes {
             match set {
@@ -276,7 +276,7 @@ impl Tree {
     pub fn insert(&mut self, owner: &Name, ttl: u32, rtype: Rtype, rdata: &[u8]) -> Inserted {
         let mut buf = NodeBuf::default();
         if let Some(node) = self.node(owner.as_wire()) {
-            buf.load(node, self.apex.as_wire());
+            buf.load(node);
         }
         let inserted = buf.insert(rtype, ttl, rdata);
         if inserted != Inserted::Duplicate {
@@ -289,7 +289,7 @@ impl Tree {
     pub fn take(&mut self, owner: &Name, rtype: Rtype, rdata: &[u8]) -> bool {
         let Some(node) = self.node(owner.as_wire()) else { return false };
         let mut buf = NodeBuf::default();
-        buf.load(node, self.apex.as_wire());
+        buf.load(node);
         let found = buf.take(rtype, rdata);
         if found {
             self.store(owner.as_wire(), &mut buf);

@@ -5,8 +5,9 @@
 //! 4  octets of the name, u8     a head for each RRset
 //! 6  RRsets, u16                for each RRset its records, its RRSIGs, its notes
 //! ```
-//! A record begins with a pointer to the question's name, and a name in its RDATA that a message may compress ends in a pointer to the
-//! apex inside that question. The notes tell where these pointers stand, and which names' addresses belong beside the RRset.
+//! A record begins with a pointer to the question's name, and a name in its RDATA that a message may compress ends in a pointer: to the
+//! apex or what else it shares with the owner, or to a name in a record before it. The notes tell where these pointers stand and what
+//! they stand for, and which names' addresses belong beside the RRset.
 
 use std::borrow::Cow;
 
@@ -20,6 +21,38 @@ pub const RECORD_HEAD: usize = 12;
 
 const NODE_HEAD: usize = 8;
 pub(super) const SET_HEAD: usize = 24;
+
+/// How far into a set's records its pointers reach: a message that has room for so much has room for what they point to.
+pub const SHARED_MAX: usize = 4096;
+/// What a note of a pointer has: where it stands, and what it stands for.
+pub(super) const POINTER_NOTE: usize = 4;
+/// The bit that tells a place in the records from a number of the owner's octets.
+const IN_RECORDS: u16 = 0x8000;
+
+/// What a compressed name in RDATA ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tail {
+    /// So many of the owner's last octets: the apex, or a name between it and the owner.
+    Owner(usize),
+    /// The name that begins here in the set's records, below [`SHARED_MAX`].
+    Records(usize),
+}
+
+impl Tail {
+    pub(super) fn to_note(self) -> u16 {
+        match self {
+            Tail::Owner(octets) => octets as u16,
+            Tail::Records(at) => IN_RECORDS | at as u16,
+        }
+    }
+
+    fn from_note(note: u16) -> Tail {
+        match note & IN_RECORDS {
+            0 => Tail::Owner(usize::from(note)),
+            _ => Tail::Records(usize::from(note & !IN_RECORDS)),
+        }
+    }
+}
 
 /// A node of a zone: an owner, or an empty non-terminal.
 #[derive(Clone, Copy)]
@@ -136,7 +169,7 @@ impl<'a> Node<'a> {
         let head = &self.bytes[head..head + SET_HEAD];
         let start = u32_at(head, 8) as usize;
         let (records, rrsigs) = (u32_at(head, 12) as usize, u32_at(head, 16) as usize);
-        let (pointers, targets) = (2 * usize::from(u16_at(head, 20)), usize::from(u16_at(head, 22)));
+        let (pointers, targets) = (POINTER_NOTE * usize::from(u16_at(head, 20)), usize::from(u16_at(head, 22)));
         let body = &self.bytes[start..start + records + rrsigs + pointers + targets];
         let (records, body) = body.split_at(records);
         let (rrsigs, body) = body.split_at(rrsigs);
@@ -175,9 +208,43 @@ impl<'a> Set<'a> {
         u32::from_be_bytes([head[6], head[7], head[8], head[9]])
     }
 
-    /// Where in the records pointers to the apex stand, ascending.
-    pub fn pointers(self) -> impl Iterator<Item = usize> + 'a {
-        self.pointers.chunks_exact(2).map(|pair| usize::from(u16_at(pair, 0)))
+    /// Where in the records pointers stand, ascending, and what for.
+    pub fn pointers(self) -> impl Iterator<Item = (usize, Tail)> + 'a {
+        let notes = self.pointers.chunks_exact(POINTER_NOTE);
+        notes.map(|note| (usize::from(u16_at(note, 0)), Tail::from_note(u16_at(note, 2))))
+    }
+
+    /// Whether a pointer stands for more than the owner's last `octets`.
+    pub fn shares_more_than(self, octets: usize) -> bool {
+        self.pointers().any(|(_, tail)| tail != Tail::Owner(octets))
+    }
+
+    /// A tail in full, piece by piece, but for the owner's last `apex` octets where it ends in them: then this gives true.
+    pub fn spell(self, mut tail: Tail, apex: usize, mut put: impl FnMut(&'a [u8])) -> bool {
+        loop {
+            let start = match tail {
+                Tail::Owner(octets) => {
+                    let owner = self.place.node.name();
+                    put(&owner[owner.len() - octets..owner.len() - apex]);
+                    return true;
+                }
+                Tail::Records(start) => start,
+            };
+            let mut end = start;
+            while (1..0xc0).contains(&self.records[end]) {
+                end += 1 + usize::from(self.records[end]);
+            }
+            if self.records[end] == 0 {
+                put(&self.records[start..=end]);
+                return false;
+            }
+            put(&self.records[start..end]);
+            // A pointer points back, so this ends.
+            match self.pointers().find(|(at, _)| *at == end) {
+                Some((_, next)) => tail = next,
+                None => return false,
+            }
+        }
     }
 
     /// The names whose addresses go into the additional section; each once.
@@ -192,17 +259,17 @@ impl<'a> Set<'a> {
         })
     }
 
-    /// The RDATAs in canonical order, their names uncompressed. `apex` is the zone's in wire form.
-    pub fn rdatas(self, apex: &'a [u8]) -> impl Iterator<Item = Cow<'a, [u8]>> {
+    /// The RDATAs in canonical order, their names uncompressed.
+    pub fn rdatas(self) -> impl Iterator<Item = Cow<'a, [u8]>> {
         let mut pointers = self.pointers().peekable();
         records(self.records).map(move |(at, rdata)| {
             let end = at + rdata.len();
             let mut whole: Option<Vec<u8>> = None;
             let mut done = at;
-            while let Some(pointer) = pointers.next_if(|pointer| *pointer < end) {
+            while let Some((pointer, tail)) = pointers.next_if(|(pointer, _)| *pointer < end) {
                 let out = whole.get_or_insert_default();
                 out.extend_from_slice(&self.records[done..pointer]);
-                out.extend_from_slice(apex);
+                self.spell(tail, 0, |piece| out.extend_from_slice(piece));
                 done = pointer + 2;
             }
             match whole {
@@ -226,8 +293,8 @@ impl<'a> Set<'a> {
     }
 
     /// The records as an RRset of their own.
-    pub fn rrset(self, apex: &[u8]) -> RRset {
-        RRset { rtype: self.rtype, ttl: self.ttl(), rdatas: self.rdatas(apex).map(|rdata| rdata.into()).collect() }
+    pub fn rrset(self) -> RRset {
+        RRset { rtype: self.rtype, ttl: self.ttl(), rdatas: self.rdatas().map(|rdata| rdata.into()).collect() }
     }
 
     /// A digest of owner, records and signatures: it tells versions apart, and does not hold against forgers.

@@ -89,10 +89,8 @@ fn check(tree: &Tree, model: &Model) {
     assert_eq!(tree.totals().nodes, found.len());
     for owner in &expected {
         let node = tree.node(owner.as_wire()).expect("it is there");
-        let sets: Vec<(Rtype, BTreeSet<Vec<u8>>)> = node
-            .sets()
-            .map(|set| (set.rtype, set.rdatas(tree.apex().as_wire()).map(|rdata| rdata.to_vec()).collect()))
-            .collect();
+        let sets: Vec<(Rtype, BTreeSet<Vec<u8>>)> =
+            node.sets().map(|set| (set.rtype, set.rdatas().map(|rdata| rdata.to_vec()).collect())).collect();
         let wanted: Vec<_> = model.get(owner).into_iter().flatten().map(|(rtype, set)| (*rtype, set.clone())).collect();
         assert_eq!(sets, wanted, "{owner}");
         let from: Vec<Name> = tree.nodes_from(owner.as_wire()).map(Node::owner).collect();
