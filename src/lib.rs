@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | [`dns`] | pure | nobody |
 //! | [`zone`], [`dane`], [`keys`] | pure | `dns` |
-//! | [`answer`] | pure | `dns`, `zone` |
+//! | [`answer`], [`transfer`] | pure | `dns`, `zone` |
 //! | `config` | pure | `dns`, `dane`, `zone`, `keys`, `answer`: text becomes a checked value, once |
 //! | `observe`, `act`, `serve` | I/O | the pure rooms, never each other |
 //! | `store` | I/O | the pure rooms |
@@ -42,4 +42,5 @@ pub mod plugin;
 pub mod serve;
 #[cfg(feature = "server")]
 pub mod store;
+pub mod transfer;
 pub mod zone;

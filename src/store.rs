@@ -4,6 +4,7 @@
 //! last good contents lie beside it in an image, whose loss costs only signing again. Private keys are never in here.
 
 mod images;
+mod journal;
 mod schema;
 
 #[cfg(test)]
@@ -20,6 +21,7 @@ use crate::dns::{Name, Timestamp};
 use crate::zone::serial;
 
 pub use images::Images;
+pub use journal::JournalWrite;
 
 /// How many serials are leased at a time: so many publications cost one fsync.
 const SERIAL_BLOCK: u32 = 64;

@@ -171,6 +171,34 @@ pub fn respond(snapshot: &Snapshot, context: &Context<'_>, query: &[u8], out: &m
     Some((message.finish(), seen))
 }
 
+/// The frame of a response that whoever asked for it fills himself: a zone transfer's messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame {
+    /// So many octets are header and question; what follows them is OPT, if anything is.
+    pub head: usize,
+    /// The octets of all that.
+    pub length: usize,
+    /// How long a message may be, its signature not counted.
+    pub limit: usize,
+    /// What was seen in the query.
+    pub seen: Seen,
+}
+
+/// Writes a response without records to a query that can be read, as an authority.
+pub fn frame(context: &Context<'_>, query: &[u8], out: &mut [u8]) -> Option<Frame> {
+    let query = query::parse(query)?;
+    let shown = context.look(&query);
+    let seen = see(context, &query, shown);
+    // How long the messages are tells no more than a zone's size, and its padding is for all of them together.
+    let given = Given { padded: false, ..given(context, &query, shown) };
+    let proven = seen.cookie == Cookie::Valid || context.signature.is_some();
+    let limit = room(limit(context.transport, &query, proven), context.signature.unwrap_or(0), &query, &given);
+    let mut message = Message::begin(out.get_mut(..limit)?, &query, given);
+    message.authoritative();
+    let head = message.len();
+    Some(Frame { head, length: message.finish(), limit, seen })
+}
+
 /// Writes a response that says no more than a code: `query` is not to be looked up. It is left `behind` octets shorter than it may be.
 pub fn refuse(
     context: &Context<'_>,

@@ -24,7 +24,8 @@ use crate::observe::watch::{Timing, Watcher};
 use crate::serve::authentic;
 use crate::serve::control::{ControlHandle, ControlSocket};
 use crate::serve::encrypted::{EncryptedHandle, EncryptedListeners};
-use crate::serve::{Answerer, Counters, Handle, Listeners, Reply, Transport};
+use crate::serve::transfers::{self, Asked};
+use crate::serve::{Answerer, Counters, Handle, Listeners, Reply, Transfers, Transport};
 use crate::store::Store;
 use crate::zone::Snapshot;
 
@@ -33,6 +34,7 @@ struct Published {
     snapshot: Arc<ArcSwap<Snapshot>>,
     policy: Arc<ArcSwap<Policy>>,
     wanted: Arc<Wanted>,
+    transfers: Arc<Transfers>,
     begun: Instant,
 }
 
@@ -41,6 +43,7 @@ struct View<'a> {
     snapshot: &'a Snapshot,
     policy: &'a Policy,
     wanted: &'a Wanted,
+    transfers: &'a Arc<Transfers>,
     now: Timestamp,
     /// Microseconds since serving began: a clock that nobody sets.
     moment: u64,
@@ -50,8 +53,8 @@ impl Published {
     fn view(&self, work: &mut dyn FnMut(&View<'_>)) {
         let moment = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         let (snapshot, policy) = (self.snapshot.load(), self.policy.load());
-        let (snapshot, policy, wanted) = (&snapshot, &policy, &self.wanted);
-        work(&View { snapshot, policy, wanted, now: keeper::now(), moment });
+        let (snapshot, policy, wanted, transfers) = (&snapshot, &policy, &self.wanted, &self.transfers);
+        work(&View { snapshot, policy, wanted, transfers, now: keeper::now(), moment });
     }
 }
 
@@ -68,7 +71,7 @@ impl Answerer for Published {
 }
 
 impl Answerer for View<'_> {
-    fn answer(&self, peer: SocketAddr, transport: Transport, query: &[u8], out: &mut [u8]) -> Reply {
+    fn answer(&self, from: SocketAddr, transport: Transport, query: &[u8], out: &mut [u8]) -> Reply {
         let transport = match transport {
             Transport::Udp => answer::Transport::Udp,
             Transport::Tcp => answer::Transport::Tcp,
@@ -76,11 +79,19 @@ impl Answerer for View<'_> {
             Transport::Https => answer::Transport::Https,
             Transport::Quic => answer::Transport::Quic,
         };
-        let context = Context::new(peer.ip(), transport, self.now).with(&self.policy.settings);
+        let context = Context::new(from.ip(), transport, self.now).with(&self.policy.settings);
         let policy = self.policy;
         let Some((length, seen)) = authentic::respond(self.snapshot, &context, &policy.keys, query, out) else {
             return Reply::default();
         };
+        let (mut length, mut seen, mut more) = (length, seen, None);
+        if transfers::is_asked_for(seen.qtype) && out[3] & 15 == Rcode::Refused as u8 {
+            let (snapshot, keys, secondaries) = (self.snapshot, &policy.keys, &policy.secondaries);
+            let asked = Asked { snapshot, context: &context, peer: from, keys, secondaries };
+            if let Some(begun) = asked.respond(self.transfers, query, out) {
+                (length, seen, more) = begun;
+            }
+        }
         // A zone of ours that is not read yet, perhaps.
         if out[3] & 15 == Rcode::ServFail as u8
             && let Some(len) = wire_len(&query[HEADER..])
@@ -91,7 +102,7 @@ impl Answerer for View<'_> {
             Some(limiter) if transport == answer::Transport::Udp => {
                 limiter.limit(self.moment, &context, query, out, (length, seen))
             }
-            _ => Reply { length: Some(length), seen, ..Reply::default() },
+            _ => Reply { length: Some(length), seen, more, ..Reply::default() },
         }
     }
 
@@ -125,9 +136,10 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
     let mut keeper = Keeper::new(config, store, args.ephemeral, keeper::now())?;
     // Zones that are not signed yet are answered SERVFAIL meanwhile.
     keeper.begin(keeper::now());
-    let answerer: Arc<dyn Answerer> =
-        Arc::new(Published { snapshot: keeper.published(), policy: keeper.policy(), wanted: keeper.wanted(), begun });
     let counters = Arc::new(Counters::default());
+    let (snapshot, policy, wanted) = (keeper.published(), keeper.policy(), keeper.wanted());
+    let answerer: Arc<dyn Answerer> =
+        Arc::new(Published { snapshot, policy, wanted, transfers: counters.transfers(), begun });
     let handle = listeners.run(&answerer, &counters)?;
     let first = keeper.cycle(&Finished::All, keeper::now());
     let encrypted = encrypted.run(runtime.handle(), &answerer, &counters, &keeper.presented())?;

@@ -8,6 +8,7 @@ use toml::de::DeTable;
 
 use super::denial::check_denial;
 use super::reader::{Problems, Section, Span, as_section};
+use super::secondary;
 use super::service::{self, RateLimit, ServerConfig};
 use super::tls;
 use super::values::{
@@ -47,6 +48,7 @@ pub(super) fn defaults(folder: &Path) -> Config {
         server: ServerConfig::default(),
         rate_limit: RateLimit::default(),
         tsig_keys: Vec::new(),
+        secondaries: Vec::new(),
     }
 }
 
@@ -86,6 +88,7 @@ fn check_root(mut root: Section<'_>, config: &mut Config, problems: &mut Problem
     check_listen(&mut root, config, problems);
     tls::check(&mut root, config, problems);
     service::check(&mut root, config, problems);
+    secondary::check(&mut root, config, problems);
     let expected = "an IPv4 or IPv6 address without port, such as \"192.0.2.25\"";
     if let Some(addresses) = root.list("addresses", expected, problems, parse_ip) {
         config.addresses = addresses.into_iter().map(|(address, _)| address).collect();

@@ -5,6 +5,7 @@
 mod check;
 mod denial;
 mod reader;
+mod secondary;
 mod service;
 mod tls;
 pub mod values;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use crate::zone::Diagnostic;
 
+pub use secondary::Secondary;
 pub use service::{Cookies, Prefix, RateLimit, ServerConfig};
 pub use values::{
     Algorithm, CertificateFolder, CertificateMode, Config, Encrypted, SigningConfig, SigningMode, TlsCertificate,

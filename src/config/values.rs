@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::secondary::Secondary;
 use super::service::{RateLimit, ServerConfig};
 use crate::dane::DaneConfig;
 use crate::dane::config::{ServiceConfig, ZoneDane};
@@ -53,6 +54,8 @@ pub struct Config {
     pub rate_limit: RateLimit,
     /// `tsig-keys`: files with keys, in the file's order.
     pub tsig_keys: Vec<PathBuf>,
+    /// `[secondary."..."]`, in the file's order.
+    pub secondaries: Vec<Secondary>,
 }
 
 /// DoT, DoH and DoQ; off where the lists are empty.
@@ -92,6 +95,11 @@ impl Config {
             signing: self.signing.clone(),
             dane: self.dane.clone(),
         })
+    }
+
+    /// Whether any secondary takes a zone.
+    pub fn is_taken(&self, zone: &Name) -> bool {
+        self.secondaries.iter().any(|secondary| secondary.takes(zone))
     }
 
     /// How one zone is signed.

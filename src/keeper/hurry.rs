@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::Keeper;
+use super::history::Past;
 use super::publish::{Due, Sealed, publish_batch};
 use super::zone::{Finished, Keys, Zone};
 use crate::config::SigningMode;
@@ -109,7 +110,8 @@ impl Keeper {
                 fresh.extend(is_fresh.then(|| zone.origin.clone()));
                 if is_fresh && signing.mode != SigningMode::Csk && zone.contents.is_some() {
                     zone.take_keys(Keys::Unsigned);
-                    ready.push(Due::new(zone, signing, &[]));
+                    let past = Past::of(zone, config.is_taken(&zone.origin), store);
+                    ready.push(Due::new(zone, signing, &[], past));
                 }
             }
             if !ready.is_empty() && (asked || is_last || ready.len() >= SERVED_TOGETHER) {

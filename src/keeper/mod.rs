@@ -5,6 +5,7 @@
 
 mod decide;
 mod heap;
+mod history;
 mod hurry;
 mod look;
 mod policy;

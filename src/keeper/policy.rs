@@ -9,7 +9,7 @@ use tracing::info;
 use super::Keeper;
 use crate::answer::Settings;
 use crate::answer::cookie::{SECRET, Secrets};
-use crate::config::Cookies;
+use crate::config::{Cookies, Secondary};
 use crate::dns::Timestamp;
 use crate::dns::tsig::Keyring;
 use crate::observe::cookie_secrets;
@@ -26,6 +26,8 @@ pub struct Policy {
     pub limiter: Option<Arc<RateLimiter>>,
     /// Whose signatures are known.
     pub keys: Arc<Keyring>,
+    /// Who may have zones.
+    pub secondaries: Arc<[Secondary]>,
 }
 
 /// Kind and key of danelaw's own cookie secrets in the store.
@@ -72,7 +74,8 @@ impl Keeper {
             Some(limiter) => limiter.rules() == rules,
             None => rules.responses_per_second == 0,
         };
-        if same_rules && settings == before.settings {
+        let secondaries = &self.config.secondaries;
+        if same_rules && settings == before.settings && before.secondaries[..] == secondaries[..] {
             return;
         }
         // A limiter that stays remembers whom it has limited.
@@ -80,7 +83,8 @@ impl Keeper {
             true => before.limiter.clone(),
             false => random().ok().and_then(|key| RateLimiter::new(rules, key)).map(Arc::new),
         };
-        self.policy.store(Arc::new(Policy { settings, limiter, keys: Arc::clone(&before.keys) }));
+        let (keys, secondaries) = (Arc::clone(&before.keys), secondaries.as_slice().into());
+        self.policy.store(Arc::new(Policy { settings, limiter, keys, secondaries }));
     }
 
     fn cookie_secrets(&mut self, now: Timestamp) -> Result<Secrets, String> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
+use super::history::Past;
 use super::spread::{Cores, spread};
 use super::zone::{Keys, Zone};
 use super::{Keeper, Synthesised};
@@ -16,7 +17,7 @@ use crate::config::SigningConfig;
 use crate::dns::dnssec::Signer;
 use crate::dns::{Name, RRset, Rdata, Rtype, Timestamp};
 use crate::keys;
-use crate::store::{State, Store, StoreError};
+use crate::store::{JournalWrite, State, Store, StoreError};
 use crate::zone::sign::{Policy, SigningError, digest_of_sealed};
 use crate::zone::{Contents, Draft, Snapshot, ZoneSnapshot, serial};
 
@@ -50,6 +51,7 @@ pub(super) struct Due<'a> {
     signing: &'a SigningConfig,
     synthesised: Vec<(Name, RRset)>,
     records: usize,
+    past: Past,
 }
 
 /// What became of one zone. `Ok`: its new serial, if it has one.
@@ -70,7 +72,8 @@ impl Keeper {
             if can
                 && (zone.changed || otherwise || refresh || zone.failure.is_some() || synthesised != zone.synthesised)
             {
-                due.push(Due::new(zone, signing, synthesised));
+                let past = Past::of(zone, config.is_taken(origin), store);
+                due.push(Due::new(zone, signing, synthesised, past));
             }
         }
         // A large zone does not keep small ones waiting.
@@ -238,6 +241,8 @@ struct Finished {
     is_new: bool,
     /// What to store before it is served.
     last: Option<State>,
+    /// What led to it, to be stored with it.
+    journal: Option<JournalWrite>,
     /// What is stored of it is stored behind that.
     is_sealed: bool,
 }
@@ -269,14 +274,15 @@ pub(super) fn publish_batch(
     // Laid out before anything is written down: what can't be served costs no serial.
     let mut finished: Vec<Result<Finished, String>> = match numbered {
         Ok(numbered) => {
-            let before = batch.iter().map(|due| due.zone.snapshot.as_deref());
-            let work = numbered.into_iter().zip(before).collect();
-            spread(work, |(numbered, before): (Result<Numbered<'_>, String>, _)| finish(numbered?, before))
+            let work = numbered.into_iter().zip(&batch).collect();
+            spread(work, |(numbered, due): (Result<Numbered<'_>, String>, &Due<'_>)| finish(numbered?, due))
         }
         Err(error) => batch.iter().map(|_| Err(error.to_string())).collect(),
     };
     let last: Vec<State> = finished.iter_mut().flatten().filter_map(|finished| finished.last.take()).collect();
-    if let Err(error) = store.save_all(&last, &[]) {
+    let journal: Vec<JournalWrite> =
+        finished.iter_mut().flatten().filter_map(|finished| finished.journal.take()).collect();
+    if let Err(error) = store.save_with_journal(&last, &journal) {
         finished.iter_mut().for_each(|finished| *finished = Err(error.to_string()));
     }
     drop(signers);
@@ -302,9 +308,14 @@ pub(super) fn publish_batch(
 }
 
 impl<'a> Due<'a> {
-    pub(super) fn new(zone: &'a mut Zone, signing: &'a SigningConfig, synthesised: &[(Name, RRset)]) -> Due<'a> {
+    pub(super) fn new(
+        zone: &'a mut Zone,
+        signing: &'a SigningConfig,
+        synthesised: &[(Name, RRset)],
+        past: Past,
+    ) -> Due<'a> {
         let records = zone.contents.as_ref().map_or(0, Contents::record_count);
-        Due { zone, signing, synthesised: synthesised.to_vec(), records }
+        Due { zone, signing, synthesised: synthesised.to_vec(), records, past }
     }
 
     fn signers(&self) -> Vec<&dyn Signer> {
@@ -444,11 +455,14 @@ fn number<'a>(
     Ok(state(key, serial, digest).map(|state| (draft, signed_from, serial, Some(state))))
 }
 
-fn finish((draft, signed_from, serial, last): Numbered<'_>, before: Option<&ZoneSnapshot>) -> Result<Finished, String> {
+fn finish((draft, signed_from, serial, last): Numbered<'_>, due: &Due<'_>) -> Result<Finished, String> {
+    let before = due.zone.snapshot.as_deref();
     let is_sealed = draft.is_sealed();
     let published = draft.finish(serial).map_err(|error| error.to_string())?;
-    let snapshot = Arc::new(ZoneSnapshot::after(before, &published).map_err(|error| error.to_string())?);
-    Ok(Finished { signed_from, snapshot, is_new: last.is_some(), last, is_sealed })
+    let snapshot = ZoneSnapshot::after(before, &published).map_err(|error| error.to_string())?;
+    let (history, journal) = due.past.lead_to(due.zone, &published, snapshot.octets(), is_sealed);
+    let snapshot = Arc::new(snapshot.with_history(history));
+    Ok(Finished { signed_from, snapshot, is_new: last.is_some(), last, journal, is_sealed })
 }
 
 /// The file's records, the synthesised ones, the keys' own.

@@ -33,6 +33,12 @@ impl Keeper {
             self.tsig_keys.insert(path.clone(), read);
         }
         let keyring = Keyring::new(keys);
+        for secondary in &self.config.secondaries {
+            if let Some(key) = secondary.key.as_ref().filter(|key| keyring.get(key).is_none()) {
+                let text = format!("secondary {}: its key {key} is in none of the files of tsig-keys", secondary.name);
+                self.tsig_problems.push(format!("{text}: it can't have any zone"));
+            }
+        }
         let policy = self.policy.load_full();
         if *policy.keys != keyring {
             let names: Vec<String> = keyring.keys().map(|key| key.name().to_string()).collect();

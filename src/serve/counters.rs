@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::clients::Clients;
 use super::rate::Verdict;
-use super::{Reply, Transport};
+use super::{Reply, Transfers, Transport};
 use crate::answer::Signature;
 use crate::dns::tsig::Fault;
 
@@ -89,6 +89,7 @@ pub struct Counters(Mutex<Sources>);
 
 #[derive(Default)]
 struct Sources {
+    transfers: Arc<Transfers>,
     blocks: Vec<Arc<Block>>,
     doors: Vec<Door>,
 }
@@ -110,6 +111,11 @@ impl Counters {
     /// Blocks for the threads of a runtime.
     pub(super) fn shared(&self) -> SharedTally {
         SharedTally(Arc::new(std::array::from_fn(|_| self.block())))
+    }
+
+    /// Where transfers are counted.
+    pub fn transfers(&self) -> Arc<Transfers> {
+        Arc::clone(&self.sources().transfers)
     }
 
     pub(super) fn door(&self, door: Door) {
@@ -226,7 +232,7 @@ mod tests {
     const V6: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(std::net::Ipv6Addr::LOCALHOST), 1);
 
     fn reply(length: Option<usize>, verdict: Verdict, seen: Seen) -> Reply {
-        Reply { length, verdict, seen }
+        Reply { length, verdict, seen, more: None }
     }
 
     #[test]

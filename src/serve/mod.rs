@@ -14,6 +14,7 @@ pub mod rate;
 mod statistics;
 mod stream;
 mod tcp;
+pub mod transfers;
 mod udp;
 
 #[cfg(test)]
@@ -35,6 +36,8 @@ pub use counters::Counters;
 pub use handle::Handle;
 pub use statistics::Statistics;
 pub use stream::TcpLimits;
+use transfers::Outgoing;
+pub use transfers::{Transferred, Transfers};
 
 /// The biggest DNS message, octets.
 pub const MAX_MESSAGE: usize = 65_535;
@@ -70,7 +73,7 @@ impl std::fmt::Display for Transport {
 }
 
 /// What becomes of a query.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Default)]
 pub struct Reply {
     /// The response's length, octets; none where nothing is sent.
     pub length: Option<usize>,
@@ -78,6 +81,8 @@ pub struct Reply {
     pub verdict: rate::Verdict,
     /// What was seen in the query; only counted.
     pub seen: Seen,
+    /// What follows this response over a stream: the rest of a zone transfer.
+    pub more: Option<Box<Outgoing>>,
 }
 
 impl From<Option<usize>> for Reply {

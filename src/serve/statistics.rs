@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Transport;
 use super::counters::{self, Counters};
+use super::{Transferred, Transport};
 
 /// Everything that was counted since the daemon began.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct Statistics {
     pub cookies: Cookies,
     /// Queries with a TSIG record.
     pub tsig: Signatures,
+    /// Zone transfers.
+    #[serde(default)]
+    pub transfers: Transferred,
     /// DNS messages received, octets.
     pub octets_in: u64,
     /// DNS messages sent, octets.
@@ -151,6 +154,7 @@ impl Counters {
                 bad: cookies(crate::answer::Cookie::Bad),
             },
             tsig: signatures(&sum),
+            transfers: self.transfers().counted(),
             octets_in: sum[counters::OCTETS_IN],
             octets_out: sum[counters::OCTETS_OUT],
             connections: self.connections(&sum),

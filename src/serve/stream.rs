@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::clients::Place;
 use super::counters::SharedTally;
+use super::transfers::Outgoing;
 use super::{Answerer, HEADER, MAX_MESSAGE, Transport, guarded};
 
 /// Octets before a message that say how long it is (RFC 1035 section 4.2.2).
@@ -62,26 +63,42 @@ pub(super) struct Asker {
 }
 
 impl Asker {
-    /// Appends the response with its length before it; nothing where none is due.
-    pub(super) fn respond(&self, query: &[u8], responses: &mut Vec<u8>) {
-        self.respond_with(query, |response| {
-            // It fits: a response has at most MAX_MESSAGE octets.
-            responses.extend_from_slice(&(response.len() as u16).to_be_bytes());
-            responses.extend_from_slice(response);
-        });
+    /// Appends the response with its length before it; nothing where none is due. Gives what follows it.
+    pub(super) fn respond(&self, query: &[u8], responses: &mut Vec<u8>) -> Option<Box<Outgoing>> {
+        self.respond_and_more(query, |response| append(response, responses))?.1
     }
 
     /// Hands the response to `take`, if one is due.
     pub(super) fn respond_with<T>(&self, query: &[u8], take: impl FnOnce(&[u8]) -> T) -> Option<T> {
-        thread_local! {
-            static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_MESSAGE]);
-        }
+        Some(self.respond_and_more(query, take)?.0)
+    }
+
+    fn respond_and_more<T>(&self, query: &[u8], take: impl FnOnce(&[u8]) -> T) -> Option<(T, Option<Box<Outgoing>>)> {
         SCRATCH.with_borrow_mut(|scratch| {
             let reply = guarded(&*self.answerer, self.peer, self.transport, query, scratch);
             self.tally.note(self.transport, &self.peer, query, &reply, scratch);
-            Some(take(&scratch[..reply.length?]))
+            Some((take(&scratch[..reply.length?]), reply.more))
         })
     }
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_MESSAGE]);
+}
+
+fn append(message: &[u8], messages: &mut Vec<u8>) {
+    // It fits: a message has at most MAX_MESSAGE octets.
+    messages.extend_from_slice(&(message.len() as u16).to_be_bytes());
+    messages.extend_from_slice(message);
+}
+
+/// Appends a transfer's next message with its length before it. None where it can't go on.
+pub(super) fn go_on(rest: &mut Outgoing, messages: &mut Vec<u8>) -> Option<()> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let length = rest.next(scratch)?;
+        append(&scratch[..length], messages);
+        Some(())
+    })
 }
 
 /// One client's conversation.
@@ -110,20 +127,25 @@ impl Conversation<'_> {
             let Ok(first) = first else { return Ok(()) };
             let query = timeout(self.limits.receive, receive(&mut reader, first?, self.limits.query_size)).await??;
             self.place.heard();
-            self.asker.respond(&query, &mut responses);
+            let mut rest = self.asker.respond(&query, &mut responses);
             drop(query);
             let more = matches!(first_query(reader.buffer(), self.limits.query_size), Ok(Some(_)))
                 && responses.len() < TOGETHER;
-            if responses.is_empty() || more {
+            if responses.is_empty() || (more && rest.is_none()) {
                 continue;
             }
-            timeout(self.limits.send, async {
-                writer.write_all(&responses).await?;
-                // TLS may hold back what was written.
-                writer.flush().await
-            })
-            .await??;
-            responses.clear();
+            loop {
+                timeout(self.limits.send, async {
+                    writer.write_all(&responses).await?;
+                    // TLS may hold back what was written.
+                    writer.flush().await
+                })
+                .await??;
+                responses.clear();
+                let Some(transfer) = rest.as_mut().filter(|transfer| !transfer.is_done()) else { break };
+                self.place.heard();
+                go_on(transfer, &mut responses).ok_or(io::ErrorKind::InvalidData)?;
+            }
             responses.shrink_to(READ_AHEAD);
         }
     }

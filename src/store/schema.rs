@@ -42,6 +42,16 @@ const MIGRATIONS: &[&str] = &["
     CREATE INDEX event_by_subject ON event (subject, id);
 ", "
     -- DANE states are kept host by host, which an older version would not find. They are taken over where they are read.
+", "
+    -- The journal: what turns a version of a zone into the next one, oldest first. Losing it costs whole transfers to secondaries.
+    CREATE TABLE difference (
+        id INTEGER PRIMARY KEY,
+        zone TEXT NOT NULL,
+        from_serial INTEGER NOT NULL,
+        to_serial INTEGER NOT NULL,
+        octets BLOB NOT NULL
+    );
+    CREATE INDEX difference_by_zone ON difference (zone, id);
 "];
 
 /// Sets the connection up for durable writes by one process, checks the file and brings its schema up to date.

@@ -12,21 +12,25 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dane", &["dns"]),
     ("keys", &["dns"]),
     ("answer", &["dns", "zone"]),
+    ("transfer", &["dns", "zone"]),
     ("config", &["dns", "zone", "dane", "keys", "answer"]),
     ("observe", &["dns", "zone", "dane", "keys", "answer", "config"]),
     ("act", &["dns", "zone", "dane", "keys", "answer", "config"]),
-    ("serve", &["dns", "zone", "dane", "keys", "answer", "config"]),
+    ("serve", &["dns", "zone", "dane", "keys", "answer", "transfer", "config"]),
     ("store", &["dns", "zone", "dane", "keys", "answer", "config"]),
     ("plugin", &["dns", "zone", "dane", "keys", "answer"]),
-    ("keeper", &["dns", "zone", "dane", "keys", "answer", "config", "observe", "act", "serve", "store"]),
+    ("keeper", &["dns", "zone", "dane", "keys", "answer", "transfer", "config", "observe", "act", "serve", "store"]),
     (
         "cli",
-        &["dns", "zone", "dane", "keys", "answer", "config", "observe", "act", "serve", "store", "keeper", "plugin"],
+        &[
+            "dns", "zone", "dane", "keys", "answer", "transfer", "config", "observe", "act", "serve", "store",
+            "keeper", "plugin",
+        ],
     ),
 ];
 
 /// Rooms that are functions of values: none of these words may stand in them, tests aside.
-const PURE: &[&str] = &["dns", "zone", "dane", "keys", "answer"];
+const PURE: &[&str] = &["dns", "zone", "dane", "keys", "answer", "transfer"];
 const IMPURE: &[&str] = &[
     "std::fs",
     "std::net::Udp",

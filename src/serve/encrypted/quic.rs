@@ -17,7 +17,7 @@ use super::{EncryptedLimits, Presented, Service};
 use crate::dns::walk;
 use crate::serve::HEADER;
 use crate::serve::clients::Place;
-use crate::serve::stream::Asker;
+use crate::serve::stream::{Asker, go_on};
 
 /// RFC 9250 section 4.3.
 const NO_ERROR: VarInt = VarInt::from_u32(0);
@@ -144,15 +144,25 @@ async fn exchange(
         }
     };
     let mut response = Vec::new();
-    asker.respond(&framed[2..], &mut response);
+    let mut rest = asker.respond(&framed[2..], &mut response);
     if response.is_empty() {
         let _ = send.reset(UNSPECIFIED_ERROR);
         return Ok(());
     }
-    match timeout(limits.connection.send, send.write_all(&response)).await {
-        Ok(_) => drop(send.finish()),
-        Err(_) => drop(send.reset(EXCESSIVE_LOAD)),
+    // A transfer's messages all come on this stream (section 4.2).
+    loop {
+        if timeout(limits.connection.send, send.write_all(&response)).await.is_err() {
+            let _ = send.reset(EXCESSIVE_LOAD);
+            return Ok(());
+        }
+        let Some(transfer) = rest.as_mut().filter(|transfer| !transfer.is_done()) else { break };
+        response.clear();
+        if go_on(transfer, &mut response).is_none() {
+            let _ = send.reset(UNSPECIFIED_ERROR);
+            return Ok(());
+        }
     }
+    let _ = send.finish();
     Ok(())
 }
 

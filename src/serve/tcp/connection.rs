@@ -1,8 +1,8 @@
 //! One client's conversation over TCP: whole queries out of what has arrived, their responses in order, all of a wakeup in one piece.
 //!
 //! What the client doesn't take waits here, and nothing more is read from it until it has: so it holds a bounded amount of memory. A
-//! response that is too long for one message (a transfer) would be made in [`Connection::drain`], a piece each time that all before it
-//! is gone.
+//! response that is too long for one message (a transfer) is made in [`Connection::drain`], a message each time that all before it is
+//! gone.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,6 +13,7 @@ use std::time::Instant;
 use crate::serve::clients::Place;
 use crate::serve::counters::Tally;
 use crate::serve::stream::{LENGTH, first_query};
+use crate::serve::transfers::Outgoing;
 use crate::serve::{Answerer, MAX_MESSAGE, TcpLimits, Transport, guarded};
 
 /// Octets read at once.
@@ -23,6 +24,8 @@ const TOGETHER: usize = 64 << 10;
 const GATHERED: usize = 64 << 10;
 /// Queries of a connection whose memory is asked for before they are answered.
 const AHEAD: usize = 64;
+/// Messages of a transfer that are sent before others have their turn.
+const MESSAGES: usize = 4;
 /// A connection keeps room for so many octets of a query's beginning.
 const KEPT: usize = 1024;
 
@@ -95,6 +98,8 @@ pub(super) struct Connection {
     input: Vec<u8>,
     /// What the client has not taken yet.
     output: Vec<u8>,
+    /// The rest of a response that is too long for one message.
+    rest: Option<Box<Outgoing>>,
     /// The client sends nothing more; it may still listen.
     ended: bool,
     /// What its owner has asked to be told of.
@@ -106,7 +111,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(stream: Arc<TcpStream>, peer: SocketAddr, place: Place, now: Instant) -> Connection {
         let (input, output) = (Vec::new(), Vec::new());
-        Connection { stream, peer, place, input, output, ended: false, watched: Wants::Queries, since: now }
+        Connection { stream, peer, place, input, output, rest: None, ended: false, watched: Wants::Queries, since: now }
     }
 
     pub(super) fn stream(&self) -> &TcpStream {
@@ -114,7 +119,7 @@ impl Connection {
     }
 
     pub(super) fn wants(&self) -> Wants {
-        if self.output.is_empty() { Wants::Queries } else { Wants::Room }
+        if self.output.is_empty() && self.rest.is_none() { Wants::Queries } else { Wants::Room }
     }
 
     /// RFC 7766 section 6.2.3, and limits against who sends or takes too slowly.
@@ -135,9 +140,9 @@ impl Connection {
 
     /// Puts into the inbox what was left over and what has come since; none while the client doesn't take what was answered. The buffers
     /// must not be full.
-    pub(super) fn gather(&mut self, buffers: &mut Buffers) -> io::Result<Option<Arrived>> {
+    pub(super) fn gather(&mut self, buffers: &mut Buffers, now: Instant) -> io::Result<Option<Arrived>> {
         let resumed = self.wants() == Wants::Room;
-        if !self.drain()? {
+        if !self.drain(&mut buffers.outbox, now)? {
             return Ok(None);
         }
         let fresh = self.input.is_empty();
@@ -170,7 +175,29 @@ impl Connection {
     }
 
     /// Sends what waits; whether all of it is gone.
-    fn drain(&mut self) -> io::Result<bool> {
+    fn drain(&mut self, outbox: &mut [u8], now: Instant) -> io::Result<bool> {
+        self.send_output()?;
+        let mut messages = 0;
+        while self.output.is_empty() && messages < MESSAGES {
+            let Some(rest) = &mut self.rest else { break };
+            // A client that takes message after message is not silent, and not too slow.
+            self.since = now;
+            self.place.heard_at(now);
+            let Some(length) = rest.next(&mut outbox[LENGTH..LENGTH + MAX_MESSAGE]) else {
+                return Err(ErrorKind::InvalidData.into());
+            };
+            if rest.is_done() {
+                self.rest = None;
+            }
+            // It fits: a message has at most MAX_MESSAGE octets.
+            outbox[..LENGTH].copy_from_slice(&(length as u16).to_be_bytes());
+            self.send_or_keep(&outbox[..LENGTH + length])?;
+            messages += 1;
+        }
+        Ok(self.wants() == Wants::Queries)
+    }
+
+    fn send_output(&mut self) -> io::Result<()> {
         if !self.output.is_empty() {
             let sent = send(&self.stream, &self.output)?;
             self.output.drain(..sent);
@@ -178,7 +205,7 @@ impl Connection {
                 self.output = Vec::new();
             }
         }
-        Ok(self.output.is_empty())
+        Ok(())
     }
 
     /// Writes what was left over and what has come since; gives the number of octets.
@@ -227,7 +254,8 @@ impl Connection {
                 outbox[filled..filled + LENGTH].copy_from_slice(&(length as u16).to_be_bytes());
                 filled += LENGTH + length;
             }
-            if filled >= TOGETHER {
+            self.rest = reply.more;
+            if filled >= TOGETHER || self.rest.is_some() {
                 self.send_or_keep(&outbox[..filled])?;
                 filled = 0;
                 if self.wants() == Wants::Room {

@@ -136,7 +136,7 @@ impl Server {
     fn gather(&mut self, slot: usize, view: &dyn Answerer, now: Instant) {
         let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else { return };
         // Errors end the connection and are the client's business only.
-        match connection.gather(&mut self.buffers) {
+        match connection.gather(&mut self.buffers, now) {
             Ok(Some(arrived)) => self.arrived.push((slot, arrived)),
             Ok(None) => {}
             Err(_) => self.close(slot),

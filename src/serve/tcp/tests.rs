@@ -65,7 +65,7 @@ fn pair() -> (TcpStream, Connection, Buffers) {
 
 /// Does what a wakeup does.
 fn proceed(connection: &mut Connection, buffers: &mut Buffers, tally: &Tally, now: Instant) {
-    if let Some(arrived) = connection.gather(buffers).unwrap() {
+    if let Some(arrived) = connection.gather(buffers, now).unwrap() {
         assert!(connection.answer(&arrived, buffers, &Mirror, tally, now).unwrap());
     }
     buffers.clear();

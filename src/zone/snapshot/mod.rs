@@ -21,6 +21,7 @@ use way::Way;
 use zones::{Entry, Zones};
 
 use super::denial::Denial;
+use super::difference::History;
 use super::sign::Published;
 use super::tree::{Node, Page, Set, Tree, key};
 use crate::dns::header::HEADER;
@@ -46,6 +47,8 @@ pub struct ZoneSnapshot {
     /// The NSEC3 chain, where absence is proven by it.
     hashed: Option<HashedChain>,
     octets: usize,
+    /// What led to this version, for secondaries.
+    history: History,
 }
 
 /// What an NSEC3's owner has more than the apex: 20 octets in base32hex, and their number.
@@ -120,6 +123,14 @@ impl Snapshot {
         self.zone_above(name, 0)
     }
 
+    /// [`Snapshot::zone_of`] for who keeps the zone while others take its place.
+    pub fn shared_zone_of(&self, name: &HashedName<'_>) -> Option<Option<&Arc<ZoneSnapshot>>> {
+        Some(match self.zones.nearest(name, 0)? {
+            Entry::Zone(zone) => Some(zone),
+            Entry::Broken(_) => None,
+        })
+    }
+
     /// [`Snapshot::zone_of`] the name without its first `skip` labels.
     pub fn zone_above(&self, name: &HashedName<'_>, skip: usize) -> Option<Option<&ZoneSnapshot>> {
         Some(match self.zones.nearest(name, skip)? {
@@ -183,7 +194,22 @@ impl ZoneSnapshot {
         let index = index.unwrap_or_else(|| Index::of(tree, is_named));
         let octets = tree.pages().iter().map(Page::octets).sum();
         let expires_at = zone.expires_at.map_or_else(OnceLock::new, OnceLock::from);
-        Ok(ZoneSnapshot { index, expires_at, zone: zone.clone(), hashed, octets })
+        Ok(ZoneSnapshot { index, expires_at, zone: zone.clone(), hashed, octets, history: History::default() })
+    }
+
+    /// The same with the changes that led to it.
+    pub fn with_history(self, history: History) -> ZoneSnapshot {
+        ZoneSnapshot { history, ..self }
+    }
+
+    /// The changes that led to this version, as far as they are remembered.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// About how many octets the zone's records take.
+    pub fn octets(&self) -> usize {
+        self.octets
     }
 
     /// Whether the first of its signatures has expired.

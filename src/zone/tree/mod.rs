@@ -19,7 +19,9 @@ pub use build::Builder;
 pub use compose::Inserted;
 use compose::NodeBuf;
 use key::Key;
-pub use node::{Node, QUESTION_POINTER, RECORD_HEAD, SHARED_MAX, Set, SetPlace, Tail, Target, apex_pointer};
+pub use node::{
+    Node, NodeRecord, QUESTION_POINTER, RECORD_HEAD, SHARED_MAX, Set, SetPlace, Tail, Target, apex_pointer,
+};
 use page::Growing;
 pub use page::Page;
 use smallvec::SmallVec;
@@ -141,6 +143,14 @@ impl Tree {
     /// All nodes in canonical order.
     pub fn nodes(&self) -> impl DoubleEndedIterator<Item = Node<'_>> {
         self.order.iter().flat_map(|fence| self.pages[fence.page as usize].nodes())
+    }
+
+    /// The nodes in canonical order from a page on, each with the place of its page and its own on it. Places change with the zone.
+    pub fn placed(&self, from: usize) -> impl Iterator<Item = ((usize, usize), Node<'_>)> {
+        self.order.iter().enumerate().skip(from).flat_map(|(place, fence)| {
+            let nodes = self.pages[fence.page as usize].nodes().enumerate();
+            nodes.map(move |(index, node)| ((place, index), node))
+        })
     }
 
     /// The nodes from a name on, in canonical order: its own is the first if it is there.

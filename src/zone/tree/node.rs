@@ -78,6 +78,17 @@ pub struct Set<'a> {
     place: SetPlace<'a>,
 }
 
+/// A record of a node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NodeRecord<'a> {
+    /// Its type.
+    pub rtype: Rtype,
+    /// Its TTL in seconds.
+    pub ttl: u32,
+    /// Its RDATA, names uncompressed.
+    pub rdata: Cow<'a, [u8]>,
+}
+
 /// Where an RRset is to be had: as much as is needed to keep one in mind.
 #[derive(Clone, Copy)]
 pub struct SetPlace<'a> {
@@ -149,6 +160,16 @@ impl<'a> Node<'a> {
         let (sets, _) = self.bytes[heads..heads + count * SET_HEAD].as_chunks::<SET_HEAD>();
         let index = sets.iter().position(|head| u16_at(head, 0) == rtype.0 && u16_at(head, 2) > 0)?;
         Some(self.set_at(heads + index * SET_HEAD))
+    }
+
+    /// Its records one by one, the signatures of each RRset behind it.
+    pub fn records(self) -> impl Iterator<Item = NodeRecord<'a>> {
+        self.sets().flat_map(|set| {
+            let (rtype, ttl) = (set.rtype, set.ttl());
+            let records = set.rdatas().map(move |rdata| NodeRecord { rtype, ttl, rdata });
+            let rrsigs = set.signatures().map(Cow::Borrowed);
+            records.chain(rrsigs.map(move |rdata| NodeRecord { rtype: Rtype::RRSIG, ttl, rdata }))
+        })
     }
 
     /// Whether it has an RRset of a type.

@@ -1,0 +1,255 @@
+//! Zone transfers: who may have which zone, how many at a time, what is told of them. What is sent is `transfer`'s business.
+//!
+//! A request comes here when the answer function has refused it; what is not allowed stays refused.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+
+use super::Occasionally;
+use crate::answer::{self, Context, Seen, Transport};
+use crate::config::Secondary;
+use crate::dns::header::Rcode;
+use crate::dns::tsig::{Checked, Keyring, Signer, verify};
+use crate::dns::{Name, Rtype, Timestamp};
+use crate::transfer::{Kind, Request, Stream};
+use crate::zone::Snapshot;
+use crate::zone::snapshot::HashedName;
+
+/// So many are under way at most: what BIND (`transfers-out`) has.
+const AT_ONCE: usize = 10;
+
+/// What became of requests for transfers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Transferred {
+    /// Whole zones sent.
+    pub whole: u64,
+    /// Differences sent.
+    pub differences: u64,
+    /// Answered with the SOA alone: nothing is new, or a datagram has no room.
+    pub soa_only: u64,
+    /// Broken off by the client, or by its taking nothing for too long.
+    pub broken_off: u64,
+    /// Refused: not by one of the secondaries.
+    pub refused: u64,
+    /// Put off: too many at a time.
+    pub put_off: u64,
+    /// Records sent.
+    pub records: u64,
+    /// Octets sent.
+    pub octets: u64,
+}
+
+/// Counts transfers, and those under way.
+#[derive(Default)]
+pub struct Transfers {
+    under_way: AtomicUsize,
+    whole: AtomicU64,
+    differences: AtomicU64,
+    soa_only: AtomicU64,
+    broken_off: AtomicU64,
+    refused: AtomicU64,
+    put_off: AtomicU64,
+    records: AtomicU64,
+    octets: AtomicU64,
+}
+
+/// Whoever asks for a transfer, and what is known of him besides.
+pub struct Asked<'a> {
+    /// All zones.
+    pub snapshot: &'a Snapshot,
+    /// What answers go by.
+    pub context: &'a Context<'a>,
+    /// From where.
+    pub peer: SocketAddr,
+    /// Whose signatures are known.
+    pub keys: &'a Keyring,
+    /// Who may have zones.
+    pub secondaries: &'a [Secondary],
+}
+
+/// The beginning of a transfer: the length of its first message, and the rest.
+pub type Begun = (usize, Seen, Option<Box<Outgoing>>);
+
+impl Asked<'_> {
+    /// Answers a request for a transfer that was refused for want of somebody who decides. None: that stands.
+    #[cold]
+    pub fn respond(&self, transfers: &Arc<Transfers>, query: &[u8], out: &mut [u8]) -> Option<Begun> {
+        let over_datagram = self.context.transport == Transport::Udp;
+        let request = Request::read(query, over_datagram);
+        let signer = match verify(query, self.keys, self.context.now) {
+            Checked::Good(signer) => Some(signer),
+            Checked::Unsigned => None,
+            Checked::Bad(_) => return None,
+        };
+        let zone = request.and_then(|request| Name::from_wire(request.zone).ok());
+        let key = signer.as_ref().map(|signer| signer.key().name());
+        let ours = zone.as_ref().and_then(|zone| {
+            let may = |secondary: &&Secondary| secondary.may_have(zone, self.peer.ip(), key);
+            self.secondaries.iter().find(may)
+        });
+        let (Some(request), Some(zone), Some(secondary)) = (request, zone, ours) else {
+            self.tell_refused(query);
+            transfers.refused.fetch_add(1, Ordering::Relaxed);
+            return None;
+        };
+        // RFC 5936 section 4.2 has no AXFR over UDP, and HTTP one response for a query.
+        let is_stream = matches!(self.context.transport, Transport::Tcp | Transport::Tls | Transport::Quic);
+        if !is_stream && !(over_datagram && request.serial.is_some()) {
+            return None;
+        }
+        let snapshot = match self.snapshot.shared_zone_of(&HashedName::new(zone.as_wire())) {
+            Some(None) => return self.fail(Rcode::ServFail, signer, query, out),
+            Some(Some(found)) if found.origin() == &zone => found,
+            _ => return self.fail(Rcode::NotAuth, signer, query, out),
+        };
+        let Some(place) = UnderWay::take(transfers) else {
+            warn!("{zone}: a transfer to {} is put off: {AT_ONCE} are under way", secondary.name);
+            transfers.put_off.fetch_add(1, Ordering::Relaxed);
+            return self.fail(Rcode::ServFail, signer, query, out);
+        };
+        let behind = signer.as_ref().map(Signer::added);
+        let context = behind.map_or(*self.context, |behind| self.context.signed(behind));
+        let frame = answer::frame(&context, query, out)?;
+        let (head, opt) = out[..frame.length].split_at(frame.head);
+        let stream = Stream::new(snapshot, &request, head, opt, frame.limit);
+        let (name, peer, begun) = (secondary.name.clone(), self.peer, Instant::now());
+        let mut outgoing = Outgoing { stream, signer: signer.clone(), place, name, peer, begun, octets: 0 };
+        let Some(length) = outgoing.next(out) else { return self.fail(Rcode::ServFail, signer, query, out) };
+        let rest = (!outgoing.stream.is_done()).then(|| Box::new(outgoing));
+        Some((length, frame.seen, rest))
+    }
+
+    /// A response without records.
+    fn fail(&self, rcode: Rcode, signer: Option<Signer>, query: &[u8], out: &mut [u8]) -> Option<Begun> {
+        let behind = signer.as_ref().map_or(0, Signer::added);
+        let (length, seen) = answer::refuse(self.context, query, rcode, behind, out)?;
+        let length = match signer {
+            Some(mut signer) => signer.sign(out, length, self.context.now)?,
+            None => length,
+        };
+        Some((length, seen, None))
+    }
+
+    /// A secondary that is refused is a mistake on one of both sides, and its owner asks here why.
+    fn tell_refused(&self, query: &[u8]) {
+        static TOLD: Occasionally = Occasionally::new();
+        let zone = Request::read(query, false).and_then(|request| Name::from_wire(request.zone).ok());
+        TOLD.run(|before| {
+            let zone = zone.map_or_else(|| "a zone".to_owned(), |zone| zone.to_string());
+            warn!(
+                "a transfer of {zone} to {} is refused: no [secondary] is like this ({before} times before)",
+                self.peer
+            );
+        });
+    }
+}
+
+/// Whether a question of this type asks for a transfer.
+pub fn is_asked_for(qtype: u16) -> bool {
+    matches!(Rtype(qtype), Rtype::AXFR | Rtype::IXFR)
+}
+
+/// A place among those that are under way.
+struct UnderWay(Arc<Transfers>);
+
+impl UnderWay {
+    fn take(transfers: &Arc<Transfers>) -> Option<UnderWay> {
+        let more = |count: usize| (count < AT_ONCE).then_some(count + 1);
+        transfers.under_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(UnderWay(Arc::clone(transfers)))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A transfer under way. Its end, or its being dropped before, is told.
+pub struct Outgoing {
+    stream: Stream,
+    signer: Option<Signer>,
+    place: UnderWay,
+    /// The secondary's name.
+    name: String,
+    peer: SocketAddr,
+    begun: Instant,
+    octets: u64,
+}
+
+impl Outgoing {
+    /// Writes the next message into `out`, which has room for the longest; none after the last one, or where it can't go on.
+    pub fn next(&mut self, out: &mut [u8]) -> Option<usize> {
+        let message = match self.stream.next() {
+            Ok(message) => message?,
+            Err(error) => {
+                warn!("{}: {error}", self.name);
+                return None;
+            }
+        };
+        let length = message.len();
+        out.get_mut(..length)?.copy_from_slice(message);
+        let length = match &mut self.signer {
+            Some(signer) => signer.sign(out, length, now())?,
+            None => length,
+        };
+        self.octets += length as u64;
+        Some(length)
+    }
+
+    /// Whether the last message was written.
+    pub fn is_done(&self) -> bool {
+        self.stream.is_done()
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        let Outgoing { stream, place: UnderWay(transfers), name, peer, begun, octets, .. } = self;
+        let (counter, what) = match (stream.is_done(), stream.kind()) {
+            (false, _) => (&transfers.broken_off, "broken off"),
+            (true, Kind::Whole) => (&transfers.whole, "whole"),
+            (true, Kind::Differences) => (&transfers.differences, "differences"),
+            (true, Kind::SoaOnly) => (&transfers.soa_only, "SOA only"),
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        transfers.records.fetch_add(stream.records(), Ordering::Relaxed);
+        transfers.octets.fetch_add(*octets, Ordering::Relaxed);
+        if stream.kind() != Kind::SoaOnly {
+            let (zone, serial, records) = (stream.zone(), stream.serial(), stream.records());
+            let seconds = begun.elapsed().max(Duration::from_micros(1)).as_secs_f64();
+            info!(
+                "{zone}: serial {serial} to {name} at {peer}: {what}, {records} records, {octets} octets, {seconds:.3} s"
+            );
+        }
+    }
+}
+
+/// The time of a signature: a transfer may take longer than signatures are good for.
+fn now() -> Timestamp {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+impl Transfers {
+    /// What was counted until now.
+    pub fn counted(&self) -> Transferred {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Transferred {
+            whole: of(&self.whole),
+            differences: of(&self.differences),
+            soa_only: of(&self.soa_only),
+            broken_off: of(&self.broken_off),
+            refused: of(&self.refused),
+            put_off: of(&self.put_off),
+            records: of(&self.records),
+            octets: of(&self.octets),
+        }
+    }
+}
