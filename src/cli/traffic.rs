@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::dns::text::print_moment;
 use crate::keeper::StatusReport;
-use crate::serve::Statistics;
+use crate::serve::{Statistics, Transferred};
 
 /// A line for each thing that there is something to say of.
 pub fn lines(report: &StatusReport) -> Vec<String> {
@@ -25,6 +25,18 @@ pub fn lines(report: &StatusReport) -> Vec<String> {
         lines.push(format!(
             "signed queries: {} verified, {refused} refused ({} BADKEY, {} BADSIG, {} BADTIME)",
             tsig.verified, tsig.bad_key, tsig.bad_sig, tsig.bad_time
+        ));
+    }
+    let transfers = statistics.transfers;
+    if transfers != Transferred::default() {
+        lines.push(format!(
+            "zone transfers: {} whole, {} of differences, {} up to date, {} broken off, {} refused, {} put off",
+            transfers.whole,
+            transfers.differences,
+            transfers.soa_only,
+            transfers.broken_off,
+            transfers.refused,
+            transfers.put_off
         ));
     }
     lines.extend(statistics.connections.iter().map(|one| {

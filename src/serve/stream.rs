@@ -95,7 +95,7 @@ fn append(message: &[u8], messages: &mut Vec<u8>) {
 /// Appends a transfer's next message with its length before it. None where it can't go on.
 pub(super) fn go_on(rest: &mut Outgoing, messages: &mut Vec<u8>) -> Option<()> {
     SCRATCH.with_borrow_mut(|scratch| {
-        let length = rest.next(scratch)?;
+        let length = rest.next_message(scratch)?;
         append(&scratch[..length], messages);
         Some(())
     })

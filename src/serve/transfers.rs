@@ -17,8 +17,8 @@ use crate::dns::header::Rcode;
 use crate::dns::tsig::{Checked, Keyring, Signer, verify};
 use crate::dns::{Name, Rtype, Timestamp};
 use crate::transfer::{Kind, Request, Stream};
-use crate::zone::Snapshot;
 use crate::zone::snapshot::HashedName;
+use crate::zone::{Snapshot, ZoneSnapshot};
 
 /// So many are under way at most: what BIND (`transfers-out`) has.
 const AT_ONCE: usize = 10;
@@ -99,28 +99,41 @@ impl Asked<'_> {
             return None;
         };
         // RFC 5936 section 4.2 has no AXFR over UDP, and HTTP one response for a query.
-        let is_stream = matches!(self.context.transport, Transport::Tcp | Transport::Tls | Transport::Quic);
-        if !is_stream && !(over_datagram && request.serial.is_some()) {
-            return None;
+        match self.context.transport {
+            Transport::Tcp | Transport::Tls | Transport::Quic => {}
+            Transport::Udp if request.serial.is_some() => {}
+            Transport::Udp | Transport::Https => return None,
         }
         let snapshot = match self.snapshot.shared_zone_of(&HashedName::new(zone.as_wire())) {
             Some(None) => return self.fail(Rcode::ServFail, signer, query, out),
             Some(Some(found)) if found.origin() == &zone => found,
             _ => return self.fail(Rcode::NotAuth, signer, query, out),
         };
-        let Some(place) = UnderWay::take(transfers) else {
-            warn!("{zone}: a transfer to {} is put off: {AT_ONCE} are under way", secondary.name);
-            transfers.put_off.fetch_add(1, Ordering::Relaxed);
-            return self.fail(Rcode::ServFail, signer, query, out);
-        };
+        match UnderWay::take(transfers) {
+            Some(place) => self.begin((snapshot, &request), (signer, place, &secondary.name), query, out),
+            None => {
+                warn!("{zone}: a transfer to {} is put off: {AT_ONCE} are under way", secondary.name);
+                transfers.put_off.fetch_add(1, Ordering::Relaxed);
+                self.fail(Rcode::ServFail, signer, query, out)
+            }
+        }
+    }
+
+    fn begin(
+        &self,
+        (snapshot, request): (&Arc<ZoneSnapshot>, &Request<'_>),
+        (signer, place, name): (Option<Signer>, UnderWay, &str),
+        query: &[u8],
+        out: &mut [u8],
+    ) -> Option<Begun> {
         let behind = signer.as_ref().map(Signer::added);
         let context = behind.map_or(*self.context, |behind| self.context.signed(behind));
         let frame = answer::frame(&context, query, out)?;
         let (head, opt) = out[..frame.length].split_at(frame.head);
-        let stream = Stream::new(snapshot, &request, head, opt, frame.limit);
-        let (name, peer, begun) = (secondary.name.clone(), self.peer, Instant::now());
+        let stream = Stream::new(snapshot, request, head, opt, frame.limit);
+        let (name, peer, begun) = (name.to_owned(), self.peer, Instant::now());
         let mut outgoing = Outgoing { stream, signer: signer.clone(), place, name, peer, begun, octets: 0 };
-        let Some(length) = outgoing.next(out) else { return self.fail(Rcode::ServFail, signer, query, out) };
+        let Some(length) = outgoing.next_message(out) else { return self.fail(Rcode::ServFail, signer, query, out) };
         let rest = (!outgoing.stream.is_done()).then(|| Box::new(outgoing));
         Some((length, frame.seen, rest))
     }
@@ -186,8 +199,8 @@ pub struct Outgoing {
 
 impl Outgoing {
     /// Writes the next message into `out`, which has room for the longest; none after the last one, or where it can't go on.
-    pub fn next(&mut self, out: &mut [u8]) -> Option<usize> {
-        let message = match self.stream.next() {
+    pub fn next_message(&mut self, out: &mut [u8]) -> Option<usize> {
+        let message = match self.stream.next_message() {
             Ok(message) => message?,
             Err(error) => {
                 warn!("{}: {error}", self.name);

@@ -124,7 +124,7 @@ impl Stream {
     }
 
     /// The next message; none after the last.
-    pub fn next(&mut self) -> Result<Option<&[u8]>, TooLong> {
+    pub fn next_message(&mut self) -> Result<Option<&[u8]>, TooLong> {
         if self.stage == Stage::Done {
             return Ok(None);
         }
@@ -136,7 +136,7 @@ impl Stream {
 
     /// Whether all of it fits into its first message. Starts from the beginning again.
     fn is_one_message(&mut self) -> bool {
-        let fits = self.next().is_ok() && self.is_done();
+        let fits = self.next_message().is_ok() && self.is_done();
         self.stage = Stage::First;
         self.records = 0;
         self.writer.restart();

@@ -111,7 +111,7 @@ fn take(snapshot: &Arc<ZoneSnapshot>, serial: Option<u32>, datagram: Option<usiz
     let opt = [0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0];
     let mut stream = Stream::new(snapshot, &request, &head, &opt, datagram.unwrap_or(LIMIT));
     let mut messages = Vec::new();
-    while let Some(message) = stream.next().unwrap() {
+    while let Some(message) = stream.next_message().unwrap() {
         messages.push(message.to_vec());
     }
     assert!(stream.is_done());

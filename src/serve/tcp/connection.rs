@@ -183,7 +183,7 @@ impl Connection {
             // A client that takes message after message is not silent, and not too slow.
             self.since = now;
             self.place.heard_at(now);
-            let Some(length) = rest.next(&mut outbox[LENGTH..LENGTH + MAX_MESSAGE]) else {
+            let Some(length) = rest.next_message(&mut outbox[LENGTH..LENGTH + MAX_MESSAGE]) else {
                 return Err(ErrorKind::InvalidData.into());
             };
             if rest.is_done() {
