@@ -2,3 +2,4 @@
 
 pub mod example;
 pub mod keys;
+pub mod notify;

@@ -12,7 +12,7 @@ use crate::zone::tree::{Node, QUESTION_POINTER, RECORD_HEAD, Set, SetPlace, apex
 /// How many CNAMEs and DNAMEs one answer follows.
 const CHAIN_MAX: usize = 12;
 /// A step of the chain proves at most a wildcard expansion; the last one has SOA or NS, DS, and two proofs.
-pub(super) const AUTHORITY_MAX: usize = CHAIN_MAX + 4;
+const AUTHORITY_MAX: usize = CHAIN_MAX + 4;
 
 /// One question's way through the snapshot.
 pub struct Lookup<'a> {

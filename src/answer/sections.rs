@@ -1,11 +1,14 @@
 //! The sections behind the answer: what was noted for authority while a name was looked up, and the addresses that go along.
 
-use super::lookup::{AUTHORITY_MAX, Lookup, Truncated, expand};
+use super::lookup::{Lookup, Truncated, expand};
 use super::message::{Message, Owner, POINTER_MAX, Place, REACH, Section, suffix_at};
 use crate::dns::Rtype;
 use crate::dns::name::{common_ancestor, is_at_or_below};
 use crate::zone::serial;
 use crate::zone::tree::{QUESTION_POINTER, Set, SetPlace};
+
+/// So many owners in the authority section are looked at for what a later one shares with them.
+const OWNERS_MAX: usize = 4;
 
 /// An RRset for the authority section.
 #[derive(Clone, Copy)]
@@ -46,20 +49,22 @@ impl<'a> Lookup<'a> {
                 &chained.0[..chained.1]
             }
         };
-        // Where the owners that were written stand.
-        let mut owners = [0; AUTHORITY_MAX];
-        for (index, pending) in self.authority.iter().flatten().enumerate() {
-            let apex_len = pending.place.zone.origin().as_wire().len();
-            let len = pending.name.len();
+        // The first owners that were written below an apex, and where they stand.
+        let mut owners = [(looked_up, usize::from(self.owner & 0x3fff)); 1 + OWNERS_MAX];
+        let mut known = 1;
+        for pending in self.authority.iter().flatten() {
+            let (apex_len, len) = (pending.place.zone.origin().as_wire().len(), pending.name.len());
             let mut owner = Owner { labels: &pending.name[..len - apex_len], pointer: pending.place.apex, len };
-            let before = self.authority.iter().flatten().map(|pending| pending.name).zip(owners).take(index);
-            for (name, at) in before.chain([(looked_up, usize::from(self.owner & 0x3fff))]) {
-                if !owner.labels.is_empty() {
-                    owner.shorten(pending.name, name, at, message.written());
+            let at = message.len();
+            if len > apex_len {
+                for (name, at) in &owners[..known] {
+                    owner.shorten(pending.name, name, *at, message.written());
+                }
+                if !owner.labels.is_empty() && known < owners.len() {
+                    owners[known] = (pending.name, at);
+                    known += 1;
                 }
             }
-            let at = message.len();
-            owners[index] = if owner.labels.is_empty() { usize::from(owner.pointer & 0x3fff) } else { at };
             let set = pending.set.set();
             if !message.put(Section::Authority, pending.place, set, owner, self.dnssec_ok) {
                 return Err(Truncated);
@@ -115,6 +120,9 @@ impl<'a> Lookup<'a> {
 impl Owner<'_> {
     /// Points to what this owner, of this whole name, has in common with a name that stands in the message, where that is more.
     fn shorten(&mut self, whole: &[u8], name: &[u8], at: usize, written: &[u8]) {
+        if self.labels.is_empty() {
+            return;
+        }
         let common = common_ancestor(whole, name);
         let labels = whole.len() - common;
         if labels < self.labels.len()

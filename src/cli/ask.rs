@@ -1,12 +1,14 @@
 //! `status`, `explain`, `withdraw`, `restore`, `reload`: asks the running daemon and prints its answer.
 
+use std::net::SocketAddr;
+
 use super::args::{Command, KeysCommand};
 use super::output::{Mark, Output};
 use super::{CliError, Outcome, traffic};
 use crate::config::Config;
 use crate::dane::explain::{Explanation, Status};
 use crate::dns::text::print_moment;
-use crate::keeper::{StatusReport, ZoneReport};
+use crate::keeper::{CopyReport, StatusReport, ZoneReport};
 use crate::serve::control::{Request, call};
 
 /// Asks at the configuration's control socket. `status` finds something when there is a problem.
@@ -63,6 +65,10 @@ fn show_status(report: &StatusReport, out: &mut Output) -> Result<(), CliError> 
     }
     out.line("")?;
     out.table(&zones(&report.zones))?;
+    if !report.secondaries.is_empty() {
+        out.line("")?;
+        out.table(&secondaries(&report.secondaries))?;
+    }
     for (rows, none) in [(certificates(report), "no certificates"), (tlsa(&report.tlsa), "no TLSA owners")] {
         out.line("")?;
         // A heading over nothing says less than a word.
@@ -112,6 +118,30 @@ fn zones(zones: &[ZoneReport]) -> Vec<Vec<String>> {
     };
     let head = row(["zone", "serial", "RRsets", "keys", "signed until", "state"]);
     std::iter::once(head).chain(zones.iter().map(cells)).collect()
+}
+
+/// A line for each secondary; `status --json` has one for each of its zones.
+fn secondaries(copies: &[CopyReport]) -> Vec<Vec<String>> {
+    let mut places: Vec<(&str, SocketAddr)> =
+        copies.iter().map(|copy| (copy.secondary.as_str(), copy.address)).collect();
+    places.sort_unstable();
+    places.dedup();
+    let cells = |(name, address): (&str, SocketAddr)| {
+        let of = || copies.iter().filter(|copy| (copy.secondary.as_str(), copy.address) == (name, address));
+        let is_behind = |copy: &&CopyReport| copy.state != "current";
+        let told = of().filter_map(|copy| copy.told_at).max().map_or_else(|| "-".to_owned(), print_moment);
+        let state = match (of().filter(is_behind).count(), of().find(is_behind)) {
+            (1, Some(copy)) => {
+                let has = copy.seen.map_or_else(|| "what is not known".to_owned(), |serial| serial.to_string());
+                format!("{}: {} is to have {}, has {has}", copy.state, copy.zone, copy.serial)
+            }
+            (count, Some(_)) => format!("{count} zones behind"),
+            (_, None) => "current".to_owned(),
+        };
+        row([name, &address.to_string(), &of().count().to_string(), &told, &state])
+    };
+    let head = row(["secondary", "address", "zones", "told", "state"]);
+    std::iter::once(head).chain(places.into_iter().map(cells)).collect()
 }
 
 fn certificates(report: &StatusReport) -> Vec<Vec<String>> {

@@ -115,6 +115,9 @@ impl Answerer for View<'_> {
     }
 }
 
+/// What secondaries said and the keeper has not heard yet.
+const NEWS: usize = 256;
+
 /// Serves until SIGTERM or SIGINT.
 pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
     log::begin();
@@ -166,7 +169,11 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
     };
     let keeper = runtime.block_on(async {
         let messages = signals().map_err(|error| CliError::Failed(format!("signals: {error}")))?;
-        let around = Surroundings { watcher, changed, calls, messages, answering, configure: Box::new(configure) };
+        let orders = keeper.orders();
+        let (sender, news) = mpsc::channel(NEWS);
+        tokio::spawn(act::notify::run(orders, sender, keeper::now));
+        let around =
+            Surroundings { watcher, changed, news, calls, messages, answering, configure: Box::new(configure) };
         // A task of the runtime, since a cycle blocks the thread it runs on.
         let ended = tokio::spawn(keeper::run(keeper, first, around)).await;
         ended.map_err(|error| CliError::Failed(format!("a bug: the keeper ended: {error}")))

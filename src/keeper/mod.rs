@@ -8,6 +8,7 @@ mod heap;
 mod history;
 mod hurry;
 mod look;
+mod notices;
 mod policy;
 mod presented;
 mod problems;
@@ -49,6 +50,7 @@ use crate::zone::Snapshot;
 use decide::{PlannedFrom, Synthesised};
 pub use hurry::Wanted;
 use look::Scope;
+pub use notices::CopyReport;
 pub use policy::Policy;
 pub use report::{Answering, CertificateReport, EncryptedReport, StatusReport, ZoneReport, explain};
 pub use run::{Message, Surroundings, now, run};
@@ -101,6 +103,7 @@ pub struct Keeper {
     found: Option<bool>,
     /// What was published and is to be told.
     said: Vec<(Name, u32)>,
+    notices: notices::Notices,
     /// What was served and is to be stored.
     sealed: publish::Sealed,
     policy: Arc<ArcSwap<Policy>>,
@@ -163,6 +166,7 @@ impl Keeper {
             wanted: Arc::default(),
             found: None,
             said: Vec::new(),
+            notices: notices::Notices::default(),
             sealed: publish::Sealed::default(),
             policy: Arc::default(),
             policy_problem: None,
@@ -298,6 +302,9 @@ impl Keeper {
         self.look_at_presented(now);
         self.publish_stale();
         let linting = self.look_for_warnings().then_some(now + 1);
+        if scope.zones.is_none() {
+            self.note_all_versions(now);
+        }
         self.tell_problems(now);
         // Changes that come all the time don't put the look at everything off.
         let rescan = self.looked_at_all + RESCAN;

@@ -85,6 +85,7 @@ impl Keeper {
         self.store_sealed(now);
         let said = std::mem::take(&mut self.said);
         let many = said.len() > MANY;
+        self.note_versions(&said, now);
         self.say_published(said, now);
         // Those of many zones are written when the rest of this cycle is done.
         if !many {

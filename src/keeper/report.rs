@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Keeper;
+use super::{CopyReport, Keeper};
 use crate::dane::Chain;
 use crate::dane::certificate::Certificate;
 use crate::dane::explain::Explanation;
@@ -40,6 +40,8 @@ pub struct StatusReport {
     pub statistics: Statistics,
     /// The zones in canonical order.
     pub zones: Vec<ZoneReport>,
+    /// Who has copies of them.
+    pub secondaries: Vec<CopyReport>,
     /// The certificates that count.
     pub certificates: Vec<CertificateReport>,
     /// The TLSA owners.
@@ -131,6 +133,7 @@ impl Keeper {
             responses_per_second: self.config.rate_limit.responses_per_second,
             statistics: answering.counters.statistics(),
             zones: self.zone_reports(),
+            secondaries: self.copy_reports(),
             certificates: self.certificate_reports(),
             tlsa: self.explained(now),
             problems: self.problems.iter().cloned().collect(),

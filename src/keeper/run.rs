@@ -9,10 +9,14 @@ use tracing::{error, info, warn};
 
 use super::zone::{Stamp, stamp};
 use super::{Answering, Cycle, Finished, Keeper};
+use crate::act::notify::News;
 use crate::config::{Config, Cookies, TlsCertificate};
 use crate::dns::Timestamp;
 use crate::observe::watch::{Changed, Folder, Watcher};
 use crate::serve::control::{Call, Reply, Request};
+
+/// Between two parcels of notices to secondaries.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What the daemon tells its keeper besides what is watched.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub struct Surroundings {
     pub watcher: Option<Watcher>,
     /// Its notices.
     pub changed: mpsc::Receiver<Changed>,
+    /// What secondaries say.
+    pub news: mpsc::Receiver<News>,
     /// Calls through the control socket.
     pub calls: mpsc::Receiver<Call>,
     /// Signals.
@@ -55,9 +61,15 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
         let mut request: Option<(Request, oneshot::Sender<Reply>)> = None;
         let mut reload = false;
         let mut what = Look::All(Finished::none());
+        let notices = keeper.send_notices(now()).map(moment);
         tokio::select! {
             // A moment, not a wait: those who ask often don't put it off.
             () = tokio::time::sleep_until(due) => {}
+            () = tokio::time::sleep_until(notices.unwrap_or(due)), if notices.is_some() => continue,
+            Some(news) = around.news.recv() => {
+                keeper.hear(&news, now());
+                continue;
+            }
             Some(changed) = around.changed.recv() => {
                 reload = config_stamp(&keeper) != config_seen;
                 what = if reload { Look::All(Finished::told(&changed)) } else { Look::Changed(changed) };
@@ -102,6 +114,11 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
             let _ = reply.send(said.and_then(|()| report(&keeper, &request, &around)));
         });
     }
+}
+
+/// When to send notices again that are due at this time: not all of thousands at once.
+fn moment(at: Timestamp) -> Instant {
+    Instant::now() + Duration::from_secs(at.saturating_sub(now())).max(PAUSE)
 }
 
 /// What a cycle is about.

@@ -117,18 +117,19 @@ fn read(file: File) -> Result<Vec<u8>, String> {
     if size > MAX_IMAGE {
         return Err(format!("{size} bytes are too many"));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-    file.take(MAX_IMAGE).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if !bytes.starts_with(MAGIC) {
+    let mut file = file.take(MAX_IMAGE);
+    let mut head = Vec::new();
+    file.by_ref().take((MAGIC.len() + CHECKSUM) as u64).read_to_end(&mut head).map_err(|error| error.to_string())?;
+    let Some(checksum) = head.strip_prefix(MAGIC) else {
         return Err("not a signature image of this version".to_owned());
-    }
-    let head = MAGIC.len() + CHECKSUM;
-    if bytes.len() < head {
+    };
+    if checksum.len() < CHECKSUM {
         return Err("cut off".to_owned());
     }
-    if Sha256::digest(&bytes[head..])[..] != bytes[MAGIC.len()..head] {
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    file.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if Sha256::digest(&bytes)[..] != *checksum {
         return Err("damaged: its checksum differs".to_owned());
     }
-    bytes.drain(..head);
     Ok(bytes)
 }

@@ -4,6 +4,7 @@
 //! have a zone, signatures and sockets are others' business.
 
 mod names;
+pub mod notify;
 mod request;
 mod writer;
 

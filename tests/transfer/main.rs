@@ -9,6 +9,7 @@ mod common;
 mod house;
 
 mod journal;
+mod notices;
 mod secondaries;
 mod strangers;
 mod streams;

@@ -6,15 +6,15 @@ use std::process::{Child, Command, Stdio};
 use super::common::{free_port, run, succeed};
 use super::house::{CONFIG, Daemon, HEAD, HOST, House, MX, wait_until};
 
-const NSEC: &str = "example.org";
+pub const NSEC: &str = "example.org";
 const NSEC3: &str = "hashed.example";
 const ZONES: [&str; 2] = [NSEC, NSEC3];
 /// The TSIG key's name.
-const KEY: &str = "transfer.test";
+pub const KEY: &str = "transfer.test";
 
 /// A secondary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Peer {
+pub enum Peer {
     Nsd,
     Knot,
     Bind,
@@ -22,16 +22,19 @@ enum Peer {
 }
 
 /// Where and with what it takes zones from.
-struct Primary {
-    port: u16,
-    tls_port: u16,
-    secret: String,
+#[derive(Default)]
+pub struct Primary {
+    pub port: u16,
+    pub tls_port: u16,
+    pub secret: String,
+    /// It tells when there is something to take: nobody looks by himself before the SOA says so.
+    pub tells: bool,
 }
 
 /// A peer that runs until this is dropped.
-struct Running {
-    peer: Peer,
-    port: u16,
+pub struct Running {
+    pub peer: Peer,
+    pub port: u16,
     child: Child,
     folder: tempfile::TempDir,
 }
@@ -50,8 +53,11 @@ impl Drop for Running {
 
 impl Peer {
     fn start(self, primary: &Primary) -> Running {
+        self.start_at(free_port(), primary)
+    }
+
+    pub fn start_at(self, port: u16, primary: &Primary) -> Running {
         let folder = tempfile::tempdir().unwrap();
-        let port = free_port();
         let path = folder.path().join("server.conf");
         let config = match self {
             Peer::Nsd => nsd(port, folder.path(), primary),
@@ -75,7 +81,7 @@ impl Peer {
 }
 
 impl Running {
-    fn serial(&self, zone: &str) -> Option<u32> {
+    pub fn serial(&self, zone: &str) -> Option<u32> {
         let port = self.port.to_string();
         // It may not be there yet.
         let said = run("dig", &["@127.0.0.1", "-p", &port, "+short", "+tries=1", "+time=1", zone, "SOA"]).stdout;
@@ -102,6 +108,7 @@ fn sorted(text: &str) -> Vec<String> {
 
 fn nsd(port: u16, folder: &Path, primary: &Primary) -> String {
     let (folder, Primary { port: from, secret, .. }) = (folder.display(), primary);
+    let refresh = if primary.tells { "" } else { "  max-refresh-time: 1\n  max-retry-time: 1\n" };
     let mut config = format!(
         "server:\n  ip-address: 127.0.0.1@{port}\n  username: \"\"\n  chroot: \"\"\n  zonesdir: \"{folder}\"\n  \
          database: \"\"\n  pidfile: \"{folder}/nsd.pid\"\n  xfrdfile: \"{folder}/xfrd\"\n  xfrdir: \"{folder}\"\n  \
@@ -110,8 +117,8 @@ fn nsd(port: u16, folder: &Path, primary: &Primary) -> String {
     );
     for zone in ZONES {
         config += &format!(
-            "zone:\n  name: \"{zone}\"\n  request-xfr: 127.0.0.1@{from} {KEY}\n  max-refresh-time: 1\n  \
-             max-retry-time: 1\n  provide-xfr: 127.0.0.1 NOKEY\n"
+            "zone:\n  name: \"{zone}\"\n  request-xfr: 127.0.0.1@{from} {KEY}\n  allow-notify: 127.0.0.1 {KEY}\n{refresh}  \
+             provide-xfr: 127.0.0.1 NOKEY\n"
         );
     }
     config
@@ -119,14 +126,16 @@ fn nsd(port: u16, folder: &Path, primary: &Primary) -> String {
 
 fn knot(port: u16, folder: &Path, primary: &Primary) -> String {
     let (folder, Primary { port: from, secret, .. }) = (folder.display(), primary);
+    let refresh = if primary.tells { "" } else { "    refresh-max-interval: 2\n    retry-max-interval: 2\n" };
     let mut config = format!(
         "server:\n  listen: 127.0.0.1@{port}\n  rundir: \"{folder}\"\n  udp-workers: 1\n  tcp-workers: 1\n  \
          background-workers: 1\ndatabase:\n  storage: \"{folder}\"\nlog:\n  - target: stderr\n    any: info\n\
          key:\n  - id: {KEY}\n    algorithm: hmac-sha256\n    secret: {secret}\n\
          remote:\n  - id: primary\n    address: 127.0.0.1@{from}\n    key: {KEY}\n\
-         acl:\n  - id: anybody\n    address: 127.0.0.1\n    action: transfer\n\
-         template:\n  - id: default\n    storage: \"{folder}\"\n    master: primary\n    acl: anybody\n    \
-         refresh-max-interval: 2\n    retry-max-interval: 2\nzone:\n"
+         acl:\n  - id: anybody\n    address: 127.0.0.1\n    action: transfer\n  - id: primary\n    key: {KEY}\n    \
+         action: notify\n\
+         template:\n  - id: default\n    storage: \"{folder}\"\n    master: primary\n    acl: [anybody, primary]\n{refresh}\
+         zone:\n"
     );
     for zone in ZONES {
         config += &format!("  - domain: \"{zone}\"\n");
@@ -137,11 +146,14 @@ fn knot(port: u16, folder: &Path, primary: &Primary) -> String {
 fn bind(port: u16, folder: &Path, primary: &Primary, over_tls: bool) -> String {
     let (folder, secret) = (folder.display(), &primary.secret);
     let (from, tls) = if over_tls { (primary.tls_port, " tls ephemeral") } else { (primary.port, "") };
+    let refresh = match primary.tells {
+        true => "",
+        false => "min-refresh-time 1; max-refresh-time 1; min-retry-time 1; max-retry-time 1;",
+    };
     let mut config = format!(
         "options {{\n  directory \"{folder}\";\n  listen-on port {port} {{ 127.0.0.1; }};\n  listen-on-v6 {{ none; }};\n  \
          pid-file none;\n  session-keyfile none;\n  recursion no;\n  dnssec-validation no;\n  notify no;\n  \
-         allow-transfer {{ any; }};\n  min-refresh-time 1;\n  max-refresh-time 1;\n  min-retry-time 1;\n  \
-         max-retry-time 1;\n}};\ncontrols {{ }};\n\
+         allow-transfer {{ any; }};\n  {refresh}\n}};\ncontrols {{ }};\n\
          key \"{KEY}\" {{ algorithm hmac-sha256; secret \"{secret}\"; }};\n"
     );
     for zone in ZONES {
@@ -227,7 +239,7 @@ fn nsd_knot_and_bind_follow_every_change() {
     let (house, secret) = house(tls_port);
     put_zones(&house, 0);
     let daemon = house.start();
-    let primary = Primary { port: daemon.address.port(), tls_port, secret };
+    let primary = Primary { port: daemon.address.port(), tls_port, secret, tells: false };
     wait_until("the certificate is shown", || !daemon.status()["presented"].is_null());
     let all = [Peer::Nsd, Peer::Knot, Peer::Bind, Peer::BindOverTls];
     let peers: Vec<Running> = all.into_iter().map(|peer| peer.start(&primary)).collect();

@@ -333,3 +333,20 @@ proptest! {
         let _ = read_rdata(Rtype(rtype), &words(&line), &Name::root());
     }
 }
+
+proptest! {
+    #[test]
+    fn base64_is_read_as_the_library_reads_it(octets in proptest::collection::vec(any::<u8>(), 0..80), at in 0..120usize, odd in any::<u8>()) {
+        let mut text = data_encoding::BASE64.encode(&octets).into_bytes();
+        prop_assert_eq!(decode_base64(&text), Some(octets));
+        if let Some(character) = text.get_mut(at) {
+            *character = odd;
+        }
+        // The library alone would take several padded texts one behind the other.
+        let unpadded = text.iter().rposition(|character| *character != b'=').map_or(0, |last| last + 1);
+        let expected = data_encoding::BASE64.decode(&text).ok().filter(|_| !text[..unpadded].contains(&b'='));
+        prop_assert_eq!(decode_base64(&text), expected);
+        text.pop();
+        prop_assert_eq!(decode_base64(&text), if text.is_empty() { Some(Vec::new()) } else { None });
+    }
+}

@@ -1,0 +1,202 @@
+//! Whom to tell of a new version of a zone, and when again (RFC 1996): values in, values out; time is an argument.
+//!
+//! ```text
+//!   served            answered                  shows the serial
+//!  -------> Waiting ------------> Transferring -----------------> Current
+//!            |  ^ told again,       |  ^ looked at again,
+//!            |  | later and later   |  | later and later
+//!            +--+                   +--+
+//!            +----------------------+---> Silent, until another version is served
+//! ```
+//! A version that comes while another is told of takes its place: nobody is told of what is old.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use crate::dns::{Name, Timestamp};
+use crate::zone::serial;
+
+/// Seconds between two NOTIFYs to one secondary about one zone, if the zone changes as often.
+pub const APART: u64 = 1;
+/// Seconds until a NOTIFY that is not answered is sent again; each time twice as many.
+pub const RETRY: u64 = 3;
+/// So often it is sent again, before the secondary is left to its refresh timer (RFC 1996 section 3.6).
+pub const RETRIES: u32 = 5;
+/// So many are sent together: a start with thousands of zones is no flood.
+pub const TOGETHER: usize = 100;
+
+/// A secondary's copy of a zone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Copy {
+    /// The zone.
+    pub zone: Name,
+    /// The secondary.
+    pub secondary: SocketAddr,
+}
+
+/// What is known of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The serial that it is told of.
+    pub serial: u32,
+    /// How far that is.
+    pub state: State,
+    /// When it was told last.
+    pub told_at: Option<Timestamp>,
+    /// The serial that it was seen to have, and when.
+    pub seen: Option<(u32, Timestamp)>,
+}
+
+/// How far a secondary is with a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It will be told, for the first time or once more.
+    Waiting {
+        /// When.
+        at: Timestamp,
+        /// How often it was told and did not answer.
+        tries: u32,
+    },
+    /// It has answered; its serial is looked at until it is this one.
+    Transferring {
+        /// When next.
+        at: Timestamp,
+        /// How often it was looked at.
+        looks: u32,
+    },
+    /// It has the version.
+    Current,
+    /// It does not answer, or does not take the version over, and is left to its refresh timer until there is another.
+    Silent,
+    /// It answers a NOTIFY with this response code: it does not know us, or not the zone.
+    Refusing(u8),
+}
+
+/// What is to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Send {
+    /// A NOTIFY with the serial as a hint (RFC 1996 section 3.7).
+    Notify(Copy, u32),
+    /// A question for the SOA.
+    Soa(Copy),
+}
+
+/// Who is told of what.
+#[derive(Clone, Debug, Default)]
+pub struct Notifier {
+    copies: BTreeMap<Copy, Told>,
+    due: BTreeSet<(Timestamp, Copy)>,
+}
+
+impl Notifier {
+    /// A version is served: those who have copies are told. Copies elsewhere are forgotten.
+    pub fn served(&mut self, zone: &Name, serial: u32, secondaries: &[SocketAddr], now: Timestamp) {
+        let there = |copy: &Copy| secondaries.contains(&copy.secondary);
+        let gone: Vec<Copy> = self.of(zone).map(|(copy, _)| copy).filter(|copy| !there(copy)).cloned().collect();
+        gone.iter().for_each(|copy| self.forget(copy));
+        for secondary in secondaries {
+            let copy = Copy { zone: zone.clone(), secondary: *secondary };
+            let before = self.copies.get(&copy);
+            if before.is_some_and(|told| told.serial == serial) {
+                continue;
+            }
+            let told_at = before.and_then(|told| told.told_at);
+            let at = told_at.map_or(now, |at| now.max(at + APART));
+            let seen = before.and_then(|told| told.seen);
+            self.set(copy, Told { serial, state: State::Waiting { at, tries: 0 }, told_at, seen });
+        }
+    }
+
+    /// Only these zones are still served.
+    pub fn retain(&mut self, is_served: impl Fn(&Name) -> bool) {
+        let gone: Vec<Copy> = self.copies.keys().filter(|copy| !is_served(&copy.zone)).cloned().collect();
+        gone.iter().for_each(|copy| self.forget(copy));
+    }
+
+    /// What has to be sent by now, [`TOGETHER`] at most.
+    pub fn due(&mut self, now: Timestamp) -> Vec<Send> {
+        let due: Vec<Copy> =
+            self.due.iter().take_while(|(at, _)| *at <= now).take(TOGETHER).map(|(_, copy)| copy.clone()).collect();
+        due.into_iter().filter_map(|copy| self.send(copy, now)).collect()
+    }
+
+    fn send(&mut self, copy: Copy, now: Timestamp) -> Option<Send> {
+        let mut told = *self.copies.get(&copy)?;
+        let (send, state) = match told.state {
+            State::Waiting { tries, .. } if tries > RETRIES => (None, State::Silent),
+            State::Waiting { tries, .. } => {
+                told.told_at = Some(now);
+                (
+                    Some(Send::Notify(copy.clone(), told.serial)),
+                    State::Waiting { at: now + (RETRY << tries), tries: tries + 1 },
+                )
+            }
+            State::Transferring { looks, .. } if looks > RETRIES => (None, State::Silent),
+            State::Transferring { looks, .. } => {
+                (Some(Send::Soa(copy.clone())), State::Transferring { at: now + (RETRY << looks), looks: looks + 1 })
+            }
+            State::Current | State::Silent | State::Refusing(_) => (None, told.state),
+        };
+        self.set(copy, Told { state, ..told });
+        send
+    }
+
+    /// A NOTIFY was answered, with this response code.
+    pub fn answered(&mut self, copy: &Copy, rcode: u8, now: Timestamp) {
+        if let Some(told) = self.copies.get(copy)
+            && matches!(told.state, State::Waiting { .. } | State::Silent | State::Refusing(_))
+            && told.told_at.is_some()
+        {
+            let state = if rcode == 0 { State::Transferring { at: now + 1, looks: 0 } } else { State::Refusing(rcode) };
+            let told = Told { state, ..*told };
+            self.set(copy.clone(), told);
+        }
+    }
+
+    /// The secondary was seen to have a serial: by its SOA, or by what it transferred.
+    pub fn shows(&mut self, copy: &Copy, serial: u32, now: Timestamp) {
+        if let Some(told) = self.copies.get(copy) {
+            let is_current = serial::compare(serial, told.serial).is_some_and(std::cmp::Ordering::is_ge);
+            let state = if is_current { State::Current } else { told.state };
+            let told = Told { state, seen: Some((serial, now)), ..*told };
+            self.set(copy.clone(), told);
+        }
+    }
+
+    /// When something has to be sent next.
+    pub fn next(&self) -> Option<Timestamp> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// What is known of all copies.
+    pub fn copies(&self) -> impl Iterator<Item = (&Copy, &Told)> {
+        self.copies.iter()
+    }
+
+    /// What is known of a zone's copies.
+    pub fn of(&self, zone: &Name) -> impl Iterator<Item = (&Copy, &Told)> {
+        let zone = zone.clone();
+        let from = Copy { zone: zone.clone(), secondary: SocketAddr::new([0, 0, 0, 0].into(), 0) };
+        self.copies.range(from..).take_while(move |(copy, _)| copy.zone == zone)
+    }
+
+    fn set(&mut self, copy: Copy, told: Told) {
+        self.forget(&copy);
+        if let State::Waiting { at, .. } | State::Transferring { at, .. } = told.state {
+            self.due.insert((at, copy.clone()));
+        }
+        self.copies.insert(copy, told);
+    }
+
+    fn forget(&mut self, copy: &Copy) {
+        if let Some(told) = self.copies.remove(copy)
+            && let State::Waiting { at, .. } | State::Transferring { at, .. } = told.state
+        {
+            self.due.remove(&(at, copy.clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "notify_tests.rs"]
+mod tests;

@@ -1,0 +1,118 @@
+//! Who is told when, without a socket and without a clock.
+
+use super::*;
+
+const NOW: Timestamp = 1_800_000_000;
+
+fn zone() -> Name {
+    "example.org.".parse().unwrap()
+}
+
+fn secondary(last: u8) -> SocketAddr {
+    SocketAddr::new([192, 0, 2, last].into(), 53)
+}
+
+fn copy(last: u8) -> Copy {
+    Copy { zone: zone(), secondary: secondary(last) }
+}
+
+fn state(notifier: &Notifier, last: u8) -> State {
+    notifier.of(&zone()).find(|(copy, _)| copy.secondary == secondary(last)).unwrap().1.state
+}
+
+#[test]
+fn a_new_version_is_told_at_once_and_looked_at_until_it_is_there() {
+    let mut notifier = Notifier::default();
+    notifier.served(&zone(), 7, &[secondary(1)], NOW);
+    assert_eq!(notifier.due(NOW), [Send::Notify(copy(1), 7)]);
+    assert_eq!(notifier.due(NOW), []);
+    notifier.answered(&copy(1), 0, NOW);
+    assert_eq!(notifier.due(NOW + 1), [Send::Soa(copy(1))]);
+    notifier.shows(&copy(1), 6, NOW + 1);
+    assert_eq!(notifier.due(NOW + 4), [Send::Soa(copy(1))]);
+    notifier.shows(&copy(1), 7, NOW + 4);
+    assert_eq!((state(&notifier, 1), notifier.next()), (State::Current, None));
+}
+
+#[test]
+fn who_does_not_answer_is_asked_later_and_later_and_then_left_alone_until_there_is_more_to_tell() {
+    let mut notifier = Notifier::default();
+    notifier.served(&zone(), 7, &[secondary(1)], NOW);
+    let mut sent = Vec::new();
+    while let Some(at) = notifier.next() {
+        sent.extend(notifier.due(at).into_iter().map(|_| at - NOW));
+    }
+    assert_eq!(sent, [0, 3, 9, 21, 45, 93]);
+    assert_eq!(state(&notifier, 1), State::Silent);
+    // Late is better than never.
+    notifier.answered(&copy(1), 0, NOW + 200);
+    assert!(matches!(state(&notifier, 1), State::Transferring { .. }));
+    notifier.served(&zone(), 8, &[secondary(1)], NOW + 300);
+    assert_eq!(notifier.due(NOW + 300), [Send::Notify(copy(1), 8)]);
+}
+
+#[test]
+fn many_changes_are_told_once_a_second_and_only_the_last_of_them() {
+    let mut notifier = Notifier::default();
+    notifier.served(&zone(), 1, &[secondary(1), secondary(2)], NOW);
+    assert_eq!(notifier.due(NOW).len(), 2);
+    for serial in 2..100 {
+        notifier.served(&zone(), serial, &[secondary(1), secondary(2)], NOW);
+        assert_eq!(notifier.due(NOW), []);
+    }
+    assert_eq!(notifier.due(NOW + APART), [Send::Notify(copy(1), 99), Send::Notify(copy(2), 99)]);
+}
+
+#[test]
+fn the_same_version_is_told_once() {
+    let mut notifier = Notifier::default();
+    notifier.served(&zone(), 1, &[secondary(1)], NOW);
+    assert_eq!(notifier.due(NOW).len(), 1);
+    notifier.shows(&copy(1), 1, NOW);
+    notifier.served(&zone(), 1, &[secondary(1)], NOW + 50);
+    assert_eq!(notifier.next(), None);
+}
+
+#[test]
+fn who_refuses_is_not_told_again_until_there_is_more_to_tell() {
+    let mut notifier = Notifier::default();
+    notifier.served(&zone(), 1, &[secondary(1)], NOW);
+    assert_eq!(notifier.due(NOW).len(), 1);
+    notifier.answered(&copy(1), 9, NOW);
+    assert_eq!((state(&notifier, 1), notifier.next()), (State::Refusing(9), None));
+    notifier.served(&zone(), 2, &[secondary(1)], NOW + 10);
+    assert_eq!(notifier.due(NOW + 10), [Send::Notify(copy(1), 2)]);
+}
+
+#[test]
+fn a_secondary_that_is_ahead_over_the_wrap_is_current() {
+    let mut notifier = Notifier::default();
+    notifier.served(&zone(), u32::MAX, &[secondary(1)], NOW);
+    notifier.shows(&copy(1), 3, NOW);
+    assert_eq!(state(&notifier, 1), State::Current);
+}
+
+#[test]
+fn secondaries_and_zones_that_are_gone_are_forgotten() {
+    let mut notifier = Notifier::default();
+    notifier.served(&zone(), 1, &[secondary(1), secondary(2)], NOW);
+    notifier.served(&zone(), 2, &[secondary(2)], NOW);
+    assert_eq!(notifier.of(&zone()).count(), 1);
+    notifier.retain(|zone| *zone != self::zone());
+    assert_eq!((notifier.of(&zone()).count(), notifier.next()), (0, None));
+    // An answer that comes too late finds nobody.
+    notifier.answered(&copy(2), 0, NOW);
+    notifier.shows(&copy(2), 2, NOW);
+    assert_eq!(notifier.next(), None);
+}
+
+#[test]
+fn a_start_with_thousands_of_zones_is_no_flood() {
+    let mut notifier = Notifier::default();
+    for number in 0..1000 {
+        notifier.served(&format!("{number}.example.").parse().unwrap(), 1, &[secondary(1)], NOW);
+    }
+    assert_eq!(notifier.due(NOW).len(), TOGETHER);
+    assert_eq!(notifier.due(NOW).len(), TOGETHER);
+    assert_eq!(notifier.next(), Some(NOW));
+}
