@@ -108,5 +108,5 @@ pub async fn doq_octets(connection: &quinn::Connection, octets: &[u8]) -> Option
     let (mut send, mut receive) = connection.open_bi().await.ok()?;
     send.write_all(octets).await.ok()?;
     send.finish().ok()?;
-    receive.read_to_end(70_000).await.ok()
+    receive.read_to_end(4 << 20).await.ok()
 }

@@ -32,7 +32,8 @@ impl Daemon {
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
         let text = format!(
             "tsig-keys = [\"transfer.key\"]\nlisten = [\"127.0.0.1:0\"]\nlisten-tls = [\"127.0.0.1:0\"]\nlisten-https = [\"127.0.0.1:0\"]\n\
-             listen-quic = [\"127.0.0.1:0\"]\n[control]\nsocket = \"control/danelaw.sock\"\n[tls]\n{tls}\n"
+             listen-quic = [\"127.0.0.1:0\"]\n\
+             [secondary.ns2]\naddresses = [\"127.0.0.1\"]\nnotify = false\n[control]\nsocket = \"control/danelaw.sock\"\n[tls]\n{tls}\n"
         );
         std::fs::write(folder.path().join("danelaw.toml"), text).unwrap();
         let child = common::serve(env!("CARGO_BIN_EXE_danelaw"), folder.path());
@@ -189,4 +190,29 @@ fn two_named_files_are_read_and_a_half_written_pair_waits() {
     assert!(daemon.is_believed(&first));
     std::fs::write(elsewhere.path().join("tls.key"), made.signing_key.serialize_pem()).unwrap();
     until("both belong together", || daemon.is_believed(made.cert.der()));
+}
+
+#[test]
+fn a_transfer_over_quic_is_one_stream_of_messages() {
+    let daemon = Daemon::start(&format!("host = \"{HOST}\""));
+    let (trusted, _) = renew(&daemon.path("certs"), "ns1", HOST);
+    let hosts: String = (0..3000).map(|host| format!("host{host} 1h A 192.0.2.1\n")).collect();
+    let head = "@ 1h SOA ns1 hostmaster 1 4h 1h 2w 5m\n@ 1h NS ns1.example.org.\n";
+    std::fs::write(daemon.path("zones/large.example.zone"), [head, &hosts].concat()).unwrap();
+    until("the certificate is shown", || daemon.is_believed(&trusted));
+    until("the large zone is served", || daemon.log().contains("large.example. is served"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let query = zero(name("large.example").as_wire(), Rtype::AXFR, DNSSEC);
+    let octets = runtime.block_on(async {
+        let client = doq(daemon.address("quic"), config(&[trusted], b"doq")).await.unwrap();
+        clients::doq_octets(&client, &framed(&query)).await.unwrap()
+    });
+    let (mut rest, mut messages, mut addresses) = (&octets[..], 0, 0);
+    while !rest.is_empty() {
+        let message = common::wire::read_message(&mut rest).unwrap();
+        let records = common::wire::decode(&message).answer;
+        addresses += records.iter().filter(|record| record.rtype == Rtype::A.0).count();
+        messages += 1;
+    }
+    assert!(messages > 20 && addresses == 3000, "{messages} messages, {addresses} addresses");
 }

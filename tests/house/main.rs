@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("transfer", &["dns", "zone"]),
     ("config", &["dns", "zone", "dane", "keys", "answer"]),
     ("observe", &["dns", "zone", "dane", "keys", "answer", "config"]),
-    ("act", &["dns", "zone", "dane", "keys", "answer", "config"]),
+    ("act", &["dns", "zone", "dane", "keys", "answer", "transfer", "config"]),
     ("serve", &["dns", "zone", "dane", "keys", "answer", "transfer", "config"]),
     ("store", &["dns", "zone", "dane", "keys", "answer", "config"]),
     ("plugin", &["dns", "zone", "dane", "keys", "answer"]),
