@@ -231,7 +231,6 @@ impl<'a> Message<'a> {
         self.out[self.len..self.len + labels.len()].copy_from_slice(labels);
         let at = self.len + labels.len();
         self.out[at..at + records.len()].copy_from_slice(records);
-        self.len = at + records.len();
         if !labels.is_empty() {
             self.out[at..at + 2].copy_from_slice(&owner.pointer.to_be_bytes());
         }
@@ -241,12 +240,13 @@ impl<'a> Message<'a> {
                 Tail::Owner(octets) => {
                     let owner_at =
                         if labels.is_empty() { usize::from(owner.pointer & 0x3fff) } else { at - labels.len() };
-                    0xc000 | suffix_at(self.written(), owner_at, owner.len - octets)? as u16
+                    0xc000 | suffix_at(&self.out[..at + 2], owner_at, owner.len - octets)? as u16
                 }
                 Tail::Records(to) => 0xc000 | (at + to) as u16,
             };
             self.out[at + offset..at + offset + 2].copy_from_slice(&pointer.to_be_bytes());
         }
+        self.len = at + records.len();
         Some(at)
     }
 

@@ -106,7 +106,11 @@ fn zones(zones: &[ZoneReport]) -> Vec<Vec<String>> {
     let moment = |time: Option<u64>| time.map_or_else(|| "-".to_owned(), print_moment);
     let cells = |zone: &ZoneReport| {
         let serial = zone.serial.map_or_else(|| "none".to_owned(), |serial| serial.to_string());
-        let keys = if zone.keys.is_empty() { "unsigned".to_owned() } else { zone.keys.join(" ") };
+        let keys = match (&zone.keys[..], zone.signed_until) {
+            ([], None) => "unsigned".to_owned(),
+            ([], Some(_)) => "signed in its file".to_owned(),
+            (keys, _) => keys.join(" "),
+        };
         let state = match (&zone.stale, zone.serial, zone.warnings) {
             (Some(_), Some(_), _) => "last good version".to_owned(),
             (_, None, _) => "not served".to_owned(),

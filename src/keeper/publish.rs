@@ -19,7 +19,7 @@ use crate::dns::{Name, RRset, Rdata, Rtype, Timestamp};
 use crate::keys;
 use crate::store::{JournalWrite, State, Store, StoreError};
 use crate::zone::sign::{Policy, SigningError, digest_of_sealed};
-use crate::zone::{Contents, Draft, Snapshot, ZoneSnapshot, serial};
+use crate::zone::{Contents, Draft, Snapshot, ZoneSnapshot, presigned, serial};
 
 /// The kind under which the store keeps what was served last of a zone: its serial and a digest of the rest.
 pub const SERVED: &str = "zone-served";
@@ -192,7 +192,7 @@ impl Keeper {
         for (origin, zone) in &self.zones {
             let Some(expires) = zone.snapshot.as_ref().and_then(|snapshot| snapshot.expires_at()) else { continue };
             let elsewhere = zone.keys.held().is_empty();
-            let notice = if elsewhere { 3 } else { 2 } * 86_400;
+            let notice = if elsewhere { presigned::NOTICE } else { 2 * 86_400 };
             let todo = if elsewhere { "; it is signed elsewhere: sign it again there" } else { "" };
             if expires <= now {
                 found.push(format!("{origin}: a signature has expired and the zone is bogus{todo}"));

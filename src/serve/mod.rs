@@ -22,7 +22,7 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::Mutex;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -151,7 +151,8 @@ fn servfail(query: &[u8], out: &mut [u8]) -> Option<usize> {
 
 /// Lets something through once a minute and counts the rest: for log lines that an attacker can cause.
 struct Occasionally {
-    last: Mutex<Option<Instant>>,
+    /// Milliseconds since the first use of any; 0 for never.
+    last: AtomicU64,
     held_back: AtomicU64,
 }
 
@@ -159,19 +160,20 @@ impl Occasionally {
     const PAUSE: Duration = Duration::from_secs(60);
 
     const fn new() -> Occasionally {
-        Occasionally { last: Mutex::new(None), held_back: AtomicU64::new(0) }
+        Occasionally { last: AtomicU64::new(0), held_back: AtomicU64::new(0) }
     }
 
     /// Calls `say` with the number of times that it was not called since the last one.
     fn run(&self, say: impl FnOnce(u64)) {
-        let now = Instant::now();
-        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if last.is_some_and(|last| now.duration_since(last) < Occasionally::PAUSE) {
+        static BEGUN: OnceLock<Instant> = OnceLock::new();
+        let now = BEGUN.get_or_init(Instant::now).elapsed().as_millis() as u64 + 1;
+        let last = self.last.load(Ordering::Relaxed);
+        let is_due = last == 0 || now.saturating_sub(last) >= Occasionally::PAUSE.as_millis() as u64;
+        // Of several at the same moment one is let through.
+        if !is_due || self.last.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             self.held_back.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        *last = Some(now);
-        drop(last);
         say(self.held_back.swap(0, Ordering::Relaxed));
     }
 }

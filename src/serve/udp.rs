@@ -1,4 +1,5 @@
-//! One thread a socket: receive a batch, answer it from one snapshot, send it. No lock and no allocation on the way.
+//! One thread a socket: receive a batch, answer it from one snapshot, send it. No lock and no allocation on the way; what is signed with TSIG
+//! or malformed costs some memory.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};

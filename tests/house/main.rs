@@ -47,6 +47,12 @@ const IMPURE: &[&str] = &[
     "notify::",
 ];
 
+/// What every answer goes through, and what waits for another thread: there is none of it there.
+const ANSWERING: &[&str] =
+    &["answer", "dns", "zone/snapshot", "zone/tree", "serve/udp", "serve/mmsg", "serve/authentic", "serve/rate"];
+const WAITING: &[&str] =
+    &["Mutex", "RwLock", "Condvar", ".lock()", ".read()", ".write()", "Barrier", "park(", "Semaphore"];
+
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
@@ -125,6 +131,20 @@ fn every_room_names_only_the_rooms_that_it_may() {
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn no_answer_takes_a_lock() {
+    let mut looked_at = 0;
+    for part in ANSWERING {
+        for file in files_of(part) {
+            looked_at += 1;
+            let code = code(&file);
+            let found: Vec<_> = WAITING.iter().filter(|word| code.contains(**word)).collect();
+            assert!(found.is_empty(), "{}: {found:?}", file.display());
+        }
+    }
+    assert!(looked_at > 40, "{looked_at} files");
 }
 
 #[test]

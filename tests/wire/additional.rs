@@ -29,6 +29,17 @@ fn served() -> Snapshot {
     Snapshot::new([snapshot(&sign(&zone("x.test", ZONE), Algorithm::Ed25519))], [])
 }
 
+/// RFC 1034 section 4.3.2 step 6 asks for the address of a server at the root, too, under its own name.
+#[test]
+fn a_server_at_the_root_has_its_own_name() {
+    let text = "$TTL 300\n. SOA a. b. 1 7200 3600 1209600 60\n NS ns.\n A 192.0.2.7\nns. A 192.0.2.1\n\
+                mail. NS .\n NS ns.mail.\nns.mail. A 192.0.2.9\n";
+    let snapshot = Snapshot::new([snapshot(&sign(&zone(".", text), Algorithm::Ed25519))], []);
+    let response = ask(&snapshot, "www.mail.", Rtype::A, PLAIN);
+    let expected = [(".", "A"), ("ns.mail.", "A")].map(|(owner, rtype)| (owner.to_owned(), rtype.to_owned()));
+    assert_eq!(addresses(&response), expected.into());
+}
+
 fn addresses(response: &Response) -> BTreeSet<(String, String)> {
     response.additional.iter().map(|one| (one.owner.clone(), Rtype(one.rtype).to_string())).collect()
 }

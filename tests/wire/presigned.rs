@@ -168,13 +168,31 @@ fn each_finding_points_at_its_record() {
 }
 
 #[test]
-fn too_many_iterations_are_refused_and_many_are_warned_of() {
-    let many = |iterations| Denial::Nsec3(Parameters { iterations, ..Parameters::default() });
-    let severities = |iterations| {
-        let found = findings(&reread(&signed(many(iterations))), None, Some(now())).found;
-        found.into_iter().map(|finding| finding.severity).collect::<Vec<_>>()
+fn too_many_iterations_are_refused_and_what_rfc_9276_advises_against_is_warned_of() {
+    let found = |parameters| {
+        let found = findings(&reread(&signed(Denial::Nsec3(parameters))), None, Some(now())).found;
+        found.into_iter().map(|finding| (finding.severity, finding.message)).collect::<Vec<_>>()
     };
-    assert_eq!(severities(150), []);
-    assert_eq!(severities(151), [Severity::Warning]);
-    assert_eq!(severities(501), [Severity::Error]);
+    let many = |iterations| found(Parameters { iterations, ..Parameters::default() });
+    let is_risky = |found: &[(Severity, String)]| found[0].1.contains("for unsigned");
+    assert_eq!(many(0), []);
+    for (iterations, severity, risky) in
+        [(1, Severity::Warning, false), (50, Severity::Warning, false), (51, Severity::Warning, true)]
+    {
+        let found = many(iterations);
+        assert!(found.len() == 1 && found[0].0 == severity && is_risky(&found) == risky, "{iterations}: {found:?}");
+    }
+    assert_eq!(many(501).into_iter().map(|(severity, _)| severity).collect::<Vec<_>>(), [Severity::Error]);
+    let salted = found(Parameters { salt: [1, 2].into(), ..Parameters::default() });
+    assert!(salted.len() == 1 && salted[0].1.contains("salt"), "{salted:?}");
+}
+
+#[test]
+fn signatures_that_are_about_to_expire_are_warned_of() {
+    let contents = reread(&signed(Denial::Nsec));
+    let expires = signed(Denial::Nsec).expires_at.unwrap();
+    let warned =
+        |now| findings(&contents, None, Some(now)).found.iter().any(|one| one.message.contains("expires in 47 h"));
+    assert!(!warned(now()));
+    assert!(warned(expires - 2 * 86_400 + 600));
 }

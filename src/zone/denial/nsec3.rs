@@ -21,7 +21,7 @@ pub const OPT_OUT: u8 = 1;
 /// More iterations than this are neither made nor served: each of them is work for every answer.
 pub const MAX_ITERATIONS: u16 = 500;
 /// Resolvers may take a zone with more iterations than this for unsigned (RFC 9276 section 3.2); some draw the line lower.
-pub const RISKY_ITERATIONS: u16 = 150;
+pub const RISKY_ITERATIONS: u16 = 50;
 
 /// What names are hashed with, and whether delegations without DS are left out. RFC 9276 section 3.1: no salt, no iterations,
 /// and no opt-out but in a huge zone of delegations.

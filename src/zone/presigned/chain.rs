@@ -66,10 +66,15 @@ fn check_nsec3(contents: &Contents, owners: &[Owner], parameters: &Parameters, f
         findings.error(origin, Rtype::NSEC3PARAM, message, "sign the zone again with 0 iterations (RFC 9276)");
         return;
     }
-    if iterations > RISKY_ITERATIONS {
-        let message = format!("{iterations} NSEC3 iterations: resolvers may take the zone for unsigned");
-        let help = "sign the zone again with 0 iterations (RFC 9276 section 3.1)";
-        findings.add(Severity::Warning, origin, Rtype::NSEC3PARAM, message, help);
+    let mut warn = |message: String, help| findings.add(Severity::Warning, origin, Rtype::NSEC3PARAM, message, help);
+    if iterations > 0 {
+        let risk = if iterations > RISKY_ITERATIONS { ", and resolvers may take the zone for unsigned" } else { "" };
+        let message = format!("{iterations} NSEC3 iterations make every answer dearer and hide nothing better{risk}");
+        warn(message, "sign the zone again with 0 iterations (RFC 9276 section 3.1)");
+    }
+    if !parameters.salt.is_empty() {
+        let message = "an NSEC3 salt hides nothing better".to_owned();
+        warn(message, "sign the zone again without salt (RFC 9276 section 3.1)");
     }
     let mut expected = match nsec3::links(origin, owners, parameters, false) {
         Ok(links) => links,

@@ -10,6 +10,8 @@ use super::file::Parsed;
 use super::source::Part;
 use crate::dns::{Name, Rtype, Timestamp};
 
+/// So many seconds before a signature expires it is told of.
+pub const NOTICE: u64 = 3 * 86_400;
 /// The most findings that are told of one zone: a missing key makes every signature one.
 const MAX_FINDINGS: usize = 20;
 
@@ -70,6 +72,13 @@ pub fn findings(contents: &Contents, verified: Option<&Contents>, now: Option<Ti
     };
     signatures::check(contents, &keys, verified, now, &mut findings);
     chain::check(contents, &mut findings);
+    if let Some(now) = now
+        && let Some((owner, rtype, expires)) = signatures::first_to_expire(contents, now)
+        && (now..now + NOTICE).contains(&expires)
+    {
+        let message = format!("the first signature expires in {} h; the zone goes bogus then", (expires - now) / 3600);
+        findings.add(Severity::Warning, &owner, rtype, message, "sign the zone again");
+    }
     findings
 }
 

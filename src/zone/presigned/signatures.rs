@@ -61,6 +61,18 @@ fn needs_signature(set: Set<'_>, standing: Standing) -> bool {
         }
 }
 
+/// Which RRset's signature expires first.
+pub fn first_to_expire(contents: &Contents, now: Timestamp) -> Option<(Name, Rtype, Timestamp)> {
+    let of_node = |node: Node<'_>| {
+        let sets = node.sets();
+        let signatures =
+            sets.flat_map(|set| set.signatures().filter_map(RrsigFields::parse).map(move |it| (set.rtype, it)));
+        let times = signatures.map(|(rtype, fields)| (rtype, unwrap_time(fields.expiration, now)));
+        times.min_by_key(|(_, expires)| *expires).map(|(rtype, expires)| (node.owner(), rtype, expires))
+    };
+    contents.nodes().filter_map(of_node).min_by_key(|(_, _, expires)| *expires)
+}
+
 struct Check<'a> {
     origin: &'a Name,
     keys: &'a [Key],

@@ -271,7 +271,8 @@ impl SetBuf {
             let wire = &rdata[span];
             if let Some(target) = target_of(self.rtype, owner, rdata, wire).filter(|to| name::is_at_or_below(to, apex))
             {
-                let offset = if wire == [0] { 0 } else { out.len() - set_start };
+                let is_owner = wire == [0] && matches!(self.rtype, Rtype::SVCB | Rtype::HTTPS);
+                let offset = if is_owner { 0 } else { out.len() - set_start };
                 notes.target(offset, target);
             }
             let at = out.len() - set_start;
@@ -303,7 +304,8 @@ impl Notes {
         let mut best = None;
         let mut octets = 2;
         if apex != [0] && name::is_at_or_below(wire, apex) {
-            // Beyond the apex the case is kept, and what a wildcard's name has of its own is not in the names made from it.
+            // Beyond the apex it has to be written as in the owner, so that it is read back as it was; what a wildcard's name has of its
+            // own is not in the names made from it.
             let own = if owner.starts_with(b"\x01*") { 2 } else { 0 };
             octets = apex.len().max(name::common_ancestor_as_written(wire, &owner[own..]));
             best = Some((wire.len() - octets, Tail::Owner(octets)));

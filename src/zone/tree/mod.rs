@@ -26,7 +26,7 @@ use page::Growing;
 pub use page::Page;
 use smallvec::SmallVec;
 
-use crate::dns::{Name, RRset, Rdata, Rtype, name};
+use crate::dns::{Name, RRset, Rdata, Rtype, name, rdata};
 
 /// The nodes of one zone. There is always one for the apex.
 #[derive(Clone)]
@@ -434,7 +434,18 @@ impl Tree {
 
 impl PartialEq for Tree {
     fn eq(&self, other: &Tree) -> bool {
-        let is_same = |(one, other): (Node<'_>, Node<'_>)| one.as_bytes().eq_ignore_ascii_case(other.as_bytes());
+        let canonical = |set: Set<'_>| -> Vec<Vec<u8>> {
+            set.rdatas().map(|rdata| rdata::canonical(set.rtype, &rdata).into_owned()).collect()
+        };
+        let has_same = |(one, other): (Set<'_>, Set<'_>)| {
+            (one.rtype, one.ttl(), canonical(one)) == (other.rtype, other.ttl(), canonical(other))
+                && one.signatures().eq(other.signatures())
+        };
+        let is_same = |(one, other): (Node<'_>, Node<'_>)| {
+            name::is_same(one.name(), other.name())
+                && one.sets().count() == other.sets().count()
+                && one.sets().zip(other.sets()).all(has_same)
+        };
         self.apex == other.apex && self.totals == other.totals && self.nodes().zip(other.nodes()).all(is_same)
     }
 }
