@@ -1,5 +1,5 @@
-//! One thread a socket: receive a batch, answer it from one snapshot, send it. No lock and no allocation on the way; what is signed with TSIG
-//! or malformed costs some memory.
+//! One thread a socket: receive a batch, answer it from one snapshot, send it. No lock and no allocation on the way,
+//! but for what is signed with TSIG.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};

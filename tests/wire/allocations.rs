@@ -49,6 +49,25 @@ fn an_answer_allocates_nothing() {
     }
 }
 
+/// What is not looked up in a zone: other classes and opcodes, no question, more than one, and what ends too soon.
+fn odd(query: &[u8]) -> [Vec<u8>; 7] {
+    let with = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut query = query.to_vec();
+        change(&mut query);
+        query
+    };
+    let class = query.len() - 1;
+    [
+        [&query[..12], b"\x07version\x04bind\0\0\x10\0\x03"].concat(),
+        with(&|query| query[class] = 4),
+        with(&|query| query[2] |= 4 << 3),
+        with(&|query| query[2] |= 5 << 3),
+        with(&|query| query[5] = 0),
+        with(&|query| query[5] = 2),
+        with(&|query| query.truncate(class)),
+    ]
+}
+
 fn count(kind: &str, snapshot: &Snapshot) {
     let mut queries = Vec::new();
     for origin in EXAMPLES.into_iter().chain(["delegations.example"]) {
@@ -85,6 +104,7 @@ fn count(kind: &str, snapshot: &Snapshot) {
             queries.push((query, if transport == Transport::Tcp { Transport::Tls } else { transport }));
         }
     }
+    queries.extend(odd(&queries[0].0).map(|query| (query, Transport::Udp)));
     let settings = Settings {
         nsid: b"ns1".to_vec(),
         cookies: Secrets::new([[1; 16], [2; 16]]),
