@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use danelaw::zone::presigned::findings;
+use danelaw::dns::Rtype;
+use danelaw::zone::presigned::{Finding, findings};
 use danelaw::zone::{Contents, Denial, Draft, Published, print};
 
 use super::common::{EXAMPLES, delegations, example, now, succeed, zone};
@@ -62,7 +63,10 @@ fn bind(contents: &Contents, algorithm: (u8, &str, Option<&str>), arguments: &[&
 }
 
 fn accepted(contents: &Contents, how: &str) -> Published {
+    // Some are signed with what RFC 9276 advises against.
+    let is_advice = |one: &Finding| one.rtype == Rtype::NSEC3PARAM && one.help.contains("RFC 9276");
     let found = findings(contents, None, Some(now())).found;
+    let found: Vec<Finding> = found.into_iter().filter(|one| !is_advice(one)).collect();
     assert!(found.is_empty(), "{} signed by {how}: {found:#?}", contents.origin());
     let published = Draft::unsigned(contents).unwrap().finish(1).unwrap();
     assert_eq!(matches!(published.denial, Denial::Nsec3(_)), !how.contains("nsec under"), "{how}");
