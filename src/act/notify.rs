@@ -5,23 +5,28 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
-use crate::dns::header::{AA, HEADER, QR};
+use crate::dns::header::{AA, CLASS_IN, HEADER, QR};
 use crate::dns::tsig::{Key, Responses, sign_request};
 use crate::dns::walk::records;
 use crate::dns::{Rtype, Timestamp};
 use crate::transfer::notify::{Copy, Send};
+use crate::zone::serial;
 
 /// Longer messages than this are no answers to a NOTIFY or to a question for one record.
 const MESSAGE_MAX: usize = 4096;
-/// So many questions may be open; the oldest are forgotten.
+/// So many questions may be open. When there are more all are forgotten: they are asked again.
 const OPEN_MAX: usize = 4096;
-const OPCODE_NOTIFY: u8 = 4 << 3;
+/// The opcode NOTIFY as it stands in the header's third octet.
+const NOTIFY: u8 = 4 << 3;
+/// Before a socket that can't be read is read again.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What is to be sent.
 #[derive(Debug)]
@@ -78,8 +83,8 @@ pub async fn run(mut orders: mpsc::Receiver<Order>, news: mpsc::Sender<News>, no
                 }
                 continue;
             }
-            Some((length, from)) = receive(v4.as_ref(), &mut in_v4) => (length, from, &in_v4),
-            Some((length, from)) = receive(v6.as_ref(), &mut in_v6) => (length, from, &in_v6),
+            (length, from) = receive(v4.as_ref(), &mut in_v4) => (length, from, &in_v4),
+            (length, from) = receive(v6.as_ref(), &mut in_v6) => (length, from, &in_v6),
         };
         if let Some(said) = hear(&mut open, from, &message[..length], now()) {
             // Who wants to know may have gone.
@@ -99,11 +104,16 @@ async fn bind(address: IpAddr) -> Option<UdpSocket> {
 }
 
 /// The next datagram; never, where there is no socket.
-async fn receive(socket: Option<&UdpSocket>, into: &mut [u8]) -> Option<(usize, SocketAddr)> {
-    match socket {
-        // An error is an ICMP message of somebody who is not there.
-        Some(socket) => socket.recv_from(into).await.ok(),
-        None => std::future::pending().await,
+async fn receive(socket: Option<&UdpSocket>, into: &mut [u8]) -> (usize, SocketAddr) {
+    let Some(socket) = socket else { return std::future::pending().await };
+    loop {
+        match socket.recv_from(into).await {
+            Ok(received) => return received,
+            Err(error) => {
+                debug!("an answer of a secondary can't be read: {error}");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
     }
 }
 
@@ -117,10 +127,10 @@ fn compose(order: Order, open: &HashMap<u16, Open>, now: Timestamp) -> Option<(u
         }
     }
     let (opcode, flags, zone) = match &order.send {
-        Send::Notify(copy, _) => (OPCODE_NOTIFY, AA, &copy.zone),
+        Send::Notify(copy, _) => (NOTIFY, AA, &copy.zone),
         Send::Soa(copy) => (0, 0, &copy.zone),
     };
-    let question = [zone.as_wire(), &Rtype::SOA.0.to_be_bytes(), &[0, 1]].concat();
+    let question = [zone.as_wire(), &Rtype::SOA.0.to_be_bytes(), &CLASS_IN.to_be_bytes()].concat();
     let mut packet = [&id[..], &[opcode | flags, 0, 0, 1, 0, 0, 0, 0, 0, 0], &question].concat();
     let responses = match &order.key {
         None => None,
@@ -152,13 +162,9 @@ fn hear(open: &mut HashMap<u16, Open>, from: SocketAddr, message: &[u8], now: Ti
     let asked = open.remove(&id)?;
     match (asked.send, message[3] & 0xf) {
         (Send::Notify(copy, _), rcode) => Some(News::Answered(copy, rcode)),
-        (Send::Soa(copy), _) => Some(News::Shows(copy, serial_in(message)?)),
+        (Send::Soa(copy), _) => {
+            let soa = records(message).find(|record| record.section == 1 && record.rtype == Rtype::SOA)?;
+            Some(News::Shows(copy, serial::of_soa(soa.rdata)?))
+        }
     }
-}
-
-/// The serial of the SOA in a message's answer section: its names may be compressed, its numbers stand at the end.
-fn serial_in(message: &[u8]) -> Option<u32> {
-    let soa = records(message).find(|record| record.section == 1 && record.rtype == Rtype::SOA)?;
-    let serial = soa.rdata.get(soa.rdata.len().checked_sub(20)?..)?.first_chunk()?;
-    Some(u32::from_be_bytes(*serial))
 }

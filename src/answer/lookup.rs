@@ -1,9 +1,9 @@
 //! The walk of RFC 1034 section 4.3.2 with DNSSEC's proofs (RFC 4035 section 3.1), wildcards (RFC 4592) and DNAME (RFC 6672).
 
-use super::message::{Message, Owner, POINTER_MAX, Place, Section, suffix_at};
+use super::message::{Message, Owner, Place, Section, suffix_at};
 use super::query::Query;
 use super::sections::{Pending, Targets};
-use crate::dns::header::{ExtendedError, Rcode};
+use crate::dns::header::{ExtendedError, POINTER_MAX, Rcode};
 use crate::dns::name::{MAX_NAME, is_same, wire_len};
 use crate::dns::{Rtype, Timestamp};
 use crate::zone::snapshot::{HashedName, Snapshot, ZoneSnapshot};
@@ -18,12 +18,13 @@ const AUTHORITY_MAX: usize = CHAIN_MAX + 4;
 pub struct Lookup<'a> {
     snapshot: &'a Snapshot,
     now: Timestamp,
-    pub(super) qtype: Rtype,
+    qtype: Rtype,
     pub(super) dnssec_ok: bool,
     /// The name in the question.
     pub(super) question: &'a [u8],
     /// Where the name that is looked up now stands in the message: the question's, later a CNAME's target.
     pub(super) owner: u16,
+    /// Its length in octets.
     pub(super) owner_len: usize,
     /// The names that were looked up before, as pointers: one that comes again closes a loop.
     visited: [Option<u16>; CHAIN_MAX],

@@ -2,15 +2,13 @@
 
 use super::edns::Given;
 use super::query::Query;
-use crate::dns::header::{AA, CD, CLASS_ANY, DO, ExtendedError, HEADER, OPCODE, QR, RD, Rcode, TC};
+use crate::dns::header::{AA, CD, CLASS_ANY, DO, ExtendedError, HEADER, OPCODE, POINTER_MAX, QR, RD, Rcode, TC};
 use crate::dns::name::MAX_NAME;
 use crate::zone::snapshot::ZoneSnapshot;
 use crate::zone::tree::{QUESTION_POINTER, RECORD_HEAD, SHARED_MAX, Set, Tail};
 
 /// The OPT record of a response, without options.
 const OPT_LEN: usize = 11;
-/// The last offset that a pointer reaches (RFC 1035 section 4.1.4).
-pub const POINTER_MAX: usize = 0x3fff;
 /// Up to here an RRset can begin so that all that it points to is reached.
 pub const REACH: usize = POINTER_MAX - SHARED_MAX - MAX_NAME;
 

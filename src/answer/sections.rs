@@ -1,8 +1,9 @@
 //! The sections behind the answer: what was noted for authority while a name was looked up, and the addresses that go along.
 
 use super::lookup::{Lookup, Truncated, expand};
-use super::message::{Message, Owner, POINTER_MAX, Place, REACH, Section, suffix_at};
+use super::message::{Message, Owner, Place, REACH, Section, suffix_at};
 use crate::dns::Rtype;
+use crate::dns::header::POINTER_MAX;
 use crate::dns::name::{common_ancestor, is_at_or_below};
 use crate::zone::serial;
 use crate::zone::tree::{QUESTION_POINTER, Set, SetPlace};

@@ -8,7 +8,7 @@ use super::{CliError, Outcome, traffic};
 use crate::config::Config;
 use crate::dane::explain::{Explanation, Status};
 use crate::dns::text::print_moment;
-use crate::keeper::{CopyReport, StatusReport, ZoneReport};
+use crate::keeper::{CopyReport, CopyState, StatusReport, ZoneReport};
 use crate::serve::control::{Request, call};
 
 /// Asks at the configuration's control socket. `status` finds something when there is a problem.
@@ -132,7 +132,7 @@ fn secondaries(copies: &[CopyReport]) -> Vec<Vec<String>> {
     places.dedup();
     let cells = |(name, address): (&str, SocketAddr)| {
         let of = || copies.iter().filter(|copy| (copy.secondary.as_str(), copy.address) == (name, address));
-        let is_behind = |copy: &&CopyReport| copy.state != "current";
+        let is_behind = |copy: &&CopyReport| copy.state != CopyState::Current;
         let told = of().filter_map(|copy| copy.told_at).max().map_or_else(|| "-".to_owned(), print_moment);
         let state = match (of().filter(is_behind).count(), of().find(is_behind)) {
             (1, Some(copy)) => {

@@ -44,6 +44,8 @@ pub enum ExtendedError {
     InvalidData = 24,
 }
 
+/// The last offset that a compressed name's pointer reaches (RFC 1035 section 4.1.4).
+pub const POINTER_MAX: usize = 0x3fff;
 /// The header's length in octets.
 pub const HEADER: usize = 12;
 /// QR in the third octet.

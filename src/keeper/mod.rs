@@ -50,7 +50,7 @@ use crate::zone::Snapshot;
 use decide::{PlannedFrom, Synthesised};
 pub use hurry::Wanted;
 use look::Scope;
-pub use notices::CopyReport;
+pub use notices::{CopyReport, CopyState};
 pub use policy::Policy;
 pub use report::{Answering, CertificateReport, EncryptedReport, StatusReport, ZoneReport, explain};
 pub use run::{Message, Surroundings, now, run};

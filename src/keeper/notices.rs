@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::Keeper;
 use crate::act::notify::{News, Order};
-use crate::config::Config;
+use crate::config::{Config, Secondary};
 use crate::dns::{Name, Timestamp};
 use crate::transfer::notify::{Copy, Notifier, Send, State, TOGETHER, Told};
 
@@ -37,8 +37,36 @@ pub struct CopyReport {
     pub seen: Option<u32>,
     /// When that was.
     pub seen_at: Option<Timestamp>,
-    /// `current`, `waiting`, `transferring`, `silent`, or `refusing`.
-    pub state: String,
+    /// How far it is.
+    pub state: CopyState,
+}
+
+/// How far a secondary is with the version that is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CopyState {
+    /// It has it.
+    Current,
+    /// It is told of it.
+    Waiting,
+    /// It was told of it, and does not have it yet.
+    Transferring,
+    /// It does not answer, or does not take it over.
+    Silent,
+    /// It does not take NOTIFY from here.
+    Refusing,
+}
+
+impl std::fmt::Display for CopyState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            CopyState::Current => "current",
+            CopyState::Waiting => "waiting",
+            CopyState::Transferring => "transferring",
+            CopyState::Silent => "silent",
+            CopyState::Refusing => "refusing",
+        })
+    }
 }
 
 impl Keeper {
@@ -78,7 +106,7 @@ impl Keeper {
         // What finds no room is sent again as if it had not been answered.
         for send in notifier.due(now) {
             let (Send::Notify(copy, _) | Send::Soa(copy)) = &send;
-            let secondary = of(&self.config, copy);
+            let secondary = holder(&self.config, copy);
             let key = secondary.and_then(|secondary| keys.get(secondary.key.as_ref()?).cloned());
             // The task ends with the process only.
             let _ = orders.try_send(Order { send, key });
@@ -97,7 +125,7 @@ impl Keeper {
     /// Every copy.
     pub(super) fn copy_reports(&self) -> Vec<CopyReport> {
         let report = |(copy, told): (&Copy, &Told)| CopyReport {
-            secondary: of(&self.config, copy).map(|secondary| secondary.name.clone()).unwrap_or_default(),
+            secondary: holder(&self.config, copy).map(|secondary| secondary.name.clone()).unwrap_or_default(),
             address: copy.secondary,
             zone: copy.zone.clone(),
             serial: told.serial,
@@ -105,13 +133,12 @@ impl Keeper {
             seen: told.seen.map(|(serial, _)| serial),
             seen_at: told.seen.map(|(_, at)| at),
             state: match told.state {
-                State::Waiting { .. } => "waiting",
-                State::Transferring { .. } => "transferring",
-                State::Current => "current",
-                State::Silent => "silent",
-                State::Refusing(_) => "refusing",
-            }
-            .to_owned(),
+                State::Waiting { .. } => CopyState::Waiting,
+                State::Transferring { .. } => CopyState::Transferring,
+                State::Current => CopyState::Current,
+                State::Silent => CopyState::Silent,
+                State::Refusing(_) => CopyState::Refusing,
+            },
         };
         self.notices.notifier.copies().map(report).collect()
     }
@@ -128,7 +155,7 @@ impl Keeper {
             behind.entry((copy.secondary, rcode)).or_insert((copy, 0)).1 += 1;
         }
         let problem = |((address, rcode), (copy, count)): ((SocketAddr, Option<u8>), (&Copy, usize))| {
-            let name = of(&self.config, copy).map(|secondary| secondary.name.as_str()).unwrap_or_default();
+            let name = holder(&self.config, copy).map(|secondary| secondary.name.as_str()).unwrap_or_default();
             let zones = zones(&copy.zone, count);
             match rcode {
                 None => format!(
@@ -165,8 +192,9 @@ fn told(config: &Config, zone: &Name) -> Vec<SocketAddr> {
     addresses
 }
 
-fn of<'a>(config: &'a Config, copy: &Copy) -> Option<&'a crate::config::Secondary> {
-    let is_it = |secondary: &&crate::config::Secondary| {
+/// Whose copy it is.
+fn holder<'a>(config: &'a Config, copy: &Copy) -> Option<&'a Secondary> {
+    let is_it = |secondary: &&Secondary| {
         secondary.notify && secondary.takes(&copy.zone) && secondary.addresses.contains(&copy.secondary)
     };
     config.secondaries.iter().find(is_it)

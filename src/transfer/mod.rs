@@ -10,6 +10,7 @@ mod writer;
 
 use std::sync::Arc;
 
+use crate::dns::header::POINTER_MAX;
 use crate::dns::{Name, Rtype};
 use crate::zone::tree::NodeRecord;
 use crate::zone::{Difference, ZoneSnapshot, serial};
@@ -19,7 +20,7 @@ use writer::Writer;
 
 /// Messages are this long where no record is longer: as far as names can be pointed to (RFC 1035 section 4.1.4), further ones would only
 /// be less compressed.
-const MESSAGE: usize = 0x3fff;
+const MESSAGE: usize = POINTER_MAX;
 
 /// What a request is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //!
 //! Only what is the same in every letter's case is pointed to: a secondary gets names as the zone has them.
 
+use crate::dns::header::POINTER_MAX;
 use crate::dns::name;
 
 /// Offsets of names and of what they end with, found by a hash of the octets.
@@ -15,8 +16,6 @@ pub(super) struct Names {
 const PLACES: usize = 4096;
 /// Where so many are taken, no more is: looking for a name has to end soon.
 const FULL: usize = PLACES / 4 * 3;
-/// The last offset that a pointer reaches.
-const REACH: usize = 0x3fff;
 /// A name has so many labels at most.
 const LABELS: usize = 128;
 
@@ -61,7 +60,7 @@ impl Names {
     }
 
     fn remember(&mut self, hash: u32, offset: usize) {
-        if offset > REACH || self.used >= FULL {
+        if offset > POINTER_MAX || self.used >= FULL {
             return;
         }
         if let Some(place) = places(hash).find(|place| self.offsets[*place] == 0) {

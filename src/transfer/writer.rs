@@ -3,7 +3,7 @@
 use super::MESSAGE;
 use super::names::Names;
 use crate::dns::header::{CLASS_IN, HEADER};
-use crate::dns::name;
+use crate::dns::rdata;
 use crate::dns::rtype::{Field, Rtype};
 
 /// One message after the other, in the same memory.
@@ -75,28 +75,18 @@ impl Writer {
 
     /// Names of the types that a message may compress are (RFC 3597 section 4).
     fn put_rdata(&mut self, rtype: Rtype, rdata: &[u8]) {
-        let fields = rtype.info().map_or(&[][..], |info| info.fields);
         let may_compress = |field: &Field| matches!(field, Field::Name { compress: true, .. });
-        let mut rest = rdata;
-        if fields.iter().any(may_compress) {
-            // Before and between the names of these types stand numbers of two octets.
-            for field in fields {
-                let length = match field {
-                    Field::Name { .. } => name::wire_len(rest),
-                    Field::U16 => Some(2),
-                    _ => None,
-                };
-                let Some((field_octets, after)) = length.and_then(|length| rest.split_at_checked(length)) else {
-                    break;
-                };
-                match may_compress(field) {
-                    true => self.names.put(field_octets, &mut self.message),
-                    false => self.message.extend_from_slice(field_octets),
+        let mut done = 0;
+        if rtype.info().is_some_and(|info| info.fields.iter().any(may_compress)) {
+            for (field, span) in rdata::fields(rtype, rdata).unwrap_or_default() {
+                if may_compress(&field) {
+                    self.message.extend_from_slice(&rdata[done..span.start]);
+                    done = span.end;
+                    self.names.put(&rdata[span], &mut self.message);
                 }
-                rest = after;
             }
         }
-        self.message.extend_from_slice(rest);
+        self.message.extend_from_slice(&rdata[done..]);
     }
 
     /// The message.
