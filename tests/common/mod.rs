@@ -2,6 +2,7 @@
 #![expect(dead_code, reason = "each test program uses its part")]
 
 pub mod parsed;
+pub mod program;
 pub mod server;
 pub mod wire;
 

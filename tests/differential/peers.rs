@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use danelaw::dns::text::print_rdata_generic;
@@ -10,6 +9,7 @@ use danelaw::dns::{Name, Rdata, Rtype};
 use danelaw::zone::Published;
 
 use super::common::free_port;
+use super::common::program::Program;
 use super::common::wire::{self, PLAIN};
 
 /// Another server.
@@ -26,27 +26,10 @@ pub const PEERS: [Peer; 3] = [Peer::Nsd, Peer::Knot, Peer::Bind];
 pub struct Running {
     pub peer: Peer,
     pub address: SocketAddr,
-    child: Child,
-    folder: tempfile::TempDir,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // A server that ended by itself has nothing left to stop.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    program: Program,
 }
 
 impl Peer {
-    fn program(self) -> &'static str {
-        match self {
-            Peer::Nsd => "nsd",
-            Peer::Knot => "knotd",
-            Peer::Bind => "named",
-        }
-    }
-
     /// Starts it, and waits until it answers for each zone.
     pub fn start(self, zones: &[Published]) -> Running {
         let folder = tempfile::tempdir().unwrap();
@@ -61,51 +44,28 @@ impl Peer {
             Peer::Knot => knot(port, folder.path(), &served),
             Peer::Bind => bind(port, folder.path(), &served),
         };
-        let path = folder.path().join("server.conf");
-        std::fs::write(&path, config).unwrap();
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let path = path.to_str().unwrap();
-        let arguments: &[&str] = match self {
-            Peer::Nsd => &["-d", "-c", path],
-            Peer::Knot => &["-c", path],
-            Peer::Bind => &["-g", "-n", "1", "-c", path],
+        let (name, arguments): (_, &[&str]) = match self {
+            Peer::Nsd => ("nsd", &["-d", "-c"]),
+            Peer::Knot => ("knotd", &["-c"]),
+            Peer::Bind => ("named", &["-g", "-n", "1", "-c"]),
         };
-        let child = Command::new(self.program())
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error} (`.ci/run` installs what the tests need)", self.program()));
+        let program = Program::start(folder, name, arguments, &config);
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut running = Running { peer: self, address, child, folder };
+        let mut running = Running { peer: self, address, program };
         running.wait(zones);
         running
     }
 }
 
 impl Running {
-    /// The end of what it wrote.
-    pub fn log(&self) -> String {
-        let log = std::fs::read(self.folder.path().join("log")).unwrap_or_default();
-        String::from_utf8_lossy(&log[log.len().saturating_sub(4000)..]).into_owned()
-    }
-
     fn wait(&mut self, zones: &[Published]) {
         let deadline = Instant::now() + Duration::from_secs(20);
         for zone in zones {
             let probe = wire::query(zone.origin().as_wire(), 6, PLAIN);
             let answers = || wire::exchange(self.address, &probe, true).is_some_and(|answer| answer[3] & 15 == 0);
             while !answers() {
-                let alive = self.child.try_wait().unwrap().is_none();
-                self.folder.disable_cleanup(!alive || Instant::now() >= deadline);
-                assert!(
-                    alive && Instant::now() < deadline,
-                    "{:?} does not answer for {}:\n{}",
-                    self.peer,
-                    zone.origin(),
-                    self.log()
-                );
+                let alive = self.program.is_running();
+                assert!(alive && Instant::now() < deadline, "{:?} does not answer for {}", self.peer, zone.origin());
                 std::thread::sleep(Duration::from_millis(20));
             }
         }

@@ -1,8 +1,8 @@
 //! NSD, Knot and BIND take signed zones, whole and then by differences, and have what danelaw serves.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
+use super::common::program::Program;
 use super::common::{free_port, run, succeed};
 use super::house::{CONFIG, Daemon, HEAD, HOST, House, MX, wait_until};
 
@@ -35,20 +35,7 @@ pub struct Primary {
 pub struct Running {
     pub peer: Peer,
     pub port: u16,
-    child: Child,
-    folder: tempfile::TempDir,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // A server that ended by itself has nothing left to stop.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            let log = std::fs::read(self.folder.path().join("log")).unwrap_or_default();
-            eprintln!("--- {:?} ---\n{}", self.peer, String::from_utf8_lossy(&log));
-        }
-    }
+    _program: Program,
 }
 
 impl Peer {
@@ -58,25 +45,19 @@ impl Peer {
 
     pub fn start_at(self, port: u16, primary: &Primary) -> Running {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("server.conf");
         let config = match self {
             Peer::Nsd => nsd(port, folder.path(), primary),
             Peer::Knot => knot(port, folder.path(), primary),
             Peer::Bind => bind(port, folder.path(), primary, false),
             Peer::BindOverTls => bind(port, folder.path(), primary, true),
         };
-        std::fs::write(&path, config).unwrap();
-        let path = path.to_str().unwrap();
-        let (program, arguments): (&str, &[&str]) = match self {
-            Peer::Nsd => ("nsd", &["-d", "-c", path]),
-            Peer::Knot => ("knotd", &["-c", path]),
-            Peer::Bind | Peer::BindOverTls => ("named", &["-g", "-n", "1", "-c", path]),
+        let (name, arguments): (_, &[&str]) = match self {
+            Peer::Nsd => ("nsd", &["-d", "-c"]),
+            Peer::Knot => ("knotd", &["-c"]),
+            Peer::Bind | Peer::BindOverTls => ("named", &["-g", "-n", "1", "-c"]),
         };
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let mut child = Command::new(program);
-        let child = child.args(arguments).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn();
-        let child = child.unwrap_or_else(|error| panic!("{program}: {error} (`.ci/run` installs what the tests need)"));
-        Running { peer: self, port, child, folder }
+        let _program = Program::start(folder, name, arguments, &config);
+        Running { peer: self, port, _program }
     }
 }
 
