@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use super::publish::SERVED;
 use super::spread::spread;
-use super::zone::{Finished, Zone};
+use super::zone::{Finished, Source, Zone};
 use super::{Keeper, VANISHED};
 use crate::dns::{Name, Timestamp};
 use crate::observe::watch::Changed;
@@ -110,7 +110,8 @@ impl Keeper {
             come |= self.take_file(file);
         }
         for (origin, zone) in &mut self.zones {
-            zone.missing_since = if there.contains(origin) { None } else { zone.missing_since.or(Some(now)) };
+            let is_there = there.contains(origin) || matches!(zone.source, Source::Given(_));
+            zone.missing_since = if is_there { None } else { zone.missing_since.or(Some(now)) };
         }
         if self.remove_vanished(now) || come {
             self.publish_membership();
@@ -121,7 +122,7 @@ impl Keeper {
     /// Whether its zone is a new one.
     fn take_file(&mut self, file: ZoneFile) -> bool {
         if let Some(zone) = self.zones.get_mut(&file.origin) {
-            zone.file = file;
+            zone.source = Source::File(file);
             return false;
         }
         self.zones.insert(file.origin.clone(), Box::new(Zone::new(file)));

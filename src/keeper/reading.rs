@@ -69,7 +69,7 @@ impl Zone {
             let (old, marks) = &mut **self.before.as_mut()?.held.as_mut().filter(|_| mode != SigningMode::Presigned)?;
             let change = reread(marks.take()?, old, &held)?;
             let Reread { removed, added, .. } = &change;
-            let contents = self.contents.as_ref()?.with(removed, added)?;
+            let contents = self.said.as_ref()?.with(removed, added)?;
             // Else what was compared is not what was read.
             (old.is_unchanged() && held.is_unchanged()).then_some((contents, change))
         };
@@ -84,7 +84,7 @@ impl Zone {
         Ok(contents)
     }
 
-    fn look_at_mail_domain(&mut self, contents: &Contents, owner: &Name) {
+    pub(super) fn look_at_mail_domain(&mut self, contents: &Contents, owner: &Name) {
         let place = self.mail_domains.binary_search(owner);
         let node = contents.node(owner).filter(|node| node.has(Rtype::MX) && contents.cut(owner).is_none());
         match (place, node.map(|node| node.owner())) {
@@ -98,19 +98,19 @@ impl Zone {
     /// Reads the whole file. Errors leave the last good contents.
     pub(super) fn parse(
         &mut self,
-        held: Held,
+        (file, held): (&ZoneFile, Held),
         (mode, now): (SigningMode, Timestamp),
         images: Option<&Images>,
     ) -> Result<Option<Contents>, ZoneProblem> {
         self.mail_domains_changed = true;
         self.load_image(images);
         let large = held.length() >= SMALL;
-        let image = self.image.iter().flatten().next().filter(|_| self.contents.is_none());
+        let image = self.image.iter().flatten().next().filter(|_| self.said.is_none());
         let mut text = None;
         let source = match image.and_then(|image| image.source) {
             Some(_) if large => digest(&held),
             Some(_) => {
-                let whole = self.whole(&held)?;
+                let whole = whole(file, &held)?;
                 Some(Sha256::digest(text.insert(whole)).into())
             }
             None => None,
@@ -126,7 +126,7 @@ impl Zone {
             self.reading = Some(Reading { digest: source, held: large.then(|| Box::new((held, marks))) });
             return Ok(Some(contents));
         }
-        let mut includes = self.file.includes();
+        let mut includes = file.includes();
         if large && let Some((contents, marks)) = self.read_through(&held, &mut includes, (mode, now)) {
             self.inputs.extend(includes.included().iter().map(|path| Input::look(path)));
             self.unlinted = held.length() <= LINTED;
@@ -135,9 +135,9 @@ impl Zone {
         }
         let text = match text {
             Some(text) => text,
-            None => self.whole(&held)?,
+            None => whole(file, &held)?,
         };
-        let name = self.file.path.display().to_string();
+        let name = file.path.display().to_string();
         let parsed = zone::parse(&self.origin, &name, &text, &mut Beneath(&mut includes));
         self.inputs.extend(includes.included().iter().map(|path| Input::look(path)));
         let later = large || self.hurried;
@@ -162,10 +162,6 @@ impl Zone {
         Ok(Some(contents))
     }
 
-    fn whole(&self, held: &Held) -> Result<Vec<u8>, ZoneProblem> {
-        held.whole().map_err(|why| self.file.problem(why))
-    }
-
     /// The contents of a large file and its marks, unless there is something to say about it.
     fn read_through(
         &self,
@@ -183,8 +179,12 @@ impl Zone {
     fn verified(&self) -> Option<&Contents> {
         let before = self.image.iter().flatten().filter(|image| image.verified).map(|image| &image.contents).next();
         // Not by the mode, which may be a new one: then what is there was never checked.
-        if self.verified { self.contents.as_ref() } else { before }
+        if self.verified { self.said.as_ref() } else { before }
     }
+}
+
+fn whole(file: &ZoneFile, held: &Held) -> Result<Vec<u8>, ZoneProblem> {
+    held.whole().map_err(|why| file.problem(why))
 }
 
 impl Keeper {
@@ -199,9 +199,9 @@ impl Keeper {
         if linting.is_none() {
             let left_out = zones.values_mut().filter(|zone| zone.unlinted && zone.snapshot.is_some()).take(BATCH);
             let work: Vec<(ZoneFile, SigningMode)> = left_out
-                .map(|zone| {
+                .filter_map(|zone| {
                     zone.unlinted = false;
-                    (zone.file.clone(), config.signing(&zone.origin).mode)
+                    Some((zone.source.file()?.clone(), config.signing(&zone.origin).mode))
                 })
                 .collect();
             *linting = if work.is_empty() { None } else { spawn(work) };

@@ -77,8 +77,8 @@ pub struct Answering {
 pub struct ZoneReport {
     /// Its apex.
     pub zone: Name,
-    /// Its file.
-    pub file: String,
+    /// Its file, or where its records come from otherwise.
+    pub source: String,
     /// The serial that is served; none when nothing is.
     pub serial: Option<u32>,
     /// How many RRsets are served.
@@ -152,7 +152,7 @@ impl Keeper {
             let published = zone.published();
             ZoneReport {
                 zone: zone.origin.clone(),
-                file: zone.file.path.display().to_string(),
+                source: zone.source.to_string(),
                 serial: published.map(|published| published.serial),
                 rrsets: published.map_or(0, |published| published.tree.nodes().map(|node| node.sets().count()).sum()),
                 keys: zone.keys.held().iter().map(|key| tag(key.as_ref())).collect(),

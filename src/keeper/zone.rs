@@ -1,4 +1,4 @@
-//! One zone in the keeper's hands: its file, its keys, its last good contents, what is published of it.
+//! One zone in the keeper's hands: its source, its keys, its last good contents, what is published of it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -16,17 +16,23 @@ use crate::observe::watch::Changed;
 use crate::observe::zones::{ZoneFile, ZoneIncludes};
 use crate::store::{Images, Store, StoreError};
 use crate::zone::image::Image;
-use crate::zone::{self, Contents, Diagnostic, Includes, Published, Severity, ZoneSnapshot};
+use crate::zone::{self, Contents, Diagnostic, Includes, Layer, Published, Severity, ZoneSnapshot};
 
 /// One zone.
 pub struct Zone {
     /// Its apex.
     pub origin: Name,
-    /// Its file.
-    pub file: ZoneFile,
-    /// Since when the file is gone.
+    /// Where its records come from.
+    pub source: Source,
+    /// Since when its source is gone.
     pub missing_since: Option<Timestamp>,
-    /// The last good contents.
+    /// What its source said last that was good.
+    pub said: Option<Contents>,
+    /// What came by update since.
+    pub layer: Layer,
+    /// Of that, what can't stand beside what the source says.
+    pub aside: Vec<(Name, Rtype)>,
+    /// Both together: the last good contents.
     pub contents: Option<Contents>,
     /// Whether they were signed elsewhere, and checked.
     pub(super) verified: bool,
@@ -74,6 +80,34 @@ pub struct Zone {
     /// Files that changed without word that the write is finished, and since when they look so.
     unsettled: Option<(Vec<Input>, Timestamp)>,
     mode: Option<SigningMode>,
+}
+
+/// Where a zone's records come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A zone file.
+    File(ZoneFile),
+    /// They are given ([`Zone::take`]), by what is named here for people.
+    Given(String),
+}
+
+impl Source {
+    /// The zone file.
+    pub fn file(&self) -> Option<&ZoneFile> {
+        match self {
+            Source::File(file) => Some(file),
+            Source::Given(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Source::File(file) => file.path.display().fmt(f),
+            Source::Given(by) => f.write_str(by),
+        }
+    }
 }
 
 /// A file that changed counts as written when it looks the same for so long, in seconds.
@@ -174,10 +208,18 @@ impl Input {
 impl Zone {
     /// A zone of which nothing is known but its file.
     pub fn new(file: ZoneFile) -> Zone {
+        Zone::of(file.origin.clone(), Source::File(file))
+    }
+
+    /// A zone of which nothing is known but its source.
+    pub fn of(origin: Name, source: Source) -> Zone {
         Zone {
-            origin: file.origin.clone(),
-            file,
+            origin,
+            source,
             missing_since: None,
+            said: None,
+            layer: Layer::default(),
+            aside: Vec::new(),
             contents: None,
             verified: false,
             diagnostics: Vec::new(),
@@ -209,11 +251,12 @@ impl Zone {
     /// Reads the file if it or an included one changed and the write is finished. Errors leave the last good contents, from before the
     /// start too. Gives whether it was read.
     pub fn read(&mut self, mode: SigningMode, images: Option<&Images>, finished: &Finished, now: Timestamp) -> bool {
-        let known = self.inputs.first().is_some_and(|input| input.path == self.file.path);
+        let Source::File(file) = self.source.clone() else { return false };
+        let known = self.inputs.first().is_some_and(|input| input.path == file.path);
         let mut changed: Vec<Input> = self.inputs.iter().map(|input| Input::look(&input.path)).collect();
         changed.retain(|input| !self.inputs.contains(input));
         if !known {
-            changed = vec![Input::look(&self.file.path)];
+            changed = vec![Input::look(&file.path)];
         }
         if changed.is_empty() && self.mode == Some(mode) {
             self.unsettled = None;
@@ -232,15 +275,15 @@ impl Zone {
         }
         self.unsettled = None;
         // Stamped before it is read: a change in between is read once more, never missed.
-        self.inputs = smallvec![Input::look(&self.file.path)];
+        self.inputs = smallvec![Input::look(&file.path)];
         self.mode = Some(mode);
         self.changed = true;
         let had_errors = self.unreadable.is_some() || self.problem().is_some();
         self.before = self.reading.take().filter(|_| !had_errors);
         (self.diagnostics, self.unreadable) = (Vec::new(), None);
-        let read = self.file.open().and_then(|held| match self.reread(held, mode) {
+        let read = file.open().and_then(|held| match self.reread(held, mode) {
             Ok(contents) => Ok(Some(contents)),
-            Err(held) => self.parse(held, (mode, now), images),
+            Err(held) => self.parse((&file, held), (mode, now), images),
         });
         let contents = read.unwrap_or_else(|problem| {
             // What the system refuses now it may give without the file having changed.
@@ -258,22 +301,68 @@ impl Zone {
         self.warnings -= self.diagnostics.len();
         match contents {
             Some(contents) => {
-                debug!("{}: {} records in {}", self.origin, contents.record_count(), self.file.path.display());
-                self.contents = Some(contents);
-                self.verified = mode == SigningMode::Presigned;
+                debug!("{}: {} records in {}", self.origin, contents.record_count(), file.path.display());
+                self.put(Some(contents), mode);
             }
-            None if self.contents.is_none() => {
-                self.contents = images.and_then(|images| self.last_good(images));
-                self.verified = self.contents.is_some() && mode == SigningMode::Presigned;
+            None if self.said.is_none() => {
+                let last_good = images.and_then(|images| self.last_good(images));
+                self.put(last_good, mode);
             }
             None => {}
         }
-        if self.mail_domains_changed {
+        true
+    }
+
+    /// Takes what its source says now, which is known to be good.
+    pub fn take(&mut self, said: Contents, mode: SigningMode) {
+        self.mode = Some(mode);
+        self.mail_domains_changed = true;
+        self.put(Some(said), mode);
+        self.changed = true;
+    }
+
+    fn put(&mut self, said: Option<Contents>, mode: SigningMode) {
+        self.verified = said.is_some() && mode == SigningMode::Presigned;
+        self.said = said;
+        self.compose();
+    }
+
+    /// Takes what came by update before.
+    pub fn take_layer(&mut self, layer: Layer) {
+        self.layer = layer;
+        self.mail_domains_changed = true;
+        self.compose();
+        self.changed = true;
+    }
+
+    /// Takes an update: from now on these RRsets are so, the empty ones gone.
+    pub fn update(&mut self, wanted: &[(Name, RRset)]) {
+        let (Some(said), Some(mut contents)) = (&self.said, self.contents.take()) else { return };
+        for (owner, rrset) in wanted {
+            self.layer.want(said, owner, rrset);
+            contents.replace(owner, rrset.clone());
+            self.aside.retain(|(other, rtype)| (other, *rtype) != (owner, rrset.rtype));
+        }
+        let has = |rtypes: &[Rtype]| wanted.iter().any(|(_, rrset)| rtypes.contains(&rrset.rtype));
+        if has(&[Rtype::NS, Rtype::DNAME]) {
+            self.mail_domains = mail_domains(&contents);
+        }
+        for (owner, _) in wanted.iter().filter(|(_, rrset)| rrset.rtype == Rtype::MX) {
+            self.look_at_mail_domain(&contents, owner);
+        }
+        self.contents = Some(contents);
+        self.changed = true;
+    }
+
+    /// Puts together what the source says and what came by update.
+    fn compose(&mut self) {
+        let composed = self.said.as_ref().map(|said| self.layer.over(said));
+        (self.contents, self.aside) = composed.map_or((None, Vec::new()), |(zone, aside)| (Some(zone), aside));
+        if self.mail_domains_changed || !self.layer.is_empty() {
             self.mail_domains = self.contents.as_ref().map(mail_domains).unwrap_or_default();
             self.mail_domains_changed = false;
         }
         debug_assert_eq!(self.mail_domains, self.contents.as_ref().map(mail_domains).unwrap_or_default());
-        true
     }
 
     /// Takes keys; what is published has to be made anew where they are others.
@@ -300,9 +389,9 @@ impl Zone {
     /// Takes the last good contents from before the start, where there is no file to read.
     pub fn recall(&mut self, mode: SigningMode, images: &Images) {
         self.mode = Some(mode);
-        self.contents = self.last_good(images);
-        self.verified = self.contents.is_some() && mode == SigningMode::Presigned;
-        self.mail_domains = self.contents.as_ref().map(mail_domains).unwrap_or_default();
+        let last_good = self.last_good(images);
+        self.mail_domains_changed = true;
+        self.put(last_good, mode);
         self.changed = true;
     }
 
@@ -340,7 +429,7 @@ impl Zone {
         let image = Image {
             source: self.reading.as_ref().and_then(Reading::digest),
             verified: self.verified,
-            contents: self.contents.clone()?,
+            contents: self.said.clone()?,
             published: self.snapshot.as_ref()?.to_published(),
             marks: self.reading.as_ref().and_then(Reading::marks).cloned(),
         };
