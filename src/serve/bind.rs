@@ -83,7 +83,7 @@ impl Listeners {
             for (index, socket) in place.udp.into_iter().enumerate() {
                 let (answerer, tally, stop) = (Arc::clone(answerer), counters.tally(), handle.stop());
                 handle.spawn(format!("udp {index} {}", place.address), move || {
-                    udp::serve(&socket, place.address, &*answerer, &tally, &stop);
+                    udp::serve(&Arc::new(socket), place.address, &*answerer, &tally, &stop);
                 })?;
             }
             for (index, listener) in place.tcp.into_iter().enumerate() {

@@ -195,6 +195,7 @@ fn note(add: impl Fn(usize, u64), transport: Transport, peer: &SocketAddr, query
     let seen = &reply.seen;
     match (reply.length.and_then(|length| out.get(..length)), reply.verdict) {
         (None, Verdict::Drop) => add(LIMITED, 1),
+        (None, _) if reply.later.is_some() => {}
         (None, _) => return add(UNANSWERABLE, 1),
         (Some(response), verdict) => {
             add(OCTETS_OUT, response.len() as u64);
@@ -232,7 +233,7 @@ mod tests {
     const V6: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(std::net::Ipv6Addr::LOCALHOST), 1);
 
     fn reply(length: Option<usize>, verdict: Verdict, seen: Seen) -> Reply {
-        Reply { length, verdict, seen, more: None }
+        Reply { length, verdict, seen, ..Reply::default() }
     }
 
     #[test]

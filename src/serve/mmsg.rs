@@ -123,6 +123,14 @@ impl Batch {
         self.queued += 1;
     }
 
+    /// The way to who sent the datagram in a slot, from the address that it was sent to.
+    pub fn way_back(&self, slot: usize) -> WayBack {
+        let incoming = &self.incoming[slot].msg_hdr;
+        let mut control = self.controls[slot];
+        let control_length = source_control(&mut control, incoming.msg_controllen);
+        WayBack { peer: self.peers[slot], peer_length: incoming.msg_namelen, control, control_length }
+    }
+
     /// Sends what is queued. One that can't be sent is lost as any datagram may be: its asker asks again. Gives the last error.
     pub fn send(&mut self, socket: &UdpSocket) -> io::Result<()> {
         let mut done = 0;
@@ -151,6 +159,34 @@ impl Batch {
         }
         self.queued = 0;
         failed
+    }
+}
+
+/// Where a response goes that comes after its batch.
+pub struct WayBack {
+    peer: libc::sockaddr_storage,
+    peer_length: libc::socklen_t,
+    control: Control,
+    control_length: usize,
+}
+
+impl WayBack {
+    /// Sends one datagram.
+    pub fn send(mut self, socket: &UdpSocket, response: &[u8]) -> io::Result<()> {
+        let mut part = libc::iovec { iov_base: response.as_ptr().cast_mut().cast(), iov_len: response.len() };
+        // SAFETY: zero octets are a value of this C structure.
+        let mut header: libc::msghdr = unsafe { mem::zeroed() };
+        header.msg_name = (&raw mut self.peer).cast();
+        header.msg_namelen = self.peer_length;
+        header.msg_iov = &raw mut part;
+        header.msg_iovlen = 1;
+        if self.control_length > 0 {
+            header.msg_control = (&raw mut self.control).cast();
+            header.msg_controllen = self.control_length as _;
+        }
+        // SAFETY: the header points to what lives until the call returns, with its true lengths; sendmsg writes to none of it.
+        let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, libc::MSG_DONTWAIT) };
+        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }
 

@@ -9,6 +9,7 @@ pub mod control;
 mod counters;
 pub mod encrypted;
 mod handle;
+mod later;
 mod mmsg;
 pub mod rate;
 mod statistics;
@@ -34,6 +35,7 @@ use crate::dns::header::{HEADER, OPCODE, QR, RD, Rcode};
 pub use bind::Listeners;
 pub use counters::Counters;
 pub use handle::Handle;
+pub use later::{Later, Respond};
 pub use statistics::Statistics;
 pub use stream::TcpLimits;
 use transfers::Outgoing;
@@ -83,6 +85,8 @@ pub struct Reply {
     pub seen: Seen,
     /// What follows this response over a stream: the rest of a zone transfer.
     pub more: Option<Box<Outgoing>>,
+    /// The response itself, where it waits for somebody; there is no `length` then.
+    pub later: Option<Later>,
 }
 
 impl From<Option<usize>> for Reply {

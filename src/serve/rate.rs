@@ -102,7 +102,7 @@ impl RateLimiter {
         out: &mut [u8],
         (length, seen): (usize, Seen),
     ) -> Reply {
-        let unlimited = Reply { length: Some(length), verdict: Verdict::Pass, seen, more: None };
+        let unlimited = Reply { length: Some(length), verdict: Verdict::Pass, seen, ..Reply::default() };
         if seen.cookie == Cookie::Valid || seen.signature == Signature::Verified {
             return unlimited;
         }
@@ -112,9 +112,14 @@ impl RateLimiter {
             Verdict::Slip => {
                 let challenge = answer::challenge(context, query, out);
                 let (length, rcode_high) = challenge.unzip();
-                Reply { length, verdict, seen: Seen { rcode_high: rcode_high.unwrap_or(0), ..seen }, more: None }
+                Reply {
+                    length,
+                    verdict,
+                    seen: Seen { rcode_high: rcode_high.unwrap_or(0), ..seen },
+                    ..Reply::default()
+                }
             }
-            Verdict::Drop => Reply { length: None, verdict, seen, more: None },
+            Verdict::Drop => Reply { length: None, verdict, seen, ..Reply::default() },
         }
     }
 

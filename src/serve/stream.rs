@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use super::clients::Place;
@@ -20,6 +20,8 @@ use super::{Answerer, HEADER, MAX_MESSAGE, Transport, guarded};
 pub(super) const LENGTH: usize = 2;
 /// What a connection reads ahead, octets: a few pipelined queries.
 const READ_AHEAD: usize = 1024;
+/// A response that comes later is waited for so long.
+const LATER: Duration = Duration::from_secs(30);
 /// How many octets of responses to pipelined queries go out together.
 const TOGETHER: usize = 16 << 10;
 
@@ -64,22 +66,58 @@ pub(super) struct Asker {
 
 impl Asker {
     /// Appends the response with its length before it; nothing where none is due. Gives what follows it.
-    pub(super) fn respond(&self, query: &[u8], responses: &mut Vec<u8>) -> Option<Box<Outgoing>> {
-        self.respond_and_more(query, |response| append(response, responses))?.1
+    pub(super) async fn respond(&self, query: &[u8], responses: &mut Vec<u8>) -> Option<Box<Outgoing>> {
+        let (coming, more) = match self.respond_now(query, |response| append(response, responses)) {
+            Now::Response((), more) => return more,
+            Now::Nothing => return None,
+            Now::Later(coming) => (coming, None),
+        };
+        if let Some(response) = wait(coming).await {
+            append(&response, responses);
+        }
+        more
     }
 
     /// Hands the response to `take`, if one is due.
-    pub(super) fn respond_with<T>(&self, query: &[u8], take: impl FnOnce(&[u8]) -> T) -> Option<T> {
-        Some(self.respond_and_more(query, take)?.0)
+    pub(super) async fn respond_with<T>(&self, query: &[u8], take: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        let mut take = Some(take);
+        match self.respond_now(query, |response| take.take().map(|take| take(response))) {
+            Now::Response(taken, _) => taken,
+            Now::Nothing => None,
+            Now::Later(coming) => Some(take?(&wait(coming).await?)),
+        }
     }
 
-    fn respond_and_more<T>(&self, query: &[u8], take: impl FnOnce(&[u8]) -> T) -> Option<(T, Option<Box<Outgoing>>)> {
+    fn respond_now<T>(&self, query: &[u8], take: impl FnOnce(&[u8]) -> T) -> Now<T> {
         SCRATCH.with_borrow_mut(|scratch| {
             let reply = guarded(&*self.answerer, self.peer, self.transport, query, scratch);
             self.tally.note(self.transport, &self.peer, query, &reply, scratch);
-            Some((take(&scratch[..reply.length?]), reply.more))
+            match (reply.length, reply.later) {
+                (Some(length), _) => Now::Response(take(&scratch[..length]), reply.more),
+                (None, None) => Now::Nothing,
+                (None, Some(later)) => {
+                    let (sender, coming) = oneshot::channel();
+                    // Who asked may have gone.
+                    later.by(move |response| drop(sender.send(response.into())));
+                    Now::Later(coming)
+                }
+            }
         })
     }
+}
+
+/// What there is of a response at once.
+enum Now<T> {
+    /// All of it, or the first message.
+    Response(T, Option<Box<Outgoing>>),
+    /// None is due.
+    Nothing,
+    /// It comes later.
+    Later(oneshot::Receiver<Box<[u8]>>),
+}
+
+async fn wait(coming: oneshot::Receiver<Box<[u8]>>) -> Option<Box<[u8]>> {
+    timeout(LATER, coming).await.ok()?.ok()
 }
 
 thread_local! {
@@ -127,7 +165,7 @@ impl Conversation<'_> {
             let Ok(first) = first else { return Ok(()) };
             let query = timeout(self.limits.receive, receive(&mut reader, first?, self.limits.query_size)).await??;
             self.place.heard();
-            let mut rest = self.asker.respond(&query, &mut responses);
+            let mut rest = self.asker.respond(&query, &mut responses).await;
             drop(query);
             let more = matches!(first_query(reader.buffer(), self.limits.query_size), Ok(Some(_)))
                 && responses.len() < TOGETHER;

@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 use super::control::{Call, ControlError, ControlHandle, ControlSocket, Request, call};
 use super::*;
 
-/// Sends a query back as a response; panics at `boom`, is silent at `hush`, says 40,000 octets to `long`, with its ID.
+/// Sends a query back as a response; panics at `boom`, is silent at `hush`, says 40,000 octets to `long`, with its ID, and sends `late` back
+/// from another thread some time later.
 pub(super) struct Mirror;
 
 impl Answerer for Mirror {
@@ -18,6 +19,17 @@ impl Answerer for Mirror {
         let length = match query.get(12..) {
             None | Some(b"hush") => None,
             Some(b"boom") => panic!("asked to"),
+            Some(b"late") => {
+                let mut response = query.to_vec();
+                response[2] = 0x82;
+                let say = |respond: Respond| {
+                    std::thread::spawn(move || {
+                        std::thread::sleep(Duration::from_millis(30));
+                        respond(&response);
+                    });
+                };
+                return Reply { later: Some(Later::new(say)), ..Reply::default() };
+            }
             Some(b"long") => {
                 out[..HEADER].copy_from_slice(&query[..HEADER]);
                 Some(40_000)
@@ -118,6 +130,43 @@ fn udp_and_tcp_share_a_free_port_and_both_answer_on_ipv4_and_ipv6() {
         assert_eq!(read_frame(&mut client)[..3], [0, 8, 0x81]);
         handle.shutdown();
     }
+}
+
+#[test]
+fn a_response_that_comes_later_holds_nobody_up_and_keeps_its_place_on_a_stream() {
+    let counters = Counters::default();
+    let handle = serve_and_count("0.0.0.0:0", TcpLimits::default(), &counters);
+    let port = handle.local_addrs()[0].port();
+    let client = udp_client(SocketAddr::new([127, 0, 0, 2].into(), port));
+    client.send(&query(1, b"late")).unwrap();
+    client.send(&query(2, b"soon")).unwrap();
+    let mut response = [0; 512];
+    for id in [2, 1] {
+        assert_eq!(client.recv(&mut response).unwrap(), 16);
+        assert_eq!(response[..2], [0, id]);
+    }
+    let mut client = tcp_client(SocketAddr::new([127, 0, 0, 1].into(), port));
+    let mut other = tcp_client(SocketAddr::new([127, 0, 0, 1].into(), port));
+    let queries = [query(1, b"long"), query(2, b"late"), query(3, b"soon"), query(4, b"late"), query(5, b"soon")];
+    client.write_all(&queries.map(|query| framed(&query)).concat()).unwrap();
+    other.write_all(&framed(&query(6, b"soon"))).unwrap();
+    assert_eq!(read_frame(&mut other)[..2], [0, 6]);
+    for id in 1..=5 {
+        assert_eq!(read_frame(&mut client)[..2], [0, id]);
+    }
+    client.write_all(&framed(&query(7, b"late"))).unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(read_frame(&mut client)[..3], [0, 7, 0x82], "whoever says no more still listens");
+    assert!(is_closed(&mut client));
+    // One that has gone meanwhile is nobody's, and its place is another's.
+    for _ in 0..50 {
+        let mut gone = tcp_client(SocketAddr::new([127, 0, 0, 1].into(), port));
+        gone.write_all(&framed(&query(8, b"late"))).unwrap();
+        drop(gone);
+        other.write_all(&framed(&query(9, b"late"))).unwrap();
+        assert_eq!(read_frame(&mut other)[..2], [0, 9]);
+    }
+    assert_eq!(counters.statistics().unanswerable, 0);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! One thread a socket: receive a batch, answer it from one snapshot, send it. No lock and no allocation on the way,
-//! but for what is signed with TSIG.
+//! but for what is signed with TSIG, and for a response that comes later, which goes out from the thread that has it.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::warn;
@@ -21,7 +22,7 @@ pub(super) const STOP_LOOK: Duration = Duration::from_millis(200);
 const ERROR_REST: Duration = Duration::from_millis(10);
 
 /// Answers until `stop`. No packet ends it.
-pub(super) fn serve(socket: &UdpSocket, address: SocketAddr, answerer: &dyn Answerer, tally: &Tally, stop: &Stop) {
+pub(super) fn serve(socket: &Arc<UdpSocket>, address: SocketAddr, answerer: &dyn Answerer, tally: &Tally, stop: &Stop) {
     let mut batch = Batch::new();
     while !stop.is_set() {
         let received = match batch.receive(socket) {
@@ -34,7 +35,7 @@ pub(super) fn serve(socket: &UdpSocket, address: SocketAddr, answerer: &dyn Answ
                 continue;
             }
         };
-        answerer.batch(&mut |view| answer(&mut batch, received, view, tally));
+        answerer.batch(&mut |view| answer(&mut batch, received, socket, view, tally));
         if let Err(error) = batch.send(socket)
             && !is_quiet(&error)
         {
@@ -44,7 +45,7 @@ pub(super) fn serve(socket: &UdpSocket, address: SocketAddr, answerer: &dyn Answ
     }
 }
 
-fn answer(batch: &mut Batch, received: usize, view: &dyn Answerer, tally: &Tally) {
+fn answer(batch: &mut Batch, received: usize, socket: &Arc<UdpSocket>, view: &dyn Answerer, tally: &Tally) {
     for slot in 0..received {
         if slot % TOGETHER == 0 {
             let mut queries = [&[][..]; TOGETHER];
@@ -57,6 +58,10 @@ fn answer(batch: &mut Batch, received: usize, view: &dyn Answerer, tally: &Tally
         tally.note(Transport::Udp, &peer, query, &reply, out);
         if let Some(length) = reply.length {
             batch.respond(slot, length);
+        } else if let Some(later) = reply.later {
+            let (way, socket) = (batch.way_back(slot), Arc::clone(socket));
+            // It is lost as any datagram may be: its asker asks again.
+            later.by(move |response| drop(way.send(&socket, response)));
         }
     }
 }

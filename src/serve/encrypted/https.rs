@@ -84,7 +84,7 @@ impl Exchange {
     async fn run(self: Arc<Exchange>, request: Request<RecvStream>, mut response: SendResponse<Bytes>) {
         let head = request.method() == Method::HEAD;
         let (head_of_response, body) = match self.query(request).await {
-            Ok(query) => self.answer(&query),
+            Ok(query) => self.answer(&query).await,
             Err(refusal) => (refused(refusal), Bytes::new()),
         };
         let empty = head || body.is_empty();
@@ -119,9 +119,9 @@ impl Exchange {
     }
 
     /// RFC 8484 section 4.2.1: every DNS response is a success of HTTP's, whatever its response code.
-    fn answer(&self, query: &[u8]) -> (Response<()>, Bytes) {
-        let answered =
-            self.asker.respond_with(query, |response| (Bytes::copy_from_slice(response), walk::lifetime(response)));
+    async fn answer(&self, query: &[u8]) -> (Response<()>, Bytes) {
+        let take = |response: &[u8]| (Bytes::copy_from_slice(response), walk::lifetime(response));
+        let answered = self.asker.respond_with(query, take).await;
         // What DNS would leave without a reply: a response, say.
         let Some((body, lifetime)) = answered else { return (refused(StatusCode::BAD_REQUEST), Bytes::new()) };
         let mut response = Response::new(());

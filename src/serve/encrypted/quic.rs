@@ -144,7 +144,7 @@ async fn exchange(
         }
     };
     let mut response = Vec::new();
-    let mut rest = asker.respond(&framed[2..], &mut response);
+    let mut rest = asker.respond(&framed[2..], &mut response).await;
     if response.is_empty() {
         let _ = send.reset(UNSPECIFIED_ERROR);
         return Ok(());

@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::mailbox::Address;
 use crate::serve::clients::Place;
 use crate::serve::counters::Tally;
 use crate::serve::stream::{LENGTH, first_query};
@@ -87,6 +88,8 @@ pub(super) enum Wants {
     Queries,
     /// That its client takes what was answered.
     Room,
+    /// A response that comes later.
+    Answer,
 }
 
 /// A client's connection.
@@ -100,6 +103,10 @@ pub(super) struct Connection {
     output: Vec<u8>,
     /// The rest of a response that is too long for one message.
     rest: Option<Box<Outgoing>>,
+    /// Where responses come that come later.
+    address: Address,
+    /// The letter that brings the one it waits for.
+    awaited: Option<u64>,
     /// The client sends nothing more; it may still listen.
     ended: bool,
     /// What its owner has asked to be told of.
@@ -109,9 +116,26 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Arc<TcpStream>, peer: SocketAddr, place: Place, now: Instant) -> Connection {
-        let (input, output) = (Vec::new(), Vec::new());
-        Connection { stream, peer, place, input, output, rest: None, ended: false, watched: Wants::Queries, since: now }
+    pub(super) fn new(
+        stream: Arc<TcpStream>,
+        peer: SocketAddr,
+        place: Place,
+        address: Address,
+        now: Instant,
+    ) -> Connection {
+        Connection {
+            stream,
+            peer,
+            place,
+            input: Vec::new(),
+            output: Vec::new(),
+            rest: None,
+            address,
+            awaited: None,
+            ended: false,
+            watched: Wants::Queries,
+            since: now,
+        }
     }
 
     pub(super) fn stream(&self) -> &TcpStream {
@@ -119,14 +143,18 @@ impl Connection {
     }
 
     pub(super) fn wants(&self) -> Wants {
-        if self.output.is_empty() && self.rest.is_none() { Wants::Queries } else { Wants::Room }
+        match self.awaited {
+            _ if !self.output.is_empty() || self.rest.is_some() => Wants::Room,
+            Some(_) => Wants::Answer,
+            None => Wants::Queries,
+        }
     }
 
     /// RFC 7766 section 6.2.3, and limits against who sends or takes too slowly.
     pub(super) fn is_too_slow(&self, limits: &TcpLimits, now: Instant) -> bool {
         let limit = match (self.wants(), self.input.is_empty()) {
             (Wants::Room, _) => limits.send,
-            (Wants::Queries, true) => limits.idle,
+            (Wants::Queries, true) | (Wants::Answer, _) => limits.idle,
             (Wants::Queries, false) => limits.receive,
         };
         now.saturating_duration_since(self.since) >= limit
@@ -142,6 +170,10 @@ impl Connection {
     /// must not be full.
     pub(super) fn gather(&mut self, buffers: &mut Buffers, now: Instant) -> io::Result<Option<Arrived>> {
         let resumed = self.wants() == Wants::Room;
+        if self.wants() == Wants::Answer {
+            // All that is told then is that the client has gone.
+            return Err(ErrorKind::ConnectionReset.into());
+        }
         if !self.drain(&mut buffers.outbox, now)? {
             return Ok(None);
         }
@@ -171,7 +203,20 @@ impl Connection {
         if answered > 0 || arrived.resumed || (arrived.fresh && !self.input.is_empty()) {
             self.since = now;
         }
-        Ok(!self.ended || self.wants() == Wants::Room)
+        Ok(!self.ended || self.wants() != Wants::Queries)
+    }
+
+    /// Takes the response that it has waited for. False: it waits for another one, or none.
+    pub(super) fn take_letter(&mut self, letter: u64, response: &[u8], now: Instant) -> io::Result<bool> {
+        if self.awaited != Some(letter) {
+            return Ok(false);
+        }
+        self.awaited = None;
+        self.since = now;
+        self.place.heard_at(now);
+        // It fits: a response has at most MAX_MESSAGE octets.
+        self.send_or_keep(&[&(response.len() as u16).to_be_bytes(), response].concat())?;
+        Ok(true)
     }
 
     /// Sends what waits; whether all of it is gone.
@@ -255,10 +300,15 @@ impl Connection {
                 filled += LENGTH + length;
             }
             self.rest = reply.more;
-            if filled >= TOGETHER || self.rest.is_some() {
+            if let Some(later) = reply.later {
+                let (letter, respond) = self.address.letter();
+                self.awaited = Some(letter);
+                later.by(respond);
+            }
+            if filled >= TOGETHER || self.rest.is_some() || self.awaited.is_some() {
                 self.send_or_keep(&outbox[..filled])?;
                 filled = 0;
-                if self.wants() == Wants::Room {
+                if self.wants() != Wants::Queries {
                     break None;
                 }
             }

@@ -4,6 +4,7 @@
 //! found by a look at all connections once a second.
 
 mod connection;
+mod mailbox;
 #[cfg(test)]
 mod tests;
 
@@ -24,9 +25,12 @@ use super::counters::Tally;
 use super::handle::Stop;
 use super::{Answerer, Occasionally, TcpLimits};
 use connection::{Arrived, Buffers, Connection, Wants};
+use mailbox::{Address, Letter, Mailbox};
 
 /// Events taken at once.
 const EVENTS: usize = 128;
+/// What tells that there are letters.
+const MAILBOX: u64 = u64::MAX - 1;
 /// So many queries are told of together.
 const TOGETHER: usize = 64;
 /// Connections that are accepted of a listener before others have their turn.
@@ -50,6 +54,7 @@ pub(super) struct Server {
     clients: Arc<Clients>,
     limits: TcpLimits,
     tally: Tally,
+    mailbox: Arc<Mailbox>,
     stop: Arc<Stop>,
 }
 
@@ -67,6 +72,8 @@ impl Server {
         }
         // Never read, so it stays ready and wakes every thread.
         epoll::add(&epoll, stop.event(), EventData::new_u64(u64::MAX), EventFlags::IN)?;
+        let mailbox = Arc::new(Mailbox::new()?);
+        epoll::add(&epoll, mailbox.event(), EventData::new_u64(MAILBOX), EventFlags::IN)?;
         Ok(Server {
             epoll,
             listeners,
@@ -78,6 +85,7 @@ impl Server {
             clients,
             limits,
             tally,
+            mailbox,
             stop,
         })
     }
@@ -125,6 +133,9 @@ impl Server {
     }
 
     fn take(&mut self, event: Event, view: &dyn Answerer, now: Instant) {
+        if event.data.u64() == MAILBOX {
+            return self.take_letters(view, now);
+        }
         let at = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
         match at.checked_sub(self.listeners.len()) {
             None => self.accept(at, now),
@@ -146,6 +157,29 @@ impl Server {
         }
     }
 
+    /// Hands out the responses that came later; what has arrived behind their queries is answered then.
+    fn take_letters(&mut self, view: &dyn Answerer, now: Instant) {
+        for Letter { slot, number, response } in self.mailbox.empty() {
+            let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else { continue };
+            match connection.take_letter(number, &response, now) {
+                Ok(true) if self.watch(slot) => self.gather(slot, view, now),
+                Ok(false) => {}
+                _ => self.close(slot),
+            }
+        }
+    }
+
+    /// Asks to be told of what a connection wants now; false where that can't be.
+    fn watch(&mut self, slot: usize) -> bool {
+        let token = self.token(slot);
+        let Some(connection) = self.connections[slot].as_mut() else { return false };
+        let wants = connection.wants();
+        wants == connection.watched || {
+            connection.watched = wants;
+            epoll::modify(&self.epoll, connection.stream(), token, flags(wants)).is_ok()
+        }
+    }
+
     fn prefetch(&self, view: &dyn Answerer) {
         let mut queries = [&[][..]; TOGETHER];
         let mut all = self.arrived.iter().flat_map(|(_, arrived)| self.buffers.queries(arrived)).peekable();
@@ -160,15 +194,9 @@ impl Server {
         self.prefetch(view);
         let mut gathered = std::mem::take(&mut self.arrived);
         for (slot, arrived) in gathered.drain(..) {
-            let token = self.token(slot);
             let Some(connection) = self.connections[slot].as_mut() else { continue };
             let open = connection.answer(&arrived, &mut self.buffers, view, &self.tally, now).unwrap_or(false);
-            let wants = connection.wants();
-            let watched = wants == connection.watched || {
-                connection.watched = wants;
-                epoll::modify(&self.epoll, connection.stream(), token, flags(wants)).is_ok()
-            };
-            if !open || !watched {
+            if !open || !self.watch(slot) {
                 self.close(slot);
             }
         }
@@ -230,7 +258,8 @@ impl Server {
             self.free.push(slot);
             return;
         }
-        self.connections[slot] = Some(Connection::new(stream, peer, place, now));
+        let address = Address { mailbox: Arc::clone(&self.mailbox), slot };
+        self.connections[slot] = Some(Connection::new(stream, peer, place, address, now));
     }
 
     fn listen_for(&self, flags: EventFlags) {
@@ -244,5 +273,6 @@ fn flags(wants: Wants) -> EventFlags {
     match wants {
         Wants::Queries => EventFlags::IN,
         Wants::Room => EventFlags::OUT,
+        Wants::Answer => EventFlags::empty(),
     }
 }

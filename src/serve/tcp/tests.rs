@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::connection::{Buffers, Connection, Wants};
+use super::mailbox::{Address, Mailbox};
 use crate::serve::clients::Clients;
 use crate::serve::counters::Tally;
 use crate::serve::tests::{Mirror, framed, is_closed, query, read_frame, serve_and_count, serve_on, tcp_client};
@@ -60,7 +61,8 @@ fn pair() -> (TcpStream, Connection, Buffers) {
     stream.set_nonblocking(true).unwrap();
     let stream = Arc::new(stream);
     let place = Clients::new("connections", 9, 9).enter_with(peer, &stream).unwrap();
-    (client, Connection::new(stream, peer, place, Instant::now()), Buffers::new(MAX_MESSAGE))
+    let address = Address { mailbox: Arc::new(Mailbox::new().unwrap()), slot: 0 };
+    (client, Connection::new(stream, peer, place, address, Instant::now()), Buffers::new(MAX_MESSAGE))
 }
 
 /// Does what a wakeup does.
