@@ -6,6 +6,7 @@
 mod images;
 mod journal;
 mod schema;
+mod updated;
 
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use crate::zone::serial;
 
 pub use images::Images;
 pub use journal::JournalWrite;
+pub use updated::{Decided, LayerWrite};
 
 /// How many serials are leased at a time: so many publications cost one fsync.
 const SERIAL_BLOCK: u32 = 64;

@@ -52,6 +52,25 @@ const MIGRATIONS: &[&str] = &["
         octets BLOB NOT NULL
     );
     CREATE INDEX difference_by_zone ON difference (zone, id);
+", "
+    -- What came by dynamic update, RRset by RRset, over what the zone's file says: `danelaw zone dump --origin` shows it.
+    CREATE TABLE updated (
+        zone TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        rtype INTEGER NOT NULL,
+        ttl INTEGER,
+        added BLOB NOT NULL,
+        gone BLOB NOT NULL,
+        PRIMARY KEY (zone, owner, rtype)
+    ) WITHOUT ROWID;
+    -- Updates that were decided on and whose signatures are still good: none is done twice.
+    CREATE TABLE decided (
+        mac BLOB PRIMARY KEY,
+        until INTEGER NOT NULL,
+        peer TEXT NOT NULL,
+        rcode INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX decided_by_time ON decided (until);
 "];
 
 /// Sets the connection up for durable writes by one process, checks the file and brings its schema up to date.

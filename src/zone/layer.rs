@@ -84,7 +84,8 @@ impl Touched {
         Touched { ttl: self.ttl, added, gone }.with_its_own_ttl(said)
     }
 
-    fn is_empty(&self) -> bool {
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
         self.ttl.is_none() && self.added.is_empty() && self.gone.is_empty()
     }
 }

@@ -38,7 +38,12 @@ pub fn verify(message: &[u8], keyring: &Keyring, now: Timestamp) -> Checked {
     if !found.matches(digest) {
         return Checked::Bad(Rejection::unsigned(found, Fault::BadSig));
     }
-    let signer = Signer { key: Arc::clone(key), prior: Mac::new(found.mac), is_first: true };
+    let signer = Signer {
+        key: Arc::clone(key),
+        prior: Mac::new(found.mac),
+        is_first: true,
+        good_until: found.signed.saturating_add(found.fudge.into()),
+    };
     if !found.is_timely(now) {
         return Checked::Bad(Rejection::signed(&found, signer, Fault::BadTime));
     }
@@ -55,12 +60,23 @@ pub struct Signer {
     /// The MAC that the next one continues: the request's, then that of the message before.
     prior: Mac,
     is_first: bool,
+    good_until: Timestamp,
 }
 
 impl Signer {
     /// The key that the request was signed with, and so who asks.
     pub fn key(&self) -> &Arc<Key> {
         &self.key
+    }
+
+    /// The MAC that the next message continues: before the first, the request's. No two requests have the same.
+    pub fn prior(&self) -> &[u8] {
+        self.prior.octets()
+    }
+
+    /// The last second at which the request is good, by its own words.
+    pub fn good_until(&self) -> Timestamp {
+        self.good_until
     }
 
     /// How many octets [`Signer::sign`] adds to each message.
