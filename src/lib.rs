@@ -6,8 +6,8 @@
 //! |---|---|---|
 //! | [`dns`] | pure | nobody |
 //! | [`zone`], [`dane`], [`keys`] | pure | `dns` |
-//! | [`answer`], [`transfer`] | pure | `dns`, `zone` |
-//! | `config` | pure | `dns`, `dane`, `zone`, `keys`, `answer`: text becomes a checked value, once |
+//! | [`answer`], [`transfer`], [`update`] | pure | `dns`, `zone` |
+//! | `config` | pure | `dns`, `dane`, `zone`, `keys`, `answer`, `update`: text becomes a checked value, once |
 //! | `observe`, `act`, `serve` | I/O | the pure rooms, never each other |
 //! | `store` | I/O | the pure rooms |
 //! | `keeper` | I/O | all of them: fact, decision, journal, action, publication |
@@ -43,4 +43,5 @@ pub mod serve;
 #[cfg(feature = "server")]
 pub mod store;
 pub mod transfer;
+pub mod update;
 pub mod zone;

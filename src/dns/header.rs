@@ -16,10 +16,16 @@ pub enum Rcode {
     NotImp = 4,
     /// Not ours to answer.
     Refused = 5,
-    /// A name that should not exist does: a DNAME expands to more than 255 octets (RFC 6672 section 2.2).
+    /// A name that should not exist does (RFC 2136 section 2.2); or a DNAME expands to more than 255 octets (RFC 6672 section 2.2).
     YxDomain = 6,
+    /// An RRset that should not exist does (RFC 2136 section 2.2).
+    YxRrset = 7,
+    /// An RRset that should exist does not, or is another (RFC 2136 section 2.2).
+    NxRrset = 8,
     /// Not authoritative for the zone.
     NotAuth = 9,
+    /// A name that is not in the zone of an update (RFC 2136 section 2.2).
+    NotZone = 10,
     /// An EDNS version above 0 (RFC 6891 section 6.1.3).
     BadVers = 16,
     /// A server's cookie that is missing or not ours (RFC 7873 section 8).

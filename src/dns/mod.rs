@@ -11,6 +11,7 @@ pub mod record;
 pub mod rtype;
 pub mod text;
 pub mod tsig;
+pub mod uncompress;
 pub mod verify;
 pub mod walk;
 

@@ -30,7 +30,8 @@ pub fn is_well_formed(rtype: Rtype, rdata: &[u8]) -> bool {
     end == Some(rdata.len())
 }
 
-fn field_len(field: Field, rest: &[u8]) -> Option<usize> {
+/// How many octets a field at the head of `rest` takes up; none where it does not fit.
+pub(super) fn field_len(field: Field, rest: &[u8]) -> Option<usize> {
     let counted = |rest: &[u8]| Some(1 + usize::from(*rest.first()?));
     let len = match field {
         Field::Name { .. } => name::wire_len(rest)?,

@@ -37,14 +37,28 @@ impl RRset {
 
     /// Adds an RDATA at its canonical place. False when it was there already (same canonical form).
     pub fn insert(&mut self, rdata: Rdata) -> bool {
-        let canonical = super::rdata::canonical(self.rtype, &rdata);
-        let place = self.rdatas.binary_search_by(|other| super::rdata::canonical(self.rtype, other).cmp(&canonical));
-        match place {
+        match self.place(&rdata) {
             Ok(_) => false,
             Err(index) => {
                 self.rdatas.insert(index, rdata);
                 true
             }
         }
+    }
+
+    /// Takes an RDATA away. False when it was not there.
+    pub fn remove(&mut self, rdata: &[u8]) -> bool {
+        self.place(rdata).map(|index| self.rdatas.remove(index)).is_ok()
+    }
+
+    /// Whether it has an RDATA.
+    pub fn contains(&self, rdata: &[u8]) -> bool {
+        self.place(rdata).is_ok()
+    }
+
+    /// Where an RDATA is, or where it belongs.
+    fn place(&self, rdata: &[u8]) -> Result<usize, usize> {
+        let canonical = super::rdata::canonical(self.rtype, rdata);
+        self.rdatas.binary_search_by(|other| super::rdata::canonical(self.rtype, other).cmp(&canonical))
     }
 }

@@ -13,24 +13,28 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("keys", &["dns"]),
     ("answer", &["dns", "zone"]),
     ("transfer", &["dns", "zone"]),
-    ("config", &["dns", "zone", "dane", "keys", "answer"]),
+    ("update", &["dns", "zone"]),
+    ("config", &["dns", "zone", "dane", "keys", "answer", "update"]),
     ("observe", &["dns", "zone", "dane", "keys", "answer", "config"]),
-    ("act", &["dns", "zone", "dane", "keys", "answer", "transfer", "config"]),
-    ("serve", &["dns", "zone", "dane", "keys", "answer", "transfer", "config"]),
+    ("act", &["dns", "zone", "dane", "keys", "answer", "transfer", "update", "config"]),
+    ("serve", &["dns", "zone", "dane", "keys", "answer", "transfer", "update", "config"]),
     ("store", &["dns", "zone", "dane", "keys", "answer", "config"]),
     ("plugin", &["dns", "zone", "dane", "keys", "answer"]),
-    ("keeper", &["dns", "zone", "dane", "keys", "answer", "transfer", "config", "observe", "act", "serve", "store"]),
+    (
+        "keeper",
+        &["dns", "zone", "dane", "keys", "answer", "transfer", "update", "config", "observe", "act", "serve", "store"],
+    ),
     (
         "cli",
         &[
-            "dns", "zone", "dane", "keys", "answer", "transfer", "config", "observe", "act", "serve", "store",
-            "keeper", "plugin",
+            "dns", "zone", "dane", "keys", "answer", "transfer", "update", "config", "observe", "act", "serve",
+            "store", "keeper", "plugin",
         ],
     ),
 ];
 
 /// Rooms that are functions of values: none of these words may stand in them, tests aside.
-const PURE: &[&str] = &["dns", "zone", "dane", "keys", "answer", "transfer"];
+const PURE: &[&str] = &["dns", "zone", "dane", "keys", "answer", "transfer", "update"];
 const IMPURE: &[&str] = &[
     "std::fs",
     "std::net::Udp",
