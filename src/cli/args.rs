@@ -149,7 +149,33 @@ pub struct Zone {
 #[derive(Clone, Debug, Subcommand)]
 pub enum ZoneCommand {
     /// Print the signed zone as a zone file
-    Dump(Zone),
+    Dump(ZoneDump),
+    /// Print a zone as its file and dynamic updates have it, or put it into its file
+    Export(ZoneExport),
+    /// Take no dynamic updates of a zone until `thaw`
+    Freeze(Zone),
+    /// Take dynamic updates again
+    Thaw(Zone),
+}
+
+/// `zone dump`
+#[derive(Clone, Debug, clap::Args)]
+pub struct ZoneDump {
+    /// The zone's name
+    pub zone: Name,
+    /// Say behind each record where it comes from: source, update, synthesised or signing
+    #[arg(long)]
+    pub origin: bool,
+}
+
+/// `zone export`
+#[derive(Clone, Debug, clap::Args)]
+pub struct ZoneExport {
+    /// The zone's name
+    pub zone: Name,
+    /// Replace the zone's file with it; what was there stays beside it, its name with a ~ behind
+    #[arg(long)]
+    pub write: bool,
 }
 
 /// `keys ...`

@@ -125,7 +125,7 @@ impl Keeper {
             zone.source = Source::File(file);
             return false;
         }
-        self.zones.insert(file.origin.clone(), Box::new(Zone::new(file)));
+        self.adopt(Zone::new(file));
         true
     }
 
@@ -143,6 +143,7 @@ impl Keeper {
             }
             _ => info!("{} zones were read", fresh.len()),
         }
+        self.settle_layers(&fresh, now);
         // Most zones lie in the folder of the zone before.
         let mut folder: Option<(PathBuf, PathBuf)> = None;
         for origin in fresh {
@@ -191,7 +192,7 @@ impl Keeper {
             let path = self.config.zones.join(format!("{}.zone", origin.to_host()));
             let mut zone = Zone::new(ZoneFile { origin: origin.clone(), path, named: false });
             zone.recall(self.config.signing(&origin).mode, images);
-            self.zones.insert(origin, Box::new(zone));
+            self.adopt(zone);
             come = true;
         }
         if self.zones.is_empty() {
@@ -213,7 +214,7 @@ impl Keeper {
         let gone: Vec<Name> =
             self.zones.values().filter(|zone| is_gone(zone)).map(|zone| zone.origin.clone()).collect();
         for origin in &gone {
-            self.zones.remove(origin);
+            self.let_go(origin);
             if let Some(Err(error)) = self.store.images().map(|images| images.remove(origin)) {
                 error!("{origin}: its last good version stays in the state folder: {error}");
             }

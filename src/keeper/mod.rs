@@ -19,6 +19,7 @@ mod run;
 mod served;
 mod spread;
 mod tsig_keys;
+mod updates;
 mod zone;
 mod zone_keys;
 
@@ -45,7 +46,8 @@ use crate::observe::watch::Changed;
 use crate::observe::zone_keys::{KeyProblem, KeyScanner};
 use crate::serve::encrypted::Presented;
 use crate::store::{Store, StoreError};
-use crate::zone::Snapshot;
+use crate::zone::print::{self, Layers};
+use crate::zone::{Layer, Snapshot};
 
 use decide::{PlannedFrom, Synthesised};
 pub use hurry::Wanted;
@@ -104,6 +106,10 @@ pub struct Keeper {
     /// What was published and is to be told.
     said: Vec<(Name, u32)>,
     notices: notices::Notices,
+    /// What came by update to zones that are not here now.
+    layers: HashMap<Name, Layer>,
+    /// The zones that take no updates, by the operator's word.
+    frozen: BTreeSet<Name>,
     /// What was served and is to be stored.
     sealed: publish::Sealed,
     policy: Arc<ArcSwap<Policy>>,
@@ -118,6 +124,17 @@ pub struct Keeper {
     presented_from: Option<PathBuf>,
     /// Why no better certificate is presented.
     presented_problem: Option<String>,
+}
+
+/// A zone as [`Keeper::export`] gives it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Exported {
+    /// A zone file.
+    pub text: String,
+    /// The one that the zone is read from, if it is.
+    pub file: Option<PathBuf>,
+    /// In so many RRsets it is otherwise than that.
+    pub updated: usize,
 }
 
 /// When to look again, and what to watch besides the folders of the configuration.
@@ -167,6 +184,8 @@ impl Keeper {
             found: None,
             said: Vec::new(),
             notices: notices::Notices::default(),
+            layers: HashMap::new(),
+            frozen: BTreeSet::new(),
             sealed: publish::Sealed::default(),
             policy: Arc::default(),
             policy_problem: None,
@@ -176,6 +195,7 @@ impl Keeper {
             presented_from: None,
             presented_problem: None,
         };
+        keeper.load_layers()?;
         keeper.look_at_policy(now);
         keeper.look_at_tsig_keys();
         Ok(keeper)
@@ -346,12 +366,31 @@ impl Keeper {
         folders
     }
 
-    /// A zone as it is served, as a zone file.
-    pub fn dump(&self, zone: &Name) -> Result<String, String> {
-        let zone = self.zones.get(zone).ok_or_else(|| format!("{} is not a zone served here", zone.to_host()))?;
-        zone.published().map(crate::zone::print::published).ok_or_else(|| {
-            format!("{} has no good version: {}", zone.origin.to_host(), zone.stale().unwrap_or_default())
+    /// A zone as it is served, as a zone file; where that is wanted, with a word behind each record on where it comes from.
+    pub fn dump(&self, zone: &Name, with_origins: bool) -> Result<String, String> {
+        let zone = self.served(zone)?;
+        let published = zone.published().ok_or_else(|| zone.has_no_good_version())?;
+        Ok(match &zone.said {
+            Some(said) if with_origins => {
+                let is_signed_here = !zone.keys.held().is_empty();
+                let layers = Layers { said, layer: &zone.layer, synthesised: &zone.synthesised, is_signed_here };
+                print::with_origins(published, &layers)
+            }
+            _ => print::published(published),
         })
+    }
+
+    /// What a zone's source says and what came by update, as a zone file; and the file that it can be put into.
+    pub fn export(&self, zone: &Name) -> Result<Exported, String> {
+        let zone = self.served(zone)?;
+        let contents = zone.contents.as_ref().ok_or_else(|| zone.has_no_good_version())?;
+        let file = zone.source.file().map(|file| file.path.clone());
+        Ok(Exported { text: print::print(contents), file, updated: zone.layer.sets().count() })
+    }
+
+    fn served(&self, zone: &Name) -> Result<&Zone, String> {
+        let found = self.zones.get(zone).ok_or_else(|| format!("{} is not a zone served here", zone.to_host()))?;
+        Ok(found)
     }
 
     /// Shuts down cleanly: what is to be kept over a restart is written, leased serials go back.

@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use super::updates::TOGETHER;
 use super::zone::{Stamp, stamp};
 use super::{Answering, Cycle, Finished, Keeper};
 use crate::act::notify::News;
@@ -14,6 +15,7 @@ use crate::config::{Config, Cookies, TlsCertificate};
 use crate::dns::Timestamp;
 use crate::observe::watch::{Changed, Folder, Watcher};
 use crate::serve::control::{Call, Reply, Request};
+use crate::serve::updates::Update;
 
 /// Between two parcels of notices to secondaries.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -37,6 +39,8 @@ pub struct Surroundings {
     pub news: mpsc::Receiver<News>,
     /// Calls through the control socket.
     pub calls: mpsc::Receiver<Call>,
+    /// Dynamic updates.
+    pub updates: mpsc::Receiver<Update>,
     /// Signals.
     pub messages: mpsc::Receiver<Message>,
     /// Where the daemon answers, and what it has counted.
@@ -55,7 +59,7 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
             // What is wrong with it is among the problems.
             let _ = reconfigure(&mut keeper, &around);
         }
-        look(&mut keeper, &around, &Look::All(Finished::All))
+        look(&mut keeper, &around, Look::All(Finished::All)).unwrap_or_else(Instant::now)
     });
     loop {
         let mut request: Option<(Request, oneshot::Sender<Reply>)> = None;
@@ -74,6 +78,7 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
                 reload = config_stamp(&keeper) != config_seen;
                 what = if reload { Look::All(Finished::told(&changed)) } else { Look::Changed(changed) };
             }
+            Some(update) = around.updates.recv() => what = Look::Updates(gather(update, &mut around.updates)),
             Some(call) = around.calls.recv() => {
                 reload = call.request == Request::Reload;
                 if reload {
@@ -97,7 +102,7 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
                 said = reconfigure(&mut keeper, &around);
             }
             let Some((request, reply)) = request else {
-                due = look(&mut keeper, &around, &what);
+                due = look(&mut keeper, &around, what).unwrap_or(due);
                 return;
             };
             match &request {
@@ -105,10 +110,16 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
                 Request::Restore { host } => said = keeper.command(host, false, now()).map(drop),
                 Request::Forget { host, certificate } => said = keeper.forget_certificate(host, certificate, now()),
                 Request::ForgetKey { zone, key } => said = keeper.forget_key(zone, key, now()),
-                Request::Status | Request::Explain { .. } | Request::Dump { .. } | Request::Reload => {}
+                Request::Freeze { zone } => said = keeper.freeze(zone, true, now()),
+                Request::Thaw { zone } => said = keeper.freeze(zone, false, now()),
+                Request::Status
+                | Request::Explain { .. }
+                | Request::Dump { .. }
+                | Request::Export { .. }
+                | Request::Reload => {}
             }
             if request.is_change() {
-                due = look(&mut keeper, &around, &what);
+                due = look(&mut keeper, &around, what).unwrap_or(due);
             }
             // Who asked may have gone.
             let _ = reply.send(said.and_then(|()| report(&keeper, &request, &around)));
@@ -127,32 +138,50 @@ enum Look {
     All(Finished),
     /// What a notice tells.
     Changed(Changed),
+    /// What others ask to be changed.
+    Updates(Vec<Update>),
 }
 
-/// Runs a cycle; gives the moment of the next one.
-fn look(keeper: &mut Keeper, around: &Surroundings, what: &Look) -> Instant {
+/// An update, and those that wait behind it.
+fn gather(first: Update, updates: &mut mpsc::Receiver<Update>) -> Vec<Update> {
+    let mut all = vec![first];
+    while all.len() < TOGETHER
+        && let Ok(update) = updates.try_recv()
+    {
+        all.push(update);
+    }
+    all
+}
+
+/// Runs a cycle; gives the moment of the next one. None where there was nothing to run it for.
+fn look(keeper: &mut Keeper, around: &Surroundings, what: Look) -> Option<Instant> {
     let time = now();
     // A bug in here must not end the answering: it is told, and tried again with the next look.
     let cycle = std::panic::catch_unwind(AssertUnwindSafe(|| match what {
-        Look::All(finished) => keeper.cycle(finished, time),
-        Look::Changed(changed) => keeper.cycle_after(changed, time),
+        Look::All(finished) => Some(keeper.cycle(&finished, time)),
+        Look::Changed(changed) => Some(keeper.cycle_after(&changed, time)),
+        Look::Updates(updates) => keeper.update(updates, time),
     }));
     let cycle = cycle.unwrap_or_else(|_| {
         error!("a bug: looking at zones and certificates panicked; what is served stays");
-        Cycle { next: time + super::RESCAN, watch: Default::default(), new_folders: true }
-    });
+        Some(Cycle { next: time + super::RESCAN, watch: Default::default(), new_folders: true })
+    })?;
     // The watcher looks through its folders when it is told of them.
     if cycle.new_folders {
         watch(around, keeper, &cycle);
     }
-    Instant::now() + Duration::from_secs(cycle.next.saturating_sub(time))
+    Some(Instant::now() + Duration::from_secs(cycle.next.saturating_sub(time)))
 }
 
 /// What is said to a request once everything is done.
 fn report(keeper: &Keeper, request: &Request, around: &Surroundings) -> Reply {
     let json = |value: serde_json::Result<serde_json::Value>| value.map_err(|error| error.to_string());
     match request {
-        Request::Status | Request::Reload | Request::ForgetKey { .. } => {
+        Request::Status
+        | Request::Reload
+        | Request::ForgetKey { .. }
+        | Request::Freeze { .. }
+        | Request::Thaw { .. } => {
             json(serde_json::to_value(keeper.status(&around.answering, now())))
         }
         Request::Explain { host }
@@ -166,7 +195,8 @@ fn report(keeper: &Keeper, request: &Request, around: &Surroundings) -> Reply {
             )),
             found => json(serde_json::to_value(found)),
         },
-        Request::Dump { zone } => keeper.dump(zone).map(Into::into),
+        Request::Dump { zone, origin } => keeper.dump(zone, *origin).map(Into::into),
+        Request::Export { zone } => json(serde_json::to_value(keeper.export(zone)?)),
     }
 }
 

@@ -354,6 +354,11 @@ impl Zone {
         self.changed = true;
     }
 
+    /// Forgets of what came by update what the source has now; gives the RRsets. What is served stays the same.
+    pub fn settle_layer(&mut self) -> Vec<(Name, Rtype)> {
+        self.said.as_ref().map(|said| self.layer.settle(said)).unwrap_or_default()
+    }
+
     /// Puts together what the source says and what came by update.
     fn compose(&mut self) {
         let composed = self.said.as_ref().map(|said| self.layer.over(said));
@@ -462,6 +467,11 @@ impl Zone {
         };
         let gone = self.missing_since.map(|_| "its file is gone".to_owned());
         self.unreadable.clone().or(file).or(keys).or_else(|| self.failure.clone()).or(gone)
+    }
+
+    /// Why there is nothing to show of it.
+    pub fn has_no_good_version(&self) -> String {
+        format!("{} has no good version: {}", self.origin.to_host(), self.stale().unwrap_or_default())
     }
 
     /// How many warnings the file has.

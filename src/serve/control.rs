@@ -45,6 +45,24 @@ pub enum Request {
     Dump {
         /// Its apex.
         zone: Name,
+        /// Whether each record says where it comes from.
+        #[serde(default)]
+        origin: bool,
+    },
+    /// What a zone's source says and what came by update, as a zone file.
+    Export {
+        /// Its apex.
+        zone: Name,
+    },
+    /// Take no updates of a zone, until `Thaw`.
+    Freeze {
+        /// Its apex.
+        zone: Name,
+    },
+    /// Undo `Freeze`.
+    Thaw {
+        /// Its apex.
+        zone: Name,
     },
     /// Take a host's TLSA away, until `Restore`.
     Withdraw {
@@ -77,7 +95,10 @@ pub enum Request {
 impl Request {
     /// Whether it changes what is served.
     pub fn is_change(&self) -> bool {
-        !matches!(self, Request::Status | Request::Explain { .. } | Request::Dump { .. })
+        !matches!(
+            self,
+            Request::Status | Request::Explain { .. } | Request::Dump { .. } | Request::Export { .. }
+        )
     }
 }
 

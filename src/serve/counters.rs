@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::clients::Clients;
 use super::rate::Verdict;
-use super::{Reply, Transfers, Transport};
+use super::{Reply, Transfers, Transport, Updates};
 use crate::answer::Signature;
 use crate::dns::tsig::Fault;
 
@@ -90,6 +90,7 @@ pub struct Counters(Mutex<Sources>);
 #[derive(Default)]
 struct Sources {
     transfers: Arc<Transfers>,
+    updates: Arc<Updates>,
     blocks: Vec<Arc<Block>>,
     doors: Vec<Door>,
 }
@@ -116,6 +117,11 @@ impl Counters {
     /// Where transfers are counted.
     pub fn transfers(&self) -> Arc<Transfers> {
         Arc::clone(&self.sources().transfers)
+    }
+
+    /// Where updates are counted.
+    pub fn updates(&self) -> Arc<Updates> {
+        Arc::clone(&self.sources().updates)
     }
 
     pub(super) fn door(&self, door: Door) {

@@ -17,6 +17,7 @@ mod stream;
 mod tcp;
 pub mod transfers;
 mod udp;
+pub mod updates;
 
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ pub use statistics::Statistics;
 pub use stream::TcpLimits;
 use transfers::Outgoing;
 pub use transfers::{Transferred, Transfers};
+pub use updates::{Updated, Updates};
 
 /// The biggest DNS message, octets.
 pub const MAX_MESSAGE: usize = 65_535;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::counters::{self, Counters};
-use super::{Transferred, Transport};
+use super::{Transferred, Transport, Updated};
 
 /// Everything that was counted since the daemon began.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ pub struct Statistics {
     /// Zone transfers.
     #[serde(default)]
     pub transfers: Transferred,
+    /// Dynamic updates.
+    #[serde(default)]
+    pub updates: Updated,
     /// DNS messages received, octets.
     pub octets_in: u64,
     /// DNS messages sent, octets.
@@ -155,6 +158,7 @@ impl Counters {
             },
             tsig: signatures(&sum),
             transfers: self.transfers().counted(),
+            updates: self.updates().counted(),
             octets_in: sum[counters::OCTETS_IN],
             octets_out: sum[counters::OCTETS_OUT],
             connections: self.connections(&sum),

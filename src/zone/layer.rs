@@ -26,17 +26,6 @@ pub struct Touched {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layer(BTreeMap<(Name, Rtype), Touched>);
 
-/// Where a record of a zone comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// The zone's source says it.
-    Source,
-    /// It came by update.
-    Update,
-    /// It is in the source, and an update took it away.
-    TakenAway,
-}
-
 fn is_among(rtype: Rtype, rdata: &Rdata, all: &[Rdata]) -> bool {
     let wanted = canonical(rtype, rdata);
     all.iter().any(|other| canonical(rtype, other) == wanted)
@@ -82,6 +71,11 @@ impl Touched {
         let added = only_in(rtype, &self.added, there);
         let gone: Vec<Rdata> = self.gone.iter().filter(|rdata| is_among(rtype, rdata, there)).cloned().collect();
         Touched { ttl: self.ttl, added, gone }.with_its_own_ttl(said)
+    }
+
+    /// Whether a record comes by it.
+    pub fn adds(&self, rtype: Rtype, rdata: &Rdata) -> bool {
+        is_among(rtype, rdata, &self.added)
     }
 
     /// Whether it says nothing.
@@ -152,19 +146,6 @@ impl Layer {
             }
         }
         (zone, aside)
-    }
-
-    /// The records of a zone that it lies over, RRset by RRset, and where each comes from: its `said`, what the layer adds, and what it
-    /// takes away.
-    pub fn origins(&self, said: &Contents, owner: &Name, rrset: &RRset) -> Vec<(Rdata, Origin)> {
-        let there = said.rrset(owner, rrset.rtype).map(|said| said.rdatas).unwrap_or_default();
-        let of = |rdata: &Rdata| match is_among(rrset.rtype, rdata, &there) {
-            true => Origin::Source,
-            false => Origin::Update,
-        };
-        let standing = rrset.rdatas.iter().map(|rdata| (rdata.clone(), of(rdata)));
-        let gone = only_in(rrset.rtype, &there, &rrset.rdatas).into_iter().map(|rdata| (rdata, Origin::TakenAway));
-        standing.chain(gone).collect()
     }
 }
 
@@ -271,17 +252,6 @@ mod tests {
         let said = zone("c 60 IN A 192.0.2.9\n");
         let layer = between(&said, &zone("c 60 IN CNAME ns\n"));
         assert_eq!(layer.over(&said), (zone("c 60 IN CNAME ns\n"), vec![]), "what an update took away makes room");
-    }
-
-    #[test]
-    fn each_record_tells_where_it_comes_from() {
-        let said = zone("a 60 IN A 192.0.2.1\na 60 IN A 192.0.2.2\n");
-        let wanted = set("a 60 IN A 192.0.2.2\na 60 IN A 192.0.2.3\n", "a", Rtype::A);
-        let mut layer = Layer::default();
-        layer.want(&said, &name("a"), &wanted);
-        let found = layer.origins(&said, &name("a"), &wanted);
-        let found: Vec<(u8, Origin)> = found.into_iter().map(|(rdata, origin)| (rdata[3], origin)).collect();
-        assert_eq!(found, [(2, Origin::Source), (3, Origin::Update), (1, Origin::TakenAway)]);
     }
 
     fn any_zone() -> impl Strategy<Value = Contents> {

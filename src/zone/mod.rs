@@ -32,7 +32,7 @@ pub use denial::Denial;
 pub use diagnostic::{Diagnostic, Severity};
 pub use difference::{Difference, History};
 pub use file::{Includes, NoIncludes, Parsed, parse, read_through};
-pub use layer::{Layer, Origin, Touched};
+pub use layer::{Layer, Touched};
 pub use lint::lint;
 pub use pieces::Pieces;
 pub use reread::{Marks, Reread, reread};
