@@ -1,0 +1,16 @@
+//! What is promised to those who update a zone: the same as BIND does, request by request, where RFC 2136 is the rule; and where the two
+//! differ, the rule that is kept.
+//!
+//! `DANELAW_SEED` says which requests are made, `DANELAW_UPDATES` how many.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../differential/random.rs"]
+mod random;
+
+mod apart;
+mod bind;
+mod generate;
+mod message;
+mod sequences;
