@@ -137,6 +137,10 @@ impl Generator {
         if form != IN && self.random.chance(70) {
             (owner, rtype) = self.existing(contents);
         }
+        // BIND takes a record that comes in another case for a change.
+        if form == IN {
+            owner = owner.to_lowercase();
+        }
         // The apex's SOA and NS are not for updates here; an SOA below it is for none anywhere.
         let is_apex = owner == zone();
         if is_apex && matches!(rtype, Rtype::SOA | Rtype::NS) {
