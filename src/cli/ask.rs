@@ -111,17 +111,25 @@ fn zones(zones: &[ZoneReport]) -> Vec<Vec<String>> {
             ([], Some(_)) => "signed in its file".to_owned(),
             (keys, _) => keys.join(" "),
         };
-        let state = match (&zone.stale, zone.serial, zone.warnings) {
-            (Some(_), Some(_), _) => "last good version".to_owned(),
-            (_, None, _) => "not served".to_owned(),
-            (None, _, 0) => "ok".to_owned(),
-            (None, _, 1) => "ok, 1 warning".to_owned(),
-            (None, _, warnings) => format!("ok, {warnings} warnings"),
+        let state = match (&zone.stale, zone.serial) {
+            (Some(_), Some(_)) => "last good version".to_owned(),
+            (_, None) => "not served".to_owned(),
+            (None, ..) => "ok".to_owned(),
         };
+        let notes = [
+            (zone.updated > 0).then(|| counted(zone.updated, "RRset", " by update")),
+            zone.frozen.then(|| "frozen".to_owned()),
+            (zone.warnings > 0 && zone.stale.is_none()).then(|| counted(zone.warnings, "warning", "")),
+        ];
+        let state = std::iter::once(state).chain(notes.into_iter().flatten()).collect::<Vec<_>>().join(", ");
         row([&zone.zone.to_string(), &serial, &zone.rrsets.to_string(), &keys, &moment(zone.signed_until), &state])
     };
     let head = row(["zone", "serial", "RRsets", "keys", "signed until", "state"]);
     std::iter::once(head).chain(zones.iter().map(cells)).collect()
+}
+
+fn counted(count: usize, what: &str, how: &str) -> String {
+    format!("{count} {what}{}{how}", if count == 1 { "" } else { "s" })
 }
 
 /// A line for each secondary; `status --json` has one for each of its zones.

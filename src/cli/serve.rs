@@ -25,7 +25,8 @@ use crate::serve::authentic;
 use crate::serve::control::{ControlHandle, ControlSocket};
 use crate::serve::encrypted::{EncryptedHandle, EncryptedListeners};
 use crate::serve::transfers::{self, Asked};
-use crate::serve::{Answerer, Counters, Handle, Listeners, Reply, Transfers, Transport};
+use crate::serve::updates::{self, Update};
+use crate::serve::{Answerer, Counters, Handle, Listeners, Reply, Transfers, Transport, Updates};
 use crate::store::Store;
 use crate::zone::Snapshot;
 
@@ -35,6 +36,7 @@ struct Published {
     policy: Arc<ArcSwap<Policy>>,
     wanted: Arc<Wanted>,
     transfers: Arc<Transfers>,
+    updates: (Arc<Updates>, mpsc::Sender<Update>),
     begun: Instant,
 }
 
@@ -44,6 +46,7 @@ struct View<'a> {
     policy: &'a Policy,
     wanted: &'a Wanted,
     transfers: &'a Arc<Transfers>,
+    updates: &'a (Arc<Updates>, mpsc::Sender<Update>),
     now: Timestamp,
     /// Microseconds since serving began: a clock that nobody sets.
     moment: u64,
@@ -53,8 +56,9 @@ impl Published {
     fn view(&self, work: &mut dyn FnMut(&View<'_>)) {
         let moment = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         let (snapshot, policy) = (self.snapshot.load(), self.policy.load());
-        let (snapshot, policy, wanted, transfers) = (&snapshot, &policy, &self.wanted, &self.transfers);
-        work(&View { snapshot, policy, wanted, transfers, now: keeper::now(), moment });
+        let Published { wanted, transfers, updates, .. } = self;
+        let (snapshot, policy) = (&snapshot, &policy);
+        work(&View { snapshot, policy, wanted, transfers, updates, now: keeper::now(), moment });
     }
 }
 
@@ -67,6 +71,14 @@ impl Answerer for Published {
 
     fn batch(&self, work: &mut dyn FnMut(&dyn Answerer)) {
         self.view(&mut |view| work(view));
+    }
+}
+
+impl View<'_> {
+    fn update(&self, context: &Context<'_>, peer: SocketAddr, message: &[u8], out: &mut [u8]) -> Option<Reply> {
+        let (counts, keeper) = self.updates;
+        let (keys, updaters, now) = (&*self.policy.keys, &*self.policy.updaters, keeper::now as fn() -> Timestamp);
+        updates::Asked { context, peer, keys, updaters, keeper, now }.respond(counts, message, out)
     }
 }
 
@@ -91,6 +103,12 @@ impl Answerer for View<'_> {
             if let Some(begun) = asked.respond(self.transfers, query, out) {
                 (length, seen, more) = begun;
             }
+        }
+        if out[3] & 15 == Rcode::NotImp as u8
+            && updates::is_one(query)
+            && let Some(reply) = self.update(&context, from, query, out)
+        {
+            return reply;
         }
         // A zone of ours that is not read yet, perhaps.
         if out[3] & 15 == Rcode::ServFail as u8
@@ -141,8 +159,15 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
     keeper.begin(keeper::now());
     let counters = Arc::new(Counters::default());
     let (snapshot, policy, wanted) = (keeper.published(), keeper.policy(), keeper.wanted());
-    let answerer: Arc<dyn Answerer> =
-        Arc::new(Published { snapshot, policy, wanted, transfers: counters.transfers(), begun });
+    let (sender, updates) = mpsc::channel(updates::WAITING);
+    let answerer: Arc<dyn Answerer> = Arc::new(Published {
+        snapshot,
+        policy,
+        wanted,
+        transfers: counters.transfers(),
+        updates: (counters.updates(), sender),
+        begun,
+    });
     let handle = listeners.run(&answerer, &counters)?;
     let first = keeper.cycle(&Finished::All, keeper::now());
     let encrypted = encrypted.run(runtime.handle(), &answerer, &counters, &keeper.presented())?;
@@ -172,8 +197,16 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
         let orders = keeper.orders();
         let (sender, news) = mpsc::channel(NEWS);
         tokio::spawn(act::notify::run(orders, sender, keeper::now));
-        let around =
-            Surroundings { watcher, changed, news, calls, messages, answering, configure: Box::new(configure) };
+        let around = Surroundings {
+            watcher,
+            changed,
+            news,
+            calls,
+            updates,
+            messages,
+            answering,
+            configure: Box::new(configure),
+        };
         // A task of the runtime, since a cycle blocks the thread it runs on.
         let ended = tokio::spawn(keeper::run(keeper, first, around)).await;
         ended.map_err(|error| CliError::Failed(format!("a bug: the keeper ended: {error}")))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::dns::text::print_moment;
 use crate::keeper::StatusReport;
-use crate::serve::{Statistics, Transferred};
+use crate::serve::{Statistics, Transferred, Updated};
 
 /// A line for each thing that there is something to say of.
 pub fn lines(report: &StatusReport) -> Vec<String> {
@@ -37,6 +37,20 @@ pub fn lines(report: &StatusReport) -> Vec<String> {
             transfers.broken_off,
             transfers.refused,
             transfers.put_off
+        ));
+    }
+    let updates = statistics.updates;
+    if updates != Updated::default() {
+        lines.push(format!(
+            "updates: {} done, {} of what was so already, {} not met, {} faulty, {} refused, {} repeated, {} failed, {} put off",
+            updates.done,
+            updates.unchanged,
+            updates.not_met,
+            updates.faulty,
+            updates.refused,
+            updates.repeated,
+            updates.failed,
+            updates.put_off
         ));
     }
     lines.extend(statistics.connections.iter().map(|one| {

@@ -22,7 +22,9 @@ pub fn dump(config: &Config, ZoneDump { zone, origin }: &ZoneDump, out: &mut Out
         Ok(Value::String(text)) => text,
         Ok(other) => return Err(CliError::Failed(format!("the daemon sent {other}"))),
         Err(ControlError::NotRunning(_)) => {
-            warn("no daemon runs here, so this is signed with a throw-away key, without updates and without TLSA history");
+            warn(
+                "no daemon runs here, so this is signed with a throw-away key, without updates and without TLSA history",
+            );
             let mut keeper = Keeper::new(config.clone(), Store::ephemeral()?, true, now())?;
             keeper.cycle(&Finished::All, now());
             keeper.dump(zone, *origin).map_err(CliError::Failed)?
@@ -47,7 +49,6 @@ pub fn export(config: &Config, ZoneExport { zone, write }: &ZoneExport, out: &mu
         out.line(format!("{}: nothing came by update that is not in it", file.display()))?;
         return Ok(Outcome::Done);
     }
-    // The daemon's folder is this one's where the path is not relative.
     let kept = replace(&file, &text).map_err(|error| CliError::File(format!("{}: {error}", file.display())))?;
     out.line(format!(
         "{}: {updated} RRsets that came by update are in it now; what it was before is {}",

@@ -384,7 +384,7 @@ impl Keeper {
     pub fn export(&self, zone: &Name) -> Result<Exported, String> {
         let zone = self.served(zone)?;
         let contents = zone.contents.as_ref().ok_or_else(|| zone.has_no_good_version())?;
-        let file = zone.source.file().map(|file| file.path.clone());
+        let file = zone.source.file().and_then(|file| std::path::absolute(&file.path).ok());
         Ok(Exported { text: print::print(contents), file, updated: zone.layer.sets().count() })
     }
 

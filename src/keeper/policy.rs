@@ -9,7 +9,7 @@ use tracing::info;
 use super::Keeper;
 use crate::answer::Settings;
 use crate::answer::cookie::{SECRET, Secrets};
-use crate::config::{Cookies, Secondary};
+use crate::config::{Cookies, Secondary, Updater};
 use crate::dns::Timestamp;
 use crate::dns::tsig::Keyring;
 use crate::observe::cookie_secrets;
@@ -28,6 +28,8 @@ pub struct Policy {
     pub keys: Arc<Keyring>,
     /// Who may have zones.
     pub secondaries: Arc<[Secondary]>,
+    /// Who may change what.
+    pub updaters: Arc<[Updater]>,
 }
 
 /// Kind and key of danelaw's own cookie secrets in the store.
@@ -74,8 +76,9 @@ impl Keeper {
             Some(limiter) => limiter.rules() == rules,
             None => rules.responses_per_second == 0,
         };
-        let secondaries = &self.config.secondaries;
-        if same_rules && settings == before.settings && before.secondaries[..] == secondaries[..] {
+        let (secondaries, updaters) = (&self.config.secondaries, &self.config.updaters);
+        let same_peers = before.secondaries[..] == secondaries[..] && before.updaters[..] == updaters[..];
+        if same_rules && settings == before.settings && same_peers {
             return;
         }
         // A limiter that stays remembers whom it has limited.
@@ -83,8 +86,9 @@ impl Keeper {
             true => before.limiter.clone(),
             false => random().ok().and_then(|key| RateLimiter::new(rules, key)).map(Arc::new),
         };
-        let (keys, secondaries) = (Arc::clone(&before.keys), secondaries.as_slice().into());
-        self.policy.store(Arc::new(Policy { settings, limiter, keys, secondaries }));
+        let keys = Arc::clone(&before.keys);
+        let (secondaries, updaters) = (secondaries.as_slice().into(), updaters.as_slice().into());
+        self.policy.store(Arc::new(Policy { settings, limiter, keys, secondaries, updaters }));
     }
 
     fn cookie_secrets(&mut self, now: Timestamp) -> Result<Secrets, String> {

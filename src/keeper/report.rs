@@ -91,6 +91,12 @@ pub struct ZoneReport {
     pub refresh_at: Option<Timestamp>,
     /// Why what is served is not what the file says; none when it is.
     pub stale: Option<String>,
+    /// In so many RRsets it is otherwise than its source, by dynamic update.
+    #[serde(default)]
+    pub updated: usize,
+    /// Whether it takes no updates, by the operator's word.
+    #[serde(default)]
+    pub frozen: bool,
     /// How many warnings its file has: `danelaw check` shows them.
     pub warnings: usize,
 }
@@ -159,6 +165,8 @@ impl Keeper {
                 signed_until: zone.snapshot.as_ref().and_then(|snapshot| snapshot.expires_at()),
                 refresh_at: published.and_then(|published| published.refresh_at),
                 stale: zone.stale(),
+                updated: zone.layer.sets().count(),
+                frozen: self.frozen.contains(&zone.origin),
                 warnings: zone.warnings(),
             }
         };

@@ -181,9 +181,7 @@ fn report(keeper: &Keeper, request: &Request, around: &Surroundings) -> Reply {
         | Request::Reload
         | Request::ForgetKey { .. }
         | Request::Freeze { .. }
-        | Request::Thaw { .. } => {
-            json(serde_json::to_value(keeper.status(&around.answering, now())))
-        }
+        | Request::Thaw { .. } => json(serde_json::to_value(keeper.status(&around.answering, now()))),
         Request::Explain { host }
         | Request::Withdraw { host }
         | Request::Restore { host }

@@ -197,13 +197,16 @@ impl Keeper {
     pub(super) fn settle_layers(&mut self, read: &[Name], now: Timestamp) {
         let Keeper { zones, store, .. } = self;
         for origin in read {
-            let Some(zone) = zones.get_mut(origin).filter(|zone| !zone.layer.is_empty() && zone.stale().is_none()) else {
+            let Some(zone) = zones.get_mut(origin).filter(|zone| !zone.layer.is_empty() && zone.stale().is_none())
+            else {
                 continue;
             };
             let settled = zone.settle_layer();
             let layers: Vec<_> = settled
                 .iter()
-                .map(|(owner, rtype)| (origin, owner, *rtype, zone.layer.of(owner, *rtype).cloned().unwrap_or_default()))
+                .map(|(owner, rtype)| {
+                    (origin, owner, *rtype, zone.layer.of(owner, *rtype).cloned().unwrap_or_default())
+                })
                 .collect();
             if layers.is_empty() {
                 continue;

@@ -95,10 +95,7 @@ pub enum Request {
 impl Request {
     /// Whether it changes what is served.
     pub fn is_change(&self) -> bool {
-        !matches!(
-            self,
-            Request::Status | Request::Explain { .. } | Request::Dump { .. } | Request::Export { .. }
-        )
+        !matches!(self, Request::Status | Request::Explain { .. } | Request::Dump { .. } | Request::Export { .. })
     }
 }
 

@@ -183,7 +183,7 @@ impl Asked<'_> {
         let (length, seen) = answer::refuse(self.context, message, Rcode::NoError, signer.added(), out)?;
         let mut mark = [0; MARK];
         signer.prior().iter().zip(&mut mark).for_each(|(octet, place)| *place = *octet);
-        let update = Update {
+        let mut update = Update {
             request,
             peer: self.peer,
             mark,
@@ -195,8 +195,8 @@ impl Asked<'_> {
             now: self.now,
         };
         let keeper = self.keeper.clone();
-        let send = |respond| {
-            let update = Update { respond: Some(respond), ..update };
+        let send = move |respond| {
+            update.respond = Some(respond);
             if let Err(error) = keeper.try_send(update) {
                 error.into_inner().answer(Decision::PutOff);
             }
@@ -229,7 +229,10 @@ impl Asked<'_> {
     fn tell_refused(&self, zone: &Name, key: &Name) {
         static TOLD: Occasionally = Occasionally::new();
         TOLD.run(|before| {
-            warn!("an update of {zone} by {key} at {} is refused: no [update] is like this ({before} times before)", self.peer);
+            warn!(
+                "an update of {zone} by {key} at {} is refused: no [update] is like this ({before} times before)",
+                self.peer
+            );
         });
     }
 
