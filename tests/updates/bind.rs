@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use danelaw::dns::Name;
-use danelaw::dns::tsig::{Algorithm, Key, Responses, sign_request};
+use danelaw::dns::tsig::{Algorithm, Key, sign_request};
 
 use super::common::program::Program;
 use super::common::wire::{self, Rr};
@@ -65,13 +65,14 @@ impl Bind {
     pub fn update(&mut self, message: &[u8]) -> u8 {
         let mut signed = message.to_vec();
         signed.resize(message.len() + 300, 0);
-        let (length, responses) = sign_request(&self.key, &mut signed, message.len(), now()).unwrap();
+        let (length, mut responses) = sign_request(&self.key, &mut signed, message.len(), now()).unwrap();
         let said = self.exchange(&signed[..length]);
         assert_eq!(said[..2], message[..2], "the answer is to another request");
         let rcode = said[3] & 15;
         // What it could not read it can't sign an answer to.
         if rcode != 1 {
-            verify(responses, &said);
+            let standing = responses.verify(&said, now());
+            assert!(standing.is_ok(), "response code {rcode}: {standing:?}: {}", self.log());
         }
         rcode
     }
@@ -111,8 +112,4 @@ impl Bind {
     pub fn log(&self) -> String {
         self.program.log()
     }
-}
-
-fn verify(mut responses: Responses, said: &[u8]) {
-    responses.verify(said, now()).unwrap();
 }
