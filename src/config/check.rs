@@ -11,6 +11,7 @@ use super::reader::{Problems, Section, Span, as_section};
 use super::secondary;
 use super::service::{self, RateLimit, ServerConfig};
 use super::tls;
+use super::update;
 use super::values::{
     Algorithm, CertificateFolder, CertificateMode, Config, Encrypted, SigningConfig, SigningMode, is_reserved,
 };
@@ -49,6 +50,7 @@ pub(super) fn defaults(folder: &Path) -> Config {
         rate_limit: RateLimit::default(),
         tsig_keys: Vec::new(),
         secondaries: Vec::new(),
+        updates: Vec::new(),
     }
 }
 
@@ -114,6 +116,7 @@ fn check_root(mut root: Section<'_>, config: &mut Config, problems: &mut Problem
     if let Some(zones) = root.section("zone", problems) {
         check_zones(&zones, config, problems);
     }
+    update::check(&mut root, config, problems);
     if let Some(example) = root.section("example", problems) {
         check_example(example, config, problems);
     }

@@ -8,6 +8,7 @@ mod reader;
 mod secondary;
 mod service;
 mod tls;
+mod update;
 pub mod values;
 
 #[cfg(test)]
@@ -20,6 +21,7 @@ use crate::zone::Diagnostic;
 
 pub use secondary::Secondary;
 pub use service::{Cookies, Prefix, RateLimit, ServerConfig};
+pub use update::Updater;
 pub use values::{
     Algorithm, CertificateFolder, CertificateMode, Config, Encrypted, SigningConfig, SigningMode, TlsCertificate,
     ZoneConfig,

@@ -87,7 +87,7 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
-fn parse_name(text: &str) -> Result<Name, String> {
+pub(super) fn parse_name(text: &str) -> Result<Name, String> {
     match Name::parse(text, None) {
         Ok(name) if text != "@" => Ok(name),
         Ok(_) => Err("\"@\" is no name here".to_owned()),

@@ -7,10 +7,12 @@ use std::path::PathBuf;
 
 use super::secondary::Secondary;
 use super::service::{RateLimit, ServerConfig};
+use super::update::Updater;
 use crate::dane::DaneConfig;
 use crate::dane::config::{ServiceConfig, ZoneDane};
 use crate::dns::Name;
 pub use crate::dns::dnssec::Algorithm;
+use crate::update::Grants;
 use crate::zone::Denial;
 pub use crate::zone::sign::SigningMode;
 
@@ -56,6 +58,8 @@ pub struct Config {
     pub tsig_keys: Vec<PathBuf>,
     /// `[secondary."..."]`, in the file's order.
     pub secondaries: Vec<Secondary>,
+    /// `[update."..."]`, in the file's order.
+    pub updates: Vec<Updater>,
 }
 
 /// DoT, DoH and DoQ; off where the lists are empty.
@@ -102,6 +106,13 @@ impl Config {
         self.secondaries.iter().any(|secondary| secondary.takes(zone))
     }
 
+    /// What a request that a key has signed may change in a zone, from where it comes. Nothing in one that is signed elsewhere.
+    pub fn grants(&self, zone: &Name, peer: IpAddr, key: &Name) -> Grants<'_> {
+        let is_ours = self.signing(zone).mode != SigningMode::Presigned;
+        let updaters = self.updates.iter().filter(|updater| is_ours && updater.takes(zone) && updater.sends(peer, key));
+        updaters.map(|updater| &updater.grant).collect()
+    }
+
     /// How one zone is signed.
     pub fn signing(&self, origin: &Name) -> &SigningConfig {
         self.overrides.get(origin).map_or(&self.signing, |zone| &zone.signing)
@@ -127,6 +138,7 @@ impl Config {
             warnings.extend(denial.warnings().into_iter().map(|warning| format!("{place}: {warning}")));
         }
         warnings.extend(self.dane_rules().warnings());
+        warnings.extend(self.updates.iter().filter_map(Updater::warning));
         warnings
     }
 
