@@ -76,7 +76,7 @@ impl Keeper {
             Some(limiter) => limiter.rules() == rules,
             None => rules.responses_per_second == 0,
         };
-        let (secondaries, updaters) = (&self.config.secondaries, &self.config.updaters);
+        let (secondaries, updaters) = (&self.config.secondaries, &self.config.updates);
         let same_peers = before.secondaries[..] == secondaries[..] && before.updaters[..] == updaters[..];
         if same_rules && settings == before.settings && same_peers {
             return;

@@ -130,9 +130,7 @@ impl Keeper {
             let here = plans.owners().filter(|planned| planned.zone.as_ref() == Some(origin));
             here.map(|planned| planned.owner.clone()).collect()
         });
-        let updaters = config.updaters.iter();
-        let granted = updaters.filter(|updater| updater.may_update(origin, update.peer.ip(), update.key()));
-        let grants = granted.map(|updater| &updater.grant).collect();
+        let grants = config.grants(origin, update.peer.ip(), update.key());
         let wanted = update::decide(&update.request, contents, &grants, &|owner, _| synthesised.contains(owner))?;
         if wanted.is_empty() {
             return Ok(Decision::Unchanged);

@@ -162,21 +162,25 @@ pub fn is_one(message: &[u8]) -> bool {
 }
 
 impl Asked<'_> {
-    /// Answers an update, at once where it is refused. None: what was answered already, to a wrong signature, stands.
+    /// Answers an update, at once where it is refused. None: there is nothing to be answered.
     #[cold]
     pub fn respond(&self, counts: &Arc<Updates>, message: &[u8], out: &mut [u8]) -> Option<Reply> {
         let signer = match verify(message, self.keys, self.context.now) {
             Checked::Good(signer) => signer,
-            Checked::Bad(_) => return None,
+            // What is wrong with a signature that can be read has been said.
+            Checked::Bad(_) => return self.refuse(Rcode::FormErr, None, counts, message, out),
             // RFC 3007 section 3: an address alone proves nothing.
-            Checked::Unsigned => return self.refuse(Rcode::Refused, None, counts, message, out),
+            Checked::Unsigned => {
+                self.tell_unsigned(message);
+                return self.refuse(Rcode::Refused, None, counts, message, out);
+            }
         };
         let request = match Request::read(message) {
             Ok(request) => request,
             Err(rcode) => return self.refuse(rcode, Some(signer), counts, message, out),
         };
         let key = signer.key().name();
-        if !self.updaters.iter().any(|updater| updater.may_update(&request.zone, self.peer.ip(), key)) {
+        if !self.updaters.iter().any(|updater| updater.takes(&request.zone) && updater.sends(self.peer.ip(), key)) {
             self.tell_refused(&request.zone, key);
             return self.refuse(Rcode::Refused, Some(signer), counts, message, out);
         }
@@ -217,10 +221,7 @@ impl Asked<'_> {
         let (length, seen) = answer::refuse(self.context, message, rcode, behind, out)?;
         let length = match signer {
             Some(mut signer) => signer.sign(out, length, self.context.now)?,
-            None => {
-                self.tell_unsigned(message);
-                length
-            }
+            None => length,
         };
         Some(Reply { length: Some(length), seen, ..Reply::default() })
     }

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-
 use super::common::{free_port, succeed};
 use super::house::{Daemon, wait_until};
 use super::served::{ACME, house, secret};
@@ -33,9 +32,23 @@ impl Pebble {
         succeed(
             "openssl",
             &[
-                "req", "-x509", "-nodes", "-days", "2", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-subj",
-                "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", &path("key.pem"),
-                "-out", &path("cert.pem"),
+                "req",
+                "-x509",
+                "-nodes",
+                "-days",
+                "2",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-subj",
+                "/CN=localhost",
+                "-addext",
+                "subjectAltName=DNS:localhost,IP:127.0.0.1",
+                "-keyout",
+                &path("key.pem"),
+                "-out",
+                &path("cert.pem"),
             ],
         );
         let (port, management) = (free_port(), free_port());
@@ -106,9 +119,18 @@ fn certbot_gets_a_certificate_by_a_challenge_in_a_zone_here() {
     );
     fs::write(path("credentials.ini"), credentials).unwrap();
     succeed("chmod", &["600", &path("credentials.ini")]);
-    let folders = ["--config-dir", &path("etc"), "--work-dir", &path("work"), "--logs-dir", &path("log")].map(str::to_owned);
+    let folders =
+        ["--config-dir", &path("etc"), "--work-dir", &path("work"), "--logs-dir", &path("log")].map(str::to_owned);
     run(Command::new("certbot")
-        .args(["certonly", "--non-interactive", "--agree-tos", "-m", "hostmaster@example.org", "--server", &pebble.directory])
+        .args([
+            "certonly",
+            "--non-interactive",
+            "--agree-tos",
+            "-m",
+            "hostmaster@example.org",
+            "--server",
+            &pebble.directory,
+        ])
         .args(["--dns-rfc2136", "--dns-rfc2136-credentials", &path("credentials.ini")])
         .args(["--dns-rfc2136-propagation-seconds", "1", "-d", "mail.example.org", "-d", "*.example.org"])
         .args(folders)
@@ -132,7 +154,9 @@ fn lego_gets_a_certificate_by_a_challenge_in_a_zone_here() {
         .env("RFC2136_NAMESERVER", daemon.address.to_string())
         .env("RFC2136_TSIG_KEY", format!("{ACME}."))
         .env("RFC2136_TSIG_ALGORITHM", "hmac-sha256.")
-        .env("RFC2136_TSIG_SECRET", secret_text()));
+        .env("RFC2136_TSIG_SECRET", secret_text())
+        .env("RFC2136_SEQUENCE_INTERVAL", "1")
+        .env("RFC2136_POLLING_INTERVAL", "1"));
     let certificate = work.path().join("certificates/mail.example.org.crt");
     has(&daemon, &certificate, &["mail.example.org", "*.example.org"]);
 }

@@ -6,11 +6,17 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../daemon/house.rs"]
+#[expect(dead_code, reason = "each test program uses its part")]
+mod house;
 #[path = "../differential/random.rs"]
 mod random;
 
+mod acme;
 mod apart;
 mod bind;
 mod generate;
+mod load;
 mod message;
 mod sequences;
+mod served;

@@ -69,11 +69,14 @@ fn not_done(daemon: &Daemon<'_>, key: &str, lines: &str, why: &str) {
     assert!(!said.status.success() && error.contains(why), "{lines}: {error}");
 }
 
-/// The lines of a dump without those that signing made.
+/// The lines of a dump without the SOA and those that signing made.
 fn layers(daemon: &Daemon<'_>) -> Vec<String> {
     let said = daemon.house.danelaw(&["zone", "dump", "--origin", ZONE]);
     let text = String::from_utf8(said.stdout).unwrap();
-    text.lines().filter(|line| !line.ends_with("signing")).map(|line| line.replace('\t', " ")).collect()
+    text.lines()
+        .filter(|line| !line.ends_with("signing") && !line.contains("\tSOA\t"))
+        .map(|line| line.replace('\t', " "))
+        .collect()
 }
 
 fn verify(daemon: &Daemon<'_>) {
@@ -153,7 +156,7 @@ fn what_may_not_be_updated_is_refused_said_once_and_counted() {
     }
     for lines in [
         "update add www.example.org 60 A 192.0.2.1",
-        "update add _acme-challenge.example.org 60 A 192.0.2.1",
+        "update add _acme-challenge.example.org 60 CNAME www.example.org.",
         "update add x._acme-challenge.example.org 60 TXT x",
         "update delete mail.example.org",
     ] {
