@@ -1,5 +1,7 @@
 //! What a message says, and what is said of one that says nothing: rule by rule, and with octets that are nothing at all.
 
+use std::slice::from_ref;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -103,7 +105,7 @@ fn the_zone_section_is_one_soa_of_class_in() {
     // RFC 2136 section 3.1.1.
     let soa = question(Rtype::SOA, CLASS_IN);
     let read = |zones: &[Vec<u8>]| Request::read(&message(zones, &[], &[], &[])).map(|request| request.zone);
-    assert_eq!(read(std::slice::from_ref(&soa)), Ok(name("example.")));
+    assert_eq!(read(from_ref(&soa)), Ok(name("example.")));
     assert_eq!(read(&[]), Err(Rcode::FormErr));
     assert_eq!(read(&[soa.clone(), soa]), Err(Rcode::FormErr));
     assert_eq!(read(&[question(Rtype::NS, CLASS_IN)]), Err(Rcode::FormErr));
@@ -147,7 +149,7 @@ fn prerequisites_are_checked_as_section_3_2_5_says() {
         (Rcode::FormErr, record(MAIL, Rtype::A, CLASS_IN, 0, b"\x01a")),
         (Rcode::FormErr, record(MAIL, Rtype::A, CLASS_IN, 0, &[])),
     ] {
-        assert_eq!(request(std::slice::from_ref(&prerequisite), &[]), Err(expected), "{prerequisite:x?}");
+        assert_eq!(request(from_ref(&prerequisite), &[]), Err(expected), "{prerequisite:x?}");
     }
 }
 
@@ -167,7 +169,7 @@ fn updates_are_checked_as_section_3_4_1_3_says() {
         (Rcode::FormErr, record(MAIL, Rtype::A, CLASS_IN, 0, b"\x01a")),
         (Rcode::FormErr, record(MAIL, Rtype::A, CLASS_NONE, 0, b"\x01a")),
     ] {
-        assert_eq!(request(&[], std::slice::from_ref(&update)), Err(expected), "{update:x?}");
+        assert_eq!(request(&[], from_ref(&update)), Err(expected), "{update:x?}");
     }
     for (rtype, class) in metas.into_iter().flat_map(|rtype| [CLASS_IN, CLASS_ANY, CLASS_NONE].map(|c| (rtype, c))) {
         assert_eq!(request(&[], &[record(MAIL, rtype, class, 0, &[])]), Err(Rcode::FormErr), "{rtype} {class}");
@@ -178,8 +180,8 @@ fn updates_are_checked_as_section_3_4_1_3_says() {
 fn the_first_fault_is_the_one_that_is_told() {
     let outside = record(OUTSIDE, Rtype::TXT, CLASS_IN, 0, b"\x01a");
     let malformed = record(MAIL, Rtype::TXT, 3, 0, b"\x01a");
-    assert_eq!(request(std::slice::from_ref(&outside), std::slice::from_ref(&malformed)), Err(Rcode::NotZone));
-    assert_eq!(request(std::slice::from_ref(&malformed), std::slice::from_ref(&outside)), Err(Rcode::FormErr));
+    assert_eq!(request(from_ref(&outside), from_ref(&malformed)), Err(Rcode::NotZone));
+    assert_eq!(request(from_ref(&malformed), from_ref(&outside)), Err(Rcode::FormErr));
     assert_eq!(request(&[], &[outside, malformed]), Err(Rcode::NotZone));
 }
 

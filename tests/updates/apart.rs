@@ -1,11 +1,15 @@
 //! Where danelaw and BIND differ, which rule is kept; and what is left out of the generated requests since both do the same in a way of
 //! their own.
 
+use std::collections::BTreeSet;
+use std::slice::from_ref;
+
 use danelaw::dns::{Name, Rtype};
 use danelaw::zone::Contents;
 
 use super::bind::Bind;
 use super::common;
+use super::common::wire::Rr;
 use super::generate::{TEXT, ZONE, zone};
 use super::message::{ANY, IN, Message, NONE, Raw};
 use super::sequences::{apply, records};
@@ -40,7 +44,7 @@ impl Both {
 
     /// The serial at danelaw and at BIND, once all else is the same.
     fn serials(&self) -> (u32, u32) {
-        let split = |records: std::collections::BTreeSet<common::wire::Rr>| {
+        let split = |records: BTreeSet<Rr>| {
             let (soa, rest): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| record.rtype == 6);
             let serial = soa[0].rdata[soa[0].rdata.len() - 20..].first_chunk().unwrap();
             (u32::from_be_bytes(*serial), rest)
@@ -81,7 +85,7 @@ fn the_apex_soa_and_ns_are_not_for_updates() {
         (add("@", Rtype::SOA, &soa), NOERROR),
     ] {
         let before = both.contents.clone();
-        assert_eq!(both.send(&[], &[change.clone()]), (REFUSED, bind), "{change:?}");
+        assert_eq!(both.send(&[], from_ref(&change)), (REFUSED, bind), "{change:?}");
         assert_eq!(both.contents, before);
     }
 }
@@ -124,7 +128,7 @@ fn what_signing_is_made_of_is_not_for_updates() {
 fn a_record_that_is_twice_in_the_prerequisites_is_in_the_set_once() {
     let mut both = Both::start();
     let there = raw("mail", Rtype::A, IN, 0, &[192, 0, 2, 1]);
-    assert_eq!(both.send(&[there.clone()], &[]), (NOERROR, NOERROR));
+    assert_eq!(both.send(from_ref(&there), &[]), (NOERROR, NOERROR));
     assert_eq!(both.send(&[there.clone(), there], &[]), (NOERROR, NXRRSET));
 }
 
@@ -135,8 +139,8 @@ fn a_fault_is_told_before_what_does_not_hold() {
     let mut both = Both::start();
     let fails = delete("nowhere", Rtype::ANY);
     let outside = raw("elsewhere.test.", Rtype::ANY, ANY, 0, &[]);
-    assert_eq!(both.send(&[fails.clone()], &[]), (NXDOMAIN, NXDOMAIN));
-    assert_eq!(both.send(&[fails.clone()], &[outside.clone()]), (NOTZONE, NOTZONE));
+    assert_eq!(both.send(from_ref(&fails), &[]), (NXDOMAIN, NXDOMAIN));
+    assert_eq!(both.send(from_ref(&fails), from_ref(&outside)), (NOTZONE, NOTZONE));
     assert_eq!(both.send(&[fails, outside], &[]), (NOTZONE, NXDOMAIN));
 }
 
@@ -145,9 +149,7 @@ fn a_fault_is_told_before_what_does_not_hold() {
 fn a_ttl_with_the_top_bit_set_is_zero() {
     let mut both = Both::start();
     assert_eq!(both.send(&[], &[raw("c", Rtype::TXT, IN, 0x8000_0001, b"\x01x")]), (NOERROR, NOERROR));
-    let ttl = |records: std::collections::BTreeSet<common::wire::Rr>| {
-        records.into_iter().find(|record| record.owner.starts_with("c.")).unwrap().ttl
-    };
+    let ttl = |records: BTreeSet<Rr>| records.into_iter().find(|record| record.owner.starts_with("c.")).unwrap().ttl;
     assert_eq!((ttl(records(&both.contents)), ttl(both.bind.zone())), (0, 0x8000_0001));
 }
 

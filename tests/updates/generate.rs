@@ -160,7 +160,7 @@ impl Generator {
     }
 
     fn owner(&mut self) -> Name {
-        let owner: &str = *self.random.pick(OWNERS);
+        let owner: &&str = self.random.pick(OWNERS);
         Name::parse(owner, Some(&zone())).unwrap()
     }
 
@@ -188,7 +188,7 @@ impl Generator {
 
     /// A request with one fault, and no prerequisite that could fail before it is found.
     fn malformed(&mut self) -> Message {
-        let outside: &str = *self.random.pick(&["example.", "elsewhere.test.", "xupdate.example.", "."]);
+        let outside: &&str = self.random.pick(&["example.", "elsewhere.test.", "xupdate.example.", "."]);
         let outside = name(outside);
         let txt = || Raw { owner: zone(), rtype: 16, class: IN, ttl: 0, rdata: vec![1, b'm'] };
         let empty = |class: u16, rtype: u16| Raw { class, rtype, rdata: Vec::new(), ..txt() };

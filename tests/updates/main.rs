@@ -2,6 +2,7 @@
 //! differ, the rule that is kept.
 //!
 //! `DANELAW_SEED` says which requests are made, `DANELAW_UPDATES` how many.
+#![expect(clippy::print_stdout, reason = "the seed of a run")]
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 #[path = "../common/mod.rs"]

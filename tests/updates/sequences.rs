@@ -64,7 +64,7 @@ fn adds_orphaned_ds(message: &Message, after: &Contents) -> bool {
 #[test]
 fn generated_sequences_do_to_a_zone_what_bind_does_with_them() {
     let seed = setting("DANELAW_SEED").unwrap_or(1);
-    let count = setting("DANELAW_UPDATES").unwrap_or(4000) as usize;
+    let count = setting("DANELAW_UPDATES").unwrap_or(3000) as usize;
     println!("DANELAW_SEED={seed} DANELAW_UPDATES={count}");
     let mut bind = Bind::start(&zone(), TEXT);
     let mut contents = common::zone(ZONE, TEXT);
@@ -96,6 +96,9 @@ fn generated_sequences_do_to_a_zone_what_bind_does_with_them() {
         }
     }
     println!("{changes} changes in {:?}; by response code: {rcodes:?}", started.elapsed());
+    if count < 1000 {
+        return;
+    }
     // NOERROR, FORMERR, NXDOMAIN, YXDOMAIN, YXRRSET, NXRRSET, NOTZONE: all of them came up, and often.
     for rcode in [0, 1, 3, 6, 7, 8, 10] {
         assert!(rcodes[rcode] * 500 >= count, "response code {rcode}: {} of {count}", rcodes[rcode]);
