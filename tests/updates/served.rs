@@ -310,10 +310,8 @@ fn an_update_that_is_repeated_stale_forged_or_cut_is_not_done() {
     assert_eq!(send(&own, daemon.address, &update), (0, 0));
     assert_eq!(send(&other, daemon.address, &update), (5, 0));
     assert_eq!(daemon.rcode("www.example.org", "A"), "NXDOMAIN");
-    let address = daemon.address;
     daemon.kill();
     let daemon = house.start();
-    assert!(address != daemon.address || address == daemon.address);
     assert_eq!(send(&other, daemon.address, &update), (5, 0), "nor after a power cut");
     let unmet = Message {
         prerequisites: vec![Raw { owner: name("ftp.example.org."), rtype: 255, class: ANY, ttl: 0, rdata: Vec::new() }],
