@@ -17,10 +17,11 @@ const RECORD_HEAD: usize = 12;
 const MD: Rtype = Rtype(3);
 const MF: Rtype = Rtype(4);
 
-/// The RRsets that are otherwise once a request is done, in canonical order; one without RDATAs is gone. None where the request is for what is
-/// so already. `contents` is what the zone has, less what is synthesised and what is made by signing; prerequisites look at nothing else, so
-/// its SOA should be the one that is served. `is_synthesised` says what is another's at an owner: of a CNAME it should say so wherever
-/// anything is synthesised.
+/// The RRsets that are otherwise once a request is done, in canonical order; one without RDATAs is gone. None where all is so already.
+///
+/// `contents` is what the zone has, less what is synthesised and what is made by signing; prerequisites look at nothing else, so its SOA
+/// should be the one that is served. `is_synthesised` says what is another's at an owner: of a CNAME it should say so wherever anything is
+/// synthesised.
 ///
 /// The errors are RFC 2136's: NXDOMAIN, YXDOMAIN, NXRRSET and YXRRSET for a prerequisite that does not hold; REFUSED for what is not
 /// allowed, or would be too much for any message.

@@ -6,9 +6,9 @@ use super::super::grant::{Grant, Pattern};
 use super::*;
 use crate::zone::{NoIncludes, parse};
 
-const TEXT: &str = "$TTL 300\n@ SOA ns h 1 2 3 4 60\n NS ns\n NS ns2\n MX 10 Mail\nns A 192.0.2.1\nns2 A 192.0.2.2\nmail A 192.0.2.25\n\
-     mail A 192.0.2.26\nwww CNAME mail\nx.deep TXT x\ncut NS ns.cut\n DS 1 13 2 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\nns.cut A 192.0.2.3\ndn DNAME other.test.\n\
-     *.wild TXT w\n";
+const TEXT: &str = "$TTL 300\n@ SOA ns h 1 2 3 4 60\n NS ns\n NS ns2\n MX 10 Mail\nns A 192.0.2.1\nns2 A 192.0.2.2\n\
+    mail A 192.0.2.25\nmail A 192.0.2.26\nwww CNAME mail\nx.deep TXT x\nns.cut A 192.0.2.3\ncut NS ns.cut\n\
+    cut DS 1 13 2 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\ndn DNAME other.test.\n*.wild TXT w\n";
 
 fn name(text: &str) -> Name {
     Name::parse(text, Some(&"example.".parse().unwrap())).unwrap()

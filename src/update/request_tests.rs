@@ -4,7 +4,9 @@ use std::slice::from_ref;
 
 use proptest::prelude::*;
 
+use super::super::{Grant, decide};
 use super::*;
+use crate::zone::Contents;
 
 const ZONE: &[u8] = b"\x07example\0";
 /// `mail.example.`, its end a pointer to the zone's name.
@@ -217,6 +219,9 @@ proptest! {
             message.truncate(length.index(message.len()));
         }
         if let Ok(request) = Request::read(&message) {
+            let everything = Grant::default();
+            let contents = Contents::new(request.zone.clone());
+            let _ = decide(&request, &contents, &[&everything].into_iter().collect(), &|_, _| false);
             for change in &request.updates {
                 let (owner, rtype) = match change {
                     Change::Add(record) => (&record.owner, record.rtype),
