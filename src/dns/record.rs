@@ -56,6 +56,11 @@ impl RRset {
         self.place(rdata).is_ok()
     }
 
+    /// Whether another one has the same records in canonical form. The TTL is not looked at.
+    pub fn has_records_of(&self, other: &RRset) -> bool {
+        self.rdatas.len() == other.rdatas.len() && other.rdatas.iter().all(|rdata| self.contains(rdata))
+    }
+
     /// Where an RDATA is, or where it belongs.
     fn place(&self, rdata: &[u8]) -> Result<usize, usize> {
         let canonical = super::rdata::canonical(self.rtype, rdata);

@@ -21,7 +21,7 @@ const MF: Rtype = Rtype(4);
 ///
 /// `contents` is what the zone has, less what is synthesised and what is made by signing; prerequisites look at nothing else, so its SOA
 /// should be the one that is served. `is_synthesised` says what is another's at an owner: of a CNAME it should say so wherever anything is
-/// synthesised.
+/// synthesised, of NS and DNAME where anything below is, since they would hide it.
 ///
 /// The errors are RFC 2136's: NXDOMAIN, YXDOMAIN, NXRRSET and YXRRSET for a prerequisite that does not hold; REFUSED for what is not
 /// allowed, or would be too much for any message.
@@ -47,10 +47,7 @@ fn holds(prerequisite: &Prerequisite, contents: &Contents) -> Result<(), Rcode> 
         Prerequisite::ExistsNot(owner, rtype) => (!contents.has(owner, *rtype), Rcode::YxRrset),
         Prerequisite::Equals(owner, rrset) => {
             let there = contents.rrset(owner, rrset.rtype);
-            let is_equal = there.is_some_and(|there| {
-                there.rdatas.len() == rrset.rdatas.len() && rrset.rdatas.iter().all(|rdata| there.contains(rdata))
-            });
-            (is_equal, Rcode::NxRrset)
+            (there.is_some_and(|there| there.has_records_of(rrset)), Rcode::NxRrset)
         }
     };
     if holds { Ok(()) } else { Err(otherwise) }
@@ -177,7 +174,7 @@ impl View<'_> {
         for (owner, sets) in self.changed {
             for (rtype, rrset) in sets {
                 let is_as_before = match self.contents.rrset(&owner, rtype) {
-                    Some(before) => before == rrset,
+                    Some(before) => before.ttl == rrset.ttl && before.has_records_of(&rrset),
                     None => rrset.rdatas.is_empty(),
                 };
                 let octets: usize = rrset.rdatas.iter().map(|rdata| RECORD_HEAD + rdata.len()).sum();

@@ -270,6 +270,8 @@ fn what_is_not_granted_is_refused_with_all_the_rest() {
 fn only_what_is_otherwise_in_the_end_is_told_in_canonical_order() {
     assert_eq!(done(vec![add("new", 60, Rtype::TXT, b"\x01a"), delete_name("new")]), NOTHING);
     assert_eq!(done(vec![delete_name("www"), add("www", 300, Rtype::CNAME, &target("mail"))]), NOTHING);
+    let in_capitals = add("@", 300, Rtype::MX, b"\0\x0a\x04MAIL\x07example\0");
+    assert_eq!(done(vec![delete_rrset("@", Rtype::MX), in_capitals]), NOTHING, "in another case");
     let order = ["z", "a.z", "b", "*", "B"].map(|owner| add(owner, 60, Rtype::TXT, b"\x01a"));
     let order = done([vec![add("b", 60, Rtype::A, &[0; 4])], order.to_vec()].concat()).unwrap();
     let owners: Vec<&str> = order.iter().map(|line| line.split(" 60").next().unwrap()).collect();
