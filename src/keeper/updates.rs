@@ -131,7 +131,12 @@ impl Keeper {
             here.map(|planned| planned.owner.clone()).collect()
         });
         let grants = config.grants(origin, update.peer.ip(), update.key());
-        let wanted = update::decide(&update.request, contents, &grants, &|owner, _| synthesised.contains(owner))?;
+        // What would hide it changes it, too.
+        let is_synthesised = |owner: &Name, rtype| match rtype {
+            Rtype::NS | Rtype::DNAME => synthesised.iter().any(|other| other.is_at_or_below(owner)),
+            _ => synthesised.contains(owner),
+        };
+        let wanted = update::decide(&update.request, contents, &grants, &is_synthesised)?;
         if wanted.is_empty() {
             return Ok(Decision::Unchanged);
         }

@@ -151,6 +151,8 @@ fn what_may_not_be_updated_is_refused_said_once_and_counted() {
         &format!("update delete {TLSA} TLSA"),
         &format!("update add {TLSA} 60 TLSA 3 1 1 {}", "00".repeat(32)),
         &format!("update add {TLSA} 60 TXT here"),
+        "update add mail.example.org 60 NS ns1.example.org.",
+        "update add _tcp.mail.example.org 60 DNAME example.net.",
     ] {
         not_done(&daemon, KEY, lines, "REFUSED");
     }
@@ -180,7 +182,7 @@ fn what_may_not_be_updated_is_refused_said_once_and_counted() {
         assert_eq!((said[2] & 0xf8, said[3] & 15, length), (0x80 | 5 << 3, 5, 12 + 13 + 4), "{:?}", &said[..length]);
     }
     assert_eq!(daemon.log().matches("is not signed").count(), 1);
-    assert_eq!(daemon.status()["statistics"]["updates"]["refused"], 200 + 9 + 4);
+    assert_eq!(daemon.status()["statistics"]["updates"]["refused"], 200 + 11 + 4);
     assert_eq!(daemon.problems(), "");
 }
 
