@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::dns::header::POINTER_MAX;
 use crate::dns::{Name, Rtype};
 use crate::zone::tree::NodeRecord;
-use crate::zone::{Difference, ZoneSnapshot, serial};
+use crate::zone::{Condensed, Difference, ZoneSnapshot, serial};
 
 pub use request::Request;
 use writer::Writer;
@@ -21,13 +21,15 @@ use writer::Writer;
 /// Messages are this long where no record is longer: as far as names can be pointed to (RFC 1035 section 4.1.4), further ones would only
 /// be less compressed.
 const MESSAGE: usize = POINTER_MAX;
+/// Differences of more octets than this are not condensed for a datagram, which hardly has room for what is left.
+const DATAGRAM: usize = 1 << 18;
 
 /// What a request is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The whole zone.
     Whole,
-    /// What changed since the client's version.
+    /// What changed since the client's version, condensed (RFC 1995 section 5).
     Differences,
     /// The SOA alone: the client has what there is, or should ask again over a stream (RFC 1995 section 2).
     SoaOnly,
@@ -37,7 +39,7 @@ pub enum Kind {
 pub struct Stream {
     zone: Arc<ZoneSnapshot>,
     kind: Kind,
-    differences: Box<[Arc<Difference>]>,
+    differences: Condensed,
     stage: Stage,
     writer: Writer,
     records: u64,
@@ -56,7 +58,7 @@ enum Stage {
     Done,
 }
 
-/// A place in a zone, page, node and record; or in differences, which of them and the offset in it.
+/// A place in a zone, page, node and record; or in differences, which record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Place {
     part: usize,
@@ -76,7 +78,7 @@ impl Stream {
         let (kind, differences) = choose(zone, request);
         let mut stream = Stream::of(zone, kind, differences, (head, opt), limit);
         if request.over_datagram && kind == Kind::Differences && !stream.is_one_message() {
-            stream = Stream::of(zone, Kind::SoaOnly, &[], (head, opt), limit);
+            stream = Stream::of(zone, Kind::SoaOnly, Condensed::default(), (head, opt), limit);
         }
         stream
     }
@@ -84,19 +86,12 @@ impl Stream {
     fn of(
         zone: &Arc<ZoneSnapshot>,
         kind: Kind,
-        differences: &[Arc<Difference>],
+        differences: Condensed,
         (head, opt): (&[u8], &[u8]),
         limit: usize,
     ) -> Stream {
         let writer = Writer::new(head, opt, limit);
-        Stream {
-            zone: Arc::clone(zone),
-            kind,
-            differences: differences.into(),
-            stage: Stage::First,
-            writer,
-            records: 0,
-        }
+        Stream { zone: Arc::clone(zone), kind, differences, stage: Stage::First, writer, records: 0 }
     }
 
     /// What it is.
@@ -169,17 +164,20 @@ impl Stream {
 }
 
 /// What a request gets: differences where they are remembered and less than the zone, else the whole (RFC 1995 sections 2 and 4).
-fn choose<'z>(zone: &'z ZoneSnapshot, request: &Request<'_>) -> (Kind, &'z [Arc<Difference>]) {
-    let Some(theirs) = request.serial else { return (Kind::Whole, &[]) };
+/// Condensed they are never more than one after the other, and to find out costs little beside sending them.
+fn choose(zone: &ZoneSnapshot, request: &Request<'_>) -> (Kind, Condensed) {
+    let Some(theirs) = request.serial else { return (Kind::Whole, Condensed::default()) };
     if theirs == zone.serial() || serial::is_after(theirs, zone.serial()) {
-        return (Kind::SoaOnly, &[]);
+        return (Kind::SoaOnly, Condensed::default());
     }
     let octets = |differences: &[Arc<Difference>]| differences.iter().map(|one| one.octets().len()).sum::<usize>();
-    match zone.history().since(theirs) {
-        Some(differences) if octets(differences) < zone.octets() => (Kind::Differences, differences),
+    let since = zone.history().since(theirs);
+    let since = since.filter(|since| !request.over_datagram || octets(since) <= DATAGRAM);
+    match since.and_then(Condensed::of) {
+        Some(differences) if differences.octets() < zone.octets() => (Kind::Differences, differences),
         // What does not fit into a datagram is to be asked for over a stream.
-        _ if request.over_datagram => (Kind::SoaOnly, &[]),
-        _ => (Kind::Whole, &[]),
+        _ if request.over_datagram => (Kind::SoaOnly, Condensed::default()),
+        _ => (Kind::Whole, Condensed::default()),
     }
 }
 
@@ -212,15 +210,12 @@ fn put_zone(zone: &ZoneSnapshot, from: &mut Place, writer: &mut Writer) -> bool 
 }
 
 /// Writes differences from a place on; whether that was all.
-fn put_differences(differences: &[Arc<Difference>], from: &mut Place, writer: &mut Writer) -> bool {
-    while let Some(difference) = differences.get(from.part) {
-        while let Some((changed, next)) = difference.record_at(from.record) {
-            if !writer.put(changed.owner, changed.rtype, changed.ttl, changed.rdata) {
-                return false;
-            }
-            from.record = next;
+fn put_differences(differences: &Condensed, from: &mut Place, writer: &mut Writer) -> bool {
+    while let Some(changed) = differences.record(from.record) {
+        if !writer.put(changed.owner, changed.rtype, changed.ttl, changed.rdata) {
+            return false;
         }
-        *from = Place { part: from.part + 1, ..Place::default() };
+        from.record += 1;
     }
     true
 }

@@ -3,6 +3,7 @@
 //! No file is opened here and no clock read: text, time, includes and the signer are handed in.
 
 mod check;
+pub mod condensed;
 pub mod contents;
 pub mod denial;
 pub mod diagnostic;
@@ -27,6 +28,7 @@ pub mod snapshot;
 pub mod source;
 pub mod tree;
 
+pub use condensed::Condensed;
 pub use contents::Contents;
 pub use denial::Denial;
 pub use diagnostic::{Diagnostic, Severity};

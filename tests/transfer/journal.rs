@@ -45,11 +45,11 @@ fn a_file_that_says_its_serial_has_a_history_as_long_as_it_goes_forward() {
     wait_until("6 is served", || daemon.serial() == 6);
     put(8, "six A 192.0.2.66\neight A 192.0.2.88\n");
     wait_until("8 is served", || daemon.serial() == 8);
-    assert_eq!(since(&daemon, 5, "192.0.2.66"), (6, true));
+    assert_eq!(since(&daemon, 5, "192.0.2.66"), (4, true), "as one");
     assert_eq!(since(&daemon, 6, "192.0.2.66"), (4, false), "only what is new");
     assert_eq!(since(&daemon, 7, "192.0.2.66"), (2, true), "never served: the whole zone");
     let daemon = daemon.restarted();
-    assert_eq!(since(&daemon, 5, "192.0.2.66"), (6, true), "after a restart, too");
+    assert_eq!(since(&daemon, 5, "192.0.2.66"), (4, true), "after a restart, too");
     // Other contents under the serial that secondaries have: what was remembered does not lead to them.
     put(8, "eight A 192.0.2.89\n");
     wait_until("it is served", || daemon.records(&format!("eight.{ZONE}"), "A") == ["192.0.2.89"]);

@@ -254,7 +254,7 @@ fn nsd_knot_and_bind_follow_every_change() {
     for zone in ZONES {
         let asked = format!("ixfr={}", serial(&daemon, zone) - 2);
         let said = daemon.dig(&["-k", file.to_str().unwrap(), zone, &asked]);
-        assert_eq!(said.matches("\tSOA\t").count(), 6, "two differences: {said}");
+        assert_eq!(said.matches("\tSOA\t").count(), 4, "two differences as one: {said}");
     }
     put_zones(&house, 4);
     wait_until("it is served", || ZONES.iter().zip(before).all(|(zone, before)| serial(&daemon, zone) != before));

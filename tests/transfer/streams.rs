@@ -8,7 +8,7 @@ use danelaw::dns::{Name, RRset, Rtype};
 use danelaw::keys::ZoneKey;
 use danelaw::transfer::{Kind, Request, Stream};
 use danelaw::zone::sign::Policy;
-use danelaw::zone::{Contents, Denial, Difference, History, Published, ZoneSnapshot};
+use danelaw::zone::{Condensed, Contents, Denial, Difference, History, Published, ZoneSnapshot};
 use proptest::prelude::*;
 
 use super::common::{self, EXAMPLES, denials, example, name, sign_by, sign_denying, zone};
@@ -256,6 +256,9 @@ proptest! {
             match kind {
                 Kind::Differences => {
                     prop_assert_eq!(follow(records_of(version), &messages), records_of(newest));
+                    let least = Difference::between(version, newest).unwrap();
+                    let sent: usize = messages.iter().map(|message| answers(message).len()).sum();
+                    prop_assert_eq!(sent, 2 + least.records().count(), "what came and went in between is left out");
                     let (kind, datagram) = take(&snapshot, Some(version.serial), Some(1232));
                     let expected = if kind == Kind::SoaOnly { 1 } else { answers(&messages[0]).len() };
                     prop_assert_eq!((datagram.len(), answers(&datagram[0]).len()), (1, expected));
@@ -273,6 +276,34 @@ proptest! {
         prop_assert_eq!(take(&snapshot, Some(unknown), Some(1232)).0, Kind::SoaOnly);
         prop_assert_eq!(take(&snapshot, Some(newest.serial.wrapping_add(1)), None).0, Kind::SoaOnly, "he is ahead");
     }
+}
+
+#[test]
+fn many_versions_behind_costs_one_difference_and_counts_as_one() {
+    let address = |step: u32| vec![(name("a.example.test"), Rtype::A, Some(((step % 3) as u8, 300)))];
+    let back = |step: u32| vec![(name("mx.example.test"), Rtype::TXT, (step % 2 == 0).then_some((1, 300)))];
+    let changes: Vec<Vec<Edit>> = (0..400).map(|step| [address(step), back(step)].concat()).collect();
+    let versions = versions(&Denial::Nsec, &changes, 1);
+    let (oldest, newest) = (&versions[0], &versions[400]);
+    let history = versions.windows(2).fold(History::default(), |history, pair| {
+        history.with(Difference::between(&pair[0], &pair[1]).unwrap(), usize::MAX)
+    });
+    let condensed = Condensed::of(history.differences()).unwrap();
+    let least = Difference::between(oldest, newest).unwrap();
+    assert_eq!(condensed.octets(), least.octets().len());
+    let sent: Vec<_> = (0..).map_while(|number| condensed.record(number)).collect();
+    let sorted = |mut records: Vec<_>| {
+        records.sort_unstable();
+        records
+    };
+    assert_eq!(sorted(sent), sorted(least.records().collect()));
+    let snapshot = Arc::new(ZoneSnapshot::build(newest).unwrap().with_history(history));
+    let together: usize = snapshot.history().differences().iter().map(|one| one.octets().len()).sum();
+    assert!(together > 20 * snapshot.octets(), "one after the other they would be more than the zone");
+    let (kind, messages) = take(&snapshot, Some(1), None);
+    assert_eq!((kind, messages.len()), (Kind::Differences, 1));
+    assert_eq!(follow(records_of(oldest), &messages), records_of(newest));
+    assert!(Condensed::of(&[]).is_none());
 }
 
 #[test]
