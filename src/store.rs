@@ -270,6 +270,14 @@ impl Store {
         known_keys(&self.db, zone)
     }
 
+    /// The key files of all zones that were ever signed: zone and file.
+    pub fn key_files(&self) -> Result<Vec<(Name, String)>, StoreError> {
+        let mut query = self.db.prepare_cached("SELECT zone, file FROM known_key")?;
+        let rows = query.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+        let rows: Vec<(String, String)> = rows.collect::<Result<_, _>>()?;
+        Ok(rows.into_iter().filter_map(|(zone, file)| Some((Name::parse(&zone, None).ok()?, file))).collect())
+    }
+
     /// Remembers a key; one that is known keeps its first-seen time.
     pub fn remember_key(&mut self, key: &KnownKey) -> Result<(), StoreError> {
         self.db.execute(

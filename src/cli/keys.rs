@@ -1,4 +1,4 @@
-//! `ds`, `keys list` and `keys generate`: the key folder, looked at without the daemon.
+//! `ds`, `keys list` and `keys generate`: the key folder, looked at without the daemon. Keys of removed zones are listed too.
 
 use super::args::KeysList;
 use super::output::Output;
@@ -9,7 +9,7 @@ use crate::dns::dnssec::{self, Signer};
 use crate::dns::text::print_rdata;
 use crate::dns::{Name, Rtype};
 use crate::keys::{KEY_TTL, ZoneKey, file_name};
-use crate::observe::zone_keys::{self, HeldKey, KeyFolder, KeyProblem};
+use crate::observe::zone_keys::{self, HeldKey, KeyFolder, KeyProblem, REMOVED};
 
 /// A row of `keys list`.
 #[derive(serde::Serialize)]
@@ -46,8 +46,12 @@ pub fn ds(config: &Config, zone: &Name, out: &mut Output) -> Result<Outcome, Cli
 pub fn list(config: &Config, args: &KeysList, out: &mut Output) -> Result<Outcome, CliError> {
     let folder = scan(config)?;
     let wanted = |zone: &Name| args.zone.as_ref().is_none_or(|wanted| wanted == zone);
-    let keys = folder.keys.iter().filter(|(zone, _)| wanted(zone));
-    let rows: Vec<Row> = keys.flat_map(|(zone, keys)| keys.iter().map(move |key| row(zone, key))).collect();
+    let of = |folder: &KeyFolder, aside: &str| -> Vec<Row> {
+        let keys = folder.keys.iter().filter(|(zone, _)| wanted(zone));
+        keys.flat_map(|(zone, keys)| keys.iter().map(move |key| row(zone, key, aside))).collect()
+    };
+    let mut rows = of(&folder, "");
+    rows.extend(of(&removed(config)?, &format!("{REMOVED}/")));
     if args.json {
         out.json(&rows)?;
     } else if rows.is_empty() {
@@ -76,6 +80,13 @@ pub fn generate(config: &Config, zone: &Name, out: &mut Output) -> Result<Outcom
             zone.to_host()
         )));
     }
+    if let Some([aside, ..]) = removed(config)?.keys.get(zone).map(Vec::as_slice) {
+        return Err(CliError::Failed(format!(
+            "{} had a key before, {REMOVED}/{}, which comes back with the zone; move that file away if it is to have another",
+            zone.to_host(),
+            aside.file
+        )));
+    }
     let (key, pem) =
         ZoneKey::generate(config.zone(zone).signing.algorithm).map_err(|error| CliError::Failed(error.to_string()))?;
     let name = config.zone(zone).key.unwrap_or_else(|| file_name(zone, key.algorithm(), key.key_tag()));
@@ -90,7 +101,13 @@ pub(super) fn scan(config: &Config) -> Result<KeyFolder, CliError> {
         .map_err(|error| CliError::File(format!("{}: {error}", config.keys.display())))
 }
 
-fn row(zone: &Name, held: &HeldKey) -> Row {
+/// The keys of removed zones.
+fn removed(config: &Config) -> Result<KeyFolder, CliError> {
+    let folder = config.keys.join(REMOVED);
+    zone_keys::scan(&folder, &[]).map_err(|error| CliError::File(format!("{}: {error}", folder.display())))
+}
+
+fn row(zone: &Name, held: &HeldKey, folder: &str) -> Row {
     let HeldKey { key, file } = held;
-    Row { zone: zone.clone(), algorithm: key.algorithm(), key_tag: key.key_tag(), file: file.clone() }
+    Row { zone: zone.clone(), algorithm: key.algorithm(), key_tag: key.key_tag(), file: format!("{folder}{file}") }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
-use super::publish::SERVED;
+use super::publish::{MANY, SERVED};
 use super::spread::spread;
 use super::zone::{Finished, Source, Zone};
 use super::{Keeper, VANISHED};
@@ -103,10 +103,8 @@ impl Keeper {
         let mut there: HashSet<Name> = found.problems.into_iter().filter_map(|problem| problem.origin).collect();
         let mut come = false;
         for file in found.files {
-            // A file named in the configuration may be missing: its zone is ours all the same.
-            if !file.named || file.path.exists() {
-                there.insert(file.origin.clone());
-            }
+            // A file named in the configuration may be missing: its zone is ours all the same, and that it can't be read is a problem.
+            there.insert(file.origin.clone());
             come |= self.take_file(file);
         }
         for (origin, zone) in &mut self.zones {
@@ -116,6 +114,7 @@ impl Keeper {
         if self.remove_vanished(now) || come {
             self.publish_membership();
         }
+        self.set_keys_aside(&there, now);
         true
     }
 
@@ -211,25 +210,38 @@ impl Keeper {
 
     fn remove_vanished(&mut self, now: Timestamp) -> bool {
         let is_gone = |zone: &Zone| zone.missing_since.is_some_and(|since| now.saturating_sub(since) >= VANISHED);
-        let gone: Vec<Name> =
-            self.zones.values().filter(|zone| is_gone(zone)).map(|zone| zone.origin.clone()).collect();
-        for origin in &gone {
+        let why = |zone: &Zone| match zone.source.file() {
+            Some(file) if file.named => "it is no longer in the configuration",
+            _ => "its file is gone",
+        };
+        let gone = self.zones.values().filter(|zone| is_gone(zone));
+        let gone: Vec<(Name, &str)> = gone.map(|zone| (zone.origin.clone(), why(zone))).collect();
+        if gone.is_empty() {
+            return false;
+        }
+        for (origin, why) in &gone {
             self.let_go(origin);
             if let Some(Err(error)) = self.store.images().map(|images| images.remove(origin)) {
                 error!("{origin}: its last good version stays in the state folder: {error}");
             }
-            warn!("{origin} is no longer served: its file has been gone for {VANISHED} s");
+            if gone.len() <= MANY {
+                warn!("{origin} is no longer served: for {VANISHED} s {why}");
+            }
         }
-        if !gone.is_empty() {
-            let gone: BTreeSet<&Name> = gone.iter().collect();
-            self.readers.retain(|_, origins| {
-                origins.retain(|origin| !gone.contains(origin));
-                !origins.is_empty()
-            });
+        let origins: BTreeSet<&Name> = gone.iter().map(|(origin, _)| origin).collect();
+        self.readers.retain(|_, readers| {
+            readers.retain(|origin| !origins.contains(origin));
+            !readers.is_empty()
+        });
+        if gone.len() > MANY {
+            let text = format!("{} zones are no longer served: their files are gone", gone.len());
+            warn!("{text}");
+            self.events(now, vec![("zones-removed", String::new(), text)]);
+        } else {
+            let event = |(origin, why): &(Name, &str)| ("zone-removed", origin.to_string(), (*why).to_owned());
+            self.events(now, gone.iter().map(event).collect());
         }
-        let event = |origin: &Name| ("zone-removed", origin.to_string(), "its file is gone".to_owned());
-        self.events(now, gone.iter().map(event).collect());
-        !gone.is_empty()
+        true
     }
 
     /// Publishes which zones are ours, with what was published of them.

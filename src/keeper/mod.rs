@@ -7,6 +7,7 @@ mod decide;
 mod heap;
 mod history;
 mod hurry;
+mod keys_aside;
 mod look;
 mod notices;
 mod policy;
@@ -43,7 +44,7 @@ use crate::dns::tsig::Key;
 use crate::dns::{Name, Timestamp};
 use crate::observe::certificates;
 use crate::observe::watch::Changed;
-use crate::observe::zone_keys::{KeyProblem, KeyScanner};
+use crate::observe::zone_keys::{KeyProblem, KeyScanner, REMOVED};
 use crate::serve::encrypted::Presented;
 use crate::store::{Store, StoreError};
 use crate::zone::print::{self, Layers};
@@ -85,6 +86,8 @@ pub struct Keeper {
     scans: Vec<certificates::Scan>,
     key_scanner: KeyScanner,
     key_problems: Vec<KeyProblem>,
+    /// Keys of removed zones that can't be kept aside.
+    aside_problems: Vec<KeyProblem>,
     /// Why the keys folder can't be looked at.
     key_folder_problem: Option<String>,
     /// What is wrong in the zones folder besides what the zones' own files say.
@@ -171,6 +174,7 @@ impl Keeper {
             scans: Vec::new(),
             key_scanner: KeyScanner::default(),
             key_problems: Vec::new(),
+            aside_problems: Vec::new(),
             key_folder_problem: None,
             zone_problems: Vec::new(),
             store_problem: None,
@@ -270,8 +274,9 @@ impl Keeper {
             let all: Vec<String> = known.iter().map(names).collect();
             return Err(format!("{} has no key {key}; known are: {}", zone.to_host(), all.join(", ")));
         };
-        if self.config.keys.join(&known.file).exists() {
-            return Err(format!("{} is in the key folder: it is not lost", known.file));
+        let folders = [self.config.keys.clone(), self.config.keys.join(REMOVED)];
+        if let Some(folder) = folders.iter().find(|folder| folder.join(&known.file).exists()) {
+            return Err(format!("{} is in {}: it is not lost", known.file, folder.display()));
         }
         self.store.forget_key(zone, &known.file).map_err(|error| error.to_string())?;
         if let Some(zone) = self.zones.get_mut(zone) {

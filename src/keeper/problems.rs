@@ -27,7 +27,7 @@ impl Keeper {
         let mut problems: BTreeSet<String> = self.config_problem.iter().cloned().collect();
         problems.extend(self.zone_problems.iter().cloned());
         problems.extend(self.key_folder_problem.clone());
-        for problem in &self.key_problems {
+        for problem in self.key_problems.iter().chain(&self.aside_problems) {
             // Where it keeps a zone from being signed, the zone's problem says it.
             let refused = problem.zone.as_ref().and_then(|origin| self.zones.get(origin)).map(|zone| &zone.keys);
             if !matches!(refused, Some(Keys::Refused(_))) {

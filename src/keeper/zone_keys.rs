@@ -28,6 +28,8 @@ enum Found {
 impl Keeper {
     /// Looks at the keys folder and gives each zone its keys. What is new is on the disk before it is used.
     pub(super) fn look_at_keys(&mut self, now: Timestamp) {
+        self.key_problems.clear();
+        self.bring_keys_back(now);
         let mut folder = match self.key_scanner.scan(&self.config.keys, &self.config.named_keys()) {
             Ok(folder) => folder,
             Err(error) => {
@@ -43,7 +45,7 @@ impl Keeper {
             }
         };
         self.key_folder_problem = None;
-        self.key_problems = std::mem::take(&mut folder.problems);
+        self.key_problems.append(&mut folder.problems);
         let broken: BTreeMap<Name, String> = self
             .key_problems
             .iter()

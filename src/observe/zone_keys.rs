@@ -60,6 +60,15 @@ struct Seen {
     key: Result<Arc<ZoneKey>, String>,
 }
 
+/// Where the keys of removed zones are kept, within the keys folder.
+pub const REMOVED: &str = "removed";
+
+/// The names of the key files in a folder, `*.pem`, without a look into them. A folder that does not exist has none.
+pub fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let name = |path: PathBuf| Some(path.file_name()?.to_str()?.to_owned());
+    Ok(pem_files(folder)?.into_iter().filter_map(name).collect())
+}
+
 /// Looks once.
 pub fn scan(folder: &Path, named: &[(Name, String)]) -> io::Result<KeyFolder> {
     KeyScanner::default().scan(folder, named)
@@ -154,7 +163,8 @@ fn look(path: &Path, before: &HashMap<PathBuf, Seen>) -> Seen {
     }
 }
 
-fn zone_of(path: &Path) -> Option<Name> {
+/// The zone that a key file is called after.
+pub fn zone_of(path: &Path) -> Option<Name> {
     let (zone, _) = path.file_stem()?.to_str()?.rsplitn(3, '+').nth(2).map(|zone| (zone, ()))?;
     Name::parse(if zone.is_empty() { "." } else { zone }, None).ok()
 }

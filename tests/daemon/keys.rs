@@ -65,6 +65,38 @@ fn a_zone_whose_key_vanished_gets_no_new_one() {
 }
 
 #[test]
+fn a_removed_zones_key_is_kept_and_signs_the_zone_when_it_is_back() {
+    let house = House::good();
+    house.put("zones/stays.test.zone", good_zone());
+    let daemon = house.start();
+    let dnskey = daemon.records(ZONE, "DNSKEY");
+    let of_zone = |file: &PathBuf| file.file_name().unwrap().to_string_lossy().starts_with(ZONE);
+    let file = key_files(&house).into_iter().find(of_zone).unwrap();
+    let aside = house.path("keys/removed").join(file.file_name().unwrap());
+    house.remove("zones/example.org.zone");
+    wait_until("it is gone", || daemon.rcode(ZONE, "SOA") == "REFUSED");
+    wait_until("its key is kept aside", || aside.exists() && !file.exists());
+    assert_eq!(fs::metadata(&aside).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(aside.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+    let events = daemon.status()["events"].to_string();
+    assert!(events.contains("keys-set-aside") && daemon.log().contains("no zone uses it"), "{events}");
+    assert_eq!(daemon.problems(), "");
+
+    let list = |arguments: &[&str]| String::from_utf8(house.danelaw_by("danelaw.toml", arguments).stdout).unwrap();
+    let listed = list(&["keys", "list", ZONE]);
+    assert!(listed.contains("removed/example.org+013"), "{listed}");
+    let made = house.danelaw_by("danelaw.toml", &["keys", "generate", ZONE]);
+    assert!(String::from_utf8_lossy(&made.stderr).contains("comes back with the zone"), "{made:?}");
+
+    // The zone is back while nothing runs: a power cut may come at any moment.
+    daemon.kill();
+    house.put_zone(&good_zone());
+    let daemon = house.start();
+    assert_eq!((daemon.records(ZONE, "DNSKEY"), file.exists(), aside.exists()), (dnskey, true, false));
+    wait_until("no problem", || daemon.problems().is_empty());
+}
+
+#[test]
 fn a_zone_is_signed_as_the_configuration_says() {
     let house = House::good();
     house.put("danelaw.toml", format!("{CONFIG}\n[signing]\nalgorithm = \"ed25519\"\ncds = false\n"));

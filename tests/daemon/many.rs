@@ -1,8 +1,9 @@
 //! Many zones in one daemon: found in the folder and named in the configuration, some under one key.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-use crate::house::{CONFIG, House, wait_until};
+use crate::house::{CONFIG, Daemon, House, wait_until};
 
 const FOUND: usize = 300;
 const NAMED: usize = 300;
@@ -96,4 +97,86 @@ fn a_shared_key_that_is_gone_is_never_replaced() {
     let taken = import("own.pem");
     assert!(taken.status.success(), "{taken:?}");
     wait_until("no problem", || daemon.problems().is_empty());
+}
+
+/// So many zones come and go: `DANELAW_ZONES=10000` is what is promised, and takes a release build's speed.
+fn count() -> usize {
+    std::env::var("DANELAW_ZONES").map_or(1000, |text| text.parse().unwrap())
+}
+
+/// Waits for what thousands of zones take; says how long that was.
+#[track_caller]
+fn wait_long(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(120), "never happened: {what}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    eprintln!("{what}: {:.1} s", begun.elapsed().as_secs_f64());
+}
+
+/// The address that each zone's `www` is served with.
+fn addresses(daemon: &Daemon<'_>, zones: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
+    let mut counted = BTreeMap::new();
+    for zone in zones {
+        let rcode = daemon.rcode(&format!("www.{zone}"), "A");
+        let address = daemon.records(&format!("www.{zone}"), "A").concat();
+        *counted.entry(if address.is_empty() { rcode } else { address }).or_default() += 1;
+    }
+    counted
+}
+
+fn zones_served(daemon: &Daemon<'_>) -> usize {
+    daemon.status()["zones"].as_array().unwrap().iter().filter(|zone| !zone["serial"].is_null()).count()
+}
+
+#[test]
+fn thousands_come_change_and_go_while_others_are_answered() {
+    let (count, house) = (count(), House::empty());
+    house.put("zones/stays.test.zone", zone("192.0.2.1"));
+    let daemon = house.start();
+    let file = |number: usize| format!("zones/z{number}.test.zone");
+    let some = |to: usize| (0..to).step_by((count / 20).max(1)).map(|number| format!("z{number}.test"));
+    let keys = |folder: &str| match std::fs::read_dir(house.path(folder)) {
+        Ok(entries) => entries.filter(|entry| entry.as_ref().unwrap().path().extension().is_some()).count(),
+        Err(_) => 0,
+    };
+    let dnskeys = |zones: &mut dyn Iterator<Item = String>| -> Vec<_> {
+        zones.map(|zone| daemon.records(&zone, "DNSKEY")).collect()
+    };
+
+    (0..count).for_each(|number| house.put(&file(number), zone("192.0.2.2")));
+    wait_long("all are served", || zones_served(&daemon) == count + 1);
+    assert_eq!(addresses(&daemon, some(count)), BTreeMap::from([("192.0.2.2".to_owned(), 20)]));
+    let before = dnskeys(&mut some(count));
+
+    (0..count).for_each(|number| house.put(&file(number), zone("192.0.2.3")));
+    let expected = BTreeMap::from([("192.0.2.3".to_owned(), 20)]);
+    wait_long("all changed", || addresses(&daemon, some(count)) == expected);
+
+    (0..count).for_each(|number| house.remove(&file(number)));
+    assert_eq!(daemon.rcode("www.stays.test", "A"), "NOERROR");
+    wait_long("all are gone", || zones_served(&daemon) == 1);
+    assert_eq!(addresses(&daemon, some(count)), BTreeMap::from([("REFUSED".to_owned(), 20)]));
+    wait_long("their keys are kept aside", || keys("keys/removed") == count);
+    assert_eq!(keys("keys"), 1);
+
+    // They come back by the configuration's word, and are who they were.
+    std::fs::create_dir(house.path("named")).unwrap();
+    let mut config = CONFIG.to_owned();
+    for number in 0..count {
+        house.put(&format!("named/z{number}"), zone("192.0.2.4"));
+        config += &format!("[zone.\"z{number}.test\"]\nfile = \"named/z{number}\"\n");
+    }
+    house.put("danelaw.toml", &config);
+    assert!(house.danelaw(&["reload"]).status.success());
+    wait_long("all are back", || zones_served(&daemon) == count + 1);
+    assert_eq!(addresses(&daemon, some(count)), BTreeMap::from([("192.0.2.4".to_owned(), 20)]));
+    assert_eq!(dnskeys(&mut some(count)), before);
+    assert_eq!((keys("keys"), keys("keys/removed")), (count + 1, 0));
+
+    house.put("danelaw.toml", CONFIG);
+    assert!(house.danelaw(&["reload"]).status.success());
+    wait_long("all are gone again", || zones_served(&daemon) == 1);
+    assert_eq!(daemon.problems(), "");
 }
