@@ -3,3 +3,4 @@
 pub mod example;
 pub mod keys;
 pub mod notify;
+pub mod resolve;

@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 use crate::dns::header::{AA, CLASS_IN, HEADER, QR};
 use crate::dns::tsig::{Key, Responses, sign_request};
 use crate::dns::walk::records;
-use crate::dns::{Rtype, Timestamp};
+use crate::dns::{Name, Rtype, Timestamp};
 use crate::transfer::notify::{Copy, Send};
 use crate::zone::serial;
 
@@ -37,13 +37,15 @@ pub struct Order {
     pub key: Option<Arc<Key>>,
 }
 
-/// What a secondary said.
+/// What a secondary said, or the system's resolver of a nameserver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
     /// It answers a NOTIFY: the response code.
     Answered(Copy, u8),
     /// The serial that it has.
     Shows(Copy, u32),
+    /// The addresses of a host, or why there are none.
+    Resolved(Name, Result<Vec<IpAddr>, String>),
 }
 
 /// A question that waits for its answer.

@@ -99,7 +99,7 @@ impl Answerer for View<'_> {
         let (mut length, mut seen, mut more) = (length, seen, None);
         if transfers::is_asked_for(seen.qtype) && out[3] & 15 == Rcode::Refused as u8 {
             let (snapshot, keys, secondaries) = (self.snapshot, &policy.keys, &policy.secondaries);
-            let asked = Asked { snapshot, context: &context, peer: from, keys, secondaries };
+            let asked = Asked { snapshot, context: &context, peer: from, keys, secondaries, told: &policy.told };
             if let Some(begun) = asked.respond(self.transfers, query, out) {
                 (length, seen, more) = begun;
             }
@@ -194,8 +194,9 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
     };
     let keeper = runtime.block_on(async {
         let messages = signals().map_err(|error| CliError::Failed(format!("signals: {error}")))?;
-        let orders = keeper.orders();
+        let (orders, hosts) = keeper.orders();
         let (sender, news) = mpsc::channel(NEWS);
+        tokio::spawn(act::resolve::run(hosts, sender.clone()));
         tokio::spawn(act::notify::run(orders, sender, keeper::now));
         let around = Surroundings {
             watcher,

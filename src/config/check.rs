@@ -51,6 +51,7 @@ pub(super) fn defaults(folder: &Path) -> Config {
         tsig_keys: Vec::new(),
         secondaries: Vec::new(),
         updates: Vec::new(),
+        notify_nameservers: false,
     }
 }
 
@@ -403,6 +404,7 @@ fn check_zone(mut section: Section<'_>, origin: Name, config: &mut Config, probl
     }
     check_signing_keys(&mut section, &mut zone.signing, problems);
     check_denial(&mut section, &mut zone.signing.denial, problems);
+    zone.notify_nameservers = section.boolean("notify-nameservers", problems).unwrap_or(zone.notify_nameservers);
     let mut enabled_here: Option<Span> = None;
     if let Some(dane) = section.section("dane", problems) {
         enabled_here = dane.has("enabled").then(|| dane.span_of("enabled"));

@@ -1,4 +1,4 @@
-//! `[secondary."NAME"]`: the servers that take zones from this one.
+//! `[secondary."NAME"]`: the servers that take zones from this one; `notify-nameservers`: whether others are told of changes too.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -46,6 +46,7 @@ impl Secondary {
 
 /// Reads all of them.
 pub(super) fn check(root: &mut Section<'_>, config: &mut Config, problems: &mut Problems<'_>) {
+    config.notify_nameservers = root.boolean("notify-nameservers", problems).unwrap_or(config.notify_nameservers);
     let Some(secondaries) = root.section("secondary", problems) else { return };
     for (name, _, value) in secondaries.entries() {
         if let Some(section) = as_section(&format!("secondary.\"{name}\""), value, problems) {
@@ -136,6 +137,22 @@ mod tests {
             let message = parse(text).expect_err(text).to_string();
             assert!(message.contains(expected), "{text}: {message}");
         }
+    }
+
+    #[test]
+    fn nameservers_are_told_where_the_server_or_the_zone_says_so() {
+        let tells = |text: &str| {
+            let config = parse(text).unwrap();
+            ["example.org", "example.net"].map(|zone| config.tells_nameservers(&name(zone)))
+        };
+        assert_eq!(tells(""), [false, false]);
+        assert_eq!(tells("notify-nameservers = true\n[zone.\"example.org\"]\ncds = false"), [true, true]);
+        assert_eq!(
+            tells("notify-nameservers = true\n[zone.\"example.org\"]\nnotify-nameservers = false"),
+            [false, true]
+        );
+        assert_eq!(tells("[zone.\"example.org\"]\nnotify-nameservers = true"), [true, false]);
+        assert!(parse("notify-nameservers = 1").unwrap_err().to_string().contains("notify-nameservers"));
     }
 
     #[test]

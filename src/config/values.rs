@@ -60,6 +60,8 @@ pub struct Config {
     pub secondaries: Vec<Secondary>,
     /// `[update."..."]`, in the file's order.
     pub updates: Vec<Updater>,
+    /// `notify-nameservers`: whether a zone's nameservers are told of changes besides them.
+    pub notify_nameservers: bool,
 }
 
 /// DoT, DoH and DoQ; off where the lists are empty.
@@ -98,6 +100,7 @@ impl Config {
             key: None,
             signing: self.signing.clone(),
             dane: self.dane.clone(),
+            notify_nameservers: self.notify_nameservers,
         })
     }
 
@@ -111,6 +114,11 @@ impl Config {
         let is_ours = self.signing(zone).mode != SigningMode::Presigned;
         let updaters = self.updates.iter().filter(|updater| is_ours && updater.takes(zone) && updater.sends(peer, key));
         updaters.map(|updater| &updater.grant).collect()
+    }
+
+    /// Whether a zone's nameservers are told of changes.
+    pub fn tells_nameservers(&self, zone: &Name) -> bool {
+        self.overrides.get(zone).map_or(self.notify_nameservers, |zone| zone.notify_nameservers)
     }
 
     /// How one zone is signed.
@@ -172,6 +180,8 @@ pub struct ZoneConfig {
     pub signing: SigningConfig,
     /// Its DANE settings; `enabled` is false when it isn't signed.
     pub dane: ZoneDane,
+    /// Whether its nameservers are told of changes.
+    pub notify_nameservers: bool,
 }
 
 /// `[signing]`, of the server or of one zone. Times in seconds.

@@ -9,6 +9,7 @@ mod history;
 mod hurry;
 mod keys_aside;
 mod look;
+mod nameservers;
 mod notices;
 mod policy;
 mod presented;

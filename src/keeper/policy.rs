@@ -1,5 +1,7 @@
 //! What answers go by besides zones: NSID, class CH, cookie secrets, rate limits, TSIG keys. Made anew when the configuration or a secret changes.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -10,8 +12,8 @@ use super::Keeper;
 use crate::answer::Settings;
 use crate::answer::cookie::{SECRET, Secrets};
 use crate::config::{Cookies, Secondary, Updater};
-use crate::dns::Timestamp;
 use crate::dns::tsig::Keyring;
+use crate::dns::{Name, Timestamp};
 use crate::observe::cookie_secrets;
 use crate::serve::TcpLimits;
 use crate::serve::rate::RateLimiter;
@@ -30,6 +32,8 @@ pub struct Policy {
     pub secondaries: Arc<[Secondary]>,
     /// Who may change what.
     pub updaters: Arc<[Updater]>,
+    /// Nameservers that are told of changes and are none of them, by their addresses.
+    pub told: Arc<HashMap<IpAddr, Name>>,
 }
 
 /// Kind and key of danelaw's own cookie secrets in the store.
@@ -86,9 +90,8 @@ impl Keeper {
             true => before.limiter.clone(),
             false => random().ok().and_then(|key| RateLimiter::new(rules, key)).map(Arc::new),
         };
-        let keys = Arc::clone(&before.keys);
         let (secondaries, updaters) = (secondaries.as_slice().into(), updaters.as_slice().into());
-        self.policy.store(Arc::new(Policy { settings, limiter, keys, secondaries, updaters }));
+        self.policy.store(Arc::new(Policy { settings, limiter, secondaries, updaters, ..Policy::clone(&before) }));
     }
 
     fn cookie_secrets(&mut self, now: Timestamp) -> Result<Secrets, String> {

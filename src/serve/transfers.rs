@@ -2,7 +2,8 @@
 //!
 //! A request comes here when the answer function has refused it; what is not allowed stays refused.
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -71,6 +72,8 @@ pub struct Asked<'a> {
     pub keys: &'a Keyring,
     /// Who may have zones.
     pub secondaries: &'a [Secondary],
+    /// Nameservers that are told of changes though they are none of them, by their addresses.
+    pub told: &'a HashMap<IpAddr, Name>,
 }
 
 /// The beginning of a transfer: the length of its first message, and the rest.
@@ -153,11 +156,18 @@ impl Asked<'_> {
     fn tell_refused(&self, query: &[u8]) {
         static TOLD: Occasionally = Occasionally::new();
         let zone = Request::read(query, false).and_then(|request| Name::from_wire(request.zone).ok());
+        let help = self.told.get(&self.peer.ip().to_canonical()).map(|host| {
+            let (host, address) = (host.to_host(), self.peer.ip().to_canonical());
+            format!(
+                "; it is {host}, a nameserver that is told of changes: with [secondary.\"{host}\"] addresses = [\"{address}\"], \
+                 and best a key too, it gets them"
+            )
+        });
         TOLD.run(|before| {
             let zone = zone.map_or_else(|| "a zone".to_owned(), |zone| zone.to_string());
+            let (peer, help) = (self.peer, help.as_deref().unwrap_or_default());
             warn!(
-                "a transfer of {zone} to {} is refused: no [secondary] is like this ({before} times before)",
-                self.peer
+                "a transfer of {zone} to {peer} is refused: no [secondary] is like this{help} ({before} times before)"
             );
         });
     }

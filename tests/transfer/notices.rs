@@ -123,3 +123,45 @@ fn who_refuses_is_a_problem_with_a_name_until_it_takes_the_next_version() {
         !daemon.status()["problems"].to_string().contains("secondary ns2")
     });
 }
+
+/// A nameserver of 127.0.0.2, where nothing else is; and the house's zone with these nameservers.
+fn nameserver(more: &str, records: &str) -> (UdpSocket, House) {
+    let socket = UdpSocket::bind("127.0.0.2:53").expect("port 53 of 127.0.0.2: the tests run as root");
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let house = House::empty();
+    house.put("danelaw.toml", format!("notify-nameservers = true\n{CONFIG}{more}"));
+    house.put(&format!("zones/{NSEC}.zone"), format!("{HEAD}{records}"));
+    (socket, house)
+}
+
+#[test]
+fn a_nameserver_of_the_zone_is_told_and_learns_why_it_gets_nothing() {
+    let (socket, house) = nameserver("", "@ NS ns2\n@ NS ns.nowhere.invalid.\nns2 A 127.0.0.2\n");
+    let daemon = house.start();
+    let mut packet = [0; 512];
+    let (length, from) = socket.recv_from(&mut packet).unwrap();
+    assert_eq!((packet[2], &packet[12..length]), (0x24, &b"\x07example\x03org\0\0\x06\0\x01"[..]));
+    packet[2] |= 0x80;
+    socket.send_to(&packet[..length], from).unwrap();
+    let told = wait("it is known", || copies(&daemon).into_iter().next());
+    assert_eq!(told.0, "ns2.example.org", "and nobody else: ns1 is the SOA's");
+    assert_eq!(copies(&daemon).len(), 1);
+    wait_until("the host that is nowhere is a problem", || {
+        daemon.house.danelaw(&["reload"]);
+        daemon.problems().contains("nameserver ns.nowhere.invalid: its address can't be looked up")
+    });
+    let port = daemon.address.port().to_string();
+    let arguments = ["@127.0.0.1", "-b", "127.0.0.2", "-p", &port, NSEC, "AXFR"];
+    let said = super::common::run("dig", &arguments);
+    assert!(String::from_utf8_lossy(&said.stdout).contains("Transfer failed"), "told is not allowed");
+    let log = daemon.log();
+    assert!(log.contains("[secondary.\"ns2.example.org\"] addresses = [\"127.0.0.2\"]"), "{log}");
+
+    // As a secondary it has what its table says, and is told once.
+    let config = String::from_utf8(house.read("danelaw.toml")).unwrap();
+    house.put("danelaw.toml", config + "[secondary.two]\naddresses = [\"127.0.0.2\"]\n");
+    daemon.house.danelaw(&["reload"]);
+    let said = super::common::run("dig", &arguments);
+    assert!(String::from_utf8_lossy(&said.stdout).contains("ns2.example.org."), "{said:?}");
+    assert_eq!(copies(&daemon).into_iter().map(|copy| copy.0).collect::<Vec<_>>(), ["two"]);
+}
