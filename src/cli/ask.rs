@@ -8,7 +8,7 @@ use super::{CliError, Outcome, traffic};
 use crate::config::Config;
 use crate::dane::explain::{Explanation, Status};
 use crate::dns::text::print_moment;
-use crate::keeper::{CopyReport, CopyState, StatusReport, ZoneReport};
+use crate::keeper::{CatalogReport, CopyReport, CopyState, StatusReport, ZoneReport};
 use crate::serve::control::{Request, call};
 
 /// Asks at the configuration's control socket. `status` finds something when there is a problem.
@@ -65,6 +65,10 @@ fn show_status(report: &StatusReport, out: &mut Output) -> Result<(), CliError> 
     }
     out.line("")?;
     out.table(&zones(&report.zones))?;
+    if !report.catalogs.is_empty() {
+        out.line("")?;
+        out.table(&catalogs(&report.catalogs))?;
+    }
     if !report.secondaries.is_empty() {
         out.line("")?;
         out.table(&secondaries(&report.secondaries))?;
@@ -130,6 +134,14 @@ fn zones(zones: &[ZoneReport]) -> Vec<Vec<String>> {
 
 fn counted(count: usize, what: &str, how: &str) -> String {
     format!("{count} {what}{}{how}", if count == 1 { "" } else { "s" })
+}
+
+fn catalogs(catalogs: &[CatalogReport]) -> Vec<Vec<String>> {
+    let cells = |one: &CatalogReport| {
+        let serial = one.serial.map_or_else(|| "-".to_owned(), |serial| serial.to_string());
+        row([&one.catalog.to_string(), &serial, &one.members.to_string()])
+    };
+    std::iter::once(row(["catalog", "serial", "members"])).chain(catalogs.iter().map(cells)).collect()
 }
 
 /// A line for each secondary; `status --json` has one for each of its zones.

@@ -16,9 +16,9 @@ use super::{CliError, Outcome, load, log, ready};
 use crate::act;
 use crate::answer::{self, Context};
 use crate::config::{Config, Encrypted};
-use crate::dns::Timestamp;
 use crate::dns::header::{HEADER, Rcode};
 use crate::dns::name::wire_len;
+use crate::dns::{Rtype, Timestamp};
 use crate::keeper::{self, Answering, Finished, Keeper, Message, Policy, Surroundings, Wanted};
 use crate::observe::watch::{Timing, Watcher};
 use crate::serve::authentic;
@@ -97,12 +97,23 @@ impl Answerer for View<'_> {
             return Reply::default();
         };
         let (mut length, mut seen, mut more) = (length, seen, None);
+        let asked = || Asked {
+            snapshot: self.snapshot,
+            catalogs: &policy.catalogs,
+            context: &context,
+            peer: from,
+            keys: &policy.keys,
+            secondaries: &policy.secondaries,
+            told: &policy.told,
+        };
         if transfers::is_asked_for(seen.qtype) && out[3] & 15 == Rcode::Refused as u8 {
-            let (snapshot, keys, secondaries) = (self.snapshot, &policy.keys, &policy.secondaries);
-            let asked = Asked { snapshot, context: &context, peer: from, keys, secondaries, told: &policy.told };
-            if let Some(begun) = asked.respond(self.transfers, query, out) {
+            if let Some(begun) = asked().respond(self.transfers, query, out) {
                 (length, seen, more) = begun;
             }
+        } else if Rtype(seen.qtype) == Rtype::SOA
+            && let Some(told) = asked().catalog_soa(query, out)
+        {
+            (length, seen) = told;
         }
         if out[3] & 15 == Rcode::NotImp as u8
             && updates::is_one(query)

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+use super::catalog;
 use super::denial::check_denial;
 use super::reader::{Problems, Section, Span, as_section};
 use super::secondary;
@@ -51,6 +52,7 @@ pub(super) fn defaults(folder: &Path) -> Config {
         tsig_keys: Vec::new(),
         secondaries: Vec::new(),
         updates: Vec::new(),
+        catalogs: Vec::new(),
         notify_nameservers: false,
     }
 }
@@ -118,6 +120,7 @@ fn check_root(mut root: Section<'_>, config: &mut Config, problems: &mut Problem
         check_zones(&zones, config, problems);
     }
     update::check(&mut root, config, problems);
+    catalog::check(&mut root, config, problems);
     if let Some(example) = root.section("example", problems) {
         check_example(example, config, problems);
     }

@@ -2,6 +2,7 @@
 //!
 //! The file's TOML is the raw form and never leaves this room. Nothing here looks at a folder's contents.
 
+mod catalog;
 mod check;
 mod denial;
 mod reader;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use crate::zone::Diagnostic;
 
+pub use catalog::CatalogConfig;
 pub use secondary::Secondary;
 pub use service::{Cookies, Prefix, RateLimit, ServerConfig};
 pub use update::Updater;

@@ -140,21 +140,7 @@ impl<'t> Section<'t> {
         problems: &mut Problems<'_>,
         read: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Vec<(T, Span)>> {
-        let value = self.value(key)?;
-        let DeValue::Array(items) = value.get_ref() else {
-            let help = format!("write a list: {key} = [\"...\"]; {expected}");
-            problems.error(value.span(), wrong_type(&format!("`{key}`"), "a list", value.get_ref()), help);
-            return None;
-        };
-        let mut read_items = Vec::new();
-        for item in items {
-            let Some((text, span)) = text_of(item, &format!("each item of `{key}`"), problems) else { continue };
-            match read(text) {
-                Ok(read) => read_items.push((read, span)),
-                Err(why) => problems.error(span, format!("`{key}`: {why}"), expected),
-            }
-        }
-        Some(read_items)
+        list_of(key, self.value(key)?, expected, problems, read)
     }
 
     pub(super) fn boolean(&mut self, key: &'static str, problems: &mut Problems<'_>) -> Option<bool> {
@@ -291,7 +277,36 @@ pub(super) fn as_section<'t>(
     None
 }
 
-fn text_of<'t>(value: &'t Spanned<DeValue<'t>>, what: &str, problems: &mut Problems<'_>) -> Option<(&'t str, Span)> {
+/// The items of a key's list of strings.
+pub(super) fn list_of<T>(
+    key: &str,
+    value: &Spanned<DeValue<'_>>,
+    expected: &str,
+    problems: &mut Problems<'_>,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Option<Vec<(T, Span)>> {
+    let DeValue::Array(items) = value.get_ref() else {
+        let help = format!("write a list: {key} = [\"...\"]; {expected}");
+        problems.error(value.span(), wrong_type(&format!("`{key}`"), "a list", value.get_ref()), help);
+        return None;
+    };
+    let mut read_items = Vec::new();
+    for item in items {
+        let Some((text, span)) = text_of(item, &format!("each item of `{key}`"), problems) else { continue };
+        match read(text) {
+            Ok(read) => read_items.push((read, span)),
+            Err(why) => problems.error(span, format!("`{key}`: {why}"), expected),
+        }
+    }
+    Some(read_items)
+}
+
+/// A string.
+pub(super) fn text_of<'t>(
+    value: &'t Spanned<DeValue<'_>>,
+    what: &str,
+    problems: &mut Problems<'_>,
+) -> Option<(&'t str, Span)> {
     if let DeValue::String(text) = value.get_ref() {
         return Some((text, value.span()));
     }

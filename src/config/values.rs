@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::catalog::CatalogConfig;
 use super::secondary::Secondary;
 use super::service::{RateLimit, ServerConfig};
 use super::update::Updater;
@@ -60,6 +61,8 @@ pub struct Config {
     pub secondaries: Vec<Secondary>,
     /// `[update."..."]`, in the file's order.
     pub updates: Vec<Updater>,
+    /// `[catalog."..."]`, in the file's order.
+    pub catalogs: Vec<CatalogConfig>,
     /// `notify-nameservers`: whether a zone's nameservers are told of changes besides them.
     pub notify_nameservers: bool,
 }

@@ -3,6 +3,7 @@
 //! A [`Keeper::cycle`] is told the time and does everything that is due: it may be run at any moment and as often as one
 //! likes. What was decided is stored before it is served.
 
+mod catalogs;
 mod decide;
 mod heap;
 mod history;
@@ -51,6 +52,7 @@ use crate::store::{Store, StoreError};
 use crate::zone::print::{self, Layers};
 use crate::zone::{Layer, Snapshot};
 
+pub use catalogs::CatalogReport;
 use decide::{PlannedFrom, Synthesised};
 pub use hurry::Wanted;
 use look::Scope;
@@ -110,6 +112,9 @@ pub struct Keeper {
     /// What was published and is to be told.
     said: Vec<(Name, u32)>,
     notices: notices::Notices,
+    catalogs: catalogs::Catalogs,
+    /// Why any of them can't be.
+    catalog_problems: Vec<String>,
     /// What came by update to zones that are not here now.
     layers: HashMap<Name, Layer>,
     /// The zones that take no updates, by the operator's word.
@@ -189,6 +194,8 @@ impl Keeper {
             found: None,
             said: Vec::new(),
             notices: notices::Notices::default(),
+            catalogs: catalogs::Catalogs::default(),
+            catalog_problems: Vec::new(),
             layers: HashMap::new(),
             frozen: BTreeSet::new(),
             sealed: publish::Sealed::default(),
@@ -300,12 +307,13 @@ impl Keeper {
     }
 
     fn run_cycle(&mut self, scope: &Scope, finished: &Finished, now: Timestamp) -> Cycle {
+        let mut found = false;
         match &scope.zones {
             Some(only) => self.read_zones(Some(only), finished, now),
             None => {
                 self.looked_at_all = now;
                 self.look_at_policy(now);
-                let found = self.found.take().unwrap_or_else(|| self.find_zones(now));
+                found = self.found.take().unwrap_or_else(|| self.find_zones(now));
                 if found {
                     self.read_zones(None, finished, now);
                 }
@@ -328,13 +336,16 @@ impl Keeper {
         self.look_at_presented(now);
         self.publish_stale();
         let linting = self.look_for_warnings().then_some(now + 1);
+        if found {
+            self.look_at_catalogs(now);
+        }
         if scope.zones.is_none() {
             self.note_all_versions(now);
         }
         self.tell_problems(now);
         // Changes that come all the time don't put the look at everything off.
         let rescan = self.looked_at_all + RESCAN;
-        let next = [dane_next, refresh, self.vanishing(), self.settling(), linting]
+        let next = [dane_next, refresh, self.vanishing(), self.settling(), linting, self.catalogs_at(now)]
             .into_iter()
             .flatten()
             .fold(rescan, Timestamp::min);
@@ -395,7 +406,8 @@ impl Keeper {
     }
 
     fn served(&self, zone: &Name) -> Result<&Zone, String> {
-        let found = self.zones.get(zone).ok_or_else(|| format!("{} is not a zone served here", zone.to_host()))?;
+        let found = self.zones.get(zone).map(|zone| &**zone).or_else(|| self.catalogs.get(zone));
+        let found = found.ok_or_else(|| format!("{} is not a zone served here", zone.to_host()))?;
         Ok(found)
     }
 

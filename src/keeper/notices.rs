@@ -93,8 +93,8 @@ impl Keeper {
 
     /// The same of all zones: those that the start found, and all of them for a secondary that is new.
     pub(super) fn note_all_versions(&mut self, now: Timestamp) {
-        let Keeper { notices, zones, config, .. } = self;
-        notices.notifier.retain(|zone| zones.contains_key(zone));
+        let Keeper { notices, zones, catalogs, config, .. } = self;
+        notices.notifier.retain(|zone| zones.contains_key(zone) || catalogs.get(zone).is_some());
         let ours = Ours { config, zones };
         notices.nameservers.retain(&ours);
         let any_told = config.secondaries.iter().any(|secondary| secondary.notify)
@@ -105,6 +105,9 @@ impl Keeper {
                 if let Some(published) = zone.published() {
                     notices.serve(&ours, origin, published.serial, now);
                 }
+            }
+            for (origin, serial) in catalogs.serials() {
+                notices.serve(&ours, origin, serial, now);
             }
         }
         self.tell_who_is_told();

@@ -18,6 +18,7 @@ use crate::observe::cookie_secrets;
 use crate::serve::TcpLimits;
 use crate::serve::rate::RateLimiter;
 use crate::store::State;
+use crate::zone::Snapshot;
 
 /// Of the answers that are given at one moment.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +35,8 @@ pub struct Policy {
     pub updaters: Arc<[Updater]>,
     /// Nameservers that are told of changes and are none of them, by their addresses.
     pub told: Arc<HashMap<IpAddr, Name>>,
+    /// The catalog zones, which only they get.
+    pub catalogs: Arc<Snapshot>,
 }
 
 /// Kind and key of danelaw's own cookie secrets in the store.

@@ -142,7 +142,7 @@ impl Keeper {
         }
     }
 
-    fn say_published(&mut self, said: Vec<(Name, u32)>, now: Timestamp) {
+    pub(super) fn say_published(&mut self, said: Vec<(Name, u32)>, now: Timestamp) {
         let mut events = Vec::new();
         if said.len() > MANY {
             let text = format!("{} zones are served with new serials", said.len());
@@ -412,6 +412,13 @@ fn state(key: String, serial: u32, digest: u128) -> Result<State, String> {
     let json = serde_json::to_string(&ServedLast { serial, digest: format!("{digest:032x}") })
         .map_err(|error| error.to_string())?;
     Ok(State { kind: SERVED.to_owned(), key, version: 1, json })
+}
+
+/// The serial that a zone was served with last, in this process or before.
+pub(super) fn served_last(store: &Store, origin: &Name) -> Result<Option<u32>, String> {
+    let stored = store.load(SERVED, &origin.to_string()).map_err(|error| error.to_string())?;
+    let last = stored.map(|(_, json)| serde_json::from_str::<ServedLast>(&json)).transpose();
+    Ok(last.map_err(|error| format!("{origin}: {error}"))?.map(|last| last.serial))
 }
 
 /// Gives a new serial if anything changed since what was served last, in this process or before. The outer error is the store's, the

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CopyReport, Keeper};
+use super::{CatalogReport, CopyReport, Keeper};
 use crate::dane::Chain;
 use crate::dane::certificate::Certificate;
 use crate::dane::explain::Explanation;
@@ -40,6 +40,8 @@ pub struct StatusReport {
     pub statistics: Statistics,
     /// The zones in canonical order.
     pub zones: Vec<ZoneReport>,
+    /// The catalogs of them.
+    pub catalogs: Vec<CatalogReport>,
     /// Who has copies of them.
     pub secondaries: Vec<CopyReport>,
     /// The certificates that count.
@@ -139,6 +141,7 @@ impl Keeper {
             responses_per_second: self.config.rate_limit.responses_per_second,
             statistics: answering.counters.statistics(),
             zones: self.zone_reports(),
+            catalogs: self.catalogs.reports(),
             secondaries: self.copy_reports(),
             certificates: self.certificate_reports(),
             tlsa: self.explained(now),

@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use super::Occasionally;
-use crate::answer::{self, Context, Seen, Transport};
+use crate::answer::{self, Context, Frame, Seen, Transport};
 use crate::config::Secondary;
-use crate::dns::header::Rcode;
+use crate::dns::header::{HEADER, Rcode};
 use crate::dns::tsig::{Checked, Keyring, Signer, verify};
-use crate::dns::{Name, Rtype, Timestamp};
+use crate::dns::{Name, Rtype, Timestamp, name};
 use crate::transfer::{Kind, Request, Stream};
 use crate::zone::snapshot::HashedName;
 use crate::zone::{Snapshot, ZoneSnapshot};
@@ -64,6 +64,8 @@ pub struct Transfers {
 pub struct Asked<'a> {
     /// All zones.
     pub snapshot: &'a Snapshot,
+    /// The catalogs, which nobody else hears of.
+    pub catalogs: &'a Snapshot,
     /// What answers go by.
     pub context: &'a Context<'a>,
     /// From where.
@@ -92,10 +94,7 @@ impl Asked<'_> {
         };
         let zone = request.and_then(|request| Name::from_wire(request.zone).ok());
         let key = signer.as_ref().map(|signer| signer.key().name());
-        let ours = zone.as_ref().and_then(|zone| {
-            let may = |secondary: &&Secondary| secondary.may_have(zone, self.peer.ip(), key);
-            self.secondaries.iter().find(may)
-        });
+        let ours = zone.as_ref().and_then(|zone| self.secondary(zone, key));
         let (Some(request), Some(zone), Some(secondary)) = (request, zone, ours) else {
             self.tell_refused(query);
             transfers.refused.fetch_add(1, Ordering::Relaxed);
@@ -107,11 +106,12 @@ impl Asked<'_> {
             Transport::Udp if request.serial.is_some() => {}
             Transport::Udp | Transport::Https => return None,
         }
-        let snapshot = match self.snapshot.shared_zone_of(&HashedName::new(zone.as_wire())) {
-            Some(None) => return self.fail(Rcode::ServFail, signer, query, out),
-            Some(Some(found)) if found.origin() == &zone => found,
-            _ => return self.fail(Rcode::NotAuth, signer, query, out),
-        };
+        let snapshot =
+            match self.catalog(&zone).or_else(|| self.snapshot.shared_zone_of(&HashedName::new(zone.as_wire()))) {
+                Some(None) => return self.fail(Rcode::ServFail, signer, query, out),
+                Some(Some(found)) if found.origin() == &zone => found,
+                _ => return self.fail(Rcode::NotAuth, signer, query, out),
+            };
         match UnderWay::take(transfers) {
             Some(place) => self.begin((snapshot, &request), (signer, place, &secondary.name), query, out),
             None => {
@@ -122,6 +122,50 @@ impl Asked<'_> {
         }
     }
 
+    /// The secondary that asks, where it may have a zone.
+    fn secondary(&self, zone: &Name, key: Option<&Name>) -> Option<&Secondary> {
+        self.secondaries.iter().find(|secondary| secondary.may_have(zone, self.peer.ip(), key))
+    }
+
+    /// A catalog by its apex.
+    fn catalog(&self, zone: &Name) -> Option<Option<&Arc<ZoneSnapshot>>> {
+        let found = self.catalogs.shared_zone_of(&HashedName::new(zone.as_wire()))?;
+        found.is_none_or(|found| found.origin() == zone).then_some(found)
+    }
+
+    /// Tells a secondary a catalog's SOA, by which it sees whether there is something to transfer. None where another question is asked, or by
+    /// another: what was answered to that stands.
+    pub fn catalog_soa(&self, query: &[u8], out: &mut [u8]) -> Option<(usize, Seen)> {
+        self.catalogs.zones().next()?;
+        let body = query.get(HEADER..)?;
+        let zone = Name::from_wire(&body[..name::wire_len(body)?]).ok()?;
+        let catalog = self.catalog(&zone)??;
+        let mut signer = match verify(query, self.keys, self.context.now) {
+            Checked::Good(signer) => Some(signer),
+            Checked::Unsigned => None,
+            Checked::Bad(_) => return None,
+        };
+        self.secondary(&zone, signer.as_ref().map(|signer| signer.key().name()))?;
+        let frame = self.frame(signer.as_ref(), query, out)?;
+        let (head, opt) = out[..frame.length].split_at(frame.head);
+        // Who has what there is gets the SOA alone.
+        let request = Request { zone: zone.as_wire(), serial: Some(catalog.serial()), over_datagram: true };
+        let mut stream = Stream::new(catalog, &request, head, opt, frame.limit);
+        let message = stream.next_message().ok()??;
+        let length = message.len();
+        out.get_mut(..length)?.copy_from_slice(message);
+        let length = match &mut signer {
+            Some(signer) => signer.sign(out, length, self.context.now)?,
+            None => length,
+        };
+        Some((length, frame.seen))
+    }
+
+    fn frame(&self, signer: Option<&Signer>, query: &[u8], out: &mut [u8]) -> Option<Frame> {
+        let context = signer.map_or(*self.context, |signer| self.context.signed(signer.added()));
+        answer::frame(&context, query, out)
+    }
+
     fn begin(
         &self,
         (snapshot, request): (&Arc<ZoneSnapshot>, &Request<'_>),
@@ -129,9 +173,7 @@ impl Asked<'_> {
         query: &[u8],
         out: &mut [u8],
     ) -> Option<Begun> {
-        let behind = signer.as_ref().map(Signer::added);
-        let context = behind.map_or(*self.context, |behind| self.context.signed(behind));
-        let frame = answer::frame(&context, query, out)?;
+        let frame = self.frame(signer.as_ref(), query, out)?;
         let (head, opt) = out[..frame.length].split_at(frame.head);
         let stream = Stream::new(snapshot, request, head, opt, frame.limit);
         let (name, peer, begun) = (name.to_owned(), self.peer, Instant::now());

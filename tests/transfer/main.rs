@@ -8,6 +8,7 @@ mod common;
 #[expect(dead_code, reason = "each test program uses its part")]
 mod house;
 
+mod catalog;
 mod journal;
 mod notices;
 mod secondaries;
