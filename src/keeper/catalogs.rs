@@ -189,7 +189,7 @@ mod tests {
     fn a_catalog_follows_the_zones_and_is_no_zone() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("zones")).unwrap();
-        ["z1.test", "z2.test"].map(|zone| put(folder.path(), zone));
+        ["z1.test", "z2.test"].iter().for_each(|zone| put(folder.path(), zone));
         let mut first = keeper(folder.path(), CONFIG, NOW);
         assert_eq!(report(&first), (NOW as u32, 2));
         put(folder.path(), "z3.test");

@@ -5,8 +5,13 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::zone::Zone;
+use crate::dns::Timestamp;
 use crate::store::{JournalWrite, Store};
 use crate::zone::{Difference, History, Published, ZoneSnapshot};
+
+/// So many octets are remembered of the smallest zone. Of others as many as the zone has: more of them than a transfer of the whole
+/// would be of no use to secondaries.
+const LEAST: usize = 16 << 10;
 
 /// What is known of a zone's past when a version of it is about to be served.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +33,17 @@ impl Past {
             })
         });
         Past { is_wanted, stored }
+    }
+
+    /// What was published last before the start, where what was kept of it is older: the journal leads there. None where it does not.
+    pub fn catch_up(&self, kept: &Published, now: Timestamp) -> Option<Published> {
+        let stored = self.stored.as_ref()?;
+        let first = stored.iter().position(|difference| difference.from() == kept.serial)?;
+        let mut later: Option<Published> = None;
+        for difference in &stored[first..] {
+            later = Some(difference.apply(later.as_ref().unwrap_or(kept), now)?);
+        }
+        later
     }
 
     /// The history of `new`, which comes after what is served now or was before the start, and what is to be stored of it. A file that says
@@ -55,7 +71,7 @@ impl Past {
                 if is_same { base.clone() } else { History::default() }
             }
             Some(old) => match Difference::between(old, new) {
-                Some(difference) => base.with(difference, octets),
+                Some(difference) => base.with(difference, octets.max(LEAST)),
                 None => History::default(),
             },
             None if is_sealed => History::default(),

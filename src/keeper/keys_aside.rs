@@ -150,7 +150,7 @@ mod tests {
     impl Place {
         fn new(zones: &[&str]) -> Place {
             let place = Place(tempfile::tempdir().unwrap());
-            ["zones", "certs"].map(|folder| fs::create_dir(place.path(folder)).unwrap());
+            ["zones", "certs"].iter().for_each(|folder| fs::create_dir(place.path(folder)).unwrap());
             zones.iter().for_each(|zone| place.zone(zone));
             place
         }

@@ -19,7 +19,7 @@ use crate::dns::{Name, RRset, Rdata, Rtype, Timestamp};
 use crate::keys;
 use crate::store::{JournalWrite, State, Store, StoreError};
 use crate::zone::sign::{Policy, SigningError, digest_of_sealed};
-use crate::zone::{Contents, Draft, Snapshot, ZoneSnapshot, presigned, serial};
+use crate::zone::{Contents, Draft, History, Snapshot, ZoneSnapshot, presigned, serial};
 
 /// The kind under which the store keeps what was served last of a zone: its serial and a digest of the rest.
 pub const SERVED: &str = "zone-served";
@@ -28,9 +28,11 @@ const BATCH_ZONES: usize = 512;
 const BATCH_RECORDS: usize = 50_000;
 /// Of more zones than this at a time, the log and the event list tell the number only.
 pub(super) const MANY: usize = 100;
-/// A zone of more records than this has its image written once in a while, in seconds, and not at every change.
+/// A zone of more records than this has its image written so long after a change, in seconds.
 const LARGE: usize = 20_000;
 const IMAGE_DELAY: u64 = 60;
+/// Any other's is written at once, but so long apart, in seconds, where changes come one after the other.
+const IMAGES_APART: u64 = 10;
 /// An image of less octets is compared with the one that is there: most are the same after a restart.
 const SMALL_IMAGE: usize = 1 << 20;
 
@@ -93,8 +95,7 @@ impl Keeper {
         }
         // A zone that could not be published is tried again soon.
         let retry = self.zones.values().any(|zone| zone.failure.is_some()).then_some(now + 30);
-        let delay = if many { 1 } else { IMAGE_DELAY };
-        let images = self.zones.values().filter_map(|zone| Some(zone.unsaved? + delay)).min();
+        let images = self.zones.values().filter_map(|zone| image_due(zone)).min();
         let refresh = self.zones.values().filter_map(|zone| zone.published()?.refresh_at).min();
         [retry, images, refresh].into_iter().flatten().min()
     }
@@ -160,9 +161,9 @@ impl Keeper {
     /// Writes the images that are not up to date. A large zone's waits a while, so that many changes cost one image.
     pub(super) fn write_images(&mut self, all: bool, now: Timestamp) {
         let Keeper { zones, store, .. } = self;
+        // A clock that was set back is no reason to wait.
         let is_due = |zone: &Zone| {
-            let large = || zone.contents.as_ref().is_some_and(|contents| contents.record_count() > LARGE);
-            zone.unsaved.is_some_and(|since| all || now >= since + IMAGE_DELAY || !large())
+            image_due(zone).is_some_and(|at| all || now >= at || zone.saved_at.is_some_and(|saved| now < saved))
         };
         let mut unsaved: Vec<&mut Zone> =
             zones.values_mut().map(|zone| &mut **zone).filter(|zone| is_due(zone)).collect();
@@ -182,7 +183,10 @@ impl Keeper {
                 warn!("signatures can't be kept over a restart, which then signs again: {error}");
             }
             // What can't be written is tried again at the next change.
-            batch.iter_mut().for_each(|zone| zone.unsaved = None);
+            for zone in &mut batch {
+                (zone.unsaved, zone.saved_at) = (None, Some(now));
+                zone.saved_serial = zone.snapshot.as_ref().map(|snapshot| snapshot.serial());
+            }
         }
     }
 
@@ -205,6 +209,22 @@ impl Keeper {
         }
         found
     }
+}
+
+/// When a zone's image is to be written; none where it is as it should be.
+fn image_due(zone: &Zone) -> Option<Timestamp> {
+    let since = zone.unsaved?;
+    let is_large = zone.contents.as_ref().is_some_and(|contents| contents.record_count() > LARGE);
+    let history = zone.snapshot.as_ref().map(|snapshot| snapshot.history());
+    let history = history.filter(|history| !history.differences().is_empty());
+    // The journal has to lead from the image to what is served.
+    let is_led_from = |history: &History| zone.saved_serial.is_some_and(|serial| history.since(serial).is_some());
+    let apart = match (zone.saved_at, history) {
+        (Some(at), None) => at + IMAGES_APART,
+        (Some(at), Some(history)) if is_led_from(history) => at + IMAGES_APART,
+        _ => since,
+    };
+    Some(if is_large { since + IMAGE_DELAY } else { since.max(apart) })
 }
 
 /// Takes the first zones off, as many as go through together.
@@ -258,7 +278,10 @@ pub(super) fn publish_batch(
     now: Timestamp,
 ) -> Sealed {
     let images = store.images().cloned();
-    spread(batch.iter_mut().collect(), |due: &mut Due<'_>| due.zone.load_image(images.as_ref()));
+    spread(batch.iter_mut().collect(), |due: &mut Due<'_>| {
+        due.zone.load_image(images.as_ref());
+        due.catch_up(now);
+    });
     let signers: Vec<Vec<&dyn Signer>> = batch.iter().map(|due| due.signers()).collect();
     let work = batch.iter().zip(&signers).collect();
     let drafts = spread(work, |(due, signers): (&Due<'_>, &Vec<&dyn Signer>)| due.draft(signers, ephemeral, now));
@@ -317,6 +340,14 @@ impl<'a> Due<'a> {
     ) -> Due<'a> {
         let records = zone.contents.as_ref().map_or(0, Contents::record_count);
         Due { zone, signing, synthesised: synthesised.to_vec(), records, past }
+    }
+
+    fn catch_up(&mut self, now: Timestamp) {
+        if let Some(Some(image)) = &mut self.zone.image
+            && let Some(later) = self.past.catch_up(&image.published, now)
+        {
+            image.published = later;
+        }
     }
 
     fn signers(&self) -> Vec<&dyn Signer> {

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tracing::{error, info, warn};
 
 use super::look::Scope;
-use super::zone::{Finished, Keys, Source, Zone};
+use super::zone::{Finished, Keys, Zone};
 use super::{Cycle, Keeper};
 use crate::dns::header::Rcode;
 use crate::dns::{Name, Rtype, Timestamp};
 use crate::serve::updates::{Decision, Update};
-use crate::store::{Decided, State, StoreError};
+use crate::store::{Decided, Event, State, StoreError};
 use crate::update;
 use crate::zone::{Layer, Touched};
 
@@ -29,6 +29,27 @@ struct Batch {
     synthesised: HashMap<Name, BTreeSet<Name>>,
     /// By zone and key, how many were done.
     done: BTreeMap<(Name, Name), usize>,
+}
+
+impl Batch {
+    /// What it has done, for people.
+    fn events(&self, now: Timestamp) -> Vec<Event> {
+        let event =
+            |kind: &str, subject: String, text| Event { id: 0, time: now, kind: kind.to_owned(), subject, text };
+        if self.done.len() > MANY {
+            let count: usize = self.done.values().sum();
+            return vec![event(
+                "zones-updated",
+                String::new(),
+                format!("{count} updates of {} zones", self.done.len()),
+            )];
+        }
+        let of_zone = |((zone, key), count): (&(Name, Name), &usize)| {
+            let updates = if *count == 1 { "an update".to_owned() } else { format!("{count} updates") };
+            event("zone-updated", zone.to_string(), format!("{updates} by {key}"))
+        };
+        self.done.iter().map(of_zone).collect()
+    }
 }
 
 impl Keeper {
@@ -71,7 +92,6 @@ impl Keeper {
             let nothing = Scope { zones: Some(BTreeSet::new()), keys: false, certificates: false };
             self.run_cycle(&nothing, &Finished::none(), now)
         });
-        self.tell_updates(&batch, now);
         for (update, mut decision) in updates.into_iter().zip(decisions) {
             let is_served = self.zones.get(&update.request.zone).is_some_and(|zone| !zone.changed);
             if decision == Decision::Done && !is_served {
@@ -118,7 +138,7 @@ impl Keeper {
         let Keeper { zones, config, plans, frozen, .. } = self;
         let origin = &update.request.zone;
         let zone = zones.get_mut(origin).ok_or(Rcode::NotAuth)?;
-        if frozen.contains(origin) || zone.is_presigned() || matches!(zone.source, Source::Given(_)) {
+        if frozen.contains(origin) || zone.is_presigned() || zone.source.file().is_none() {
             return Err(Rcode::Refused);
         }
         // What can't be signed now would be on the disk, and served some day.
@@ -153,6 +173,7 @@ impl Keeper {
     }
 
     fn write_updates(&mut self, batch: &Batch, now: Timestamp) -> Result<(), StoreError> {
+        let events = batch.events(now);
         let Keeper { zones, store, .. } = self;
         let layer_of = |zone: &Name| zones.get(zone).map(|zone| &zone.layer);
         let layers: Vec<_> = batch
@@ -165,7 +186,7 @@ impl Keeper {
             .collect();
         match layers.is_empty() && batch.decided.is_empty() {
             true => Ok(()),
-            false => store.save_updates(&layers, &batch.decided, now),
+            false => store.save_updates(&layers, &batch.decided, &events, now),
         }
     }
 
@@ -181,19 +202,6 @@ impl Keeper {
                 zone.take_layer(layer);
             }
         }
-    }
-
-    fn tell_updates(&mut self, batch: &Batch, now: Timestamp) {
-        let count: usize = batch.done.values().sum();
-        if batch.done.len() > MANY {
-            let text = format!("{count} updates of {} zones", batch.done.len());
-            return self.events(now, vec![("zones-updated", String::new(), text)]);
-        }
-        let event = |((zone, key), count): (&(Name, Name), &usize)| {
-            let updates = if *count == 1 { "an update".to_owned() } else { format!("{count} updates") };
-            ("zone-updated", zone.to_string(), format!("{updates} by {key}"))
-        };
-        self.events(now, batch.done.iter().map(event).collect());
     }
 
     /// Forgets what zones' sources have taken over of what came by update.
@@ -216,7 +224,7 @@ impl Keeper {
             }
             info!("{origin}: {} RRsets that came by update are in its file now", layers.len());
             // What can't be written is the same again when the zone is read after a start.
-            if let Err(error) = store.save_updates(&layers, &[], now) {
+            if let Err(error) = store.save_updates(&layers, &[], &[], now) {
                 error!("{origin}: what its file has taken over can't be stored: {error}");
             }
         }

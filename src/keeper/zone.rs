@@ -69,6 +69,10 @@ pub struct Zone {
     pub(super) mail_domains_changed: bool,
     /// Since when what is published is not in its image.
     pub unsaved: Option<Timestamp>,
+    /// When that was written last.
+    pub saved_at: Option<Timestamp>,
+    /// The serial of what is in its image.
+    pub saved_serial: Option<u32>,
     /// What is published, in its wire form.
     pub snapshot: Option<Arc<ZoneSnapshot>>,
     /// Whether what is published was made from something else than what is at hand now.
@@ -239,6 +243,8 @@ impl Zone {
             hurried: false,
             mail_domains_changed: true,
             unsaved: None,
+            saved_at: None,
+            saved_serial: None,
             snapshot: None,
             changed: false,
             signing: None,
@@ -415,7 +421,9 @@ impl Zone {
     pub fn load_image(&mut self, images: Option<&Images>) {
         if self.image.is_none() && self.snapshot.is_none() {
             let bytes = images.and_then(|images| images.load(&self.origin));
-            self.image = Some(bytes.and_then(|bytes| Image::from_bytes(&bytes)).map(Box::new));
+            let image = bytes.and_then(|bytes| Image::from_bytes(&bytes)).map(Box::new);
+            self.saved_serial = image.as_ref().map(|image| image.published.serial);
+            self.image = Some(image);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{Store, StoreError, key_of};
+use super::{Event, Store, StoreError, key_of};
 use crate::dns::{Name, Rdata, Rtype, Timestamp};
 use crate::zone::{Layer, Touched};
 
@@ -49,12 +49,13 @@ impl Store {
         Ok(layers.into_iter().map(|(_, zone, layer)| (zone, layer)).collect())
     }
 
-    /// Writes what layers say now, and which requests were decided on, in one transaction: all of it or nothing. Those whose signatures are
-    /// no longer good are forgotten.
+    /// Writes what layers say now, which requests were decided on, and events, in one transaction: all of it or nothing. Requests whose
+    /// signatures are no longer good are forgotten.
     pub fn save_updates(
         &mut self,
         layers: &[LayerWrite<'_>],
         decided: &[Decided],
+        events: &[Event],
         now: Timestamp,
     ) -> Result<(), StoreError> {
         self.together(|store| {
@@ -81,7 +82,8 @@ impl Store {
             for Decided { mac, until, peer, rcode } in decided {
                 insert.execute(params![mac, i64::try_from(*until).unwrap_or(i64::MAX), peer, rcode])?;
             }
-            Ok(())
+            drop((put, remove, insert));
+            store.save_all(&[], events)
         })
     }
 
@@ -137,7 +139,7 @@ mod tests {
             (&zone, &name("a.example.org"), Rtype::TXT, txt.clone()),
             (&other, &name("b.example.net"), Rtype::A, a.clone()),
         ];
-        store.save_updates(&writes, &[decided(1, 100), decided(2, 200)], 50).unwrap();
+        store.save_updates(&writes, &[decided(1, 100), decided(2, 200)], &[], 50).unwrap();
         drop(store);
         let mut store = Store::open(folder.path()).unwrap();
         let layers = store.layers().unwrap();
@@ -146,7 +148,7 @@ mod tests {
         assert_eq!(layers[1].1.of(&name("a.example.org"), Rtype::TXT), Some(&txt));
         assert_eq!(store.decided(&[1; 16]).unwrap(), Some(decided(1, 100)));
         let gone = [(&zone, &name("A.example.org"), Rtype::A, Touched::default())];
-        store.save_updates(&gone, &[], 150).unwrap();
+        store.save_updates(&gone, &[], &[], 150).unwrap();
         assert_eq!(store.layers().unwrap()[1].1.sets().count(), 1);
         assert_eq!(store.decided(&[1; 16]).unwrap(), None, "a signature that is no longer good is nobody's worry");
         assert_eq!(store.decided(&[2; 16]).unwrap(), Some(decided(2, 200)));
@@ -156,7 +158,7 @@ mod tests {
     fn damage_is_said() {
         let mut store = Store::ephemeral().unwrap();
         let touched = Touched { ttl: Some(1), added: vec![[1][..].into()], gone: Vec::new() };
-        store.save_updates(&[(&name("example.org"), &name("a.example.org"), Rtype::A, touched)], &[], 0).unwrap();
+        store.save_updates(&[(&name("example.org"), &name("a.example.org"), Rtype::A, touched)], &[], &[], 0).unwrap();
         store.db.execute("UPDATE updated SET added = x'0005aa'", []).unwrap();
         assert!(store.layers().unwrap_err().to_string().contains("a.example.org.: its records are damaged"));
     }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::serial;
 use super::sign::Published;
-use super::tree::{Node, NodeRecord};
-use crate::dns::{Rtype, name};
+use super::tree::{Inserted, Node, NodeRecord};
+use crate::dns::{Name, Rtype, Timestamp, name};
 
 /// So many versions of a zone are remembered at most.
 const MAX_VERSIONS: usize = 1000;
@@ -58,6 +58,26 @@ impl Difference {
         }
         gone.append(&mut come);
         Some(Difference { from: old.serial, to: new.serial, octets: gone.into() })
+    }
+
+    /// The version that it makes of the one before: with the very signatures that were made then. None where it does not fit, or where
+    /// more than one key signs, since their signatures' order is not told.
+    pub fn apply(&self, old: &Published, now: Timestamp) -> Option<Published> {
+        if old.serial != self.from || old.signers.len() > 1 {
+            return None;
+        }
+        let mut tree = old.tree.clone();
+        let mut soas = 0;
+        for Changed { owner, rtype, ttl, rdata } in self.records() {
+            let owner = Name::from_wire(owner).ok()?;
+            soas += usize::from(rtype == Rtype::SOA);
+            let is_done = match soas {
+                1 => tree.take(&owner, rtype, rdata),
+                _ => tree.insert(&owner, ttl, rtype, rdata) == Inserted::New,
+            };
+            is_done.then_some(())?;
+        }
+        Some(old.with_tree(tree, self.to, now))
     }
 
     /// Takes octets that [`Difference::octets`] gave; none where they are anything else.

@@ -8,7 +8,7 @@ use danelaw::dns::{Name, RRset, Rtype};
 use danelaw::keys::ZoneKey;
 use danelaw::transfer::{Kind, Request, Stream};
 use danelaw::zone::sign::Policy;
-use danelaw::zone::{Condensed, Contents, Denial, Difference, History, Published, ZoneSnapshot};
+use danelaw::zone::{Condensed, Contents, Denial, Difference, History, Published, ZoneSnapshot, print};
 use proptest::prelude::*;
 
 use super::common::{self, EXAMPLES, denials, example, name, sign_by, sign_denying, zone};
@@ -247,6 +247,15 @@ proptest! {
             prop_assert_eq!(&again, &difference);
             prop_assert!(Difference::from_octets(&difference.octets()[1..]).is_none());
             prop_assert!(Difference::between(&pair[1], &pair[0]).is_none(), "never back");
+            let applied = again.apply(&pair[0], common::now()).unwrap();
+            let both = [&applied, &pair[1]];
+            // An owner's case is nothing that a difference tells.
+            let [one, other] = both.map(|zone| print::published(zone).replace("\nM.", "\nm."));
+            let unlike = one.lines().zip(other.lines()).find(|(one, other)| one != other);
+            prop_assert_eq!(unlike, None, "down to the signatures");
+            let [one, other] = both.map(|zone| (zone.serial, zone.begins_at, zone.expires_at, zone.refresh_at));
+            prop_assert_eq!(one, other);
+            prop_assert!(again.apply(&pair[1], common::now()).is_none(), "not twice");
             history = history.with(again, usize::MAX);
         }
         let newest = versions.last().unwrap();

@@ -272,7 +272,7 @@ fn digest_of_soa(apex: &Name, soa: &RRset) -> u128 {
 }
 
 /// Of all but the SOA.
-fn digest_of_nodes(tree: &Tree) -> u128 {
+pub(super) fn digest_of_nodes(tree: &Tree) -> u128 {
     let apex_len = tree.apex().as_wire().len();
     tree.nodes().fold(0, |sum, node| sum.wrapping_add(digest(node, apex_len)))
 }

@@ -20,7 +20,7 @@ pub use signing::{Alone, Workers};
 
 /// A zone as it is served: every RRset with its signatures, the denial chain among them. A copy costs little. What every answer reads
 /// stands first.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Published {
     /// Its nodes. NSEC3 RRsets stand at the owners that their hashes make, which are nobody's for a query (RFC 5155 section 7.2.8).
@@ -64,6 +64,19 @@ impl Published {
     /// The RRset of an owner and a type, with its signatures.
     pub fn set(&self, owner: &Name, rtype: Rtype) -> Option<SignedSet> {
         Some(SignedSet::of(self.tree.node(owner.as_wire())?.set(rtype)?))
+    }
+
+    /// Another version of it, with signatures of the same keys.
+    pub(super) fn with_tree(&self, tree: Tree, serial: u32, now: Timestamp) -> Published {
+        let is_signed_here = !self.signers.is_empty();
+        let digest = if is_signed_here { draft::digest_of_nodes(&tree) } else { 0 };
+        let refresh = self.expires_at.zip(self.refresh_at).map(|(expires, refresh)| expires.saturating_sub(refresh));
+        let mut zone = Published { tree, serial, digest, ..self.clone() };
+        let window = if is_signed_here { zone.window(now) } else { None };
+        zone.begins_at = window.map(|(begins, _)| begins);
+        zone.expires_at = window.map(|(_, expires)| expires);
+        zone.refresh_at = zone.expires_at.zip(refresh).map(|(expires, refresh)| expires.saturating_sub(refresh));
+        zone
     }
 
     /// The latest inception and the earliest expiration of its signatures; none of a zone without any.
