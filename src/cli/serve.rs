@@ -171,6 +171,7 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
     let counters = Arc::new(Counters::default());
     let (snapshot, policy, wanted) = (keeper.published(), keeper.policy(), keeper.wanted());
     let (sender, updates) = mpsc::channel(updates::WAITING);
+    let taken = counters.transfers().taken();
     let answerer: Arc<dyn Answerer> = Arc::new(Published {
         snapshot,
         policy,
@@ -213,6 +214,7 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
             watcher,
             changed,
             news,
+            taken,
             calls,
             updates,
             messages,

@@ -12,6 +12,7 @@ use super::{Keeper, Policy};
 use crate::act::notify::{News, Order};
 use crate::config::{Config, Secondary};
 use crate::dns::{Name, Timestamp};
+use crate::serve::transfers::Taken;
 use crate::transfer::notify::{Copy, Notifier, Send, State, TOGETHER, Told};
 
 /// What the keeper knows of its secondaries, and where its orders go.
@@ -161,6 +162,16 @@ impl Keeper {
         }
     }
 
+    /// A secondary has taken a version. Of several at one address nobody knows which; their SOAs tell.
+    pub(super) fn note_taken(&mut self, taken: &Taken, now: Timestamp) {
+        let notifier = &mut self.notices.notifier;
+        let is_theirs = |copy: &&Copy| copy.secondary.ip().to_canonical() == taken.peer;
+        let copies: Vec<Copy> = notifier.of(&taken.zone).map(|(copy, _)| copy).filter(is_theirs).cloned().collect();
+        if let [copy] = &copies[..] {
+            notifier.took(copy, taken.serial, now);
+        }
+    }
+
     /// Every copy.
     pub(super) fn copy_reports(&self) -> Vec<CopyReport> {
         let report = |(copy, told): (&Copy, &Told)| CopyReport {
@@ -176,7 +187,7 @@ impl Keeper {
                 State::Transferring { .. } => CopyState::Transferring,
                 State::Current => CopyState::Current,
                 State::Silent => CopyState::Silent,
-                State::Refusing(_) => CopyState::Refusing,
+                State::Refusing { .. } => CopyState::Refusing,
             },
         };
         self.notices.notifier.copies().map(report).collect()
@@ -196,7 +207,7 @@ impl Keeper {
         for (copy, told) in self.notices.notifier.copies() {
             let rcode = match told.state {
                 State::Silent => None,
-                State::Refusing(rcode) => Some(rcode),
+                State::Refusing { rcode, .. } => Some(rcode),
                 State::Waiting { .. } | State::Transferring { .. } | State::Current => continue,
             };
             behind.entry((copy.secondary, rcode)).or_insert((copy, 0)).1 += 1;

@@ -15,6 +15,7 @@ use crate::config::{Config, Cookies, TlsCertificate};
 use crate::dns::Timestamp;
 use crate::observe::watch::{Changed, Folder, Watcher};
 use crate::serve::control::{Call, Reply, Request};
+use crate::serve::transfers::Taken;
 use crate::serve::updates::Update;
 
 /// Between two parcels of notices to secondaries.
@@ -39,6 +40,8 @@ pub struct Surroundings {
     pub news: mpsc::Receiver<News>,
     /// Calls through the control socket.
     pub calls: mpsc::Receiver<Call>,
+    /// What they have taken.
+    pub taken: mpsc::Receiver<Taken>,
     /// Dynamic updates.
     pub updates: mpsc::Receiver<Update>,
     /// Signals.
@@ -72,6 +75,10 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
             () = tokio::time::sleep_until(notices.unwrap_or(due)), if notices.is_some() => continue,
             Some(news) = around.news.recv() => {
                 keeper.hear(&news, now());
+                continue;
+            }
+            Some(taken) = around.taken.recv() => {
+                keeper.note_taken(&taken, now());
                 continue;
             }
             Some(changed) = around.changed.recv() => {

@@ -4,11 +4,12 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::Occasionally;
@@ -46,9 +47,24 @@ pub struct Transferred {
     pub octets: u64,
 }
 
-/// Counts transfers, and those under way.
+/// A secondary has taken a version of a zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The zone.
+    pub zone: Name,
+    /// Who.
+    pub peer: IpAddr,
+    /// Its serial.
+    pub serial: u32,
+}
+
+/// So many of them wait to be heard; others are found out in other ways.
+const WAITING: usize = 256;
+
+/// Counts transfers, and those under way; tells of those that are through.
 #[derive(Default)]
 pub struct Transfers {
+    taken: OnceLock<mpsc::Sender<Taken>>,
     under_way: AtomicUsize,
     whole: AtomicU64,
     differences: AtomicU64,
@@ -284,6 +300,14 @@ impl Drop for Outgoing {
             (true, Kind::Differences) => (&transfers.differences, "differences"),
             (true, Kind::SoaOnly) => (&transfers.soa_only, "SOA only"),
         };
+        if stream.is_done()
+            && stream.kind() != Kind::SoaOnly
+            && let Some(taken) = transfers.taken.get()
+        {
+            let (zone, serial) = (stream.zone().clone(), stream.serial());
+            // Who has to know looks at the secondary's SOA, too.
+            let _ = taken.try_send(Taken { zone, peer: peer.ip().to_canonical(), serial });
+        }
         counter.fetch_add(1, Ordering::Relaxed);
         transfers.records.fetch_add(stream.records(), Ordering::Relaxed);
         transfers.octets.fetch_add(*octets, Ordering::Relaxed);
@@ -303,6 +327,14 @@ fn now() -> Timestamp {
 }
 
 impl Transfers {
+    /// Where it is told who has taken what; once.
+    pub fn taken(&self) -> mpsc::Receiver<Taken> {
+        let (sender, taken) = mpsc::channel(WAITING);
+        // A second one hears nothing.
+        let _ = self.taken.set(sender);
+        taken
+    }
+
     /// What was counted until now.
     pub fn counted(&self) -> Transferred {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

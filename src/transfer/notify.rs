@@ -8,6 +8,9 @@
 //!            +--+                   +--+
 //!            +----------------------+---> Silent, until another version is served
 //! ```
+//! Who refuses is told again in the same way, and is Refusing meanwhile. What a secondary was seen to take makes it Current once it
+//! was told.
+//!
 //! A version that comes while another is told of takes its place: nobody is told of what is old.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,8 +71,27 @@ pub enum State {
     Current,
     /// It does not answer, or does not take the version over, and is left to its refresh timer until there is another.
     Silent,
-    /// It answers a NOTIFY with this response code: it does not know us, or not the zone.
-    Refusing(u8),
+    /// It answers a NOTIFY with this response code: it does not know us, or not the zone. It may have the zone soon, from a catalog, and is
+    /// told again as if it had not answered.
+    Refusing {
+        /// The code.
+        rcode: u8,
+        /// When again; none when that was in vain often enough.
+        at: Option<Timestamp>,
+        /// How often it was told.
+        tries: u32,
+    },
+}
+
+impl State {
+    /// When there is something to be sent.
+    fn due(self) -> Option<Timestamp> {
+        match self {
+            State::Waiting { at, .. } | State::Transferring { at, .. } => Some(at),
+            State::Refusing { at, .. } => at,
+            State::Current | State::Silent => None,
+        }
+    }
 }
 
 /// What is to be sent.
@@ -135,7 +157,17 @@ impl Notifier {
             State::Transferring { looks, .. } => {
                 (Some(Send::Soa(copy.clone())), State::Transferring { at: now + (RETRY << looks), looks: looks + 1 })
             }
-            State::Current | State::Silent | State::Refusing(_) => (None, told.state),
+            State::Refusing { rcode, tries, .. } if tries > RETRIES => {
+                (None, State::Refusing { rcode, at: None, tries })
+            }
+            State::Refusing { rcode, tries, .. } => {
+                told.told_at = Some(now);
+                (
+                    Some(Send::Notify(copy.clone(), told.serial)),
+                    State::Refusing { rcode, at: Some(now + (RETRY << tries)), tries: tries + 1 },
+                )
+            }
+            State::Current | State::Silent => (None, told.state),
         };
         self.set(copy, Told { state, ..told });
         send
@@ -144,20 +176,37 @@ impl Notifier {
     /// A NOTIFY was answered, with this response code.
     pub fn answered(&mut self, copy: &Copy, rcode: u8, now: Timestamp) {
         if let Some(told) = self.copies.get(copy)
-            && matches!(told.state, State::Waiting { .. } | State::Silent | State::Refusing(_))
+            && matches!(told.state, State::Waiting { .. } | State::Silent | State::Refusing { .. })
             && told.told_at.is_some()
         {
-            let state = if rcode == 0 { State::Transferring { at: now + 1, looks: 0 } } else { State::Refusing(rcode) };
+            let has_it = told.seen.is_some_and(|(seen, _)| is_at_least(seen, told.serial));
+            let state = match told.state {
+                _ if rcode == 0 && has_it => State::Current,
+                _ if rcode == 0 => State::Transferring { at: now + 1, looks: 0 },
+                State::Waiting { at, tries } => State::Refusing { rcode, at: Some(at), tries },
+                State::Refusing { at, tries, .. } => State::Refusing { rcode, at, tries },
+                _ => State::Refusing { rcode, at: None, tries: RETRIES + 1 },
+            };
             let told = Told { state, ..*told };
             self.set(copy.clone(), told);
         }
     }
 
-    /// The secondary was seen to have a serial: by its SOA, or by what it transferred.
+    /// A version was transferred to the secondary's address. It may have been by another than its server: it is told all the same.
+    pub fn took(&mut self, copy: &Copy, serial: u32, now: Timestamp) {
+        match self.copies.get(copy) {
+            Some(told) if matches!(told.state, State::Waiting { .. }) => {
+                let told = Told { seen: Some((serial, now)), ..*told };
+                self.set(copy.clone(), told);
+            }
+            _ => self.shows(copy, serial, now),
+        }
+    }
+
+    /// The secondary was seen to have a serial, by its SOA.
     pub fn shows(&mut self, copy: &Copy, serial: u32, now: Timestamp) {
         if let Some(told) = self.copies.get(copy) {
-            let is_current = serial::compare(serial, told.serial).is_some_and(std::cmp::Ordering::is_ge);
-            let state = if is_current { State::Current } else { told.state };
+            let state = if is_at_least(serial, told.serial) { State::Current } else { told.state };
             let told = Told { state, seen: Some((serial, now)), ..*told };
             self.set(copy.clone(), told);
         }
@@ -182,7 +231,7 @@ impl Notifier {
 
     fn set(&mut self, copy: Copy, told: Told) {
         self.forget(&copy);
-        if let State::Waiting { at, .. } | State::Transferring { at, .. } = told.state {
+        if let Some(at) = told.state.due() {
             self.due.insert((at, copy.clone()));
         }
         self.copies.insert(copy, told);
@@ -190,11 +239,15 @@ impl Notifier {
 
     fn forget(&mut self, copy: &Copy) {
         if let Some(told) = self.copies.remove(copy)
-            && let State::Waiting { at, .. } | State::Transferring { at, .. } = told.state
+            && let Some(at) = told.state.due()
         {
             self.due.remove(&(at, copy.clone()));
         }
     }
+}
+
+fn is_at_least(serial: u32, wanted: u32) -> bool {
+    serial::compare(serial, wanted).is_some_and(std::cmp::Ordering::is_ge)
 }
 
 #[cfg(test)]

@@ -74,14 +74,46 @@ fn the_same_version_is_told_once() {
 }
 
 #[test]
-fn who_refuses_is_not_told_again_until_there_is_more_to_tell() {
+fn who_refuses_is_told_later_and_later_and_then_left_alone_until_there_is_more_to_tell() {
     let mut notifier = Notifier::default();
     notifier.served(&zone(), 1, &[secondary(1)], NOW);
-    assert_eq!(notifier.due(NOW).len(), 1);
-    notifier.answered(&copy(1), 9, NOW);
-    assert_eq!((state(&notifier, 1), notifier.next()), (State::Refusing(9), None));
-    notifier.served(&zone(), 2, &[secondary(1)], NOW + 10);
-    assert_eq!(notifier.due(NOW + 10), [Send::Notify(copy(1), 2)]);
+    let mut sent = Vec::new();
+    while let Some(at) = notifier.next() {
+        sent.extend(notifier.due(at).into_iter().map(|_| at - NOW));
+        notifier.answered(&copy(1), 9, at);
+        assert!(matches!(state(&notifier, 1), State::Refusing { rcode: 9, .. }));
+    }
+    assert_eq!(sent, [0, 3, 9, 21, 45, 93]);
+    notifier.served(&zone(), 2, &[secondary(1)], NOW + 200);
+    assert_eq!(notifier.due(NOW + 200), [Send::Notify(copy(1), 2)]);
+    // It has the zone by now, from a catalog.
+    notifier.answered(&copy(1), 9, NOW + 200);
+    assert_eq!(notifier.due(NOW + 203), [Send::Notify(copy(1), 2)]);
+    notifier.answered(&copy(1), 0, NOW + 203);
+    assert_eq!(notifier.due(NOW + 204), [Send::Soa(copy(1))]);
+    notifier.shows(&copy(1), 2, NOW + 204);
+    assert_eq!((state(&notifier, 1), notifier.next()), (State::Current, None));
+}
+
+#[test]
+fn what_was_transferred_counts_once_it_was_told() {
+    let mut notifier = Notifier::default();
+    notifier.served(&zone(), 7, &[secondary(1), secondary(2), secondary(3)], NOW);
+    // Before: by whomever, it is told.
+    notifier.took(&copy(1), 7, NOW);
+    assert_eq!(notifier.due(NOW).len(), 3);
+    notifier.answered(&copy(1), 0, NOW);
+    assert_eq!(state(&notifier, 1), State::Current);
+    // After, and an older version.
+    notifier.answered(&copy(2), 0, NOW);
+    notifier.took(&copy(2), 6, NOW);
+    assert!(matches!(state(&notifier, 2), State::Transferring { .. }));
+    notifier.took(&copy(2), 7, NOW);
+    assert_eq!(state(&notifier, 2), State::Current);
+    // It refuses NOTIFY and takes the version from time to time.
+    notifier.answered(&copy(3), 9, NOW);
+    notifier.took(&copy(3), 7, NOW);
+    assert_eq!((state(&notifier, 3), notifier.next()), (State::Current, None));
 }
 
 #[test]

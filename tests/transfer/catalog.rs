@@ -23,7 +23,9 @@ fn house(ports: &[u16]) -> (House, String, String) {
     let text = String::from_utf8(house.read(&format!("keys/{KEY}.key"))).unwrap();
     let secret = text.split("secret \"").nth(1).unwrap().split('"').next().unwrap().to_owned();
     ["a.test", "b.test", "c.test"].map(|zone| put(&house, zone, "192.0.2.10"));
-    let addresses: Vec<String> = ports.iter().map(|port| format!("\"127.0.0.1:{port}\"")).collect();
+    // Each has an address of its own, so that it is known who took what: Knot tells nobody a catalog's SOA over UDP.
+    let addresses = ports.iter().enumerate().map(|(index, port)| format!("\"127.0.0.{}:{port}\"", 2 - index));
+    let addresses: Vec<String> = addresses.collect();
     let secondary = format!("[secondary.peers]\naddresses = [{}]\nkey = \"{KEY}\"\n", addresses.join(", "));
     (house, secret, format!("tsig-keys = [\"keys/{KEY}.key\"]\n{CONFIG}\n{secondary}"))
 }
@@ -31,16 +33,16 @@ fn house(ports: &[u16]) -> (House, String, String) {
 fn knot(port: u16, folder: &Path, from: u16, secret: &str) -> String {
     let folder = folder.display();
     format!(
-        "server:\n  listen: 127.0.0.1@{port}\n  rundir: \"{folder}\"\n  udp-workers: 1\n  tcp-workers: 1\n  \
+        "server:\n  listen: 127.0.0.2@{port}\n  rundir: \"{folder}\"\n  udp-workers: 1\n  tcp-workers: 1\n  \
          background-workers: 1\ndatabase:\n  storage: \"{folder}\"\nlog:\n  - target: stderr\n    any: info\n\
          key:\n  - id: {KEY}\n    algorithm: hmac-sha256\n    secret: {secret}\n\
-         remote:\n  - id: primary\n    address: 127.0.0.1@{from}\n    key: {KEY}\n\
+         remote:\n  - id: primary\n    address: 127.0.0.1@{from}\n    via: 127.0.0.2\n    key: {KEY}\n\
          acl:\n  - id: anybody\n    address: 127.0.0.1\n    action: transfer\n  - id: primary\n    key: {KEY}\n    \
          action: notify\n\
          template:\n  - id: default\n    storage: \"{folder}\"\n    master: primary\n    acl: primary\n  - id: open\n    \
          storage: \"{folder}\"\n    master: primary\n    acl: [anybody, primary]\n\
-         zone:\n  - domain: {CATALOG}\n    catalog-role: interpret\n    catalog-template: [default, open]\n  \
-         - domain: {OTHER}\n    catalog-role: interpret\n    catalog-template: [default, open]\n"
+         zone:\n  - domain: {CATALOG}\n    catalog-role: interpret\n    catalog-template: [default, open]\n    acl: [anybody, primary]\n  \
+         - domain: {OTHER}\n    catalog-role: interpret\n    catalog-template: [default, open]\n    acl: [anybody, primary]\n"
     )
 }
 
@@ -64,6 +66,7 @@ fn bind(port: u16, folder: &Path, from: u16, secret: &str) -> String {
 
 struct Consumer {
     name: &'static str,
+    at: &'static str,
     port: u16,
     program: Program,
 }
@@ -71,7 +74,7 @@ struct Consumer {
 impl Consumer {
     fn dig(&self, arguments: &[&str]) -> String {
         let port = self.port.to_string();
-        let output = run("dig", &[&["@127.0.0.1", "-p", &port, "+tries=1", "+time=2"], arguments].concat());
+        let output = run("dig", &[&[self.at, "-p", &port, "+tries=1", "+time=2"], arguments].concat());
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
@@ -86,12 +89,15 @@ impl Consumer {
 }
 
 fn consumers(daemon: &Daemon<'_>, secret: &str, ports: [u16; 2]) -> Vec<Consumer> {
-    let start = |name, arguments: &[&str], port, config: fn(u16, &Path, u16, &str) -> String| {
+    let start = |(name, at), arguments: &[&str], port, config: fn(u16, &Path, u16, &str) -> String| {
         let folder = tempfile::tempdir().unwrap();
         let config = config(port, folder.path(), daemon.address.port(), secret);
-        Consumer { name, port, program: Program::start(folder, name, arguments, &config) }
+        Consumer { name, at, port, program: Program::start(folder, name, arguments, &config) }
     };
-    vec![start("knotd", &["-c"], ports[0], knot), start("named", &["-g", "-n", "1", "-c"], ports[1], bind)]
+    vec![
+        start(("knotd", "@127.0.0.2"), &["-c"], ports[0], knot),
+        start(("named", "@127.0.0.1"), &["-g", "-n", "1", "-c"], ports[1], bind),
+    ]
 }
 
 #[track_caller]
@@ -148,8 +154,9 @@ fn members_come_and_go_at_knot_and_bind_and_groups_are_seen() {
     assert_eq!(daemon.status()["catalogs"][0]["members"], 2);
 }
 
+/// Knot 3.2 knows no change of ownership.
 #[test]
-fn a_member_goes_over_to_another_catalog_and_stays_served() {
+fn a_member_goes_over_to_another_catalog_at_bind_and_stays_served() {
     let ports = [free_port(), free_port()];
     let (house, secret, config) = house(&ports);
     let catalogs = |first: &str, more: &str, second: &str| {
@@ -158,29 +165,27 @@ fn a_member_goes_over_to_another_catalog_and_stays_served() {
     let coo = format!("[catalog.\"{CATALOG}\".coo]\n\"a.test\" = \"{OTHER}\"\n");
     house.put("danelaw.toml", catalogs("\"a.test\", \"b.test\"", &coo, "\"c.test\""));
     let daemon = house.start();
-    let mut consumers = consumers(&daemon, &secret, ports);
+    let mut consumers = consumers(&daemon, &secret, ports).split_off(1);
     for zone in ["a.test", "b.test", "c.test"] {
         all(&mut consumers, zone, |one| one.address(zone) == "192.0.2.10");
     }
+    let says = |one: &Consumer, text: &str| one.program.log().contains(text);
     house.put("danelaw.toml", catalogs("\"a.test\", \"b.test\"", &coo, "\"a.test\", \"c.test\""));
     wait_until("it is in both", || members(&daemon, OTHER).contains(&"a.test.".to_owned()));
-    let has = |one: &Consumer, zone: &str| one.dig(&["+short", zone, "SOA"]);
+    let word = format!("adding zone 'a.test' from catalog '{OTHER}' - success");
+    all(&mut consumers, "it goes over", |one| says(one, &word) && one.address("a.test") == "192.0.2.10");
+    // Where it went over, its old catalog has no say any more.
+    house.put("danelaw.toml", catalogs("\"b.test\"", "", "\"a.test\", \"c.test\""));
+    wait_until("it has left", || members(&daemon, CATALOG) == ["b.test."]);
     let serial = |catalog: &str| {
         let catalogs = daemon.status()["catalogs"].as_array().unwrap().clone();
         catalogs.iter().find(|one| one["catalog"] == format!("{catalog}.")).unwrap()["serial"].to_string()
     };
-    all(&mut consumers, "the other catalog", |one| has(one, OTHER).contains(&serial(OTHER)));
-    let owner = |one: &Consumer| {
-        let log = one.program.log();
-        log.contains("ownership")
-            || log.contains("change of ownership")
-            || log.contains("coo")
-            || log.contains("a.test")
-    };
-    all(&mut consumers, "it is told of", owner);
-    // Where it went over, its old catalog has no say any more.
-    house.put("danelaw.toml", catalogs("\"b.test\"", "", "\"a.test\", \"c.test\""));
-    all(&mut consumers, "the old catalog", |one| has(one, CATALOG).contains(&serial(CATALOG)));
+    let left = format!("updating catalog zone '{CATALOG}' with serial {}", serial(CATALOG));
+    all(&mut consumers, "the old catalog", |one| {
+        assert!(one.has("a.test"), "not for a moment");
+        says(one, &left)
+    });
     put(&house, "a.test", "192.0.2.99");
     all(&mut consumers, "it is served on", |one| one.address("a.test") == "192.0.2.99");
     house.put("danelaw.toml", catalogs("\"b.test\"", "", "\"c.test\""));
@@ -189,7 +194,7 @@ fn a_member_goes_over_to_another_catalog_and_stays_served() {
 
 #[test]
 fn strangers_hear_nothing_of_a_catalog_and_a_secondary_all_of_it() {
-    let (house, _, config) = house(&[free_port()]);
+    let (house, _, config) = house(&[free_port(), free_port()]);
     // Below a zone that is served, too.
     let inside = "zones.a.test";
     house.put("danelaw.toml", format!("{config}{MEMBERS}[catalog.\"{inside}\"]\n"));
@@ -219,7 +224,7 @@ fn strangers_hear_nothing_of_a_catalog_and_a_secondary_all_of_it() {
     put(&house, "new.test", "192.0.2.11");
     wait_until("a new member", || members(&daemon, CATALOG).len() == 4);
     let said = signed(&["+noall", "+answer", CATALOG, &format!("IXFR={serial}")]);
-    assert_eq!((said.matches("\tSOA\t").count(), said.matches("\tPTR\t").count()), (4, 1), "{said}");
+    assert_eq!((said.matches("\tSOA\t").count(), said.matches(" PTR ").count()), (4, 1), "{said}");
     // A restart changes no serial.
     let serials = daemon.status()["catalogs"].to_string();
     let daemon = daemon.restarted();
