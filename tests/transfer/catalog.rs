@@ -22,7 +22,7 @@ fn house(ports: &[u16]) -> (House, String, String) {
     assert!(house.danelaw(&["keys", "tsig", KEY]).status.success());
     let text = String::from_utf8(house.read(&format!("keys/{KEY}.key"))).unwrap();
     let secret = text.split("secret \"").nth(1).unwrap().split('"').next().unwrap().to_owned();
-    ["a.test", "b.test", "c.test"].map(|zone| put(&house, zone, "192.0.2.10"));
+    ["a.test", "b.test", "c.test"].iter().for_each(|zone| put(&house, zone, "192.0.2.10"));
     // Each has an address of its own, so that it is known who took what: Knot tells nobody a catalog's SOA over UDP.
     let addresses = ports.iter().enumerate().map(|(index, port)| format!("\"127.0.0.{}:{port}\"", 2 - index));
     let addresses: Vec<String> = addresses.collect();
@@ -226,7 +226,7 @@ fn strangers_hear_nothing_of_a_catalog_and_a_secondary_all_of_it() {
     let said = signed(&["+noall", "+answer", CATALOG, &format!("IXFR={serial}")]);
     assert_eq!((said.matches("\tSOA\t").count(), said.matches(" PTR ").count()), (4, 1), "{said}");
     // A restart changes no serial.
-    let serials = daemon.status()["catalogs"].to_string();
+    let serials = daemon.status()["catalogs"].clone();
     let daemon = daemon.restarted();
-    wait_until("the same", || daemon.status()["catalogs"].to_string() == serials);
+    wait_until("the same", || daemon.status()["catalogs"] == serials);
 }
