@@ -99,6 +99,8 @@ fn a_shared_key_that_is_gone_is_never_replaced() {
     wait_until("no problem", || daemon.problems().is_empty());
 }
 
+const CATALOG: &str = "[catalog.\"catalog.test\"]\n[secondary.ns2]\naddresses = [\"192.0.2.200\"]\nnotify = false\n";
+
 /// So many zones come and go: `DANELAW_ZONES=10000` is what is promised, and takes a release build's speed.
 fn count() -> usize {
     std::env::var("DANELAW_ZONES").map_or(1000, |text| text.parse().unwrap())
@@ -126,6 +128,11 @@ fn addresses(daemon: &Daemon<'_>, zones: impl Iterator<Item = String>) -> BTreeM
     counted
 }
 
+/// How many zones the catalog has.
+fn members(daemon: &Daemon<'_>) -> u64 {
+    daemon.status()["catalogs"][0]["members"].as_u64().unwrap()
+}
+
 fn zones_served(daemon: &Daemon<'_>) -> usize {
     daemon.status()["zones"].as_array().unwrap().iter().filter(|zone| !zone["serial"].is_null()).count()
 }
@@ -133,6 +140,7 @@ fn zones_served(daemon: &Daemon<'_>) -> usize {
 #[test]
 fn thousands_come_change_and_go_while_others_are_answered() {
     let (count, house) = (count(), House::empty());
+    house.put("danelaw.toml", [CONFIG, CATALOG].concat());
     house.put("zones/stays.test.zone", zone("192.0.2.1"));
     let daemon = house.start();
     let file = |number: usize| format!("zones/z{number}.test.zone");
@@ -147,6 +155,7 @@ fn thousands_come_change_and_go_while_others_are_answered() {
 
     (0..count).for_each(|number| house.put(&file(number), zone("192.0.2.2")));
     wait_long("all are served", || zones_served(&daemon) == count + 1);
+    assert_eq!(members(&daemon), count as u64 + 1);
     assert_eq!(addresses(&daemon, some(count)), BTreeMap::from([("192.0.2.2".to_owned(), 20)]));
     let before = dnskeys(&mut some(count));
 
@@ -163,7 +172,7 @@ fn thousands_come_change_and_go_while_others_are_answered() {
 
     // They come back by the configuration's word, and are who they were.
     std::fs::create_dir(house.path("named")).unwrap();
-    let mut config = CONFIG.to_owned();
+    let mut config = [CONFIG, CATALOG].concat();
     for number in 0..count {
         house.put(&format!("named/z{number}"), zone("192.0.2.4"));
         config += &format!("[zone.\"z{number}.test\"]\nfile = \"named/z{number}\"\n");
@@ -175,8 +184,9 @@ fn thousands_come_change_and_go_while_others_are_answered() {
     assert_eq!(dnskeys(&mut some(count)), before);
     assert_eq!((keys("keys"), keys("keys/removed")), (count + 1, 0));
 
-    house.put("danelaw.toml", CONFIG);
+    house.put("danelaw.toml", [CONFIG, CATALOG].concat());
     assert!(house.danelaw(&["reload"]).status.success());
     wait_long("all are gone again", || zones_served(&daemon) == 1);
+    assert_eq!(members(&daemon), 1);
     assert_eq!(daemon.problems(), "");
 }
