@@ -48,6 +48,15 @@ pub fn after_questions(message: &[u8]) -> Option<usize> {
     end.filter(|end| *end <= message.len())
 }
 
+/// Whether there is nothing in a message but its header, its questions and as many records as it says.
+pub fn is_whole(message: &[u8]) -> bool {
+    let Some(counts) = message.get(6..HEADER) else { return false };
+    let count: usize = counts.chunks_exact(2).map(|count| usize::from(u16::from_be_bytes([count[0], count[1]]))).sum();
+    let (mut walked, mut end) = (0, after_questions(message));
+    records(message).for_each(|record| (walked, end) = (walked + 1, Some(record.end)));
+    walked == count && end == Some(message.len())
+}
+
 fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
     loop {
         match *message.get(at)? {

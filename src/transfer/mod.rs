@@ -3,6 +3,7 @@
 //! A [`Stream`] goes through one version of a zone while newer ones are served, and holds one message of it, never the zone. Who may
 //! have a zone, signatures and sockets are others' business.
 
+pub mod incoming;
 mod names;
 pub mod notify;
 mod request;

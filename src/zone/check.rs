@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::source::{Part, Placed};
+use super::tree::Node;
 use crate::dns::rdata::canonical;
 use crate::dns::{Name, Rtype};
 
@@ -38,6 +39,22 @@ pub(super) fn conflicts(zone: &Name, records: &[Placed]) -> Vec<Conflict> {
     found.extend(records.iter().enumerate().filter_map(at_wildcard));
     found.sort_by_key(|conflict| conflict.record);
     found
+}
+
+/// What excludes each other at an owner, where records come without places in a file.
+pub fn clash(node: Node<'_>) -> Option<String> {
+    let owner = node.owner();
+    let several = |rtype: &Rtype| node.set(*rtype).is_some_and(|set| set.count > 1);
+    if let Some(rtype) = [Rtype::SOA, Rtype::CNAME, Rtype::DNAME].into_iter().find(several) {
+        return Some(format!("{owner} has several {rtype} records: a name has at most one"));
+    }
+    let stands_beside = |rtype: Rtype| !matches!(rtype, Rtype::CNAME | Rtype::NSEC | Rtype::NSEC3);
+    let other = node.sets().find(|set| set.count > 0 && stands_beside(set.rtype)).filter(|_| node.has(Rtype::CNAME));
+    if let Some(other) = other {
+        return Some(format!("{owner} has a CNAME and a {} record: a CNAME stands alone", other.rtype));
+    }
+    let at_wildcard = [Rtype::NS, Rtype::DNAME].into_iter().find(|rtype| owner.is_wildcard() && node.has(*rtype))?;
+    Some(format!("{at_wildcard} at a wildcard, {owner}: RFC 4592 leaves open what it would mean"))
 }
 
 /// What a delegation or a redirection at a wildcard would mean is left open (RFC 4592 sections 4.2 and 4.4), and can't be signed.

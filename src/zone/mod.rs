@@ -29,6 +29,7 @@ pub mod snapshot;
 pub mod source;
 pub mod tree;
 
+pub use check::clash;
 pub use condensed::Condensed;
 pub use contents::Contents;
 pub use denial::Denial;

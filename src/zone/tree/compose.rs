@@ -158,7 +158,7 @@ impl NodeBuf {
         }
     }
 
-    /// Takes one record out, an RRSIG from beside what it covers; false where it is not there.
+    /// Takes one record out, an RRSIG from beside what it covers; false where it is not there. Names in it may be written otherwise.
     pub(super) fn take(&mut self, rtype: Rtype, rdata: &[u8]) -> bool {
         let of = match (rtype, rdata) {
             (Rtype::RRSIG, [high, low, ..]) => Rtype(u16::from_be_bytes([*high, *low])),
@@ -166,7 +166,8 @@ impl NodeBuf {
         };
         let Some(set) = self.sets[..self.used].iter_mut().find(|set| set.rtype == of) else { return false };
         let spans = if rtype == Rtype::RRSIG { &mut set.rrsigs } else { &mut set.rdatas };
-        let Some(index) = spans.iter().position(|one| one == rdata) else { return false };
+        let wanted = rdata::canonical(rtype, rdata);
+        let Some(index) = spans.iter().position(|one| rdata::canonical(rtype, one) == wanted) else { return false };
         spans.order.remove(index);
         if set.rdatas.len() == 0 && set.rrsigs.len() == 0 {
             self.remove(of);
