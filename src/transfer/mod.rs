@@ -6,6 +6,7 @@
 pub mod incoming;
 mod names;
 pub mod notify;
+pub mod refresh;
 mod request;
 mod writer;
 

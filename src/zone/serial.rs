@@ -37,6 +37,11 @@ pub fn minimum_of_soa(rdata: &[u8]) -> Option<u32> {
     soa_u32(rdata, 4)
 }
 
+/// REFRESH, RETRY and EXPIRE in an SOA's RDATA, seconds.
+pub fn timers_of_soa(rdata: &[u8]) -> Option<[u32; 3]> {
+    Some([soa_u32(rdata, 16)?, soa_u32(rdata, 12)?, soa_u32(rdata, 8)?])
+}
+
 fn soa_u32(rdata: &[u8], from_end: usize) -> Option<u32> {
     let at = rdata.len().checked_sub(from_end)?;
     Some(u32::from_be_bytes(rdata.get(at..at + 4)?.try_into().ok()?))
