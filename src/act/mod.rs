@@ -4,3 +4,4 @@ pub mod example;
 pub mod keys;
 pub mod notify;
 pub mod resolve;
+pub mod transfer;

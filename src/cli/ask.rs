@@ -8,7 +8,7 @@ use super::{CliError, Outcome, traffic};
 use crate::config::Config;
 use crate::dane::explain::{Explanation, Status};
 use crate::dns::text::print_moment;
-use crate::keeper::{CatalogReport, CopyReport, CopyState, StatusReport, ZoneReport};
+use crate::keeper::{CatalogReport, CopyReport, CopyState, PrimaryReport, StatusReport, ZoneReport};
 use crate::serve::control::{Request, call};
 
 /// Asks at the configuration's control socket. `status` finds something when there is a problem.
@@ -69,6 +69,11 @@ fn show_status(report: &StatusReport, out: &mut Output) -> Result<(), CliError> 
         out.line("")?;
         out.table(&catalogs(&report.catalogs))?;
     }
+    let primaries = primaries(&report.zones);
+    if primaries.len() > 1 {
+        out.line("")?;
+        out.table(&primaries)?;
+    }
     if !report.secondaries.is_empty() {
         out.line("")?;
         out.table(&secondaries(&report.secondaries))?;
@@ -112,7 +117,7 @@ fn zones(zones: &[ZoneReport]) -> Vec<Vec<String>> {
         let serial = zone.serial.map_or_else(|| "none".to_owned(), |serial| serial.to_string());
         let keys = match (&zone.keys[..], zone.signed_until) {
             ([], None) => "unsigned".to_owned(),
-            ([], Some(_)) => "signed in its file".to_owned(),
+            ([], Some(_)) => "signed elsewhere".to_owned(),
             (keys, _) => keys.join(" "),
         };
         let state = match (&zone.stale, zone.serial) {
@@ -142,6 +147,21 @@ fn catalogs(catalogs: &[CatalogReport]) -> Vec<Vec<String>> {
         row([&one.catalog.to_string(), &serial, &one.members.to_string()])
     };
     std::iter::once(row(["catalog", "serial", "members"])).chain(catalogs.iter().map(cells)).collect()
+}
+
+/// A line for each zone that comes from another server.
+fn primaries(zones: &[ZoneReport]) -> Vec<Vec<String>> {
+    let moment = |time: Option<u64>| time.map_or_else(|| "-".to_owned(), print_moment);
+    let cells = |(zone, primary): (&ZoneReport, &PrimaryReport)| {
+        let serial = primary.serial.map_or_else(|| "-".to_owned(), |serial| serial.to_string());
+        let times = [primary.checked_at, primary.next_check, primary.expires_at].map(moment);
+        let [checked, next, expires] = &times;
+        let state = primary.state.to_string();
+        row([&zone.zone.to_string(), &primary.address.to_string(), &serial, checked, next, expires, &state])
+    };
+    let head = row(["zone", "primary", "serial there", "checked", "next check", "expires", "state"]);
+    let transferred = zones.iter().filter_map(|zone| Some((zone, zone.primary.as_ref()?)));
+    std::iter::once(head).chain(transferred.map(cells)).collect()
 }
 
 /// A line for each secondary; `status --json` has one for each of its zones.

@@ -24,6 +24,7 @@ use crate::observe::watch::{Timing, Watcher};
 use crate::serve::authentic;
 use crate::serve::control::{ControlHandle, ControlSocket};
 use crate::serve::encrypted::{EncryptedHandle, EncryptedListeners};
+use crate::serve::notified::{self, Notified, Teller};
 use crate::serve::transfers::{self, Asked};
 use crate::serve::updates::{self, Update};
 use crate::serve::{Answerer, Counters, Handle, Listeners, Reply, Transfers, Transport, Updates};
@@ -37,6 +38,7 @@ struct Published {
     wanted: Arc<Wanted>,
     transfers: Arc<Transfers>,
     updates: (Arc<Updates>, mpsc::Sender<Update>),
+    notified: Arc<Notified>,
     begun: Instant,
 }
 
@@ -47,6 +49,7 @@ struct View<'a> {
     wanted: &'a Wanted,
     transfers: &'a Arc<Transfers>,
     updates: &'a (Arc<Updates>, mpsc::Sender<Update>),
+    notified: &'a Arc<Notified>,
     now: Timestamp,
     /// Microseconds since serving began: a clock that nobody sets.
     moment: u64,
@@ -56,9 +59,9 @@ impl Published {
     fn view(&self, work: &mut dyn FnMut(&View<'_>)) {
         let moment = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         let (snapshot, policy) = (self.snapshot.load(), self.policy.load());
-        let Published { wanted, transfers, updates, .. } = self;
+        let Published { wanted, transfers, updates, notified, .. } = self;
         let (snapshot, policy) = (&snapshot, &policy);
-        work(&View { snapshot, policy, wanted, transfers, updates, now: keeper::now(), moment });
+        work(&View { snapshot, policy, wanted, transfers, updates, notified, now: keeper::now(), moment });
     }
 }
 
@@ -121,6 +124,13 @@ impl Answerer for View<'_> {
         {
             return reply;
         }
+        if out[3] & 15 == Rcode::NotImp as u8 && notified::is_notify(query) {
+            let (snapshot, keys, primaries) = (self.snapshot, &policy.keys, &policy.primaries);
+            let teller = Teller { snapshot, context: &context, peer: from, keys, primaries };
+            if let Some(answered) = teller.respond(self.notified, query, out) {
+                (length, seen) = answered;
+            }
+        }
         // A zone of ours that is not read yet, perhaps.
         if out[3] & 15 == Rcode::ServFail as u8
             && let Some(len) = wire_len(&query[HEADER..])
@@ -178,6 +188,7 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
         wanted,
         transfers: counters.transfers(),
         updates: (counters.updates(), sender),
+        notified: counters.notified(),
         begun,
     });
     let handle = listeners.run(&answerer, &counters)?;
@@ -210,11 +221,16 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
         let (sender, news) = mpsc::channel(NEWS);
         tokio::spawn(act::resolve::run(hosts, sender.clone()));
         tokio::spawn(act::notify::run(orders, sender, keeper::now));
+        let (transfer_orders, (transfer_news, transferred)) = (keeper.transfer_orders(), mpsc::channel(NEWS));
+        tokio::spawn(act::transfer::run(transfer_orders, transfer_news, keeper::now));
+        let notified = answering.counters.notified();
         let around = Surroundings {
             watcher,
             changed,
             news,
             taken,
+            transferred,
+            notified,
             calls,
             updates,
             messages,

@@ -53,6 +53,10 @@ pub fn lines(report: &StatusReport) -> Vec<String> {
             updates.put_off
         ));
     }
+    let notify = statistics.notify;
+    if notify.taken + notify.refused > 0 {
+        lines.push(format!("NOTIFY: {} taken, {} refused", notify.taken, notify.refused));
+    }
     lines.extend(statistics.connections.iter().map(|one| {
         let handshakes = match one.handshakes_failed {
             0 => String::new(),

@@ -8,6 +8,7 @@ use toml::de::DeTable;
 
 use super::catalog;
 use super::denial::check_denial;
+use super::primary;
 use super::reader::{Problems, Section, Span, as_section};
 use super::secondary;
 use super::service::{self, RateLimit, ServerConfig};
@@ -400,6 +401,7 @@ fn check_zone(mut section: Section<'_>, origin: Name, config: &mut Config, probl
     let mut zone = config.zone(&origin);
     let folder = config.folder.clone();
     zone.file = check_path(&mut section, "file", &folder, problems);
+    zone.primary = primary::check(&mut section, problems);
     zone.key = section.parsed("key", "a file in the keys folder, such as \"shared.pem\"", problems, parse_key_file);
     let modes = [("csk", SigningMode::Csk), ("presigned", SigningMode::Presigned), ("none", SigningMode::None)];
     if let Some(mode) = section.choice("signing", &modes, problems) {

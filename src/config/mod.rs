@@ -5,6 +5,7 @@
 mod catalog;
 mod check;
 mod denial;
+mod primary;
 mod reader;
 mod secondary;
 mod service;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use crate::zone::Diagnostic;
 
 pub use catalog::CatalogConfig;
+pub use primary::Primaries;
 pub use secondary::Secondary;
 pub use service::{Cookies, Prefix, RateLimit, ServerConfig};
 pub use update::Updater;

@@ -77,7 +77,7 @@ fn check_secondary(mut section: Section<'_>, name: &str, problems: &mut Problems
     }
 }
 
-fn parse_address(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn parse_address(text: &str) -> Result<SocketAddr, String> {
     let address = text.parse::<IpAddr>().map(|address| SocketAddr::new(address, PORT)).or_else(|_| text.parse());
     match address {
         Ok(address) if address.ip().is_unspecified() || address.ip().is_multicast() || address.port() == 0 => {

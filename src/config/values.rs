@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::catalog::CatalogConfig;
+use super::primary::Primaries;
 use super::secondary::Secondary;
 use super::service::{RateLimit, ServerConfig};
 use super::update::Updater;
@@ -100,6 +101,7 @@ impl Config {
         self.overrides.get(origin).cloned().unwrap_or_else(|| ZoneConfig {
             origin: origin.clone(),
             file: None,
+            primary: None,
             key: None,
             signing: self.signing.clone(),
             dane: self.dane.clone(),
@@ -127,6 +129,16 @@ impl Config {
     /// How one zone is signed.
     pub fn signing(&self, origin: &Name) -> &SigningConfig {
         self.overrides.get(origin).map_or(&self.signing, |zone| &zone.signing)
+    }
+
+    /// The servers that a zone comes from, where that is not a file.
+    pub fn primaries(&self, origin: &Name) -> Option<&Primaries> {
+        self.overrides.get(origin)?.primary.as_deref()
+    }
+
+    /// The zones that come from other servers, in canonical order.
+    pub fn transferred(&self) -> impl Iterator<Item = (&Name, &Primaries)> {
+        self.overrides.iter().filter_map(|(origin, zone)| Some((origin, zone.primary.as_deref()?)))
     }
 
     /// The zones whose file the configuration names, in canonical order.
@@ -177,6 +189,8 @@ pub struct ZoneConfig {
     pub origin: Name,
     /// The zone file when it isn't `<zones>/<origin>.zone`.
     pub file: Option<PathBuf>,
+    /// The servers that it comes from, where that is not a file.
+    pub primary: Option<Box<Primaries>>,
     /// A key file in the keys folder, which other zones may name too; besides those that are called after the zone.
     pub key: Option<String>,
     /// How it is signed.

@@ -12,9 +12,10 @@ use super::publish::{MANY, SERVED};
 use super::spread::spread;
 use super::zone::{Finished, Source, Zone};
 use super::{Keeper, VANISHED};
+use crate::config::Config;
 use crate::dns::{Name, Timestamp};
 use crate::observe::watch::Changed;
-use crate::observe::zones::{self, ZoneFile};
+use crate::observe::zones::{self, FoundZones, ZoneFile};
 use crate::zone::{Contents, Snapshot, ZoneSnapshot};
 
 /// Of more zones than this at a time the warnings are looked for when all are served.
@@ -88,8 +89,11 @@ impl Keeper {
 
     /// Finds the zones and publishes that they are ours. Gives whether the zones folder could be looked at.
     pub(super) fn find_zones(&mut self, now: Timestamp) -> bool {
-        let found = match zones::find(&self.config.zones, &self.config.named_files()) {
+        let mut come = self.find_transferred(now);
+        let mut found = match zones::find(&self.config.zones, &self.config.named_files()) {
             Ok(found) => found,
+            // Who has no files needs no folder for them.
+            Err(_) if come_from_elsewhere_alone(&self.config) => FoundZones::default(),
             Err(problem) => {
                 // A folder that can't be read says nothing about its zones.
                 self.zone_problems = vec![problem.to_string()];
@@ -97,18 +101,28 @@ impl Keeper {
             }
         };
         self.zone_problems = found.problems.iter().map(ToString::to_string).collect();
+        let (transferred, files) =
+            found.files.into_iter().partition(|file| self.config.primaries(&file.origin).is_some());
+        found.files = files;
+        self.zone_problems.extend(transferred.iter().map(|file: &ZoneFile| {
+            format!("{}: not read, since the zone has a `primary`; take one of them away", file.path.display())
+        }));
         if found.files.is_empty() && self.hold_remembered() {
             return false;
         }
         let mut there: HashSet<Name> = found.problems.into_iter().filter_map(|problem| problem.origin).collect();
-        let mut come = false;
+        there.extend(self.config.transferred().map(|(origin, _)| origin.clone()));
         for file in found.files {
             // A file named in the configuration may be missing: its zone is ours all the same, and that it can't be read is a problem.
             there.insert(file.origin.clone());
             come |= self.take_file(file);
         }
         for (origin, zone) in &mut self.zones {
-            let is_there = there.contains(origin) || matches!(zone.source, Source::Given(_));
+            let is_there = match &zone.source {
+                Source::File(_) => there.contains(origin),
+                Source::Primaries(_) => self.config.primaries(origin).is_some(),
+                Source::Given(_) => true,
+            };
             zone.missing_since = if is_there { None } else { zone.missing_since.or(Some(now)) };
         }
         if self.remove_vanished(now) || come {
@@ -194,7 +208,7 @@ impl Keeper {
             self.adopt(zone);
             come = true;
         }
-        if self.zones.is_empty() {
+        if !self.zones.values().any(|zone| zone.source.file().is_some()) {
             return false;
         }
         if come {
@@ -212,7 +226,8 @@ impl Keeper {
         let is_gone = |zone: &Zone| zone.missing_since.is_some_and(|since| now.saturating_sub(since) >= VANISHED);
         let why = |zone: &Zone| match zone.source.file() {
             Some(file) if file.named => "it is no longer in the configuration",
-            _ => "its file is gone",
+            Some(_) => "its file is gone",
+            None => "it is no longer in the configuration",
         };
         let gone = self.zones.values().filter(|zone| is_gone(zone));
         let gone: Vec<(Name, &str)> = gone.map(|zone| (zone.origin.clone(), why(zone))).collect();
@@ -245,16 +260,17 @@ impl Keeper {
     }
 
     /// Publishes which zones are ours, with what was published of them.
-    fn publish_membership(&self) {
-        let served: Vec<Arc<ZoneSnapshot>> = self.zones.values().filter_map(|zone| zone.snapshot.clone()).collect();
-        let broken = self.zones.values().filter(|zone| zone.snapshot.is_none()).map(|zone| zone.origin.clone());
+    pub(super) fn publish_membership(&self) {
+        let good = |zone: &Zone| zone.snapshot.clone().filter(|_| !zone.expired);
+        let served: Vec<Arc<ZoneSnapshot>> = self.zones.values().filter_map(|zone| good(zone)).collect();
+        let broken = self.zones.values().filter(|zone| good(zone).is_none()).map(|zone| zone.origin.clone());
         let stale = self.published.load().stale().to_vec();
         self.published.store(Arc::new(Snapshot::new(served, broken).with_stale(stale)));
     }
 
     /// Lets answers say which zones are served in their last good version.
     pub(super) fn publish_stale(&self) {
-        let is_stale = |zone: &Zone| zone.snapshot.is_some() && zone.stale().is_some();
+        let is_stale = |zone: &Zone| zone.snapshot.is_some() && !zone.expired && zone.stale().is_some();
         let stale: Vec<Name> =
             self.zones.values().filter(|zone| is_stale(zone)).map(|zone| zone.origin.clone()).collect();
         let published = self.published.load();
@@ -270,6 +286,11 @@ impl Keeper {
     pub(super) fn vanishing(&self) -> Option<Timestamp> {
         self.zones.values().filter_map(|zone| Some(zone.missing_since? + VANISHED)).min()
     }
+}
+
+/// Whether the zones folder is not there, and zones come from other servers.
+fn come_from_elsewhere_alone(config: &Config) -> bool {
+    !config.zones.exists() && config.transferred().next().is_some()
 }
 
 /// [`Finished::key`], where the folder is often the one before.

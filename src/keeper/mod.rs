@@ -14,6 +14,7 @@ mod nameservers;
 mod notices;
 mod policy;
 mod presented;
+mod primaries;
 mod problems;
 mod publish;
 mod reading;
@@ -58,6 +59,7 @@ pub use hurry::Wanted;
 use look::Scope;
 pub use notices::{CopyReport, CopyState};
 pub use policy::Policy;
+pub use primaries::{PrimaryReport, PrimaryState};
 pub use report::{Answering, CertificateReport, EncryptedReport, StatusReport, ZoneReport, explain};
 pub use run::{Message, Surroundings, now, run};
 use zone::Zone;
@@ -119,6 +121,7 @@ pub struct Keeper {
     layers: HashMap<Name, Layer>,
     /// The zones that take no updates, by the operator's word.
     frozen: BTreeSet<Name>,
+    primaries: primaries::Transferred,
     /// What was served and is to be stored.
     sealed: publish::Sealed,
     policy: Arc<ArcSwap<Policy>>,
@@ -198,6 +201,7 @@ impl Keeper {
             catalog_problems: Vec::new(),
             layers: HashMap::new(),
             frozen: BTreeSet::new(),
+            primaries: primaries::Transferred::new(now),
             sealed: publish::Sealed::default(),
             policy: Arc::default(),
             policy_problem: None,
@@ -326,6 +330,7 @@ impl Keeper {
         if scope.certificates {
             self.scans = self.config.certificates.iter().map(certificates::scan).collect();
         }
+        let expires = self.look_at_expiry(now);
         let dane_next = self.decide_tlsa(now);
         let refresh = match self.store_problem {
             None => self.publish_as_decided(now),
@@ -345,7 +350,7 @@ impl Keeper {
         self.tell_problems(now);
         // Changes that come all the time don't put the look at everything off.
         let rescan = self.looked_at_all + RESCAN;
-        let next = [dane_next, refresh, self.vanishing(), self.settling(), linting, self.catalogs_at(now)]
+        let next = [dane_next, refresh, expires, self.vanishing(), self.settling(), linting, self.catalogs_at(now)]
             .into_iter()
             .flatten()
             .fold(rescan, Timestamp::min);

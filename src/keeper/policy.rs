@@ -16,6 +16,7 @@ use crate::dns::tsig::Keyring;
 use crate::dns::{Name, Timestamp};
 use crate::observe::cookie_secrets;
 use crate::serve::TcpLimits;
+use crate::serve::notified::AllPrimaries;
 use crate::serve::rate::RateLimiter;
 use crate::store::State;
 use crate::zone::Snapshot;
@@ -37,6 +38,8 @@ pub struct Policy {
     pub told: Arc<HashMap<IpAddr, Name>>,
     /// The catalog zones, which only they get.
     pub catalogs: Arc<Snapshot>,
+    /// Who may say that there is a new version of a zone.
+    pub primaries: Arc<AllPrimaries>,
 }
 
 /// Kind and key of danelaw's own cookie secrets in the store.
@@ -84,7 +87,11 @@ impl Keeper {
             None => rules.responses_per_second == 0,
         };
         let (secondaries, updaters) = (&self.config.secondaries, &self.config.updates);
-        let same_peers = before.secondaries[..] == secondaries[..] && before.updaters[..] == updaters[..];
+        let transferred = self.config.transferred().map(|(zone, primaries)| (zone.clone(), primaries.clone()));
+        let primaries: AllPrimaries = transferred.collect();
+        let same_peers = before.secondaries[..] == secondaries[..]
+            && before.updaters[..] == updaters[..]
+            && *before.primaries == primaries;
         if same_rules && settings == before.settings && same_peers {
             return;
         }
@@ -94,7 +101,15 @@ impl Keeper {
             false => random().ok().and_then(|key| RateLimiter::new(rules, key)).map(Arc::new),
         };
         let (secondaries, updaters) = (secondaries.as_slice().into(), updaters.as_slice().into());
-        self.policy.store(Arc::new(Policy { settings, limiter, secondaries, updaters, ..Policy::clone(&before) }));
+        let primaries = Arc::new(primaries);
+        self.policy.store(Arc::new(Policy {
+            settings,
+            limiter,
+            secondaries,
+            updaters,
+            primaries,
+            ..Policy::clone(&before)
+        }));
     }
 
     fn cookie_secrets(&mut self, now: Timestamp) -> Result<Secrets, String> {

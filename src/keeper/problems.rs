@@ -52,6 +52,7 @@ impl Keeper {
         problems.extend(self.catalog_problems.iter().cloned());
         problems.extend(self.catalogs.problems());
         problems.extend(self.update_problems());
+        problems.extend(self.primary_problems(now));
         problems.extend(self.plans.owners().flat_map(|planned| &planned.explanation.problems).cloned());
         problems.extend(self.expiring(now));
         problems

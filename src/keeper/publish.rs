@@ -70,7 +70,7 @@ impl Keeper {
             let refresh = zone.published().is_some_and(|published| published.is_due(now));
             let otherwise = zone.signing.as_ref().is_some_and(|before| before != signing);
             // A zone without contents or without its key has nothing to be published from: that is among the problems already.
-            let can = zone.contents.is_some() && matches!(zone.keys, Keys::Held(_) | Keys::Unsigned);
+            let can = zone.contents.is_some() && !zone.expired && matches!(zone.keys, Keys::Held(_) | Keys::Unsigned);
             if can
                 && (zone.changed || otherwise || refresh || zone.failure.is_some() || synthesised != zone.synthesised)
             {

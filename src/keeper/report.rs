@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CatalogReport, CopyReport, Keeper};
+use super::{CatalogReport, CopyReport, Keeper, PrimaryReport};
 use crate::dane::Chain;
 use crate::dane::certificate::Certificate;
 use crate::dane::explain::Explanation;
@@ -81,6 +81,9 @@ pub struct ZoneReport {
     pub zone: Name,
     /// Its file, or where its records come from otherwise.
     pub source: String,
+    /// What is known of the servers that it comes from; none of a zone with a file.
+    #[serde(default)]
+    pub primary: Option<PrimaryReport>,
     /// The serial that is served; none when nothing is.
     pub serial: Option<u32>,
     /// How many RRsets are served.
@@ -162,7 +165,8 @@ impl Keeper {
             ZoneReport {
                 zone: zone.origin.clone(),
                 source: zone.source.to_string(),
-                serial: published.map(|published| published.serial),
+                primary: self.primary_report(&zone.origin),
+                serial: published.filter(|_| !zone.expired).map(|published| published.serial),
                 rrsets: published.map_or(0, |published| published.tree.nodes().map(|node| node.sets().count()).sum()),
                 keys: zone.keys.held().iter().map(|key| tag(key.as_ref())).collect(),
                 signed_until: zone.snapshot.as_ref().and_then(|snapshot| snapshot.expires_at()),

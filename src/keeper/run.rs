@@ -1,6 +1,7 @@
 //! The keeper's thread: waits for a notice, a command or the time, and runs a cycle.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot};
@@ -11,9 +12,11 @@ use super::updates::TOGETHER;
 use super::zone::{Stamp, stamp};
 use super::{Answering, Cycle, Finished, Keeper};
 use crate::act::notify::News;
+use crate::act::transfer;
 use crate::config::{Config, Cookies, TlsCertificate};
 use crate::dns::Timestamp;
 use crate::observe::watch::{Changed, Folder, Watcher};
+use crate::serve::Notified;
 use crate::serve::control::{Call, Reply, Request};
 use crate::serve::transfers::Taken;
 use crate::serve::updates::Update;
@@ -38,6 +41,10 @@ pub struct Surroundings {
     pub changed: mpsc::Receiver<Changed>,
     /// What secondaries say.
     pub news: mpsc::Receiver<News>,
+    /// What came from primaries.
+    pub transferred: mpsc::Receiver<transfer::News>,
+    /// What primaries have said themselves.
+    pub notified: Arc<Notified>,
     /// Calls through the control socket.
     pub calls: mpsc::Receiver<Call>,
     /// What they have taken.
@@ -68,7 +75,9 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
         let mut request: Option<(Request, oneshot::Sender<Reply>)> = None;
         let mut reload = false;
         let mut what = Look::All(Finished::none());
-        let notices = keeper.send_notices(now()).map(moment);
+        let mut arrived = None;
+        let to_send = [keeper.send_notices(now()), keeper.send_checks(now())].into_iter().flatten().min();
+        let notices = to_send.map(moment);
         tokio::select! {
             // A moment, not a wait: those who ask often don't put it off.
             () = tokio::time::sleep_until(due) => {}
@@ -81,6 +90,11 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
                 keeper.note_taken(&taken, now());
                 continue;
             }
+            () = around.notified.wait() => {
+                keeper.hear_notified(&around.notified, now());
+                continue;
+            }
+            Some(news) = around.transferred.recv() => arrived = Some(news),
             Some(changed) = around.changed.recv() => {
                 reload = config_stamp(&keeper) != config_seen;
                 what = if reload { Look::All(Finished::told(&changed)) } else { Look::Changed(changed) };
@@ -104,6 +118,12 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
         // Reading, deciding and signing block this thread, and none that answers.
         tokio::task::block_in_place(|| {
             let mut said = Ok(());
+            if let Some(news) = arrived {
+                if keeper.hear_primary(news, now()) {
+                    due = look(&mut keeper, &around, &Look::Changed(Changed::default()));
+                }
+                return;
+            }
             if reload {
                 config_seen = config_stamp(&keeper);
                 said = reconfigure(&mut keeper, &around);

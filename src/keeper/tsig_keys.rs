@@ -39,6 +39,11 @@ impl Keeper {
                 self.tsig_problems.push(format!("{text}: it can't have any zone"));
             }
         }
+        let used = self.config.transferred().filter_map(|(zone, primaries)| Some((zone, primaries.key.as_ref()?)));
+        for (zone, key) in used.filter(|(_, key)| keyring.get(key).is_none()) {
+            let text = format!("{zone}: its primary-key {key} is in none of the files of tsig-keys");
+            self.tsig_problems.push(format!("{text}: no primary is asked"));
+        }
         let policy = self.policy.load_full();
         if *policy.keys != keyring {
             let names: Vec<String> = keyring.keys().map(|key| key.name().to_string()).collect();

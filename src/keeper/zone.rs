@@ -26,6 +26,8 @@ pub struct Zone {
     pub source: Source,
     /// Since when its source is gone.
     pub missing_since: Option<Timestamp>,
+    /// Whether no primary has confirmed it for so long that it is not to be served.
+    pub expired: bool,
     /// What its source said last that was good.
     pub said: Option<Contents>,
     /// What came by update since.
@@ -91,6 +93,8 @@ pub struct Zone {
 pub enum Source {
     /// A zone file.
     File(ZoneFile),
+    /// Other servers have it, which are named here for people: it is transferred.
+    Primaries(String),
     /// They are given ([`Zone::take`]), by what is named here for people.
     Given(String),
 }
@@ -100,7 +104,7 @@ impl Source {
     pub fn file(&self) -> Option<&ZoneFile> {
         match self {
             Source::File(file) => Some(file),
-            Source::Given(_) => None,
+            Source::Primaries(_) | Source::Given(_) => None,
         }
     }
 }
@@ -109,7 +113,7 @@ impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Source::File(file) => file.path.display().fmt(f),
-            Source::Given(by) => f.write_str(by),
+            Source::Primaries(by) | Source::Given(by) => f.write_str(by),
         }
     }
 }
@@ -221,6 +225,7 @@ impl Zone {
             origin,
             source,
             missing_since: None,
+            expired: false,
             said: None,
             layer: Layer::default(),
             aside: Vec::new(),
@@ -413,7 +418,10 @@ impl Zone {
             // It may be of a time when the zone was signed here. Expired is better than nothing: not everybody validates.
             zone::presigned::findings(&image.contents, None, None).is_good().then_some(())?;
         }
-        warn!("{}: serving the last good version, from before the start", self.origin);
+        // Of what comes from elsewhere that is what it is kept for.
+        if self.source.file().is_some() {
+            warn!("{}: serving the last good version, from before the start", self.origin);
+        }
         Some(image.contents.clone())
     }
 
@@ -473,8 +481,12 @@ impl Zone {
             Keys::Refused(why) => Some(why.clone()),
             _ => None,
         };
-        let gone = self.missing_since.map(|_| "its file is gone".to_owned());
-        self.unreadable.clone().or(file).or(keys).or_else(|| self.failure.clone()).or(gone)
+        let gone = self.missing_since.map(|_| match self.source {
+            Source::File(_) => "its file is gone".to_owned(),
+            Source::Primaries(_) | Source::Given(_) => "its source is gone".to_owned(),
+        });
+        let expired = self.expired.then(|| "it has expired: no primary has confirmed it for too long".to_owned());
+        expired.or_else(|| self.unreadable.clone()).or(file).or(keys).or_else(|| self.failure.clone()).or(gone)
     }
 
     /// Why there is nothing to show of it.

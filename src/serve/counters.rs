@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::clients::Clients;
 use super::rate::Verdict;
-use super::{Reply, Transfers, Transport, Updates};
+use super::{Notified, Reply, Transfers, Transport, Updates};
 use crate::answer::Signature;
 use crate::dns::tsig::Fault;
 
@@ -91,6 +91,7 @@ pub struct Counters(Mutex<Sources>);
 struct Sources {
     transfers: Arc<Transfers>,
     updates: Arc<Updates>,
+    notified: Arc<Notified>,
     blocks: Vec<Arc<Block>>,
     doors: Vec<Door>,
 }
@@ -122,6 +123,11 @@ impl Counters {
     /// Where updates are counted.
     pub fn updates(&self) -> Arc<Updates> {
         Arc::clone(&self.sources().updates)
+    }
+
+    /// Where NOTIFYs are counted, and noted for who looks at them.
+    pub fn notified(&self) -> Arc<Notified> {
+        Arc::clone(&self.sources().notified)
     }
 
     pub(super) fn door(&self, door: Door) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::counters::{self, Counters};
-use super::{Transferred, Transport, Updated};
+use super::{NotifyCounts, Transferred, Transport, Updated};
 
 /// Everything that was counted since the daemon began.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,9 @@ pub struct Statistics {
     /// Dynamic updates.
     #[serde(default)]
     pub updates: Updated,
+    /// NOTIFYs from primaries.
+    #[serde(default)]
+    pub notify: NotifyCounts,
     /// DNS messages received, octets.
     pub octets_in: u64,
     /// DNS messages sent, octets.
@@ -159,6 +162,7 @@ impl Counters {
             tsig: signatures(&sum),
             transfers: self.transfers().counted(),
             updates: self.updates().counted(),
+            notify: self.notified().counts(),
             octets_in: sum[counters::OCTETS_IN],
             octets_out: sum[counters::OCTETS_OUT],
             connections: self.connections(&sum),
