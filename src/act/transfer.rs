@@ -78,21 +78,23 @@ pub enum Said {
 /// Why nothing came of it.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("can't be reached: {0}; is it running, and does it answer over TCP?")]
+    #[error("can't be reached: {0} (is it running, and does it answer over TCP?)")]
     Unreachable(std::io::Error),
     #[error("the connection broke: {0}")]
     Broken(#[from] std::io::Error),
     #[error("nothing came for {} s", .0.as_secs())]
     Slow(Duration),
-    #[error("{0}; are key and secret the same on both sides, and the clocks right?")]
+    #[error("{0} (are key and secret the same on both sides, and the clocks right?)")]
     Untrusted(#[from] Untrusted),
-    #[error("its answer for the SOA: {0}; does it have the zone, and may this server ask?")]
+    #[error("the question for the SOA: {0} (does it have the zone, and may this server ask?)")]
     Soa(Fault),
-    #[error("it is not authoritative for the zone: does it have it, and has it expired there?")]
+    #[error("it is not authoritative for the zone (does it have it, and has it expired there?)")]
     NotAuthoritative,
-    #[error("its serial, {0}, is before ours, {1}: raise it there")]
+    #[error("its serial, {0}, is before ours, {1} (raise it there)")]
     Behind(u32, u32),
-    #[error("the transfer: {0}; may this server transfer the zone?")]
+    #[error("the transfer is refused with response code {0} (may this server transfer the zone?)")]
+    Refused(u8),
+    #[error("the transfer: {0}")]
     Transfer(Fault),
     #[error("the transfer ends unsigned")]
     Unproven,
@@ -100,6 +102,15 @@ enum Failure {
     Inconstant(u32),
     #[error("the request can't be made")]
     Request,
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Failure {
+        match fault {
+            Fault::Rcode(rcode) => Failure::Refused(rcode),
+            other => Failure::Transfer(other),
+        }
+    }
 }
 
 /// Looks at what it is ordered to, each at its own pace, until nobody can order any more.
@@ -212,7 +223,7 @@ impl Connection {
         loop {
             self.receive(responses.as_mut()).await?;
             // A message may have thousands of records.
-            let taken = tokio::task::block_in_place(|| incoming.take(&self.message)).map_err(Failure::Transfer)?;
+            let taken = tokio::task::block_in_place(|| incoming.take(&self.message))?;
             match taken {
                 None => {}
                 Some(_) if responses.as_ref().is_some_and(|responses| !responses.is_proven()) => {
@@ -252,7 +263,7 @@ impl Connection {
         };
         timeout(MESSAGE, read).await.map_err(|_| Failure::Slow(MESSAGE))??;
         match responses {
-            Some(responses) => responses.verify(&self.message, (self.now)()).map(drop).map_err(Failure::Untrusted),
+            Some(responses) => Ok(responses.verify(&self.message, (self.now)()).map(drop)?),
             None => Ok(()),
         }
     }

@@ -25,13 +25,16 @@ const CONFIRMED: &str = "zone-confirmed";
 pub(super) struct Transferred {
     refreshes: Refreshes,
     orders: Option<mpsc::Sender<Order>>,
+    /// Primaries begin to fail, or do no longer, and that was not told; when it was, last.
+    untold: bool,
+    told_at: Timestamp,
     /// Whether what is left of zones that had primaries before the start was looked for.
     tidied: bool,
 }
 
 impl Transferred {
     pub(super) fn new(now: Timestamp) -> Transferred {
-        Transferred { refreshes: Refreshes::new(now), orders: None, tidied: false }
+        Transferred { refreshes: Refreshes::new(now), orders: None, untold: false, told_at: 0, tidied: false }
     }
 }
 
@@ -147,25 +150,44 @@ impl Keeper {
         }
     }
 
+    /// Something came of a check, or nothing: that somebody begins to fail is told. Gives whether it was awaited.
+    fn heard(&mut self, zone: &Name, number: u64, shown: Shown, now: Timestamp) -> bool {
+        let Transferred { refreshes, untold, .. } = &mut self.primaries;
+        let fails = |refreshes: &Refreshes| refreshes.of(zone).is_some_and(|refresh| refresh.failures > 0);
+        let before = fails(refreshes);
+        let heard = refreshes.heard(zone, number, shown, now);
+        *untold |= fails(refreshes) != before;
+        heard
+    }
+
     /// Has primaries looked at that are due; gives when more will be.
     pub fn send_checks(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let next = self.send_due_checks(now);
+        if self.primaries.untold && now > self.primaries.told_at {
+            (self.primaries.untold, self.primaries.told_at) = (false, now);
+            self.tell_problems(now);
+        }
+        let again = self.primaries.untold.then_some(now + 1);
+        [next, again].into_iter().flatten().min()
+    }
+
+    fn send_due_checks(&mut self, now: Timestamp) -> Option<Timestamp> {
         let keys = self.policy.load().keys.clone();
-        let Keeper { zones, config, primaries: Transferred { refreshes, orders, .. }, .. } = self;
-        let orders = orders.as_ref()?;
+        let orders = self.primaries.orders.clone()?;
         loop {
-            let checks = refreshes.due(now);
+            let checks = self.primaries.refreshes.due(now);
             if checks.is_empty() {
-                return refreshes.next();
+                return self.primaries.refreshes.next();
             }
             for check in checks {
-                let said = |refresh: &Refresh| refresh.held.and(zones.get(&check.zone)?.said.clone());
-                let ours = refreshes.of(&check.zone).and_then(said);
+                let said = |refresh: &Refresh| refresh.held.and(self.zones.get(&check.zone)?.said.clone());
+                let ours = self.primaries.refreshes.of(&check.zone).and_then(said);
                 let (zone, number) = (check.zone.clone(), check.number);
                 let key_of = |name: &Name| keys.get(name).cloned();
-                let sent = order(config, check, ours, key_of)
+                let sent = order(&self.config, check, ours, key_of)
                     .and_then(|order| orders.try_send(order).map_err(|_| "it is put off: too much to do".to_owned()));
                 if let Err(why) = sent {
-                    refreshes.heard(&zone, number, Shown::Nothing(why), now);
+                    self.heard(&zone, number, Shown::Nothing(why), now);
                 }
             }
         }
@@ -182,8 +204,7 @@ impl Keeper {
     pub fn hear_primary(&mut self, news: News, now: Timestamp) -> bool {
         let News { check: Check { zone: origin, number, .. }, said } = news;
         let mode = self.config.signing(&origin).mode;
-        let Keeper { zones, store, primaries: Transferred { refreshes, .. }, .. } = self;
-        let Some(zone) = zones.get_mut(&origin) else { return false };
+        let Some(zone) = self.zones.get(&origin) else { return false };
         let (shown, new) = match said {
             Said::Newer(serial) => (Shown::Newer(serial), None),
             Said::Nothing(why) => (Shown::Nothing(why), None),
@@ -195,10 +216,12 @@ impl Keeper {
             },
         };
         let is_current = matches!(shown, Shown::Current(_));
-        let is_first = refreshes.of(&origin).is_some_and(|refresh| refresh.held.is_none());
-        if !refreshes.heard(&origin, number, shown, now) || !is_current {
+        let is_first = self.primaries.refreshes.of(&origin).is_some_and(|refresh| refresh.held.is_none());
+        if !self.heard(&origin, number, shown, now) || !is_current {
             return false;
         }
+        let Keeper { zones, store, .. } = self;
+        let Some(zone) = zones.get_mut(&origin) else { return false };
         if is_first && let Some(Err(error)) = store.images().map(|images| images.remove(&origin)) {
             // What is kept from before is not the primary's: it must not be taken for that.
             error!("{origin}: what was served before stays in the state folder: {error}");

@@ -8,7 +8,7 @@ use crate::dns::header::{CLASS_IN, HEADER, OPCODE, QR, Rcode, TC};
 use crate::dns::walk::{self, Walked};
 use crate::dns::{Name, Record, Rtype, rdata, uncompress};
 use crate::zone::contents::Builder;
-use crate::zone::tree::{Inserted, Tree};
+use crate::zone::tree::{Inserted, NodeRecord, Tree};
 use crate::zone::{Contents, clash, serial};
 
 /// What a transfer came to.
@@ -61,9 +61,9 @@ pub enum Fault {
     /// What a difference takes away is not there.
     #[error("the differences take a {1} record of {0} away that is not there")]
     NotThere(Name, Rtype),
-    /// What a difference brings is there, or has another TTL than its RRset.
-    #[error("the differences bring a {1} record of {0} that is there, or has another TTL than what is")]
-    NotNew(Name, Rtype),
+    /// What a difference brings has another TTL than what is there of its RRset.
+    #[error("the differences bring a {1} record of {0} with another TTL than what is there")]
+    OtherTtl(Name, Rtype),
     /// Longer than a zone may be.
     #[error("it is longer than {0} octets")]
     TooLong(u64),
@@ -323,11 +323,23 @@ impl Changing {
     }
 
     fn insert(&mut self, record: &Record) -> Result<(), Fault> {
-        if self.tree.insert(&record.owner, record.ttl, record.rtype, &record.rdata) != Inserted::New {
-            return Err(Fault::NotNew(record.owner.clone(), record.rtype));
-        }
+        let is_fit = match self.tree.insert(&record.owner, record.ttl, record.rtype, &record.rdata) {
+            Inserted::New => true,
+            Inserted::TtlDiffers => false,
+            // NSD brings what stands at a changed owner once more.
+            Inserted::Duplicate => self.ttl_of(record) == Some(record.ttl),
+        };
         self.owners.insert(record.owner.clone());
-        Ok(())
+        if is_fit { Ok(()) } else { Err(Fault::OtherTtl(record.owner.clone(), record.rtype)) }
+    }
+
+    /// The TTL of the record's RRset, or of the one that it covers.
+    fn ttl_of(&self, record: &Record) -> Option<u32> {
+        let node = self.tree.node(record.owner.as_wire())?;
+        let wanted = rdata::canonical(record.rtype, &record.rdata);
+        let is_it =
+            |one: &NodeRecord<'_>| one.rtype == record.rtype && rdata::canonical(one.rtype, &one.rdata) == wanted;
+        Some(node.records().find(is_it)?.ttl)
     }
 }
 

@@ -150,13 +150,15 @@ fn names_are_the_same_in_any_case() {
 fn differences_that_do_not_apply_are_refused() {
     let ours = version(1, "a A 192.0.2.1\n");
     let (a, b) = (record("a A 192.0.2.1"), record("b A 192.0.2.2"));
+    let longer = Record { ttl: 600, ..a.clone() };
+    assert_eq!(outcome(Some(&ours), &[soa(2), soa(1), soa(2), a, soa(2)]), new(version(2, "a A 192.0.2.1\n"), false));
     let at = |text: &str| Name::parse(text, Some(&zone())).unwrap();
     let other_ttl = Record { ttl: 600, ..record("a A 192.0.2.9") };
     let ns = record("@ NS ns");
     for (records, fault) in [
         (vec![soa(2), soa(1), b.clone(), soa(2), soa(2)], Fault::NotThere(at("b"), Rtype::A)),
-        (vec![soa(2), soa(1), soa(2), a.clone(), soa(2)], Fault::NotNew(at("a"), Rtype::A)),
-        (vec![soa(2), soa(1), soa(2), other_ttl, soa(2)], Fault::NotNew(at("a"), Rtype::A)),
+        (vec![soa(2), soa(1), soa(2), longer, soa(2)], Fault::OtherTtl(at("a"), Rtype::A)),
+        (vec![soa(2), soa(1), soa(2), other_ttl, soa(2)], Fault::OtherTtl(at("a"), Rtype::A)),
         (vec![soa(3), soa(2), soa(3), b.clone(), soa(3)], Fault::Gap(2)),
         (vec![soa(3), soa(1), soa(2), b.clone(), soa(1), soa(3), soa(3)], Fault::Gap(1)),
         (vec![soa(3), soa(1), soa(1), b.clone(), soa(3)], Fault::Gap(1)),

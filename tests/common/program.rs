@@ -24,6 +24,11 @@ impl Program {
         Program { child, folder }
     }
 
+    /// Sends it a signal: `HUP`, for one.
+    pub fn signal(&self, name: &str) {
+        super::succeed("kill", &[&format!("-{name}"), &self.child.id().to_string()]);
+    }
+
     /// The end of what it wrote.
     pub fn log(&self) -> String {
         let log = std::fs::read(self.folder.path().join("log")).unwrap_or_default();

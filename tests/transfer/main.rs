@@ -9,8 +9,10 @@ mod common;
 mod house;
 
 mod catalog;
+mod impostors;
 mod journal;
 mod notices;
+mod primaries;
 mod secondaries;
 mod strangers;
 mod streams;

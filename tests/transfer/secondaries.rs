@@ -80,7 +80,7 @@ impl Running {
 }
 
 /// The lines of a zone, without comments and with one space between fields.
-fn sorted(text: &str) -> Vec<String> {
+pub fn sorted(text: &str) -> Vec<String> {
     let lines = text.lines().filter(|line| !line.starts_with(';') && !line.is_empty());
     let mut lines: Vec<String> = lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     lines.sort();

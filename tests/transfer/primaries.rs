@@ -1,0 +1,329 @@
+//! Zones come from BIND, Knot and NSD, whole and then by what changed, and are served as they are, or signed.
+
+use std::path::{Path, PathBuf};
+
+use danelaw::dns::Timestamp;
+use danelaw::dns::dnssec::Algorithm;
+use danelaw::keys::ZoneKey;
+use danelaw::zone::print;
+
+use super::common::program::Program;
+use super::common::{free_port, now, run, sign_with, succeed, zone};
+use super::house::{CONFIG, DKIM, Daemon, HEAD, House, MX, wait_until};
+use super::secondaries::{KEY, sorted};
+
+/// A server that a zone comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Bind,
+    Knot,
+    Nsd,
+}
+
+/// One that runs until this is dropped, in a folder with its zones' files.
+struct Primary {
+    port: u16,
+    folder: PathBuf,
+    program: Program,
+}
+
+/// What is said on both sides.
+struct Sides<'a> {
+    port: u16,
+    secret: &'a str,
+    /// Where danelaw is told of changes.
+    danelaw: u16,
+    zones: &'a [String],
+}
+
+impl Kind {
+    fn start(self, sides: &Sides<'_>, put: impl Fn(&Path)) -> Primary {
+        let temporary = tempfile::tempdir().unwrap();
+        let (port, folder) = (sides.port, temporary.path().to_owned());
+        put(&folder);
+        let (name, arguments, config): (_, &[&str], _) = match self {
+            Kind::Bind => ("named", &["-g", "-n", "1", "-c"], bind(&folder, sides)),
+            Kind::Knot => ("knotd", &["-c"], knot(&folder, sides)),
+            Kind::Nsd => ("nsd", &["-d", "-c"], nsd(&folder, sides)),
+        };
+        let program = Program::start(temporary, name, arguments, &config);
+        let primary = Primary { port, folder, program };
+        for zone in sides.zones {
+            wait_until(&format!("{self:?} has {zone}"), || primary.serial(zone).is_some());
+        }
+        primary
+    }
+}
+
+impl Primary {
+    fn serial(&self, zone: &str) -> Option<u32> {
+        let port = self.port.to_string();
+        // It may not be there yet.
+        let said = run("dig", &["@127.0.0.1", "-p", &port, "+short", "+tries=1", "+time=1", zone, "SOA"]).stdout;
+        String::from_utf8(said).ok()?.split_whitespace().nth(2)?.parse().ok()
+    }
+}
+
+fn bind(folder: &Path, Sides { port, secret, danelaw, zones }: &Sides<'_>) -> String {
+    let mut config = format!(
+        "key \"{KEY}\" {{ algorithm hmac-sha256; secret \"{secret}\"; }};\n\
+         options {{\n  directory \"{}\";\n  listen-on port {port} {{ 127.0.0.1; }};\n  listen-on-v6 {{ none; }};\n  \
+         pid-file none;\n  session-keyfile none;\n  recursion no;\n  dnssec-validation no;\n  notify explicit;\n  \
+         notify-delay 0;\n  also-notify {{ 127.0.0.1 port {danelaw} key {KEY}; }};\n  \
+         allow-transfer {{ key {KEY}; }};\n}};\ncontrols {{ }};\n",
+        folder.display()
+    );
+    for zone in *zones {
+        config += &format!("zone \"{zone}\" {{ type primary; file \"{zone}\"; ixfr-from-differences yes; }};\n");
+    }
+    config
+}
+
+fn knot(folder: &Path, Sides { port, secret, danelaw, zones }: &Sides<'_>) -> String {
+    let folder = folder.display();
+    let mut config = format!(
+        "server:\n  listen: 127.0.0.1@{port}\n  rundir: \"{folder}\"\n  udp-workers: 1\n  tcp-workers: 1\n  \
+         background-workers: 1\ndatabase:\n  storage: \"{folder}\"\nlog:\n  - target: stderr\n    any: info\n\
+         key:\n  - id: {KEY}\n    algorithm: hmac-sha256\n    secret: {secret}\n\
+         remote:\n  - id: danelaw\n    address: 127.0.0.1@{danelaw}\n    key: {KEY}\n\
+         acl:\n  - id: danelaw\n    key: {KEY}\n    action: transfer\n\
+         template:\n  - id: default\n    storage: \"{folder}\"\n    file: \"%s\"\n    notify: danelaw\n    acl: danelaw\n    \
+         zonefile-load: difference\n    zonefile-sync: -1\n    journal-content: changes\nzone:\n"
+    );
+    for zone in *zones {
+        config += &format!("  - domain: \"{zone}\"\n");
+    }
+    config
+}
+
+fn nsd(folder: &Path, Sides { port, secret, danelaw, zones }: &Sides<'_>) -> String {
+    let folder = folder.display();
+    let mut config = format!(
+        "server:\n  ip-address: 127.0.0.1@{port}\n  username: \"\"\n  chroot: \"\"\n  zonesdir: \"{folder}\"\n  \
+         database: \"\"\n  pidfile: \"{folder}/nsd.pid\"\n  xfrdfile: \"{folder}/xfrd\"\n  xfrdir: \"{folder}\"\n  \
+         zonelistfile: \"{folder}/zone.list\"\n  server-count: 1\n  verbosity: 2\nremote-control:\n  control-enable: no\n\
+         key:\n  name: \"{KEY}\"\n  algorithm: hmac-sha256\n  secret: \"{secret}\"\n"
+    );
+    for zone in *zones {
+        config += &format!(
+            "zone:\n  name: \"{zone}\"\n  zonefile: \"{zone}\"\n  provide-xfr: 127.0.0.1 {KEY}\n  \
+             notify: 127.0.0.1@{danelaw} {KEY}\n  store-ixfr: yes\n  create-ixfr: yes\n"
+        );
+    }
+    config
+}
+
+/// Puts a file where a server looks for it: whole or not at all, and never with the time of the one before.
+fn put(folder: &Path, zone: &str, text: &str) {
+    let path = folder.join(zone);
+    let fresh = folder.join(format!("{zone}.new"));
+    std::fs::write(&fresh, text).unwrap();
+    std::fs::rename(fresh, path).unwrap();
+}
+
+/// A zone's head with a serial and timers.
+fn head(serial: u32, timers: &str) -> String {
+    HEAD.replace("hostmaster 1 4h 1h 2w", &format!("hostmaster {serial} {timers}"))
+}
+
+/// What has requests signed.
+pub const SIGNED: &str = "primary-key = \"transfer.test\"\n";
+
+/// A folder for danelaw that takes these zones; each has its settings behind it.
+pub fn house(zones: &[(&str, u16, &str)]) -> (House, String, u16) {
+    let house = House::empty();
+    assert!(house.danelaw(&["keys", "tsig", KEY]).status.success());
+    let text = String::from_utf8(house.read(&format!("keys/{KEY}.key"))).unwrap();
+    let secret = text.split("secret \"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let port = free_port();
+    let tables = zones
+        .iter()
+        .map(|(zone, primary, more)| format!("[zone.\"{zone}\"]\nprimary = [\"127.0.0.1:{primary}\"]\n{more}\n"));
+    let config = CONFIG.replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
+    house.put(
+        "danelaw.toml",
+        format!(
+            "tsig-keys = [\"keys/{KEY}.key\"]\n{config}\n[secondary.looker]\nkey = \"{KEY}\"\nnotify = false\n{}",
+            tables.collect::<String>()
+        ),
+    );
+    (house, secret, port)
+}
+
+/// A zone as whoever has the key gets it.
+fn records(port: u16, secret: &str, zone: &str) -> Vec<String> {
+    let (port, key) = (port.to_string(), format!("hmac-sha256:{KEY}:{secret}"));
+    let text = succeed("dig", &["@127.0.0.1", "-p", &port, "-y", &key, "+noall", "+answer", "+onesoa", zone, "AXFR"]);
+    sorted(&text).into_iter().filter(|line| !line.contains(" TSIG ")).collect()
+}
+
+fn verify(house: &House, zone: &str, records: &[String]) {
+    let dump = house.path("dump");
+    std::fs::write(&dump, records.join("\n") + "\n").unwrap();
+    succeed("ldns-verify-zone", &[dump.to_str().unwrap()]);
+    succeed("dnssec-verify", &["-z", "-o", zone, dump.to_str().unwrap()]);
+}
+
+fn serial(daemon: &Daemon<'_>, zone: &str) -> Option<u32> {
+    daemon.dig(&["+short", zone, "SOA"]).split_whitespace().nth(2)?.parse().ok()
+}
+
+/// What `status` knows of a zone's primary.
+pub fn primary(daemon: &Daemon<'_>, zone: &str) -> serde_json::Value {
+    let status = daemon.status();
+    let zones = status["zones"].as_array().unwrap();
+    zones.iter().find(|one| one["zone"] == format!("{zone}.")).unwrap()["primary"].clone()
+}
+
+/// The zone as another signer hands it over.
+fn signed(key: &ZoneKey, at: Timestamp, (origin, serial): (&str, u32), text: &str) -> String {
+    print::published(&sign_with(&zone(origin, text), &[key], None, at, serial))
+}
+
+#[test]
+fn bind_is_a_primary() {
+    follow(Kind::Bind, "bind");
+}
+
+#[test]
+fn knot_is_a_primary() {
+    follow(Kind::Knot, "knot");
+}
+
+#[test]
+fn nsd_is_a_primary() {
+    follow(Kind::Nsd, "nsd");
+}
+
+/// Nobody looks for a change by himself while this goes on: it is told, and comes as differences.
+fn follow(kind: Kind, name: &str) {
+    let zones: Vec<String> = ["plain", "sealed", "wire"].map(|zone| format!("{zone}.{name}.test")).to_vec();
+    let [plain, sealed, wire] = &zones[..] else { unreachable!() };
+    let port = free_port();
+    let [none, presigned] = ["none", "presigned"].map(|mode| format!("{SIGNED}signing = \"{mode}\""));
+    let (house, secret, danelaw) = house(&[(plain, port, &none), (sealed, port, &presigned), (wire, port, SIGNED)]);
+    house.certificate("mail", &[&format!("mail.{wire}")]);
+    let (key, _) = ZoneKey::generate(Algorithm::Ed25519).unwrap();
+    let at = now();
+    let put_all = |folder: &Path, version: u32| {
+        let hosts: String = (0..300).map(|host| format!("host{host}.rack{} A 192.0.2.9\n", host / 50)).collect();
+        let new: String = (0..version).map(|step| format!("new{step} TXT \"version {version}\"\n")).collect();
+        let text =
+            [&head(version + 1, "4h 1h 2w"), MX, DKIM, &hosts, &new, "cut NS ns.cut\nns.cut A 192.0.2.3\n"].concat();
+        put(folder, plain, &text);
+        put(folder, sealed, &signed(&key, at, (sealed, version + 1), &text));
+        put(folder, wire, &text);
+    };
+    let sides = Sides { port, secret: &secret, danelaw, zones: &zones };
+    let server = kind.start(&sides, |folder| put_all(folder, 0));
+    let daemon = house.start();
+    for version in 0..4 {
+        if version > 0 {
+            // A file of the same second is the same one, for BIND.
+            std::thread::sleep(std::time::Duration::from_millis(1100));
+            put_all(&server.folder, version);
+            server.program.signal("HUP");
+        }
+        for zone in &zones {
+            wait_until(&format!("{zone} is at {}: {}", version + 1, daemon.problems()), || {
+                serial(&daemon, zone).is_some_and(|serial| serial > version)
+            });
+        }
+        for zone in [plain, sealed] {
+            assert_eq!(serial(&daemon, zone), Some(version + 1), "the primary's serial");
+            let (ours, theirs) = (records(danelaw, &secret, zone), records(port, &secret, zone));
+            let unlike = || theirs.iter().filter(|line| !ours.contains(line)).take(5).collect::<Vec<_>>();
+            assert!(ours == theirs, "{zone}: {} of {}, lacks {:?}", ours.len(), theirs.len(), unlike());
+        }
+        verify(&house, sealed, &records(danelaw, &secret, sealed));
+        wait_until("its TLSA is there", || !daemon.records(&format!("_25._tcp.mail.{wire}"), "TLSA").is_empty());
+        if version > 0 {
+            let new = format!("\"version {version}\"");
+            assert_eq!(daemon.records(&format!("new0.{wire}"), "TXT"), [new]);
+        }
+        verify(&house, wire, &records(danelaw, &secret, wire));
+    }
+    for zone in &zones {
+        let came = |how: &str| {
+            let of_zone = format!("{zone}.: serial");
+            let log = daemon.log();
+            log.lines()
+                .filter(|line| line.contains(&of_zone) && line.contains(" came from ") && line.contains(how))
+                .count()
+        };
+        assert_eq!((came(": whole"), came(": differences")), (1, 3), "{zone}\n{}", daemon.log());
+        let primary = primary(&daemon, zone);
+        assert_eq!((&primary["serial"], &primary["state"]), (&4.into(), &"current".into()), "{primary}");
+    }
+    assert!(daemon.status()["statistics"]["notify"]["taken"].as_u64().unwrap() >= 9);
+    let shown = String::from_utf8(house.danelaw(&["status"]).stdout).unwrap();
+    let line = shown.lines().find(|line| line.starts_with(wire) && line.contains(&format!("127.0.0.1:{port}")));
+    assert!(line.is_some_and(|line| line.ends_with("current")), "{shown}");
+}
+
+#[test]
+fn a_primary_that_is_down_is_a_problem_with_a_name_and_its_zone_outlives_a_restart() {
+    let (port, zone) = (free_port(), "down.test");
+    let zones = [zone.to_owned()];
+    let (house, secret, danelaw) = house(&[(zone, port, SIGNED)]);
+    let sides = Sides { port, secret: &secret, danelaw, zones: &zones };
+    let text = |serial: u32| [&head(serial, "1h 2s 2w"), "a A 192.0.2.1\n"].concat();
+    let daemon = house.start();
+    assert_eq!(daemon.rcode(zone, "SOA"), "SERVFAIL", "it is ours, and nothing of it is here");
+    wait_until("it is a problem", || {
+        let problems = daemon.problems();
+        problems.contains(&format!("primary 127.0.0.1:{port}: can't be reached"))
+            && problems.contains("there is nothing")
+    });
+    let server = Kind::Knot.start(&sides, |folder| put(folder, zone, &text(5)));
+    wait_until("it is served", || serial(&daemon, zone) == Some(5));
+    wait_until("the problem is solved", || !daemon.problems().contains("primary 127.0.0.1"));
+    let signature = daemon.signature(zone, "NS");
+    drop(server);
+    let daemon = daemon.restarted();
+    assert_eq!(
+        (serial(&daemon, zone), daemon.signature(zone, "NS")),
+        (Some(5), signature),
+        "at once, and not signed again"
+    );
+    wait_until("the primary is missed", || primary(&daemon, zone)["state"] == "failing");
+    assert_eq!(serial(&daemon, zone), Some(5));
+    let _server = Kind::Knot.start(&sides, |folder| put(folder, zone, &text(8)));
+    wait_until("it goes on", || serial(&daemon, zone) == Some(8));
+    assert!(daemon.log().contains("serial 8 came from"));
+    // A zone whose primary is taken out of the configuration goes.
+    let config = String::from_utf8(house.read("danelaw.toml")).unwrap();
+    house.put("danelaw.toml", config.split("[zone.").next().unwrap());
+    wait_until("it is gone", || daemon.rcode(zone, "SOA") == "REFUSED");
+    assert!(!house.path(&format!("state/images/{zone}.sig")).exists());
+}
+
+#[test]
+fn a_zone_that_nobody_confirms_expires_over_restarts_and_comes_back() {
+    let (port, zone) = (free_port(), "short.test");
+    let zones = [zone.to_owned()];
+    let (house, secret, danelaw) = house(&[(zone, port, SIGNED)]);
+    let sides = Sides { port, secret: &secret, danelaw, zones: &zones };
+    let start = || Kind::Bind.start(&sides, |folder| put(folder, zone, &head(5, "2s 1s 6s")));
+    let server = start();
+    let daemon = house.start();
+    wait_until("it is served", || serial(&daemon, zone) == Some(5));
+    let first = primary(&daemon, zone)["confirmed-at"].as_u64().unwrap();
+    wait_until("it is confirmed", || primary(&daemon, zone)["confirmed-at"].as_u64().unwrap() >= first + 4);
+    assert_eq!(daemon.rcode(zone, "SOA"), "NOERROR");
+    drop(server);
+    let confirmed = primary(&daemon, zone)["confirmed-at"].as_u64().unwrap();
+    // The time goes on while nothing runs.
+    daemon.stop();
+    let daemon = house.start();
+    wait_until("it expires", || daemon.rcode(zone, "SOA") == "SERVFAIL");
+    assert!((confirmed + 6..confirmed + 12).contains(&now()), "{confirmed} {}", now());
+    let shown = primary(&daemon, zone);
+    assert_eq!((&shown["confirmed-at"], &shown["expires-at"]), (&confirmed.into(), &(confirmed + 6).into()));
+    wait_until("it is said", || daemon.problems().contains("it has expired"));
+    let daemon = daemon.restarted();
+    assert_eq!(daemon.rcode(zone, "SOA"), "SERVFAIL", "from the start");
+    let _server = start();
+    wait_until("it comes back", || serial(&daemon, zone) == Some(5));
+    wait_until("the problem is solved", || !daemon.problems().contains("expired"));
+}
