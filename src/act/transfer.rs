@@ -17,7 +17,7 @@ use tracing::warn;
 
 use crate::dns::header::{AA, CLASS_IN, HEADER, OPCODE, QR};
 use crate::dns::tsig::{Key, Responses, Untrusted, sign_request};
-use crate::dns::{Name, Rtype, Timestamp, walk};
+use crate::dns::{Name, Rtype, Timestamp, uncompress, walk};
 use crate::transfer::incoming::{Fault, Incoming, Received};
 use crate::transfer::refresh::{Check, TRANSFER};
 use crate::zone::{Contents, serial};
@@ -209,7 +209,7 @@ impl Connection {
             rcode => return Err(Failure::Soa(Fault::Rcode(rcode))),
         }
         let is_soa = |record: &walk::Walked<'_>| {
-            let owner = walk::name(message, record.start).map(|(owner, _)| owner);
+            let owner = uncompress::name(message, record.start).map(|(owner, _)| owner);
             (record.section, record.rtype, record.class) == (1, Rtype::SOA, CLASS_IN) && owner.as_ref() == Some(zone)
         };
         let soa = walk::records(message).find(is_soa).and_then(|soa| serial::of_soa(soa.rdata));

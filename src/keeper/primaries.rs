@@ -1,5 +1,6 @@
 //! Zones that come from other servers: `transfer::refresh` decides when to look, `act::transfer` looks, and what came is taken over here.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -7,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tracing::{error, info};
 
-use super::Keeper;
-use super::zone::{Source, Zone};
+use super::look::Scope;
+use super::zone::{Finished, Source, Zone};
+use super::{Cycle, Keeper};
 use crate::act::transfer::{News, Order, Said};
 use crate::config::{Config, Primaries, SigningMode};
 use crate::dns::tsig::Key;
@@ -99,35 +101,37 @@ impl Keeper {
     /// Takes up the zones that the configuration has primaries for, as they were before the start, and lets go of those that it has none for
     /// any more. Gives whether some are new.
     pub(super) fn find_transferred(&mut self, now: Timestamp) -> bool {
-        self.let_go();
-        let Keeper { zones, config, store, primaries: Transferred { refreshes, .. }, .. } = self;
+        self.forget_primaries();
+        let all = self.config.transferred().map(|(origin, primaries)| (origin, Source::Primaries(named(primaries))));
+        let other: Vec<(Name, Source)> = all
+            .filter(|(origin, source)| self.zones.get(*origin).is_none_or(|zone| zone.source != *source))
+            .map(|(origin, source)| (origin.clone(), source))
+            .collect();
         let mut come = false;
-        for (origin, primaries) in config.transferred() {
-            let source = Source::Primaries(named(primaries));
-            if zones.get(origin).is_some_and(|zone| zone.source == source) {
-                continue;
-            }
-            let kept = kept(store.load(CONFIRMED, &origin.to_string()), origin);
-            let zone = zones.entry(origin.clone()).or_insert_with(|| {
+        for (origin, source) in other {
+            let kept = kept(self.store.load(CONFIRMED, &origin.to_string()), &origin);
+            if !self.zones.contains_key(&origin) {
                 come = true;
                 let mut zone = Zone::of(origin.clone(), source.clone());
-                if let Some(images) = store.images() {
-                    zone.recall(config.signing(origin).mode, images);
+                if let Some(images) = self.store.images() {
+                    zone.recall(self.config.signing(&origin).mode, images);
                 }
-                Box::new(zone)
-            });
+                self.adopt(zone);
+            }
+            let Keeper { zones, config, primaries: Transferred { refreshes, .. }, .. } = self;
+            let (Some(zone), Some(primaries)) = (zones.get_mut(&origin), config.primaries(&origin)) else { continue };
             zone.source = source;
             // What came from a file is not a version of the primary's.
             let held = kept.and(zone.said.as_ref()).and_then(held);
-            refreshes.end(origin);
-            refreshes.begin(origin, primaries.addresses.len(), held, kept, now);
-            zone.expired = refreshes.of(origin).is_some_and(|refresh| refresh.is_expired(now));
+            refreshes.end(&origin);
+            refreshes.begin(&origin, primaries.addresses.len(), held, kept, now);
+            zone.expired = refreshes.of(&origin).is_some_and(|refresh| refresh.is_expired(now));
         }
         come
     }
 
     /// Forgets zones that have no primary any more, those of before the start too.
-    fn let_go(&mut self) {
+    fn forget_primaries(&mut self) {
         let Keeper { config, store, primaries: Transferred { refreshes, tidied, .. }, .. } = self;
         let has_left = |zone: &Name| config.primaries(zone).is_none();
         let mut left: Vec<Name> =
@@ -200,8 +204,17 @@ impl Keeper {
         }
     }
 
-    /// Something came from a primary. Gives whether something else is to be served since.
-    pub fn hear_primary(&mut self, news: News, now: Timestamp) -> bool {
+    /// Something came from a primary. Gives the cycle that was run for it, where something else is served since.
+    pub fn hear_primary(&mut self, news: News, now: Timestamp) -> Option<Cycle> {
+        let is_changed = self.take_over(news, now);
+        is_changed.then(|| {
+            let nothing = Scope { zones: Some(BTreeSet::new()), keys: false, certificates: false };
+            self.run_cycle(&nothing, &Finished::none(), now)
+        })
+    }
+
+    /// Gives whether something else is to be served since.
+    fn take_over(&mut self, news: News, now: Timestamp) -> bool {
         let News { check: Check { zone: origin, number, .. }, said } = news;
         let mode = self.config.signing(&origin).mode;
         let Some(zone) = self.zones.get(&origin) else { return false };

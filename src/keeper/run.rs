@@ -75,7 +75,6 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
         let mut request: Option<(Request, oneshot::Sender<Reply>)> = None;
         let mut reload = false;
         let mut what = Look::All(Finished::none());
-        let mut arrived = None;
         let to_send = [keeper.send_notices(now()), keeper.send_checks(now())].into_iter().flatten().min();
         let notices = to_send.map(moment);
         tokio::select! {
@@ -94,7 +93,7 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
                 keeper.hear_notified(&around.notified, now());
                 continue;
             }
-            Some(news) = around.transferred.recv() => arrived = Some(news),
+            Some(news) = around.transferred.recv() => what = Look::Transferred(news),
             Some(changed) = around.changed.recv() => {
                 reload = config_stamp(&keeper) != config_seen;
                 what = if reload { Look::All(Finished::told(&changed)) } else { Look::Changed(changed) };
@@ -118,12 +117,6 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
         // Reading, deciding and signing block this thread, and none that answers.
         tokio::task::block_in_place(|| {
             let mut said = Ok(());
-            if let Some(news) = arrived {
-                if keeper.hear_primary(news, now()) {
-                    due = look(&mut keeper, &around, &Look::Changed(Changed::default()));
-                }
-                return;
-            }
             if reload {
                 config_seen = config_stamp(&keeper);
                 said = reconfigure(&mut keeper, &around);
@@ -167,6 +160,8 @@ enum Look {
     Changed(Changed),
     /// What others ask to be changed.
     Updates(Vec<Update>),
+    /// What came from a primary.
+    Transferred(transfer::News),
 }
 
 /// An update, and those that wait behind it.
@@ -188,6 +183,7 @@ fn look(keeper: &mut Keeper, around: &Surroundings, what: Look) -> Option<Instan
         Look::All(finished) => Some(keeper.cycle(&finished, time)),
         Look::Changed(changed) => Some(keeper.cycle_after(&changed, time)),
         Look::Updates(updates) => keeper.update(updates, time),
+        Look::Transferred(news) => keeper.hear_primary(news, time),
     }));
     let cycle = cycle.unwrap_or_else(|_| {
         error!("a bug: looking at zones and certificates panicked; what is served stays");
