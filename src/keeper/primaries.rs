@@ -157,10 +157,10 @@ impl Keeper {
     /// Something came of a check, or nothing: that somebody begins to fail is told. Gives whether it was awaited.
     fn heard(&mut self, zone: &Name, number: u64, shown: Shown, now: Timestamp) -> bool {
         let Transferred { refreshes, untold, .. } = &mut self.primaries;
-        let fails = |refreshes: &Refreshes| refreshes.of(zone).is_some_and(|refresh| refresh.failures > 0);
-        let before = fails(refreshes);
+        let failing = |refreshes: &Refreshes| refreshes.of(zone).and_then(|refresh| refresh.failing.clone());
+        let before = failing(refreshes);
         let heard = refreshes.heard(zone, number, shown, now);
-        *untold |= fails(refreshes) != before;
+        *untold |= failing(refreshes) != before;
         heard
     }
 
@@ -312,7 +312,7 @@ impl Keeper {
     /// Zones whose primaries do not help: which one said what, and what is served meanwhile.
     pub(super) fn primary_problems(&self, now: Timestamp) -> Vec<String> {
         let problem = |(origin, refresh): (&Name, &Refresh)| {
-            let (_, place, why) = refresh.checked.as_ref().filter(|_| refresh.failures > 0)?;
+            let (place, why) = refresh.failing.as_ref()?;
             let address = self.config.primaries(origin)?.addresses.get(*place)?;
             let meanwhile = match (refresh.expires_at(), refresh.confirmed) {
                 (Some(expires), _) if expires <= now => {
@@ -324,7 +324,7 @@ impl Keeper {
                 }
                 _ => "there is nothing of it from a primary".to_owned(),
             };
-            Some(format!("{origin}: primary {address}: {}; {meanwhile}", why.as_deref()?))
+            Some(format!("{origin}: primary {address}: {why}; {meanwhile}"))
         };
         self.primaries.refreshes.zones().filter_map(problem).collect()
     }

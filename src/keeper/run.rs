@@ -71,6 +71,7 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
         }
         look(&mut keeper, &around, Look::All(Finished::All)).unwrap_or_else(Instant::now)
     });
+    let mut told_at = Instant::now();
     loop {
         let mut request: Option<(Request, oneshot::Sender<Reply>)> = None;
         let mut reload = false;
@@ -89,7 +90,8 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
                 keeper.note_taken(&taken, now());
                 continue;
             }
-            () = around.notified.wait() => {
+            () = around.notified.wait(told_at) => {
+                told_at = Instant::now();
                 keeper.hear_notified(&around.notified, now());
                 continue;
             }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::Occasionally;
@@ -71,10 +72,10 @@ pub struct Teller<'a> {
 }
 
 impl Notified {
-    /// Returns when there is something to look at.
-    pub async fn wait(&self) {
+    /// Returns when there is something to look at, some time after the last look.
+    pub async fn wait(&self, looked: Instant) {
         // The waking is last, so that it is not lost where this is given up.
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep_until(looked + PAUSE).await;
         self.waker.notified().await;
     }
 

@@ -95,7 +95,7 @@ enum Stage {
     /// Any record; it tells whole zones from differences.
     Second,
     /// A record of the whole zone, or the SOA at its end.
-    Whole(Builder),
+    Whole(Box<Builder>),
     /// A record that goes, or the SOA of the version without.
     Going(Changing),
     /// A record that comes, the SOA of the next difference, or the one at the end.
@@ -269,7 +269,7 @@ impl Incoming {
                 return Ok(Stage::Going(changing.from(&record, from)?));
             }
         }
-        let mut zone = Builder::new(self.zone.clone());
+        let mut zone = Box::new(Builder::new(self.zone.clone()));
         zone.insert(&newest.owner, newest.ttl, newest.rtype, &newest.rdata);
         match soa {
             Some(_) => {

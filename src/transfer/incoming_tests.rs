@@ -217,7 +217,7 @@ fn messages_that_answer_something_else_are_refused() {
         incoming(LIMIT).take(&message)
     };
     for (edit, fault) in [
-        (&|message: &mut Vec<u8>| message[0] ^= 1 as u8, Fault::NotAsked),
+        (&|message: &mut Vec<u8>| message[0] ^= 1, Fault::NotAsked),
         (&|message: &mut Vec<u8>| message[2] &= !QR, Fault::NotAsked),
         (&|message: &mut Vec<u8>| message[2] |= 0x20, Fault::NotAsked),
         (&|message: &mut Vec<u8>| message[3] |= 5, Fault::Rcode(5)),

@@ -118,8 +118,10 @@ pub struct Refresh {
     pub shown: Option<u32>,
     /// When something came of a check last, with which primary, and why it was nothing that helps.
     pub checked: Option<(Timestamp, usize, Option<String>)>,
-    /// So many times in a row all primaries came to nothing.
-    pub failures: u32,
+    /// Which primary was the last to come to nothing, and why, where all of them did the last time.
+    pub failing: Option<(usize, String)>,
+    /// So many times in a row they did.
+    failures: u32,
     primaries: usize,
     /// The one that was asked first this time, and how many were asked.
     first: usize,
@@ -163,6 +165,8 @@ pub struct Refreshes {
     busy: BTreeSet<(Timestamp, Name)>,
     numbers: u64,
     seed: u64,
+    /// When it was asked last what is due.
+    latest: Timestamp,
 }
 
 impl Refreshes {
@@ -183,6 +187,7 @@ impl Refreshes {
                 confirmed,
                 shown: None,
                 checked: None,
+                failing: None,
                 failures: 0,
                 primaries: primaries.max(1),
                 first: 0,
@@ -218,6 +223,10 @@ impl Refreshes {
 
     /// The checks that are to be made by now.
     pub fn due(&mut self, now: Timestamp) -> Vec<Check> {
+        if now + CHECK < self.latest {
+            self.set_back(now);
+        }
+        self.latest = now;
         while let Some((_, zone)) = self.busy.first().filter(|(until, _)| *until <= now).cloned() {
             let number = self.zones.get(&zone).map_or(0, |refresh| refresh.number);
             self.heard(&zone, number, Shown::Nothing("it takes too long".to_owned()), now);
@@ -240,6 +249,20 @@ impl Refreshes {
         checks
     }
 
+    /// A clock that was set back would put everything off: whoever waits is checked now.
+    fn set_back(&mut self, now: Timestamp) {
+        let zones: Vec<Name> = self.zones.keys().cloned().collect();
+        for zone in zones {
+            self.set(&zone, |refresh| {
+                refresh.confirmed = refresh.confirmed.map(|confirmed| confirmed.min(now));
+                refresh.checked = refresh.checked.take().map(|(at, primary, why)| (at.min(now), primary, why));
+                if matches!(refresh.state, State::Waiting(_)) {
+                    refresh.state = State::Waiting(now);
+                }
+            });
+        }
+    }
+
     /// Something came of a check; what came of others than the one that is under way is not heard. Gives whether it was.
     pub fn heard(&mut self, zone: &Name, number: u64, shown: Shown, now: Timestamp) -> bool {
         let seed = self.shake();
@@ -260,6 +283,7 @@ impl Refreshes {
                     (refresh.held, refresh.confirmed, refresh.shown) = (Some(held), Some(now), Some(held.serial));
                     refresh.state = State::Waiting(now + earlier(held.timers.refresh));
                     (refresh.first, refresh.asked, refresh.failures) = (0, 0, 0);
+                    refresh.failing = None;
                     None
                 }
                 Shown::Nothing(why) if refresh.asked < refresh.primaries => {
@@ -269,6 +293,7 @@ impl Refreshes {
                 Shown::Nothing(why) => {
                     (refresh.first, refresh.asked) = (0, 0);
                     refresh.failures = refresh.failures.saturating_add(1);
+                    refresh.failing = Some((primary, why.clone()));
                     refresh.state = State::Waiting(now + earlier(refresh.retry()));
                     Some(why)
                 }

@@ -69,6 +69,7 @@ fn primaries_are_asked_in_their_order_until_one_helps() {
     for expected in 0..3 {
         let (primary, number) = check(&mut refreshes, NOW);
         assert_eq!(primary, expected);
+        assert_eq!(refreshes.of(&zone(0)).unwrap().failing, None, "not all of them yet");
         refreshes.heard(&zone(0), number, nothing(), NOW);
         assert_eq!(refreshes.of(&zone(0)).unwrap().checked, Some((NOW, expected, Some("no answer".to_owned()))));
     }
@@ -135,7 +136,7 @@ fn what_takes_too_long_comes_to_nothing_and_is_not_heard_later() {
     let (_, number) = check(&mut refreshes, NOW);
     assert_eq!(refreshes.due(NOW + CHECK), []);
     let refresh = refreshes.of(&zone(0)).unwrap();
-    assert!(matches!(refresh.state, State::Waiting(_)) && refresh.failures == 1);
+    assert!(matches!(refresh.state, State::Waiting(_)) && refresh.failing.is_some());
     assert!(!refreshes.heard(&zone(0), number, Shown::Current(held(5, 7200, 600, 86_400)), NOW + CHECK));
     let at = refreshes.next().unwrap();
     let (_, later) = check(&mut refreshes, at);
@@ -154,6 +155,20 @@ fn expiry_counts_from_the_last_confirmation_over_restarts() {
     assert!(!is_expired(&refreshes, NOW + 1199) && is_expired(&refreshes, NOW + 1200));
     // What we have nothing of does not expire.
     assert!(!one(1).of(&zone(0)).unwrap().is_expired(u64::MAX));
+}
+
+#[test]
+fn a_clock_that_is_set_back_puts_nothing_off() {
+    let mut refreshes = one(1);
+    let (_, number) = check(&mut refreshes, NOW);
+    refreshes.heard(&zone(0), number, Shown::Current(held(5, 7200, 600, 1000)), NOW);
+    assert_eq!(refreshes.due(NOW + 10), []);
+    let before = NOW - 86_400;
+    let (_, number) = check(&mut refreshes, before);
+    refreshes.heard(&zone(0), number, nothing(), before);
+    assert_eq!(refreshes.of(&zone(0)).unwrap().expires_at(), Some(before + 1000));
+    refreshes.notified(&zone(0), 0, None, before + 5);
+    assert_eq!(refreshes.next(), Some(before + 5));
 }
 
 #[test]
