@@ -1,6 +1,7 @@
 //! The commands: a file for each. This one finds the configuration, runs the command, and turns what came of it into
 //! an exit code. What a command decides, it asks the other rooms.
 
+mod answering;
 pub mod args;
 pub mod ask;
 pub mod check;

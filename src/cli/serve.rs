@@ -5,154 +5,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use super::answering::Published;
 use super::args::Serve;
 use super::{CliError, Outcome, load, log, ready};
 use crate::act;
-use crate::answer::{self, Context};
 use crate::config::{Config, Encrypted};
-use crate::dns::header::{HEADER, Rcode};
-use crate::dns::name::wire_len;
-use crate::dns::{Rtype, Timestamp};
-use crate::keeper::{self, Answering, Finished, Keeper, Message, Policy, Surroundings, Wanted};
+use crate::keeper::{self, Answering, Finished, Keeper, Message, Surroundings};
 use crate::observe::watch::{Timing, Watcher};
-use crate::serve::authentic;
 use crate::serve::control::{ControlHandle, ControlSocket};
 use crate::serve::encrypted::{EncryptedHandle, EncryptedListeners};
-use crate::serve::notified::{self, Notified, Teller};
-use crate::serve::transfers::{self, Asked};
-use crate::serve::updates::{self, Update};
-use crate::serve::{Answerer, Counters, Handle, Listeners, Reply, Transfers, Transport, Updates};
+use crate::serve::{Answerer, Counters, Handle, Listeners, Transport, updates};
 use crate::store::Store;
-use crate::zone::Snapshot;
-
-/// Answers from whatever snapshot is published at the moment, by the policy that holds then.
-struct Published {
-    snapshot: Arc<ArcSwap<Snapshot>>,
-    policy: Arc<ArcSwap<Policy>>,
-    wanted: Arc<Wanted>,
-    transfers: Arc<Transfers>,
-    updates: (Arc<Updates>, mpsc::Sender<Update>),
-    notified: Arc<Notified>,
-    begun: Instant,
-}
-
-/// One snapshot and one policy at one moment.
-struct View<'a> {
-    snapshot: &'a Snapshot,
-    policy: &'a Policy,
-    wanted: &'a Wanted,
-    transfers: &'a Arc<Transfers>,
-    updates: &'a (Arc<Updates>, mpsc::Sender<Update>),
-    notified: &'a Arc<Notified>,
-    now: Timestamp,
-    /// Microseconds since serving began: a clock that nobody sets.
-    moment: u64,
-}
-
-impl Published {
-    fn view(&self, work: &mut dyn FnMut(&View<'_>)) {
-        let moment = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let (snapshot, policy) = (self.snapshot.load(), self.policy.load());
-        let Published { wanted, transfers, updates, notified, .. } = self;
-        let (snapshot, policy) = (&snapshot, &policy);
-        work(&View { snapshot, policy, wanted, transfers, updates, notified, now: keeper::now(), moment });
-    }
-}
-
-impl Answerer for Published {
-    fn answer(&self, peer: SocketAddr, transport: Transport, query: &[u8], out: &mut [u8]) -> Reply {
-        let mut reply = Reply::default();
-        self.view(&mut |view| reply = view.answer(peer, transport, query, out));
-        reply
-    }
-
-    fn batch(&self, work: &mut dyn FnMut(&dyn Answerer)) {
-        self.view(&mut |view| work(view));
-    }
-}
-
-impl View<'_> {
-    fn update(&self, context: &Context<'_>, peer: SocketAddr, message: &[u8], out: &mut [u8]) -> Option<Reply> {
-        let (counts, keeper) = self.updates;
-        let (keys, updaters, now) = (&*self.policy.keys, &*self.policy.updaters, keeper::now as fn() -> Timestamp);
-        updates::Asked { context, peer, keys, updaters, keeper, now }.respond(counts, message, out)
-    }
-}
-
-impl Answerer for View<'_> {
-    fn answer(&self, from: SocketAddr, transport: Transport, query: &[u8], out: &mut [u8]) -> Reply {
-        let transport = match transport {
-            Transport::Udp => answer::Transport::Udp,
-            Transport::Tcp => answer::Transport::Tcp,
-            Transport::Tls => answer::Transport::Tls,
-            Transport::Https => answer::Transport::Https,
-            Transport::Quic => answer::Transport::Quic,
-        };
-        let context = Context::new(from.ip(), transport, self.now).with(&self.policy.settings);
-        let policy = self.policy;
-        let Some((length, seen)) = authentic::respond(self.snapshot, &context, &policy.keys, query, out) else {
-            return Reply::default();
-        };
-        let (mut length, mut seen, mut more) = (length, seen, None);
-        let asked = || Asked {
-            snapshot: self.snapshot,
-            catalogs: &policy.catalogs,
-            context: &context,
-            peer: from,
-            keys: &policy.keys,
-            secondaries: &policy.secondaries,
-            told: &policy.told,
-        };
-        if transfers::is_asked_for(seen.qtype) && out[3] & 15 == Rcode::Refused as u8 {
-            if let Some(begun) = asked().respond(self.transfers, query, out) {
-                (length, seen, more) = begun;
-            }
-        } else if Rtype(seen.qtype) == Rtype::SOA
-            && let Some(told) = asked().catalog_soa(query, out)
-        {
-            (length, seen) = told;
-        }
-        if out[3] & 15 == Rcode::NotImp as u8
-            && updates::is_one(query)
-            && let Some(reply) = self.update(&context, from, query, out)
-        {
-            return reply;
-        }
-        if out[3] & 15 == Rcode::NotImp as u8 && notified::is_notify(query) {
-            let (snapshot, keys, primaries) = (self.snapshot, &policy.keys, &policy.primaries);
-            let teller = Teller { snapshot, context: &context, peer: from, keys, primaries };
-            if let Some(answered) = teller.respond(self.notified, query, out) {
-                (length, seen) = answered;
-            }
-        }
-        // A zone of ours that is not read yet, perhaps.
-        if out[3] & 15 == Rcode::ServFail as u8
-            && let Some(len) = wire_len(&query[HEADER..])
-        {
-            self.wanted.note(&query[HEADER..HEADER + len]);
-        }
-        match &self.policy.limiter {
-            Some(limiter) if transport == answer::Transport::Udp => {
-                limiter.limit(self.moment, &context, query, out, (length, seen))
-            }
-            _ => Reply { length: Some(length), seen, more, ..Reply::default() },
-        }
-    }
-
-    fn batch(&self, work: &mut dyn FnMut(&dyn Answerer)) {
-        work(self);
-    }
-
-    fn prefetch(&self, queries: &[&[u8]]) {
-        answer::prefetch(self.snapshot, queries);
-    }
-}
 
 /// What secondaries said and the keeper has not heard yet.
 const NEWS: usize = 256;
@@ -187,7 +55,8 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
         policy,
         wanted,
         transfers: counters.transfers(),
-        updates: (counters.updates(), sender),
+        updates: counters.updates(),
+        keeper: sender,
         notified: counters.notified(),
         begun,
     });
