@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
@@ -27,6 +28,8 @@ pub use updated::{Decided, LayerWrite};
 
 /// How many serials are leased at a time: so many publications cost one fsync.
 const SERIAL_BLOCK: u32 = 64;
+/// The state folder's lock is waited for so long.
+const LOCK_TIME: Duration = Duration::from_millis(500);
 /// How many events are kept.
 const MAX_EVENTS: u32 = 10_000;
 
@@ -425,12 +428,17 @@ fn private_file(path: &Path) -> Result<File, StoreError> {
     Ok(file)
 }
 
+/// A process that is just ending, or that was forked and is just about to become another program, may have it still.
 fn lock(path: &Path) -> Result<File, StoreError> {
     let file = private_file(path)?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::InUse { path: path.to_owned() }),
-        Err(error) => Err(folder_error(path, format!("can't be locked: {error}"))),
+    let since = Instant::now();
+    loop {
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) if since.elapsed() < LOCK_TIME => std::thread::sleep(LOCK_TIME / 20),
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(StoreError::InUse { path: path.to_owned() }),
+            Err(error) => return Err(folder_error(path, format!("can't be locked: {error}"))),
+        }
     }
 }
 
