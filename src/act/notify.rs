@@ -40,8 +40,8 @@ pub struct Order {
 /// What a secondary said, or the system's resolver of a nameserver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
-    /// It answers a NOTIFY: the response code.
-    Answered(Copy, u8),
+    /// It answers the NOTIFY of a serial: the response code.
+    Answered(Copy, u32, u8),
     /// The serial that it has.
     Shows(Copy, u32),
     /// The addresses of a host, or why there are none.
@@ -163,7 +163,7 @@ fn hear(open: &mut HashMap<u16, Open>, from: SocketAddr, message: &[u8], now: Ti
     }
     let asked = open.remove(&id)?;
     match (asked.send, message[3] & 0xf) {
-        (Send::Notify(copy, _), rcode) => Some(News::Answered(copy, rcode)),
+        (Send::Notify(copy, serial), rcode) => Some(News::Answered(copy, serial, rcode)),
         (Send::Soa(copy), _) => {
             let soa = records(message).find(|record| record.section == 1 && record.rtype == Rtype::SOA)?;
             Some(News::Shows(copy, serial::of_soa(soa.rdata)?))

@@ -152,7 +152,7 @@ impl Keeper {
     /// A secondary has said something, or the system's resolver.
     pub fn hear(&mut self, news: &News, now: Timestamp) {
         match news {
-            News::Answered(copy, rcode) => self.notices.notifier.answered(copy, *rcode, now),
+            News::Answered(copy, serial, rcode) => self.notices.notifier.answered(copy, *serial, *rcode, now),
             News::Shows(copy, serial) => self.notices.notifier.shows(copy, *serial, now),
             News::Resolved(host, found) => {
                 if self.notices.nameservers.resolved(host, found, now) {

@@ -173,9 +173,10 @@ impl Notifier {
         send
     }
 
-    /// A NOTIFY was answered, with this response code.
-    pub fn answered(&mut self, copy: &Copy, rcode: u8, now: Timestamp) {
+    /// The NOTIFY of a version was answered, with this response code. One of an older version says nothing of the one that took its place.
+    pub fn answered(&mut self, copy: &Copy, serial: u32, rcode: u8, now: Timestamp) {
         if let Some(told) = self.copies.get(copy)
+            && told.serial == serial
             && matches!(told.state, State::Waiting { .. } | State::Silent | State::Refusing { .. })
             && told.told_at.is_some()
         {

@@ -26,7 +26,7 @@ fn a_new_version_is_told_at_once_and_looked_at_until_it_is_there() {
     notifier.served(&zone(), 7, &[secondary(1)], NOW);
     assert_eq!(notifier.due(NOW), [Send::Notify(copy(1), 7)]);
     assert_eq!(notifier.due(NOW), []);
-    notifier.answered(&copy(1), 0, NOW);
+    notifier.answered(&copy(1), 7, 0, NOW);
     assert_eq!(notifier.due(NOW + 1), [Send::Soa(copy(1))]);
     notifier.shows(&copy(1), 6, NOW + 1);
     assert_eq!(notifier.due(NOW + 4), [Send::Soa(copy(1))]);
@@ -45,7 +45,7 @@ fn who_does_not_answer_is_asked_later_and_later_and_then_left_alone_until_there_
     assert_eq!(sent, [0, 3, 9, 21, 45, 93]);
     assert_eq!(state(&notifier, 1), State::Silent);
     // Late is better than never.
-    notifier.answered(&copy(1), 0, NOW + 200);
+    notifier.answered(&copy(1), 7, 0, NOW + 200);
     assert!(matches!(state(&notifier, 1), State::Transferring { .. }));
     notifier.served(&zone(), 8, &[secondary(1)], NOW + 300);
     assert_eq!(notifier.due(NOW + 300), [Send::Notify(copy(1), 8)]);
@@ -61,6 +61,19 @@ fn many_changes_are_told_once_a_second_and_only_the_last_of_them() {
         assert_eq!(notifier.due(NOW), []);
     }
     assert_eq!(notifier.due(NOW + APART), [Send::Notify(copy(1), 99), Send::Notify(copy(2), 99)]);
+}
+
+#[test]
+fn an_answer_that_a_newer_version_has_overtaken_is_no_answer_to_that() {
+    let mut notifier = Notifier::default();
+    notifier.served(&zone(), 1, &[secondary(1)], NOW);
+    assert_eq!(notifier.due(NOW), [Send::Notify(copy(1), 1)]);
+    notifier.served(&zone(), 2, &[secondary(1)], NOW);
+    for rcode in [0, 5] {
+        notifier.answered(&copy(1), 1, rcode, NOW);
+        assert_eq!(state(&notifier, 1), State::Waiting { at: NOW + APART, tries: 0 });
+    }
+    assert_eq!(notifier.due(NOW + APART), [Send::Notify(copy(1), 2)]);
 }
 
 #[test]
@@ -80,16 +93,16 @@ fn who_refuses_is_told_later_and_later_and_then_left_alone_until_there_is_more_t
     let mut sent = Vec::new();
     while let Some(at) = notifier.next() {
         sent.extend(notifier.due(at).into_iter().map(|_| at - NOW));
-        notifier.answered(&copy(1), 9, at);
+        notifier.answered(&copy(1), 1, 9, at);
         assert!(matches!(state(&notifier, 1), State::Refusing { rcode: 9, .. }));
     }
     assert_eq!(sent, [0, 3, 9, 21, 45, 93]);
     notifier.served(&zone(), 2, &[secondary(1)], NOW + 200);
     assert_eq!(notifier.due(NOW + 200), [Send::Notify(copy(1), 2)]);
     // It has the zone by now, from a catalog.
-    notifier.answered(&copy(1), 9, NOW + 200);
+    notifier.answered(&copy(1), 2, 9, NOW + 200);
     assert_eq!(notifier.due(NOW + 203), [Send::Notify(copy(1), 2)]);
-    notifier.answered(&copy(1), 0, NOW + 203);
+    notifier.answered(&copy(1), 2, 0, NOW + 203);
     assert_eq!(notifier.due(NOW + 204), [Send::Soa(copy(1))]);
     notifier.shows(&copy(1), 2, NOW + 204);
     assert_eq!((state(&notifier, 1), notifier.next()), (State::Current, None));
@@ -102,16 +115,16 @@ fn what_was_transferred_counts_once_it_was_told() {
     // Before: by whomever, it is told.
     notifier.took(&copy(1), 7, NOW);
     assert_eq!(notifier.due(NOW).len(), 3);
-    notifier.answered(&copy(1), 0, NOW);
+    notifier.answered(&copy(1), 7, 0, NOW);
     assert_eq!(state(&notifier, 1), State::Current);
     // After, and an older version.
-    notifier.answered(&copy(2), 0, NOW);
+    notifier.answered(&copy(2), 7, 0, NOW);
     notifier.took(&copy(2), 6, NOW);
     assert!(matches!(state(&notifier, 2), State::Transferring { .. }));
     notifier.took(&copy(2), 7, NOW);
     assert_eq!(state(&notifier, 2), State::Current);
     // It refuses NOTIFY and takes the version from time to time.
-    notifier.answered(&copy(3), 9, NOW);
+    notifier.answered(&copy(3), 7, 9, NOW);
     notifier.took(&copy(3), 7, NOW);
     assert_eq!((state(&notifier, 3), notifier.next()), (State::Current, None));
 }
@@ -133,7 +146,7 @@ fn secondaries_and_zones_that_are_gone_are_forgotten() {
     notifier.retain(|zone| *zone != self::zone());
     assert_eq!((notifier.of(&zone()).count(), notifier.next()), (0, None));
     // An answer that comes too late finds nobody.
-    notifier.answered(&copy(2), 0, NOW);
+    notifier.answered(&copy(2), 2, 0, NOW);
     notifier.shows(&copy(2), 2, NOW);
     assert_eq!(notifier.next(), None);
 }
