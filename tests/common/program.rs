@@ -1,6 +1,8 @@
 //! A server of the test machine, with one configuration file in a folder of its own.
 
 use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
@@ -9,19 +11,39 @@ use tempfile::TempDir;
 pub struct Program {
     child: Child,
     folder: TempDir,
+    name: String,
+    arguments: Vec<String>,
 }
 
 impl Program {
     /// Starts `name`; the configuration's path follows the arguments. One that is missing fails the test.
     pub fn start(folder: TempDir, name: &str, arguments: &[&str], config: &str) -> Program {
-        let path = folder.path().join("server.conf");
-        std::fs::write(&path, config).unwrap();
-        let log = File::create(folder.path().join("log")).unwrap();
-        let mut command = Command::new(name);
-        let command = command.args(arguments).arg(path).stdin(Stdio::null()).stdout(log.try_clone().unwrap());
-        let child = command.stderr(log).spawn();
-        let child = child.unwrap_or_else(|error| panic!("{name}: {error} (`.ci/run` installs what the tests need)"));
-        Program { child, folder }
+        std::fs::write(config_in(folder.path()), config).unwrap();
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        Program { child: spawn(folder.path(), name, &arguments), folder, name: name.to_owned(), arguments }
+    }
+
+    /// Where it has what it keeps.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its configuration's path.
+    pub fn config(&self) -> PathBuf {
+        config_in(self.folder())
+    }
+
+    /// As by a power cut: it and what it started end where they are.
+    pub fn kill(&mut self) {
+        // A server that ended by itself has nothing left to stop.
+        let group = format!("-{}", self.child.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again over what it has left in its folder.
+    pub fn start_again(&mut self) {
+        self.child = spawn(self.folder.path(), &self.name, &self.arguments);
     }
 
     /// Sends it a signal: `HUP`, for one.
@@ -43,12 +65,22 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // A server that ended by itself has nothing left to stop.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
         if std::thread::panicking() {
             self.folder.disable_cleanup(true);
             eprintln!("--- {} ---\n{}", self.folder.path().display(), self.log());
         }
     }
+}
+
+fn config_in(folder: &Path) -> PathBuf {
+    folder.join("server.conf")
+}
+
+fn spawn(folder: &Path, name: &str, arguments: &[String]) -> Child {
+    let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
+    let mut command = Command::new(name);
+    command.args(arguments).arg(config_in(folder)).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+    let child = command.process_group(0).spawn();
+    child.unwrap_or_else(|error| panic!("{name}: {error} (`.ci/run` installs what the tests need)"))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::common::program::Program;
 use super::common::{free_port, name, run, succeed, wire};
 use super::house::{CONFIG, Daemon, House, wait_until};
-use super::secondaries::KEY;
+use super::secondaries::{KEY, key};
 
 const CATALOG: &str = "catalog.test";
 const OTHER: &str = "other.test";
@@ -19,10 +19,10 @@ fn put(house: &House, zone: &str, address: &str) {
 /// A house with three zones, its secret, and its configuration but for the catalogs.
 fn house(ports: &[u16]) -> (House, String, String) {
     let house = House::empty();
-    assert!(house.danelaw(&["keys", "tsig", KEY]).status.success());
-    let text = String::from_utf8(house.read(&format!("keys/{KEY}.key"))).unwrap();
-    let secret = text.split("secret \"").nth(1).unwrap().split('"').next().unwrap().to_owned();
-    ["a.test", "b.test", "c.test"].iter().for_each(|zone| put(&house, zone, "192.0.2.10"));
+    let secret = key(&house);
+    for zone in ["a.test", "b.test", "c.test"] {
+        put(&house, zone, "192.0.2.10");
+    }
     // Each has an address of its own, so that it is known who took what: Knot tells nobody a catalog's SOA over UDP.
     let addresses = ports.iter().enumerate().map(|(index, port)| format!("\"127.0.0.{}:{port}\"", 2 - index));
     let addresses: Vec<String> = addresses.collect();

@@ -1,5 +1,8 @@
 //! What is promised to secondaries: the zone that is served, whole or by what changed, and nothing to anybody else. NSD, Knot and BIND
 //! take it.
+//!
+//! `DANELAW_SEED` says which changes and mishaps there are, `DANELAW_CHANGES` how many changes.
+#![expect(clippy::print_stdout, reason = "the seed of a run")]
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 #[path = "../common/mod.rs"]
@@ -7,8 +10,16 @@ mod common;
 #[path = "../daemon/house.rs"]
 #[expect(dead_code, reason = "each test program uses its part")]
 mod house;
+#[path = "../updates/message.rs"]
+mod message;
+#[path = "../differential/random.rs"]
+#[expect(dead_code, reason = "each test program uses its part")]
+mod random;
 
+mod at_once;
 mod catalog;
+mod changes;
+mod endurance;
 mod impostors;
 mod journal;
 mod notices;

@@ -5,16 +5,14 @@ use std::time::Duration;
 
 use super::common::free_port;
 use super::house::{CONFIG, Daemon, HEAD, House, wait, wait_until};
-use super::secondaries::{KEY, NSEC, Peer, Primary, Running};
+use super::secondaries::{self, KEY, NSEC, Peer, Primary, Running};
 
 /// Nobody looks for a change by himself while a test goes on.
 const REFRESH: &str = "4h 1h";
 
 fn house(secondaries: &[(&str, u16)], key: bool) -> (House, String) {
     let house = House::empty();
-    assert!(house.danelaw(&["keys", "tsig", KEY]).status.success());
-    let text = String::from_utf8(house.read(&format!("keys/{KEY}.key"))).unwrap();
-    let secret = text.split("secret \"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let secret = secondaries::key(&house);
     let key = if key { format!("key = \"{KEY}\"\n") } else { String::new() };
     let tables = secondaries.iter().map(|(name, port)| {
         format!("[secondary.{name}]\naddresses = [\"127.0.0.1:{port}\"]\nzones = [\"{NSEC}\"]\n{key}")

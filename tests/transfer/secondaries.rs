@@ -1,16 +1,20 @@
 //! NSD, Knot and BIND take signed zones, whole and then by differences, and have what danelaw serves.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use super::common::program::Program;
-use super::common::{free_port, run, succeed};
+use super::common::{free_port, name, succeed, wire};
 use super::house::{CONFIG, Daemon, HEAD, HOST, House, MX, wait_until};
 
 pub const NSEC: &str = "example.org";
-const NSEC3: &str = "hashed.example";
-const ZONES: [&str; 2] = [NSEC, NSEC3];
+pub const NSEC3: &str = "hashed.example";
+pub const ZONES: [&str; 2] = [NSEC, NSEC3];
 /// The TSIG key's name.
 pub const KEY: &str = "transfer.test";
+
+/// BIND's commands are signed with the key, too.
+const RNDC_KEY: &str = "rndc.key";
 
 /// A secondary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +39,9 @@ pub struct Primary {
 pub struct Running {
     pub peer: Peer,
     pub port: u16,
-    _program: Program,
+    /// Where BIND takes commands.
+    control: u16,
+    pub program: Program,
 }
 
 impl Peer {
@@ -45,33 +51,45 @@ impl Peer {
 
     pub fn start_at(self, port: u16, primary: &Primary) -> Running {
         let folder = tempfile::tempdir().unwrap();
+        let control = free_port();
         let config = match self {
             Peer::Nsd => nsd(port, folder.path(), primary),
             Peer::Knot => knot(port, folder.path(), primary),
-            Peer::Bind => bind(port, folder.path(), primary, false),
-            Peer::BindOverTls => bind(port, folder.path(), primary, true),
+            Peer::Bind => bind((port, control), folder.path(), primary, false),
+            Peer::BindOverTls => bind((port, control), folder.path(), primary, true),
         };
         let (name, arguments): (_, &[&str]) = match self {
             Peer::Nsd => ("nsd", &["-d", "-c"]),
             Peer::Knot => ("knotd", &["-c"]),
             Peer::Bind | Peer::BindOverTls => ("named", &["-g", "-n", "1", "-c"]),
         };
-        let _program = Program::start(folder, name, arguments, &config);
-        Running { peer: self, port, _program }
+        let program = Program::start(folder, name, arguments, &config);
+        Running { peer: self, port, control, program }
     }
 }
 
 impl Running {
+    /// The serial that it shows; none where it has no such zone yet.
     pub fn serial(&self, zone: &str) -> Option<u32> {
-        let port = self.port.to_string();
-        // It may not be there yet.
-        let said = run("dig", &["@127.0.0.1", "-p", &port, "+short", "+tries=1", "+time=1", zone, "SOA"]).stdout;
-        let soa = String::from_utf8(said).ok()?;
-        soa.split_whitespace().nth(2)?.parse().ok()
+        serial_at(([127, 0, 0, 1], self.port).into(), zone)
+    }
+
+    /// Has it take a zone whole, whatever it has of it.
+    pub fn retransfer(&self, zone: &str) {
+        let (folder, config) = (self.program.folder().display(), self.program.config().display().to_string());
+        let said = match self.peer {
+            Peer::Nsd => succeed("nsd-control", &["-c", &config, "force_transfer", zone]),
+            Peer::Knot => succeed("knotc", &["-c", &config, "zone-retransfer", zone]),
+            Peer::Bind | Peer::BindOverTls => {
+                let (port, key) = (self.control.to_string(), format!("{folder}/{RNDC_KEY}"));
+                succeed("rndc", &["-s", "127.0.0.1", "-p", &port, "-k", &key, "-y", KEY, "retransfer", zone])
+            }
+        };
+        assert!(!said.contains("error"), "{said}");
     }
 
     /// The zone as it gives it.
-    fn records(&self, zone: &str) -> Vec<String> {
+    pub fn records(&self, zone: &str) -> Vec<String> {
         sorted(&succeed(
             "dig",
             &["@127.0.0.1", "-p", &self.port.to_string(), "+noall", "+answer", "+onesoa", zone, "AXFR"],
@@ -93,12 +111,13 @@ fn nsd(port: u16, folder: &Path, primary: &Primary) -> String {
     let mut config = format!(
         "server:\n  ip-address: 127.0.0.1@{port}\n  username: \"\"\n  chroot: \"\"\n  zonesdir: \"{folder}\"\n  \
          database: \"\"\n  pidfile: \"{folder}/nsd.pid\"\n  xfrdfile: \"{folder}/xfrd\"\n  xfrdir: \"{folder}\"\n  \
-         zonelistfile: \"{folder}/zone.list\"\n  server-count: 1\n  verbosity: 2\nremote-control:\n  control-enable: no\n\
+         zonelistfile: \"{folder}/zone.list\"\n  server-count: 1\n  zonefiles-write: 1\n  verbosity: 2\nremote-control:\n  control-enable: yes\n  \
+         control-interface: \"{folder}/control\"\n\
          key:\n  name: \"{KEY}\"\n  algorithm: hmac-sha256\n  secret: \"{secret}\"\n"
     );
     for zone in ZONES {
         config += &format!(
-            "zone:\n  name: \"{zone}\"\n  request-xfr: 127.0.0.1@{from} {KEY}\n  allow-notify: 127.0.0.1 {KEY}\n{refresh}  \
+            "zone:\n  name: \"{zone}\"\n  zonefile: \"{zone}\"\n  request-xfr: 127.0.0.1@{from} {KEY}\n  allow-notify: 127.0.0.1 {KEY}\n{refresh}  \
              provide-xfr: 127.0.0.1 NOKEY\n"
         );
     }
@@ -124,8 +143,10 @@ fn knot(port: u16, folder: &Path, primary: &Primary) -> String {
     config
 }
 
-fn bind(port: u16, folder: &Path, primary: &Primary, over_tls: bool) -> String {
-    let (folder, secret) = (folder.display(), &primary.secret);
+fn bind((port, control): (u16, u16), folder: &Path, primary: &Primary, over_tls: bool) -> String {
+    let key = format!("key \"{KEY}\" {{ algorithm hmac-sha256; secret \"{}\"; }};\n", primary.secret);
+    std::fs::write(folder.join(RNDC_KEY), &key).unwrap();
+    let folder = folder.display();
     let (from, tls) = if over_tls { (primary.tls_port, " tls ephemeral") } else { (primary.port, "") };
     let refresh = match primary.tells {
         true => "",
@@ -134,8 +155,7 @@ fn bind(port: u16, folder: &Path, primary: &Primary, over_tls: bool) -> String {
     let mut config = format!(
         "options {{\n  directory \"{folder}\";\n  listen-on port {port} {{ 127.0.0.1; }};\n  listen-on-v6 {{ none; }};\n  \
          pid-file none;\n  session-keyfile none;\n  recursion no;\n  dnssec-validation no;\n  notify no;\n  \
-         allow-transfer {{ any; }};\n  {refresh}\n}};\ncontrols {{ }};\n\
-         key \"{KEY}\" {{ algorithm hmac-sha256; secret \"{secret}\"; }};\n"
+         allow-transfer {{ any; }};\n  {refresh}\n}};\ncontrols {{ inet 127.0.0.1 port {control} allow {{ 127.0.0.1; }} keys {{ \"{KEY}\"; }}; }};\n{key}"
     );
     for zone in ZONES {
         config += &format!(
@@ -145,14 +165,19 @@ fn bind(port: u16, folder: &Path, primary: &Primary, over_tls: bool) -> String {
     config
 }
 
-/// A house with two zones, of which one is large, and a secondary.
-fn house(tls_port: u16) -> (House, String) {
-    let house = House::empty();
-    house.certificate("mail", &[HOST]);
+/// Makes the key; its secret.
+pub fn key(house: &House) -> String {
     let made = house.danelaw(&["keys", "tsig", KEY]);
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let text = String::from_utf8(house.read(&format!("keys/{KEY}.key"))).unwrap();
-    let secret = text.split("secret \"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    text.split("secret \"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+}
+
+/// A house with two zones, of which one is large, and a secondary.
+pub fn house(tls_port: u16) -> (House, String) {
+    let house = House::empty();
+    house.certificate("mail", &[HOST]);
+    let secret = key(&house);
     let config = format!(
         "tsig-keys = [\"keys/{KEY}.key\"]\nlisten-tls = [\"127.0.0.1:{tls_port}\"]\n{CONFIG}\n[tls]\nhost = \"{HOST}\"\n\
          [secondary.peers]\naddresses = [\"127.0.0.1\"]\nkey = \"{KEY}\"\n\
@@ -185,13 +210,22 @@ fn served(daemon: &Daemon<'_>, zone: &str) -> Vec<String> {
     sorted(&text).into_iter().filter(|line| !line.contains(" TSIG ")).collect()
 }
 
-fn serial(daemon: &Daemon<'_>, zone: &str) -> u32 {
-    daemon.dig(&["+short", zone, "SOA"]).split_whitespace().nth(2).unwrap().parse().unwrap()
+pub fn serial(daemon: &Daemon<'_>, zone: &str) -> u32 {
+    serial_at(daemon.address, zone).expect("an SOA")
 }
 
-/// Waits until the peers have what is served, and compares it record by record.
-fn compare(daemon: &Daemon<'_>, peers: &[Running]) {
-    for zone in ZONES {
+fn serial_at(server: SocketAddr, zone: &str) -> Option<u32> {
+    // A server limits what it sends by UDP.
+    let said = wire::exchange(server, &wire::query(name(zone).as_wire(), 6, wire::TCP), true)?;
+    let soa = wire::decode(&said).answer.into_iter().find(|record| record.rtype == 6)?;
+    // Five numbers stand at its end.
+    let (numbers, _) = soa.rdata.last_chunk::<20>()?.split_first_chunk()?;
+    Some(u32::from_be_bytes(*numbers))
+}
+
+/// Waits until the peers have what is served, and compares it record by record. Gives the zones.
+pub fn compare(daemon: &Daemon<'_>, peers: &[Running]) -> [Vec<String>; ZONES.len()] {
+    ZONES.map(|zone| {
         let serial = serial(daemon, zone);
         let records = served(daemon, zone);
         for peer in peers {
@@ -207,7 +241,15 @@ fn compare(daemon: &Daemon<'_>, peers: &[Running]) {
                 unlike()
             );
         }
-    }
+        records
+    })
+}
+
+/// A program finds a zone's signatures and its chain right.
+pub fn verify(house: &House, program: &str, arguments: &[&str], records: &[String]) {
+    let dump = house.path("dump");
+    std::fs::write(&dump, records.join("\n") + "\n").unwrap();
+    succeed(program, &[arguments, &[dump.to_str().unwrap()]].concat());
 }
 
 fn transfers(daemon: &Daemon<'_>, what: &str) -> u64 {
@@ -238,10 +280,9 @@ fn nsd_knot_and_bind_follow_every_change() {
     assert_eq!(transfers(&daemon, "differences"), 3 * (peers.len() * ZONES.len()) as u64);
     assert_eq!((transfers(&daemon, "broken-off"), transfers(&daemon, "refused")), (0, 0));
     for zone in ZONES {
-        let dump = house.path("dump");
-        std::fs::write(&dump, peers[0].records(zone).join("\n") + "\n").unwrap();
-        succeed("dnssec-verify", &["-z", "-o", zone, dump.to_str().unwrap()]);
-        succeed("ldns-verify-zone", &[dump.to_str().unwrap()]);
+        let records = peers[0].records(zone);
+        verify(&house, "ldns-verify-zone", &[], &records);
+        verify(&house, "dnssec-verify", &["-z", "-o", zone], &records);
     }
     // What is remembered outlives a restart.
     let (address, before) = (daemon.address, ZONES.map(|zone| serial(&daemon, zone)));
