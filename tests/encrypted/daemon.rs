@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command};
+use std::sync::Arc;
 
 use danelaw::dns::Rtype;
+use danelaw::dns::tsig::{Algorithm, Key, Responses, sign_request};
 use rustls::pki_types::CertificateDer;
 
 use super::clients::{self, HOST, config, doh, doq, dot, framed, read_frame};
@@ -33,7 +35,8 @@ impl Daemon {
         let text = format!(
             "tsig-keys = [\"transfer.key\"]\nlisten = [\"127.0.0.1:0\"]\nlisten-tls = [\"127.0.0.1:0\"]\nlisten-https = [\"127.0.0.1:0\"]\n\
              listen-quic = [\"127.0.0.1:0\"]\n\
-             [secondary.ns2]\naddresses = [\"127.0.0.1\"]\nnotify = false\n[control]\nsocket = \"control/danelaw.sock\"\n[tls]\n{tls}\n"
+             [secondary.ns2]\naddresses = [\"127.0.0.1\"]\nnotify = false\n[update.all]\nkey = \"transfer.test\"\n\
+             [control]\nsocket = \"control/danelaw.sock\"\n[tls]\n{tls}\n"
         );
         std::fs::write(folder.path().join("danelaw.toml"), text).unwrap();
         let child = common::serve(env!("CARGO_BIN_EXE_danelaw"), folder.path());
@@ -157,6 +160,55 @@ fn kdig_verifies_signed_answers_over_every_encrypted_transport() {
         assert!(ask("b3RoZXI=").contains("status: BADSIG"), "{transport}");
     }
     assert_eq!(daemon.status()["statistics"]["tsig"]["verified"], 3);
+}
+
+/// An update that adds an address, signed.
+fn update(last: u8) -> (Vec<u8>, Responses) {
+    let zone = name("example.org");
+    let owner = name(&format!("host{last}.example.org"));
+    let head = [0, 0, 5 << 3, 0, 0, 1, 0, 0, 0, 1, 0, 0];
+    let record = [&[0, 1, 0, 1, 0, 0, 0, 60, 0, 4][..], &[192, 0, 2, last]].concat();
+    let mut octets = [&head[..], zone.as_wire(), &[0, 6, 0, 1], owner.as_wire(), &record].concat();
+    let length = octets.len();
+    octets.resize(length + 300, 0);
+    let key = Arc::new(Key::new(&name("transfer.test"), Algorithm::HmacSha256, b"secret").unwrap());
+    let (length, responses) = sign_request(&key, &mut octets, length, common::now()).unwrap();
+    octets.truncate(length);
+    (octets, responses)
+}
+
+#[test]
+fn an_update_is_answered_over_every_encrypted_transport_once_it_is_served() {
+    let daemon = Daemon::start(&format!("host = \"{HOST}\""));
+    let (trusted, _) = renew(&daemon.path("certs"), "ns1", HOST);
+    until("the certificate is shown", || daemon.is_believed(&trusted));
+    let trusted = [trusted];
+    let is_served = |last: u8, said: &[u8], mut responses: Responses| {
+        responses.verify(said, common::now()).unwrap();
+        assert_eq!((said[2], said[3] & 15), (0x80 | 5 << 3, 0));
+        let owner = name(&format!("host{last}.example.org"));
+        let answer = common::wire::ask(daemon.address(""), owner.as_wire(), Rtype::A.0, common::wire::PLAIN).answer;
+        assert_eq!(answer[0].rdata, [192, 0, 2, last]);
+    };
+    let (first, responses) = update(1);
+    let (second, more) = update(2);
+    let mut client = dot(daemon.address("tls"), config(&trusted, b"dot")).unwrap();
+    client.write_all(&[framed(&first), framed(&second)].concat()).unwrap();
+    is_served(1, &read_frame(&mut client).unwrap(), responses);
+    is_served(2, &read_frame(&mut client).unwrap(), more);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let client = doh(daemon.address("https"), config(&trusted, b"h2")).await.unwrap();
+        let (octets, responses) = update(3);
+        let (path, media_type) = ("/dns-query", Some(clients::MEDIA_TYPE));
+        let said = clients::request(&client, http::Method::POST, path, media_type, Some(&octets)).await.unwrap();
+        assert_eq!(said.0, 200);
+        is_served(3, &said.2, responses);
+        let client = doq(daemon.address("quic"), config(&trusted, b"doq")).await.unwrap();
+        let (octets, responses) = update(4);
+        let said = clients::doq_octets(&client, &framed(&octets)).await.unwrap();
+        is_served(4, &said[2..], responses);
+    });
 }
 
 #[test]
