@@ -21,6 +21,9 @@ use crate::zone::{Contents, Snapshot, ZoneSnapshot};
 /// Of more zones than this at a time the warnings are looked for when all are served.
 const HURRIED: usize = 100;
 
+/// So many zones' images are taken away in one cycle.
+const IMAGES: usize = 200;
+
 /// What a cycle looks at. Deciding and publishing are done in any case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
@@ -236,13 +239,11 @@ impl Keeper {
         }
         for (origin, why) in &gone {
             self.let_go(origin);
-            if let Some(Err(error)) = self.store.images().map(|images| images.remove(origin)) {
-                error!("{origin}: its last good version stays in the state folder: {error}");
-            }
             if gone.len() <= MANY {
                 warn!("{origin} is no longer served: for {VANISHED} s {why}");
             }
         }
+        self.left_images.extend(gone.iter().map(|(origin, _)| origin.clone()));
         let origins: BTreeSet<&Name> = gone.iter().map(|(origin, _)| origin).collect();
         self.readers.retain(|_, readers| {
             readers.retain(|origin| !origins.contains(origin));
@@ -257,6 +258,18 @@ impl Keeper {
             self.events(now, gone.iter().map(event).collect());
         }
         true
+    }
+
+    /// Takes away what was kept for a restart of zones that are gone, some at a time: a file system takes milliseconds for each. Gives when
+    /// there is more to do.
+    pub(super) fn remove_images(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let batch = self.left_images.split_off(self.left_images.len().saturating_sub(IMAGES));
+        for origin in batch.iter().filter(|origin| !self.zones.contains_key(origin)) {
+            if let Some(Err(error)) = self.store.images().map(|images| images.remove(origin)) {
+                error!("{origin}: its last good version stays in the state folder: {error}");
+            }
+        }
+        (!self.left_images.is_empty()).then_some(now + 1)
     }
 
     /// Publishes which zones are ours, with what was published of them.

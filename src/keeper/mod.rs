@@ -105,6 +105,8 @@ pub struct Keeper {
     /// When everything was looked at last.
     looked_at_all: Timestamp,
     watched: BTreeSet<PathBuf>,
+    /// Zones that are gone, and whose images may still be there.
+    left_images: Vec<Name>,
     /// Which zones are read from a file, by its path.
     readers: HashMap<PathBuf, SmallVec<[Name; 1]>>,
     published: Arc<ArcSwap<Snapshot>>,
@@ -191,6 +193,7 @@ impl Keeper {
             problems: BTreeSet::new(),
             looked_at_all: now,
             watched: BTreeSet::new(),
+            left_images: Vec::new(),
             readers: HashMap::new(),
             published: Arc::default(),
             wanted: Arc::default(),
@@ -350,10 +353,9 @@ impl Keeper {
         self.tell_problems(now);
         // Changes that come all the time don't put the look at everything off.
         let rescan = self.looked_at_all + RESCAN;
-        let next = [dane_next, refresh, expires, self.vanishing(), self.settling(), linting, self.catalogs_at(now)]
-            .into_iter()
-            .flatten()
-            .fold(rescan, Timestamp::min);
+        let later = [self.vanishing(), self.settling(), self.catalogs_at(now), self.remove_images(now)];
+        let next =
+            [dane_next, refresh, expires, linting].into_iter().chain(later).flatten().fold(rescan, Timestamp::min);
         let watch = self.folders();
         let new_folders = scope.zones.is_none() || watch != self.watched;
         self.watched.clone_from(&watch);

@@ -238,6 +238,26 @@ fn an_empty_zones_folder_is_no_farewell_and_a_removed_file_is_one() {
 }
 
 #[test]
+fn what_was_kept_of_many_zones_goes_behind_them_but_not_of_those_that_are_back() {
+    let place = Place::new();
+    let origin = |number: usize| format!("z{number}.test");
+    (0..450).for_each(|number| place.zone(&origin(number), &ZONE.replace(" MX 10 mail\n", "")));
+    let images = || fs::read_dir(place.path("state/images")).unwrap().count();
+    let config = format!("{CONFIG}[signing]\nalgorithm = \"ed25519\"\n");
+    let mut keeper = place.keeper(&config, NOW);
+    keeper.cycle(&Finished::All, NOW + 2);
+    assert_eq!(images(), 451);
+    (0..450).for_each(|number| fs::remove_file(place.path(&format!("zones/{}.zone", origin(number)))).unwrap());
+    keeper.cycle(&Finished::All, NOW + 10);
+    let next = keeper.cycle(&Finished::All, NOW + 20).next;
+    assert_eq!((keeper.zones.len(), images(), next), (1, 251, NOW + 21));
+    place.zone(&origin(0), &ZONE.replace(" MX 10 mail\n", ""));
+    keeper.cycle(&Finished::All, NOW + 21);
+    keeper.cycle(&Finished::All, NOW + 22);
+    assert_eq!((keeper.zones.len(), images()), (2, 2));
+}
+
+#[test]
 fn what_is_lost_for_good_is_forgotten_on_the_operators_word() {
     let place = Place::new();
     let mut keeper = place.keeper(CONFIG, NOW);
