@@ -75,6 +75,8 @@ pub enum Command {
     Signing(Repeated),
     /// From a change until it is served
     Change(Repeated),
+    /// From a Knot secondary's request until it has the whole zone
+    Transfer(Repeated),
     /// Where an answer's time goes
     #[command(subcommand)]
     Profile(Profile),

@@ -16,6 +16,7 @@ pub mod signing;
 pub mod startup;
 pub mod system;
 pub mod table;
+pub mod transfer;
 pub mod zones;
 
 use std::fmt;

@@ -16,6 +16,7 @@ use danelaw_benches::servers::{Server, Setting};
 use danelaw_benches::signing::signing;
 use danelaw_benches::startup::startup;
 use danelaw_benches::table::Table;
+use danelaw_benches::transfer::transfer;
 use danelaw_benches::{Error, Result, profile};
 
 fn main() -> ExitCode {
@@ -58,6 +59,7 @@ fn run(args: &Args) -> Result<Option<Table>> {
         Command::Startup(how) => startup(&setting, &servers()?, how.set, how.runs)?,
         Command::Signing(how) => signing(&setting, &danelaw, how.set, how.runs)?,
         Command::Change(how) => change(&setting, &servers()?, how.set, how.runs)?,
+        Command::Transfer(how) => transfer(&setting, &servers()?, how.set, how.runs)?,
         Command::Profile(Profile::Instructions { set }) => profile::instructions(*set)?,
         Command::Profile(Profile::SystemCalls(how)) => profile::system_calls(&setting, &first()?, &look(how))?,
         Command::Profile(Profile::Functions { look: how, top, folded }) => {

@@ -95,6 +95,8 @@ pub enum Purpose {
     },
     /// Taking changes: it signs by itself if it can.
     Changing,
+    /// Giving its zones to whoever asks.
+    Transferring,
 }
 
 /// A server that runs until this is dropped.
@@ -172,6 +174,10 @@ impl Start<'_> {
         self.purpose == Purpose::Changing
     }
 
+    fn is_transferring(&self) -> bool {
+        self.purpose == Purpose::Transferring
+    }
+
     /// The folder of the signed files: a copy where they are going to change.
     fn signed(&self) -> Result<PathBuf> {
         if !self.is_changing() {
@@ -202,7 +208,8 @@ impl Start<'_> {
              tcp-query-count: 0\n reuseport: no\nremote-control:\n control-enable: yes\n control-interface: \"{folder}/control\"\n",
             zones.display()
         );
-        config += &self.each(|zone| format!("zone:\n name: \"{zone}\"\n zonefile: \"{zone}.zone\"\n"));
+        let more = if self.is_transferring() { " provide-xfr: 127.0.0.1 NOKEY\n" } else { "" };
+        config += &self.each(|zone| format!("zone:\n name: \"{zone}\"\n zonefile: \"{zone}.zone\"\n{more}"));
         self.write("nsd.conf", &config)?;
         let mut command = Self::program("nsd");
         command.arg("-d").arg("-c").arg(self.folder.join("nsd.conf"));
@@ -231,10 +238,14 @@ impl Start<'_> {
                 ),
             )
         };
+        let (acl, its_acl) = match self.is_transferring() {
+            true => ("acl:\n  - id: anybody\n    address: 127.0.0.1\n    action: transfer\n", "    acl: anybody\n"),
+            false => ("", ""),
+        };
         let mut config = format!(
             "server:\n    rundir: \"{folder}\"\n    listen: 127.0.0.1@{port}\n    udp-workers: 1\n    tcp-workers: 1\n    \
              background-workers: 1\n    tcp-max-clients: 1000\ndatabase:\n    storage: \"{folder}\"\nlog:\n  - target: stderr\n    \
-             any: error\n{policy}template:\n  - id: default\n{template}zone:\n"
+             any: error\n{policy}{acl}template:\n  - id: default\n{template}{its_acl}zone:\n"
         );
         config += &self.each(|zone| format!("  - domain: {zone}\n    file: \"{zone}.zone\"\n"));
         self.write("knot.conf", &config)?;
@@ -262,10 +273,11 @@ impl Start<'_> {
                     .arg(key.file_name().unwrap_or_default()))?;
             }
         }
+        let transfer = if self.is_transferring() { "127.0.0.1" } else { "none" };
         let mut config = format!(
             "options {{ directory \"{folder}\"; pid-file \"{folder}/pid\"; session-keyfile \"{folder}/session.key\"; \
              listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; recursion no; minimal-responses yes; notify no; \
-             dnssec-validation no; zone-statistics none; tcp-clients 1000; allow-transfer {{ none; }}; }};\ncontrols {{ }};\n{policy}\
+             dnssec-validation no; zone-statistics none; tcp-clients 1000; allow-transfer {{ {transfer}; }}; }};\ncontrols {{ }};\n{policy}\
              logging {{ channel errors {{ file \"{folder}/log\"; severity error; }}; category default {{ errors; }}; }};\n"
         );
         let zones = zones.display();
@@ -313,6 +325,9 @@ impl Start<'_> {
         let mut config = format!(
             "listen = [\"127.0.0.1:{port}\"]\naddresses = [\"192.0.2.1\"]\n[dane]\ndnssec = \"zone\"\nmail-service = \"declared\"\n"
         );
+        if self.is_transferring() {
+            config += "[secondary.knot]\naddresses = [\"127.0.0.1\"]\nnotify = false\n";
+        }
         let zones = if self.is_changing() {
             let (zone, host) = self.data.set.changing();
             for folder in ["zones", "certs"] {
