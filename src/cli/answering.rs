@@ -115,9 +115,6 @@ impl View<'_> {
             let (length, seen, more) = self.transfer(context, from).respond(&self.shared.transfers, query, out)?;
             return Some(Reply { more, ..whole((length, seen)) });
         }
-        if Rtype(seen.qtype) == Rtype::SOA {
-            return self.transfer(context, from).catalog_soa(query, out).map(whole);
-        }
         if is(Rcode::NotImp) && updates::is_one(query) {
             return self.update(context, from, query, out);
         }
@@ -131,6 +128,10 @@ impl View<'_> {
             && let Some(len) = wire_len(&query[HEADER..])
         {
             self.shared.wanted.note(&query[HEADER..HEADER + len]);
+        }
+        // The question of updates and NOTIFYs is of this type, too.
+        if Rtype(seen.qtype) == Rtype::SOA {
+            return self.transfer(context, from).catalog_soa(query, out).map(whole);
         }
         None
     }

@@ -114,6 +114,11 @@ impl Config {
         self.secondaries.iter().any(|secondary| secondary.takes(zone))
     }
 
+    /// Whether what changes in a zone is remembered: for secondaries, and so that many updates don't cost an image each.
+    pub fn is_remembered(&self, zone: &Name) -> bool {
+        self.is_taken(zone) || self.updates.iter().any(|updater| updater.takes(zone))
+    }
+
     /// What a request that a key has signed may change in a zone, from where it comes. Nothing in one that is signed elsewhere.
     pub fn grants(&self, zone: &Name, peer: IpAddr, key: &Name) -> Grants<'_> {
         let is_ours = self.signing(zone).mode != SigningMode::Presigned;

@@ -16,14 +16,14 @@ const LEAST: usize = 16 << 10;
 /// What is known of a zone's past when a version of it is about to be served.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Past {
-    /// Whether any secondary takes the zone; else nothing is remembered.
+    /// Whether anybody has a use for it; else nothing is remembered.
     is_wanted: bool,
     /// What the store has of it, until something was served.
     stored: Option<Vec<Difference>>,
 }
 
 impl Past {
-    /// Of a zone that secondaries take, or not.
+    /// Of a zone whose changes are to be remembered, or not.
     pub fn of(zone: &Zone, is_wanted: bool, store: &Store) -> Past {
         let is_asked_for = is_wanted && zone.snapshot.is_none();
         let stored = is_asked_for.then(|| store.journal(&zone.origin)).map(|stored| {

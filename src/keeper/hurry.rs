@@ -110,7 +110,7 @@ impl Keeper {
                 fresh.extend(is_fresh.then(|| zone.origin.clone()));
                 if is_fresh && signing.mode != SigningMode::Csk && zone.contents.is_some() {
                     zone.take_keys(Keys::Unsigned);
-                    let past = Past::of(zone, config.is_taken(&zone.origin), store);
+                    let past = Past::of(zone, config.is_remembered(&zone.origin), store);
                     ready.push(Due::new(zone, signing, &[], past));
                 }
             }

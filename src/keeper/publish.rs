@@ -31,7 +31,7 @@ pub(super) const MANY: usize = 100;
 /// A zone of more records than this has its image written so long after a change, in seconds.
 const LARGE: usize = 20_000;
 const IMAGE_DELAY: u64 = 60;
-/// Any other's is written at once, but so long apart, in seconds, where changes come one after the other.
+/// Any other's is written at once, but so long apart, in seconds, where the journal leads from the last one to what is served.
 const IMAGES_APART: u64 = 10;
 /// An image of less octets is compared with the one that is there: most are the same after a restart.
 const SMALL_IMAGE: usize = 1 << 20;
@@ -74,7 +74,7 @@ impl Keeper {
             if can
                 && (zone.changed || otherwise || refresh || zone.failure.is_some() || synthesised != zone.synthesised)
             {
-                let past = Past::of(zone, config.is_taken(origin), store);
+                let past = Past::of(zone, config.is_remembered(origin), store);
                 due.push(Due::new(zone, signing, synthesised, past));
             }
         }
@@ -217,10 +217,8 @@ fn image_due(zone: &Zone) -> Option<Timestamp> {
     let is_large = zone.contents.as_ref().is_some_and(|contents| contents.record_count() > LARGE);
     let history = zone.snapshot.as_ref().map(|snapshot| snapshot.history());
     let history = history.filter(|history| !history.differences().is_empty());
-    // The journal has to lead from the image to what is served.
     let is_led_from = |history: &History| zone.saved_serial.is_some_and(|serial| history.since(serial).is_some());
     let apart = match (zone.saved_at, history) {
-        (Some(at), None) => at + IMAGES_APART,
         (Some(at), Some(history)) if is_led_from(history) => at + IMAGES_APART,
         _ => since,
     };

@@ -184,7 +184,8 @@ impl Asked<'_> {
             self.tell_refused(&request.zone, key);
             return self.refuse(Rcode::Refused, Some(signer), counts, message, out);
         }
-        let (length, seen) = answer::refuse(self.context, message, Rcode::NoError, signer.added(), out)?;
+        let context = self.context.signed(signer.added());
+        let (length, seen) = answer::refuse(&context, message, Rcode::NoError, signer.added(), out)?;
         let mut mark = [0; MARK];
         signer.prior().iter().zip(&mut mark).for_each(|(octet, place)| *place = *octet);
         let mut update = Update {
@@ -217,8 +218,9 @@ impl Asked<'_> {
         out: &mut [u8],
     ) -> Option<Reply> {
         counts.of(rcode).fetch_add(1, Ordering::Relaxed);
-        let behind = signer.as_ref().map_or(0, Signer::added);
-        let (length, seen) = answer::refuse(self.context, message, rcode, behind, out)?;
+        let behind = signer.as_ref().map(Signer::added);
+        let context = behind.map_or(*self.context, |behind| self.context.signed(behind));
+        let (length, seen) = answer::refuse(&context, message, rcode, behind.unwrap_or(0), out)?;
         let length = match signer {
             Some(mut signer) => signer.sign(out, length, self.context.now)?,
             None => length,

@@ -188,7 +188,7 @@ fn an_update_is_answered_over_every_encrypted_transport_once_it_is_served() {
         assert_eq!((said[2], said[3] & 15), (0x80 | 5 << 3, 0));
         let owner = name(&format!("host{last}.example.org"));
         let answer = common::wire::ask(daemon.address(""), owner.as_wire(), Rtype::A.0, common::wire::PLAIN).answer;
-        assert_eq!(answer[0].rdata, [192, 0, 2, last]);
+        assert!(answer.iter().any(|record| record.rdata == [192, 0, 2, last]));
     };
     let (first, responses) = update(1);
     let (second, more) = update(2);
