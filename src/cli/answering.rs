@@ -18,6 +18,10 @@ use crate::serve::updates::{self, Update};
 use crate::serve::{Answerer, Reply, Transfers, Transport, Updates, authentic, transfers};
 use crate::zone::Snapshot;
 
+/// Whoever asks so early for a zone that may be unread hears nothing and asks again, in microseconds since serving began: an old BIND that
+/// is told SERVFAIL does not ask again before its zone expires, and a resolver goes elsewhere.
+const GRACE: u64 = 2_000_000;
+
 /// All that answers are made from.
 pub struct Published {
     /// The zones.
@@ -126,8 +130,10 @@ impl View<'_> {
         // A zone of ours that is not read yet, perhaps.
         if is(Rcode::ServFail)
             && let Some(len) = wire_len(&query[HEADER..])
+            && self.shared.wanted.note(&query[HEADER..HEADER + len])
+            && self.moment < GRACE
         {
-            self.shared.wanted.note(&query[HEADER..HEADER + len]);
+            return Some(Reply::default());
         }
         // The question of updates and NOTIFYs is of this type, too.
         if Rtype(seen.qtype) == Rtype::SOA {

@@ -28,19 +28,25 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Notes that a name, in wire form, could not be answered. Does nothing where no zones are being read, or many were noted.
-    pub fn note(&self, name: &[u8]) {
-        if self.is_open.load(Ordering::Relaxed)
+    /// Notes that a name, in wire form, could not be answered, unless many were noted. Gives whether zones are being read, which it may be
+    /// in.
+    pub fn note(&self, name: &[u8]) -> bool {
+        let is_open = self.is_open.load(Ordering::Relaxed);
+        if is_open
             && let Ok(mut names) = self.names.try_lock()
             && names.len() < MAX_WANTED
         {
             names.push(name.into());
         }
+        is_open
     }
 
-    fn open(&self, is_open: bool) {
+    /// Zones are being read, or all are.
+    pub(super) fn open(&self, is_open: bool) {
         self.is_open.store(is_open, Ordering::Relaxed);
-        self.take();
+        if !is_open {
+            self.take();
+        }
     }
 
     fn take(&self) -> Vec<Name> {
@@ -122,7 +128,6 @@ impl Keeper {
                 break;
             }
         }
-        wanted.open(false);
         fresh
     }
 }
@@ -221,10 +226,10 @@ mod tests {
     fn what_is_asked_for_is_noted_while_zones_are_read() {
         let wanted = Wanted::default();
         let name: Name = "www.example.org.".parse().unwrap();
-        wanted.note(name.as_wire());
+        assert!(!wanted.note(name.as_wire()));
         assert_eq!(wanted.take(), []);
         wanted.open(true);
-        (0..2 * MAX_WANTED).for_each(|_| wanted.note(name.as_wire()));
+        (0..2 * MAX_WANTED).for_each(|_| assert!(wanted.note(name.as_wire())));
         wanted.note(b"\x05short");
         assert_eq!(wanted.take(), vec![name.clone(); MAX_WANTED]);
         wanted.note(name.as_wire());

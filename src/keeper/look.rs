@@ -88,6 +88,7 @@ impl Keeper {
     /// REFUSED.
     pub fn begin(&mut self, now: Timestamp) {
         self.found = Some(self.find_zones(now));
+        self.wanted.open(true);
     }
 
     /// Finds the zones and publishes that they are ours. Gives whether the zones folder could be looked at.

@@ -359,6 +359,7 @@ impl Keeper {
         let watch = self.folders();
         let new_folders = scope.zones.is_none() || watch != self.watched;
         self.watched.clone_from(&watch);
+        self.wanted.open(false);
         if scope.zones.is_none() {
             heap::give_back();
         }

@@ -2,8 +2,12 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use crate::house::{CONFIG, HEAD, HOST, House, good_zone, wait_until};
+use crate::common::{free_port, name, wire};
+use crate::house::{CONFIG, HEAD, HOST, House, ZONE, good_zone, wait_until};
 
 #[test]
 fn an_edit_is_seen_however_it_is_saved() {
@@ -96,4 +100,40 @@ fn a_zone_comes_with_its_file_and_goes_some_time_after_it() {
     house.put("zones/example.net.zone", HEAD);
     wait_until("the zone is back", || daemon.rcode("example.net", "SOA") == "NOERROR");
     assert_eq!(daemon.problems(), "");
+}
+
+/// The response codes of an SOA that is asked for, again and again, until that is enough.
+fn ask_on(server: SocketAddr, enough: &AtomicBool) -> Vec<u8> {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(server).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+    let (query, mut said, mut rcodes) = (wire::query(name(ZONE).as_wire(), 6, wire::PLAIN), [0; 512], Vec::new());
+    let begun = Instant::now();
+    while !enough.load(Ordering::Relaxed) && begun.elapsed() < Duration::from_secs(30) {
+        // Between two daemons nobody hears it.
+        let _ = socket.send(&query);
+        rcodes.extend(socket.recv(&mut said).map(|_| said[3] & 15));
+    }
+    rcodes
+}
+
+/// A secondary that is told SERVFAIL may come back hours later: BIND 9.18 waits for its expiry.
+#[test]
+fn who_asks_during_a_restart_is_answered_late_and_rightly() {
+    let house = House::good();
+    let mut zone = good_zone();
+    (0..1000).for_each(|host| zone += &format!("host{host} A 192.0.2.{}\n", host % 250));
+    house.put_zone(&zone);
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    house.put("danelaw.toml", CONFIG.replace("127.0.0.1:0", &address.to_string()));
+    let (daemon, enough) = (house.start(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| ask_on(address, &enough));
+        let daemon = daemon.restarted();
+        wait_until("it is served", || daemon.rcode(ZONE, "SOA") == "NOERROR");
+        enough.store(true, Ordering::Relaxed);
+        let rcodes = asking.join().unwrap();
+        let others = rcodes.iter().filter(|rcode| **rcode != 0).count();
+        assert!(rcodes.len() > others && others == 0, "{others} of {} answers are wrong", rcodes.len());
+    });
 }
