@@ -14,7 +14,7 @@ pub const KEEPALIVE: u16 = 11;
 pub const PADDING: u16 = 12;
 pub const EXTENDED_ERROR: u16 = 15;
 const STATUS: u8 = 2;
-const NOTIFY: u8 = 4;
+pub const NOTIFY: u8 = 4;
 pub const UPDATE: u8 = 5;
 const UNKNOWN: u16 = 65_001;
 /// What the client puts into a COOKIE.

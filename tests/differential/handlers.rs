@@ -11,14 +11,14 @@ use danelaw::zone::Snapshot;
 use hickory_server::zone_handler::Catalog;
 use tokio::runtime::Runtime;
 
-use super::asked::{Asked, BROKEN, zone_of};
+use super::asked::{Asked, BROKEN, Extra, NOTIFY, UPDATE, zone_of};
 use super::catalog::{self, Case};
 use super::clients;
 use super::common::parsed::{Parsed, parse};
 use super::common::wire::{self, Ask};
 use super::common::{name, now};
 use super::hickory::serve;
-use super::transports::{Found, OF_THE_DAEMON, UNFIT, reduced, takes_room};
+use super::transports::{Found, OF_THE_DAEMON, SERVERS, UNFIT, reduced, takes_room};
 
 /// Both servers, as long as the value lives.
 pub struct Handlers {
@@ -48,12 +48,18 @@ impl Handlers {
         let cut = clients::udp(self.catalog.0, queries);
         let changed = clients::tcp(self.catalog.0, queries);
         for (place, one) in asked.iter().enumerate() {
-            let daemons = parse(&reduced(&tcp[place], OF_THE_DAEMON));
+            let own = |transport| self.answer(transport, &queries[place]);
+            let is_servers = matches!(one.extra, Extra::Opcode(NOTIFY | UPDATE));
+            if is_servers && own(Transport::Tcp)[3] != tcp[place][3] {
+                found.changed(SERVERS);
+            }
+            let over_tcp = if is_servers { &own(Transport::Tcp) } else { &tcp[place] };
+            let daemons = parse(&reduced(over_tcp, OF_THE_DAEMON));
             let whole = parse(&reduced(&long[place], &[]));
             found.compared("RequestHandler, TCP", one, equal(&whole, &daemons));
             // The daemon's NSID and COOKIE may have pushed records out of its datagram.
-            let ours = if takes_room(one) { &self.answer(Transport::Udp, &queries[place]) } else { &udp[place] };
-            let outcome = datagram(one, &short[place], ours, &tcp[place], long[place].len(), found);
+            let ours = if takes_room(one) || is_servers { &own(Transport::Udp) } else { &udp[place] };
+            let outcome = datagram(one, &short[place], ours, over_tcp, long[place].len(), found);
             found.compared("RequestHandler, UDP", one, outcome);
 
             let apex = zone_of(&self.apexes, &one.question.name);

@@ -147,17 +147,23 @@ fn compare(zones: &[Published], asked: &[Asked], found: &mut Found) {
 }
 
 /// Changes by transports that are known of, and why they are; a run in which one is never seen holds nothing about it.
-const KNOWN: [(&str, &str); 5] = [
+const KNOWN: [(&str, &str); 6] = [
     (PADDED, "RFC 7830 section 4: where it was asked for; section 6: only where nobody can read it"),
     (NOT_KEPT, "RFC 7828 section 3.2.1, RFC 9250 section 5.5.2: it is of TCP and TLS"),
     (TRUNCATED, "RFC 2181 section 9: what is required does not fit the client's payload size"),
     (SHORTENED, "RFC 2181 section 9: they are not required"),
     (UNFIT, "hickory compresses less: DaneHandler empties a datagram that would be cut"),
+    (
+        SERVERS,
+        "RFC 2136 section 3.3, RFC 1996 section 3.10: the daemon refuses them, the answer function and the plugin know none",
+    ),
 ];
 const PADDED: &str = "padded";
 const NOT_KEPT: &str = "no keepalive";
 const TRUNCATED: &str = "truncated";
 const SHORTENED: &str = "without some additional records";
+/// An update or a NOTIFY, which a server takes or refuses.
+pub const SERVERS: &str = "UPDATE or NOTIFY";
 pub const UNFIT: &str = "hickory's encoding does not fit";
 
 fn has_id(answer: &[u8], query: &[u8]) -> Result<(), String> {
