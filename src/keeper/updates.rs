@@ -138,7 +138,7 @@ impl Keeper {
         let Keeper { zones, config, plans, frozen, .. } = self;
         let origin = &update.request.zone;
         let zone = zones.get_mut(origin).ok_or(Rcode::NotAuth)?;
-        if frozen.contains(origin) || zone.is_presigned() || zone.source.file().is_none() {
+        if frozen.contains(origin) || !zone.takes_updates() {
             return Err(Rcode::Refused);
         }
         // What can't be signed now would be on the disk, and served some day.
@@ -260,6 +260,15 @@ impl Keeper {
     pub(super) fn update_problems(&self) -> Vec<String> {
         let problem = |zone: &Zone| {
             let (owner, rtype) = zone.aside.first()?;
+            if !zone.takes_updates() {
+                let why =
+                    if zone.is_presigned() { "is signed elsewhere" } else { "does not come from a file any more" };
+                return Some(format!(
+                    "{}: {} RRsets came by update and are set aside, since the zone {why}",
+                    zone.origin,
+                    zone.aside.len()
+                ));
+            }
             let more = match zone.aside.len() - 1 {
                 0 => String::new(),
                 more => format!(" and {more} more"),

@@ -367,12 +367,23 @@ impl Zone {
 
     /// Forgets of what came by update what the source has now; gives the RRsets. What is served stays the same.
     pub fn settle_layer(&mut self) -> Vec<(Name, Rtype)> {
+        if !self.takes_updates() {
+            return Vec::new();
+        }
         self.said.as_ref().map(|said| self.layer.settle(said)).unwrap_or_default()
+    }
+
+    /// Whether it may be changed by update: not where its records or their signatures are others'.
+    pub fn takes_updates(&self) -> bool {
+        self.source.file().is_some() && !self.is_presigned()
     }
 
     /// Puts together what the source says and what came by update.
     fn compose(&mut self) {
-        let composed = self.said.as_ref().map(|said| self.layer.over(said));
+        let composed = self.said.as_ref().map(|said| match self.takes_updates() {
+            true => self.layer.over(said),
+            false => (said.clone(), self.layer.sets().map(|(owner, rtype, _)| (owner.clone(), rtype)).collect()),
+        });
         (self.contents, self.aside) = composed.map_or((None, Vec::new()), |(zone, aside)| (Some(zone), aside));
         if self.mail_domains_changed || !self.layer.is_empty() {
             self.mail_domains = self.contents.as_ref().map(mail_domains).unwrap_or_default();

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use danelaw::dns::tsig::{Algorithm, Key, sign_request};
+use danelaw::keys::ZoneKey;
+use danelaw::zone::print;
 
-use super::common::{name, now, succeed, wire};
+use super::common::{name, now, sign_with, succeed, wire, zone};
 use super::house::{CONFIG, Daemon, House, TLSA, ZONE, good_zone, wait_until};
 use super::message::{ANY, IN, Message, Raw};
 
@@ -335,4 +337,28 @@ fn an_update_that_is_repeated_stale_forged_or_cut_is_not_done() {
     let counted = daemon.status();
     assert_eq!(counted["statistics"]["updates"]["repeated"], 2);
     assert_eq!(counted["statistics"]["tsig"]["bad-time"], 2);
+}
+
+#[test]
+fn what_came_by_update_waits_while_the_zone_is_signed_elsewhere() {
+    let house = house();
+    let daemon = house.start();
+    done(&daemon, "update add www.example.org 60 A 192.0.2.80\nupdate delete _dmarc.example.org TXT");
+    let (key, _) = ZoneKey::generate(danelaw::dns::dnssec::Algorithm::Ed25519).unwrap();
+    let signed = print::published(&sign_with(&zone(ZONE, &good_zone()), &[&key], None, now(), 900_000_000));
+    daemon.stop();
+    let config = String::from_utf8(house.read("danelaw.toml")).unwrap();
+    let acme_alone = config.replace("zones = [\"example.org\"]\n", "");
+    house.put("danelaw.toml", format!("{acme_alone}\n[zone.\"{ZONE}\"]\nsigning = \"presigned\"\n"));
+    house.put_zone(&signed);
+    let daemon = house.start();
+    verify(&daemon);
+    assert_eq!((daemon.serial(), daemon.rcode("www.example.org", "A")), (900_000_000, "NXDOMAIN".to_owned()));
+    assert!(daemon.problems().contains("2 RRsets came by update and are set aside"), "{}", daemon.problems());
+    daemon.stop();
+    house.put("danelaw.toml", config);
+    house.put_zone(&good_zone());
+    let daemon = house.start();
+    assert_eq!(daemon.records("www.example.org", "A"), ["192.0.2.80"]);
+    assert_eq!((daemon.rcode("_dmarc.example.org", "TXT"), daemon.problems()), ("NXDOMAIN".to_owned(), String::new()));
 }
