@@ -214,6 +214,10 @@ impl Keeper {
 /// When a zone's image is to be written; none where it is as it should be.
 fn image_due(zone: &Zone) -> Option<Timestamp> {
     let since = zone.unsaved?;
+    if zone.source.file().is_none() {
+        // After a power cut there is no file that says it again: an older image would be served as the newest version.
+        return Some(since);
+    }
     let is_large = zone.contents.as_ref().is_some_and(|contents| contents.record_count() > LARGE);
     let history = zone.snapshot.as_ref().map(|snapshot| snapshot.history());
     let history = history.filter(|history| !history.differences().is_empty());

@@ -327,3 +327,26 @@ fn a_zone_that_nobody_confirms_expires_over_restarts_and_comes_back() {
     wait_until("it comes back", || serial(&daemon, zone) == Some(5));
     wait_until("the problem is solved", || !daemon.problems().contains("expired"));
 }
+
+#[test]
+fn a_power_cut_takes_no_version_back_that_came_from_a_primary() {
+    let (port, zone) = (free_port(), "cut.test");
+    let zones = [zone.to_owned()];
+    let (house, secret, danelaw) = house(&[(zone, port, SIGNED)]);
+    let sides = Sides { port, secret: &secret, danelaw, zones: &zones };
+    let text = |serial: u32| format!("{}a A 192.0.2.{serial}\n", head(serial, "4h 1h 2w"));
+    let server = Kind::Knot.start(&sides, |folder| put(folder, zone, &text(1)));
+    let daemon = house.start();
+    wait_until("it is served", || daemon.records("a.cut.test", "A") == ["192.0.2.1"]);
+    for version in 2..4 {
+        put(&server.folder, zone, &text(version));
+        server.program.signal("HUP");
+        wait_until("it follows", || daemon.records("a.cut.test", "A") == [format!("192.0.2.{version}")]);
+    }
+    let before = serial(&daemon, zone);
+    drop(server);
+    daemon.kill();
+    let daemon = house.start();
+    wait_until("the primary is missed", || primary(&daemon, zone)["state"] == "failing");
+    assert_eq!((daemon.records("a.cut.test", "A"), serial(&daemon, zone)), (vec!["192.0.2.3".to_owned()], before));
+}
