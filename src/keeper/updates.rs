@@ -161,7 +161,8 @@ impl Keeper {
             return Ok(Decision::Unchanged);
         }
         // Names are not told apart by case, and the store keeps none.
-        let wanted: Vec<_> = wanted.into_iter().map(|(owner, rrset)| (owner.to_lowercase(), rrset)).collect();
+        let mut wanted: Vec<_> = wanted.into_iter().map(|(owner, rrset)| (owner.to_lowercase(), rrset)).collect();
+        wanted.extend(zone.displaced(&wanted));
         for (owner, rrset) in &wanted {
             let place = (origin.clone(), owner.clone(), rrset.rtype);
             batch.before.entry(place).or_insert_with(|| zone.layer.of(owner, rrset.rtype).cloned().unwrap_or_default());

@@ -363,6 +363,24 @@ impl Zone {
         }
         self.contents = Some(contents);
         self.changed = true;
+        if self.aside.iter().any(|(owner, _)| wanted.iter().any(|(changed, _)| changed == owner)) {
+            // What was in its way may have gone.
+            self.compose();
+        }
+    }
+
+    /// What was set aside and can't stand beside what comes now: it is given up, since the newer word counts after a restart, too.
+    pub fn displaced(&self, wanted: &[(Name, RRset)]) -> Vec<(Name, RRset)> {
+        let Some(contents) = &self.contents else { return Vec::new() };
+        let is_cname = |rtype| rtype == Rtype::CNAME;
+        let displaces = |owner: &Name, rtype: Rtype| {
+            let mut here = wanted.iter().filter(|(changed, _)| changed == owner).map(|(_, rrset)| rrset);
+            here.clone().all(|rrset| rrset.rtype != rtype)
+                && here.any(|rrset| !rrset.rdatas.is_empty() && is_cname(rrset.rtype) != is_cname(rtype))
+        };
+        let displaced =
+            self.aside.iter().filter(|(owner, rtype)| !contents.has(owner, *rtype) && displaces(owner, *rtype));
+        displaced.map(|(owner, rtype)| (owner.clone(), RRset { rtype: *rtype, ttl: 0, rdatas: Vec::new() })).collect()
     }
 
     /// Forgets of what came by update what the source has now; gives the RRsets. What is served stays the same.

@@ -362,3 +362,25 @@ fn what_came_by_update_waits_while_the_zone_is_signed_elsewhere() {
     assert_eq!(daemon.records("www.example.org", "A"), ["192.0.2.80"]);
     assert_eq!((daemon.rcode("_dmarc.example.org", "TXT"), daemon.problems()), ("NXDOMAIN".to_owned(), String::new()));
 }
+
+#[test]
+fn what_comes_after_something_was_set_aside_is_the_same_after_a_restart() {
+    let house = house();
+    let daemon = house.start();
+    done(&daemon, "update add www.example.org 60 CNAME mail.example.org.\nupdate add ftp.example.org 60 CNAME mail");
+    house.put_zone(&format!("{}www A 192.0.2.80\nftp A 192.0.2.21\n", good_zone()));
+    wait_until("the file wins", || daemon.records("ftp.example.org", "A") == ["192.0.2.21"]);
+    // What comes displaces what waits; where the file's goes alone, what waits comes.
+    done(&daemon, "update delete www.example.org A\nupdate add www.example.org 60 AAAA 2001:db8::80");
+    done(&daemon, "update delete ftp.example.org A");
+    let check = |daemon: &Daemon<'_>| {
+        assert_eq!(daemon.records("www.example.org", "AAAA"), ["2001:db8::80"]);
+        assert_eq!(daemon.records("ftp.example.org", "CNAME"), ["mail."]);
+        assert_eq!(daemon.problems(), "");
+    };
+    check(&daemon);
+    let serial = daemon.serial();
+    let daemon = daemon.restarted();
+    check(&daemon);
+    assert_eq!(daemon.serial(), serial);
+}
