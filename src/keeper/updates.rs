@@ -146,6 +146,8 @@ impl Keeper {
             return Err(Rcode::ServFail);
         }
         let contents = zone.contents.as_ref().ok_or(Rcode::ServFail)?;
+        let with_its_serial = if update.request.asks_for_soa() { zone.with_its_serial() } else { None };
+        let contents = with_its_serial.as_ref().unwrap_or(contents);
         let synthesised = batch.synthesised.entry(origin.clone()).or_insert_with(|| {
             let here = plans.owners().filter(|planned| planned.zone.as_ref() == Some(origin));
             here.map(|planned| planned.owner.clone()).collect()

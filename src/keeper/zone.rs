@@ -16,7 +16,7 @@ use crate::observe::watch::Changed;
 use crate::observe::zones::{ZoneFile, ZoneIncludes};
 use crate::store::{Images, Store, StoreError};
 use crate::zone::image::Image;
-use crate::zone::{self, Contents, Diagnostic, Includes, Layer, Published, Severity, ZoneSnapshot};
+use crate::zone::{self, Contents, Diagnostic, Includes, Layer, Published, Severity, ZoneSnapshot, serial};
 
 /// One zone.
 pub struct Zone {
@@ -381,6 +381,17 @@ impl Zone {
         let displaced =
             self.aside.iter().filter(|(owner, rtype)| !contents.has(owner, *rtype) && displaces(owner, *rtype));
         displaced.map(|(owner, rtype)| (owner.clone(), RRset { rtype: *rtype, ttl: 0, rdatas: Vec::new() })).collect()
+    }
+
+    /// Its contents as prerequisites look at them: with the serial that is served, or after a change that is not served yet the next one.
+    pub fn with_its_serial(&self) -> Option<Contents> {
+        let (mut contents, published) = (self.contents.clone()?, self.published()?);
+        let mut soa = contents.soa()?;
+        let served = if self.changed { serial::next(Some(published.serial), 0) } else { published.serial };
+        soa.rdatas = soa.rdatas.iter().map(|rdata| serial::with_serial(rdata, served).into()).collect();
+        let origin = self.origin.clone();
+        contents.replace(&origin, soa);
+        Some(contents)
     }
 
     /// Forgets of what came by update what the source has now; gives the RRsets. What is served stays the same.

@@ -72,6 +72,12 @@ impl Request {
         Ok(request)
     }
 
+    /// Whether a prerequisite says which SOA the zone has.
+    pub fn asks_for_soa(&self) -> bool {
+        let is_soa = |one: &Prerequisite| matches!(one, Prerequisite::Equals(_, rrset) if rrset.rtype == Rtype::SOA);
+        self.prerequisites.iter().any(is_soa)
+    }
+
     /// RFC 2136 section 3.2.5.
     fn read_prerequisite(
         &mut self,

@@ -131,9 +131,18 @@ fn prerequisites_hold_or_nothing_is_done() {
     assert_eq!((daemon.rcode("new.example.org", "A"), daemon.serial()), ("NXDOMAIN".to_owned(), serial));
     done(&daemon, "prereq yxrrset mail.example.org A 192.0.2.25\nupdate add new.example.org 60 A 192.0.2.1");
     done(&daemon, "update add new.example.org 60 A 192.0.2.1");
+    // The SOA is the one that is served: who says which version he has changes that one, or none.
+    let soa = daemon.dig(&["+short", ZONE, "SOA"]);
+    done(&daemon, &format!("prereq yxrrset {ZONE} SOA {}\nupdate add of.example.org 60 A 192.0.2.1", soa.trim()));
+    not_done(
+        &daemon,
+        KEY,
+        &format!("prereq yxrrset {ZONE} SOA {}\nupdate delete of.example.org", soa.trim()),
+        "NXRRSET",
+    );
     let counted = &daemon.status()["statistics"]["updates"];
     let counts = ["done", "unchanged", "not-met"].map(|name| counted[name].as_u64().unwrap());
-    assert_eq!(counts, [1, 1, 5]);
+    assert_eq!(counts, [2, 1, 6]);
 }
 
 #[test]
