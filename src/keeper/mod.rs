@@ -9,6 +9,7 @@ mod heap;
 mod history;
 mod hurry;
 mod keys_aside;
+mod layered;
 mod look;
 mod nameservers;
 mod notices;
