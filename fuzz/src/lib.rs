@@ -10,6 +10,7 @@ mod exchange;
 pub mod packet;
 mod signed;
 mod signing;
+pub mod update;
 #[path = "../../tests/common/wire.rs"]
 #[expect(dead_code, reason = "shared with the tests, which ask servers too")]
 mod wire;
@@ -25,5 +26,6 @@ pub const TARGETS: &[Target] = &[
     ("change", change::check),
     ("control_socket", control_socket::check),
     ("packet", packet::check),
+    ("update", update::check),
     ("zone_text", zone_text::check),
 ];

@@ -70,7 +70,7 @@ impl Zone {
         let (mut contents, published) = (self.contents.clone()?, self.published()?);
         let mut soa = contents.soa()?;
         let served = if self.changed { serial::next(Some(published.serial), 0) } else { published.serial };
-        soa.rdatas = soa.rdatas.iter().map(|rdata| serial::with_serial(rdata, served).into()).collect();
+        soa.rdatas = soa.rdatas.iter().map(|rdata| serial::with_serial(rdata, served)).collect();
         let origin = self.origin.clone();
         contents.replace(&origin, soa);
         Some(contents)

@@ -119,6 +119,11 @@ fn every_packet_has_the_right_answer_or_none() {
 }
 
 #[test]
+fn what_updates_are_allowed_to_do_can_be_served() {
+    replay("update", 2500);
+}
+
+#[test]
 fn any_text_is_a_zone_or_told_what_is_wrong_with_it() {
     replay("zone_text", 6000);
 }
