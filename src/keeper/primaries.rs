@@ -107,6 +107,7 @@ impl Keeper {
             .filter(|(origin, source)| self.zones.get(*origin).is_none_or(|zone| zone.source != *source))
             .map(|(origin, source)| (origin.clone(), source))
             .collect();
+        self.look_at_modes(now);
         let mut come = false;
         for (origin, source) in other {
             let kept = kept(self.store.load(CONFIRMED, &origin.to_string()), &origin);
@@ -128,6 +129,24 @@ impl Keeper {
             zone.expired = refreshes.of(&origin).is_some_and(|refresh| refresh.is_expired(now));
         }
         come
+    }
+
+    /// Zones that are to be signed elsewhere from now on, or here, are looked at as they came.
+    fn look_at_modes(&mut self, now: Timestamp) {
+        let Keeper { zones, config, .. } = self;
+        for (origin, _) in config.transferred() {
+            let mode = config.signing(origin).mode;
+            let Some(zone) =
+                zones.get_mut(origin).filter(|zone| zone.is_presigned() != (mode == SigningMode::Presigned))
+            else {
+                continue;
+            };
+            let Some(said) = zone.said.clone() else { continue };
+            match fault(zone, &said, mode, now) {
+                None => zone.take(said, mode),
+                Some(why) => zone.failure = Some(why),
+            }
+        }
     }
 
     /// Forgets zones that have no primary any more, those of before the start too.

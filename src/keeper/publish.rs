@@ -13,7 +13,7 @@ use super::history::Past;
 use super::spread::{Cores, spread};
 use super::zone::{Keys, Zone};
 use super::{Keeper, Synthesised};
-use crate::config::SigningConfig;
+use crate::config::{SigningConfig, SigningMode};
 use crate::dns::dnssec::Signer;
 use crate::dns::{Name, RRset, Rdata, Rtype, Timestamp};
 use crate::keys;
@@ -71,6 +71,9 @@ impl Keeper {
             let otherwise = zone.signing.as_ref().is_some_and(|before| before != signing);
             // A zone without contents or without its key has nothing to be published from: that is among the problems already.
             let can = zone.contents.is_some() && !zone.expired && matches!(zone.keys, Keys::Held(_) | Keys::Unsigned);
+            // What was signed here until now goes on so until it comes signed.
+            let is_unproven = signing.mode == SigningMode::Presigned && !zone.verified;
+            let can = can && !is_unproven;
             if can
                 && (zone.changed || otherwise || refresh || zone.failure.is_some() || synthesised != zone.synthesised)
             {

@@ -71,6 +71,19 @@ fn what_was_served_unchecked_does_not_count_as_checked() {
 }
 
 #[test]
+fn what_was_signed_here_goes_on_so_until_it_comes_signed() {
+    let house = House::good();
+    let daemon = house.start();
+    let signature = daemon.signature(HOST, "A");
+    presigned(&house);
+    wait_until("the missing signatures are told", || daemon.problems().contains("no DNSKEY"));
+    assert_eq!(daemon.signature(HOST, "A"), signature, "not without any, under a DS");
+    house.put_zone(&signed(Denial::Nsec));
+    wait_until("it comes signed", || daemon.problems().is_empty());
+    assert!(![signature, String::new()].contains(&daemon.signature(HOST, "A")));
+}
+
+#[test]
 fn a_zone_without_any_good_version_is_servfail() {
     let house = House::good();
     presigned(&house);

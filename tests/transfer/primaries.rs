@@ -350,3 +350,33 @@ fn a_power_cut_takes_no_version_back_that_came_from_a_primary() {
     wait_until("the primary is missed", || primary(&daemon, zone)["state"] == "failing");
     assert_eq!((daemon.records("a.cut.test", "A"), serial(&daemon, zone)), (vec!["192.0.2.3".to_owned()], before));
 }
+
+#[test]
+fn a_zone_that_is_to_come_signed_is_looked_at_as_it_came() {
+    let (port, bare, sealed) = (free_port(), "bare.test", "sealed.test");
+    let zones = [bare, sealed].map(str::to_owned);
+    let none = format!("{SIGNED}signing = \"none\"");
+    let (house, secret, danelaw) = house(&[(bare, port, SIGNED), (sealed, port, &none)]);
+    let sides = Sides { port, secret: &secret, danelaw, zones: &zones };
+    let (key, _) = ZoneKey::generate(Algorithm::Ed25519).unwrap();
+    let _server = Kind::Knot.start(&sides, |folder| {
+        put(folder, bare, &head(5, "4h 1h 2w"));
+        put(folder, sealed, &signed(&key, now(), (sealed, 5), &head(5, "4h 1h 2w")));
+    });
+    let daemon = house.start();
+    wait_until("both are served", || zones.iter().all(|zone| serial(&daemon, zone).is_some()));
+    let signatures = || zones.each_ref().map(|zone| daemon.signature(zone, "NS"));
+    let before = signatures();
+    let config = String::from_utf8(house.read("danelaw.toml")).unwrap();
+    let presigned = format!("{SIGNED}signing = \"presigned\"\n");
+    let presigned = config.replace(&none, SIGNED).replace(SIGNED, &presigned);
+    house.put("danelaw.toml", presigned);
+    wait_until("what comes unsigned is told", || {
+        daemon.problems().contains("bare.test.: not published: what it sends is not well signed")
+    });
+    assert_eq!(signatures(), before, "neither is served without its signatures");
+    assert!(!daemon.problems().contains(sealed), "{}", daemon.problems());
+    house.put("danelaw.toml", config);
+    wait_until("the problem is solved", || daemon.problems().is_empty());
+    assert_eq!(signatures(), before);
+}
