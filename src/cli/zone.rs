@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use super::output::{Output, warn};
 use super::{CliError, Outcome};
 use crate::config::Config;
 use crate::dns::Name;
-use crate::keeper::{Exported, Finished, Keeper, now};
+use crate::keeper::{Exported, Finished, Keeper, Stamp, now, stamp};
 use crate::serve::control::{ControlError, Request, call};
 use crate::store::Store;
 
@@ -37,36 +37,58 @@ pub fn dump(config: &Config, ZoneDump { zone, origin }: &ZoneDump, out: &mut Out
 
 /// Prints what the zone's file says and what came by update, or writes it into that file.
 pub fn export(config: &Config, ZoneExport { zone, write }: &ZoneExport, out: &mut Output) -> Result<Outcome, CliError> {
-    let answer = call(&config.control_socket, &Request::Export { zone: zone.clone() })?;
-    let Exported { text, file, updated } = serde_json::from_value(answer)
-        .map_err(|error| CliError::Failed(format!("the daemon's answer is not understood: {error}")))?;
+    let exported = exported(config, zone)?;
     if !write {
-        out.line(text.trim_end())?;
+        out.line(exported.text.trim_end())?;
         return Ok(Outcome::Done);
     }
-    let file = file.ok_or_else(|| CliError::Usage(format!("{} is not read from a file", zone.to_host())))?;
-    if updated == 0 {
+    let file = exported.file.ok_or_else(|| CliError::Usage(format!("{} is not read from a file", zone.to_host())))?;
+    if exported.updated == 0 {
         out.line(format!("{}: nothing came by update that is not in it", file.display()))?;
         return Ok(Outcome::Done);
     }
-    let kept = replace(&file, &text).map_err(|error| CliError::File(format!("{}: {error}", file.display())))?;
-    out.line(format!(
-        "{}: {updated} RRsets that came by update are in it now; what it was before is {}",
-        file.display(),
-        kept.display()
-    ))?;
+    // What came between the text and the new file would be taken back by that.
+    let meanwhile = !exported.frozen;
+    if meanwhile {
+        call(&config.control_socket, &Request::Freeze { zone: zone.clone() })?;
+    }
+    let written = write_back(config, zone);
+    if meanwhile {
+        call(&config.control_socket, &Request::Thaw { zone: zone.clone() })?;
+    }
+    out.line(written?)?;
     Ok(Outcome::Done)
 }
 
-/// Replaces a file by rename, its owner and mode kept; gives where what was there is.
-fn replace(file: &Path, text: &str) -> io::Result<std::path::PathBuf> {
+fn exported(config: &Config, zone: &Name) -> Result<Exported, CliError> {
+    let answer = call(&config.control_socket, &Request::Export { zone: zone.clone() })?;
+    serde_json::from_value(answer)
+        .map_err(|error| CliError::Failed(format!("the daemon's answer is not understood: {error}")))
+}
+
+/// Puts what a zone has into its file and has that read; gives what to say of it.
+fn write_back(config: &Config, zone: &Name) -> Result<String, CliError> {
+    let Exported { text, file, stamp, problem, updated, .. } = exported(config, zone)?;
+    let file = file.ok_or_else(|| CliError::Usage(format!("{} is not read from a file", zone.to_host())))?;
+    if let Some(problem) = problem {
+        return Err(CliError::File(format!("{problem}\nnothing is written: mend the file first")));
+    }
+    let kept = replace(&file, stamp, &text).map_err(|error| CliError::File(format!("{}: {error}", file.display())))?;
+    // What is wrong with the configuration keeps no zone from being read.
+    let _ = call(&config.control_socket, &Request::Reload);
+    let (file, kept) = (file.display(), kept.display());
+    Ok(format!("{file}: {updated} RRsets that came by update are in it now; what it was before is {kept}"))
+}
+
+/// Replaces a file that still looks so by rename, its owner and mode kept; gives where what was there is.
+fn replace(file: &Path, read: Option<Stamp>, text: &str) -> io::Result<PathBuf> {
     // A symlink stays one.
     let file = &file.canonicalize()?;
     let before = fs::metadata(file)?;
     let beside = |suffix: &str| {
         let mut name = file.as_os_str().to_owned();
         name.push(suffix);
-        std::path::PathBuf::from(name)
+        PathBuf::from(name)
     };
     let (new, kept) = (beside(".new"), beside("~"));
     let mut written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
@@ -77,6 +99,12 @@ fn replace(file: &Path, text: &str) -> io::Result<std::path::PathBuf> {
         chown(&new, Some(before.uid()), Some(before.gid()))?;
     }
     written.sync_all()?;
+    if stamp(file) != read {
+        fs::remove_file(&new)?;
+        return Err(io::Error::other(
+            "it has changed since it was read: nothing is written; try again when it is served",
+        ));
+    }
     let _ = fs::remove_file(&kept);
     fs::hard_link(file, &kept)?;
     fs::rename(&new, file)?;

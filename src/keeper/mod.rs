@@ -64,7 +64,7 @@ pub use primaries::{PrimaryReport, PrimaryState};
 pub use report::{Answering, CertificateReport, EncryptedReport, StatusReport, ZoneReport, explain};
 pub use run::{Message, Surroundings, now, run};
 use zone::Zone;
-pub use zone::{Beneath, Finished};
+pub use zone::{Beneath, Finished, Stamp, stamp};
 
 /// A zone file that is gone is missed for so long, in seconds, before its zone goes: editors and deployments replace files in steps.
 const VANISHED: u64 = 10;
@@ -148,8 +148,14 @@ pub struct Exported {
     pub text: String,
     /// The one that the zone is read from, if it is.
     pub file: Option<PathBuf>,
+    /// How that looked when it was read.
+    pub stamp: Option<Stamp>,
+    /// Why the text is not what is in it now.
+    pub problem: Option<String>,
     /// In so many RRsets it is otherwise than that.
     pub updated: usize,
+    /// Whether it takes no updates.
+    pub frozen: bool,
 }
 
 /// When to look again, and what to watch besides the folders of the configuration.
@@ -408,10 +414,13 @@ impl Keeper {
 
     /// What a zone's source says and what came by update, as a zone file; and the file that it can be put into.
     pub fn export(&self, zone: &Name) -> Result<Exported, String> {
+        let frozen = self.frozen.contains(zone);
         let zone = self.served(zone)?;
         let contents = zone.contents.as_ref().ok_or_else(|| zone.has_no_good_version())?;
         let file = zone.source.file().and_then(|file| std::path::absolute(&file.path).ok());
-        Ok(Exported { text: print::print(contents), file, updated: zone.layer.sets().count() })
+        let updated = zone.layer.sets().count() - zone.aside.len();
+        let (text, stamp, problem) = (print::print(contents), zone.file_stamp(), zone.problem());
+        Ok(Exported { text, file, stamp, problem, updated, frozen })
     }
 
     fn served(&self, zone: &Name) -> Result<&Zone, String> {

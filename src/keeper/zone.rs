@@ -442,6 +442,11 @@ impl Zone {
         self.warnings
     }
 
+    /// How its file looked when it was read.
+    pub fn file_stamp(&self) -> Option<Stamp> {
+        self.inputs.first()?.stamp
+    }
+
     /// The files that it was read from.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.inputs.iter().map(|input| input.path.as_path())

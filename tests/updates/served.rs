@@ -1,5 +1,6 @@
 //! What updates do to a running danelaw: what `nsupdate` sends is served, signed and outlives a power cut, and shows as a layer of its own.
 
+use std::io::Write as _;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
@@ -392,4 +393,37 @@ fn what_comes_after_something_was_set_aside_is_the_same_after_a_restart() {
     let daemon = daemon.restarted();
     check(&daemon);
     assert_eq!(daemon.serial(), serial);
+}
+
+#[test]
+fn an_export_writes_over_nothing_that_was_not_read() {
+    let house = house();
+    let daemon = house.start();
+    done(&daemon, "update add www.example.org 60 A 192.0.2.80");
+    let export = || house.danelaw(&["zone", "export", "--write", ZONE]);
+    let broken = format!("{}new A 192.0.2.50\nbad A 192.0.2\n", good_zone());
+    house.put_zone(&broken);
+    wait_until("the mistake is told", || daemon.problems().contains("expected an IPv4 address"));
+    let said = export();
+    assert!(!said.status.success() && String::from_utf8_lossy(&said.stderr).contains("mend the file first"));
+    assert_eq!(house.read("zones/example.org.zone"), broken.as_bytes());
+    // A write that is not finished was not read yet.
+    house.put_zone(&good_zone());
+    wait_until("it is mended", || daemon.problems().is_empty());
+    let mut file = std::fs::OpenOptions::new().append(true).open(house.path("zones/example.org.zone")).unwrap();
+    file.write_all(b"new A 192.0.2.50\n").unwrap();
+    let said = export();
+    let error = String::from_utf8_lossy(&said.stderr);
+    assert!(!said.status.success() && error.contains("it has changed since it was read"), "{error}");
+    drop(file);
+    wait_until("it is read", || daemon.records("new.example.org", "A") == ["192.0.2.50"]);
+    // Whatever came of it, updates go on.
+    done(&daemon, "update add www.example.org 60 A 192.0.2.81");
+    assert!(export().status.success());
+    assert_eq!(daemon.status()["zones"][0]["updated"], 0, "it is read when the command is done");
+    assert_eq!(daemon.records("new.example.org", "A"), ["192.0.2.50"]);
+    assert_eq!(daemon.records("www.example.org", "A"), ["192.0.2.80", "192.0.2.81"]);
+    done(&daemon, "update delete www.example.org A 192.0.2.81");
+    assert!(house.danelaw(&["zone", "freeze", ZONE]).status.success() && export().status.success());
+    assert_eq!(daemon.status()["zones"][0]["frozen"], true, "by the operator, until he thaws it");
 }
