@@ -16,6 +16,8 @@ const RECORD_HEAD: usize = 12;
 /// No zone has these (RFC 1123 section 6.1.2): who sends them has meant something else.
 const MD: Rtype = Rtype(3);
 const MF: Rtype = Rtype(4);
+/// No zone file can have it (RFC 1035 section 3.3.10), and what is exported has to be one.
+const NULL: Rtype = Rtype(10);
 
 /// The RRsets that are otherwise once a request is done, in canonical order; one without RDATAs is gone. None where all is so already.
 ///
@@ -114,7 +116,7 @@ impl View<'_> {
             Rtype::DS => is_apex,
             // RFC 4592 sections 4.2 and 4.4 leave open what they would mean.
             Rtype::NS | Rtype::DNAME => owner.is_wildcard(),
-            MD | MF => true,
+            MD | MF | NULL => true,
             _ => false,
         }
     }

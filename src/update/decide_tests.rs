@@ -169,6 +169,7 @@ fn what_can_not_be_where_it_would_come_is_passed_over() {
     assert_eq!(done(vec![add("*.wild", 60, Rtype::NS, b"\0")]), NOTHING, "RFC 4592 section 4.2");
     assert_eq!(done(vec![add("*.wild", 60, Rtype::DNAME, b"\0")]), NOTHING, "RFC 4592 section 4.4");
     assert_eq!(done(vec![add("mail", 60, MD, b"\0"), add("mail", 60, MF, b"\0")]), NOTHING, "RFC 1123 section 6.1.2");
+    assert_eq!(done(vec![add("mail", 60, NULL, b"x")]), NOTHING, "RFC 1035 section 3.3.10");
 }
 
 #[test]
