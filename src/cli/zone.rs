@@ -76,6 +76,9 @@ fn write_back(config: &Config, zone: &Name) -> Result<String, CliError> {
     let kept = replace(&file, stamp, &text).map_err(|error| CliError::File(format!("{}: {error}", file.display())))?;
     // What is wrong with the configuration keeps no zone from being read.
     let _ = call(&config.control_socket, &Request::Reload);
+    if let Some(problem) = exported(config, zone)?.problem {
+        return Err(CliError::File(format!("{problem}\nwhat the file was before is {}", kept.display())));
+    }
     let (file, kept) = (file.display(), kept.display());
     Ok(format!("{file}: {updated} RRsets that came by update are in it now; what it was before is {kept}"))
 }
