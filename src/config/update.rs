@@ -88,6 +88,9 @@ fn check_updater(
         if config.signing(zone).mode == SigningMode::Presigned {
             let message = format!("`zones`: {zone} is signed elsewhere, and what is changed here has no signature");
             problems.error(span.clone(), message, "update it where it is signed, or let danelaw sign it");
+        } else if config.primaries(zone).is_some() {
+            let message = format!("`zones`: {zone} comes from its `primary`, which alone says what is in it");
+            problems.error(span.clone(), message, "update it there, or give it a file");
         }
     }
     if let Some(zones) = &zones {
@@ -197,6 +200,8 @@ mod tests {
     fn mistakes_are_named_with_their_place() {
         let presigned =
             "[zone.\"example.org\"]\nsigning = \"presigned\"\n[update.a]\nkey = \"k\"\nzones = [\"example.org\"]";
+        let transferred =
+            "[zone.\"example.org\"]\nprimary = [\"192.0.2.1\"]\n[update.a]\nkey = \"k\"\nzones = [\"example.org\"]";
         for (text, line, column, expected) in [
             ("[update.a]\ntypes = [\"TXT\"]", 1, 1, "an address can be forged"),
             ("[update.a]\naddresses = [\"192.0.2.1\"]", 1, 1, "danelaw keys tsig"),
@@ -221,6 +226,7 @@ mod tests {
             ("[update.a]\nkey = \"k\"\nname = [\"b\"]", 3, 1, "did you mean `names`?"),
             ("[update]\nkey = \"k\"", 2, 7, "must be a table"),
             (presigned, 5, 10, "is signed elsewhere"),
+            (transferred, 5, 10, "comes from its `primary`"),
         ] {
             let errors = parse(text).expect_err(text);
             let [error] = errors.diagnostics() else { panic!("{text}: {errors}") };
