@@ -39,6 +39,10 @@ impl Keeper {
                 self.tsig_problems.push(format!("{text}: it can't have any zone"));
             }
         }
+        for updater in self.config.updates.iter().filter(|updater| keyring.get(&updater.key).is_none()) {
+            let text = format!("update {}: its key {} is in none of the files of tsig-keys", updater.name, updater.key);
+            self.tsig_problems.push(format!("{text}: it can't change any zone"));
+        }
         let used = self.config.transferred().filter_map(|(zone, primaries)| Some((zone, primaries.key.as_ref()?)));
         for (zone, key) in used.filter(|(_, key)| keyring.get(key).is_none()) {
             let text = format!("{zone}: its primary-key {key} is in none of the files of tsig-keys");
@@ -110,8 +114,11 @@ mod tests {
         keeper.configure(config("tsig-keys = [\"two.key\"]"));
         keeper.cycle(&Finished::none(), NOW + 180);
         assert!(!says(&keeper, "TSIG") && key(&keeper, "one.").is_some() && key(&keeper, "one.") != first);
-        keeper.configure(config(""));
+        keeper.configure(config("tsig-keys = [\"two.key\"]\n[update.a]\nkey = \"two\"\n[update.b]\nkey = \"six\""));
         keeper.cycle(&Finished::none(), NOW + 240);
+        assert!(says(&keeper, "update b: its key six. is in none of the files") && !says(&keeper, "update a"));
+        keeper.configure(config(""));
+        keeper.cycle(&Finished::none(), NOW + 300);
         assert_eq!((key(&keeper, "one."), key(&keeper, "two.")), (None, None));
     }
 }
