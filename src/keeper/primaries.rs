@@ -125,7 +125,8 @@ impl Keeper {
             // What came from a file is not a version of the primary's.
             let held = kept.and(zone.said.as_ref()).and_then(held);
             refreshes.end(&origin);
-            refreshes.begin(&origin, primaries.addresses.len(), held, kept, now);
+            let addresses = primaries.addresses.iter().map(|address| address.ip()).collect();
+            refreshes.begin(&origin, addresses, held, kept, now);
             zone.expired = refreshes.of(&origin).is_some_and(|refresh| refresh.is_expired(now));
         }
         come

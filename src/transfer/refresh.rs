@@ -8,17 +8,21 @@
 //!    |  +---- refresh ---------+----|------ refresh ---------+    |  ours is confirmed, or there is a newer one
 //!    +------- at once: the next primary; retry: behind the last --+  it came to nothing
 //! ```
-//! Of one zone there is never more than one check or transfer under way, and of all together [`AT_ONCE`].
+//! Of one zone there is never more than one check or transfer under way, with one primary [`WITH_ONE`], and of all together [`AT_ONCE`]: a
+//! primary that is slow or silent keeps nobody else's zones waiting.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::dns::{Name, Timestamp};
 use crate::zone::serial;
 
-/// So many zones are checked or transferred at a time: what BIND (`transfers-in`) has.
-pub const AT_ONCE: usize = 10;
+/// So many zones are checked or transferred at a time.
+pub const AT_ONCE: usize = 50;
+/// Of these so many with one primary: what BIND (`transfers-in`) has for all.
+pub const WITH_ONE: usize = 10;
 /// Seconds after which a check is over, or never will be.
 pub const CHECK: u64 = 60;
 /// The same of a check with its transfer: a little more than whoever does it has.
@@ -122,7 +126,7 @@ pub struct Refresh {
     pub failing: Option<(usize, String)>,
     /// So many times in a row they did.
     failures: u32,
-    primaries: usize,
+    primaries: Vec<IpAddr>,
     /// The one that was asked first this time, and how many were asked.
     first: usize,
     asked: usize,
@@ -146,7 +150,11 @@ impl Refresh {
     /// Which primary is asked, or is asked next.
     pub fn primary(&self) -> usize {
         let begun = usize::from(!matches!(self.state, State::Waiting(_)));
-        (self.first + self.asked.saturating_sub(begun)) % self.primaries
+        (self.first + self.asked.saturating_sub(begun)) % self.primaries.len().max(1)
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        self.primaries.get(self.primary()).copied()
     }
 
     /// Seconds until primaries that all came to nothing are asked again.
@@ -157,11 +165,19 @@ impl Refresh {
     }
 }
 
+/// What is to be asked of one primary.
+#[derive(Clone, Debug, Default)]
+struct Queue {
+    waiting: BTreeSet<(Timestamp, Name)>,
+    busy: usize,
+}
+
 /// The zones that have primaries.
 #[derive(Clone, Debug, Default)]
 pub struct Refreshes {
     zones: BTreeMap<Name, Refresh>,
-    waiting: BTreeSet<(Timestamp, Name)>,
+    /// By the primary that is asked next.
+    queues: BTreeMap<Option<IpAddr>, Queue>,
     busy: BTreeSet<(Timestamp, Name)>,
     numbers: u64,
     seed: u64,
@@ -175,12 +191,19 @@ impl Refreshes {
         Refreshes { seed, ..Refreshes::default() }
     }
 
-    /// A zone has so many primaries: it is checked at once where it is new, or they are others. `held` is what we have of it from before, and
-    /// `kept` what is known of that.
-    pub fn begin(&mut self, zone: &Name, primaries: usize, held: Option<Held>, kept: Option<Kept>, now: Timestamp) {
+    /// A zone has primaries, at least one: it is checked at once where it is new, or they are others. `held` is what we have of it from before,
+    /// and `kept` what is known of that.
+    pub fn begin(
+        &mut self,
+        zone: &Name,
+        primaries: Vec<IpAddr>,
+        held: Option<Held>,
+        kept: Option<Kept>,
+        now: Timestamp,
+    ) {
         let confirmed = held.map(|_| kept.map_or(now, |kept| kept.confirmed));
         self.zones.entry(zone.clone()).or_insert_with(|| {
-            self.waiting.insert((now, zone.clone()));
+            self.queues.entry(primaries.first().copied()).or_default().waiting.insert((now, zone.clone()));
             Refresh {
                 state: State::Waiting(now),
                 held,
@@ -189,7 +212,7 @@ impl Refreshes {
                 checked: None,
                 failing: None,
                 failures: 0,
-                primaries: primaries.max(1),
+                primaries,
                 first: 0,
                 asked: 0,
                 number: 0,
@@ -200,9 +223,8 @@ impl Refreshes {
 
     /// A zone has other primaries, or none any more: what was under way comes to nothing.
     pub fn end(&mut self, zone: &Name) {
-        if let Some(refresh) = self.zones.remove(zone) {
-            self.forget(zone, refresh.state);
-        }
+        self.forget(zone);
+        self.zones.remove(zone);
     }
 
     /// What is known of a zone.
@@ -217,8 +239,13 @@ impl Refreshes {
 
     /// When something is to be done next.
     pub fn next(&self) -> Option<Timestamp> {
-        let waiting = self.waiting.first().filter(|_| self.busy.len() < AT_ONCE);
-        [waiting, self.busy.first()].into_iter().flatten().map(|(at, _)| *at).min()
+        [self.first(), self.busy.first()].into_iter().flatten().map(|(at, _)| *at).min()
+    }
+
+    /// Which zone is to be checked next, where there is room for it.
+    fn first(&self) -> Option<&(Timestamp, Name)> {
+        let queues = self.queues.values().filter(|queue| queue.busy < WITH_ONE && self.busy.len() < AT_ONCE);
+        queues.filter_map(|queue| queue.waiting.first()).min()
     }
 
     /// The checks that are to be made by now.
@@ -232,9 +259,7 @@ impl Refreshes {
             self.heard(&zone, number, Shown::Nothing("it takes too long".to_owned()), now);
         }
         let mut checks = Vec::new();
-        while self.busy.len() < AT_ONCE
-            && let Some((_, zone)) = self.waiting.first().filter(|(at, _)| *at <= now).cloned()
-        {
+        while let Some((_, zone)) = self.first().filter(|(at, _)| *at <= now).cloned() {
             self.numbers += 1;
             let number = self.numbers;
             let asked = self.set(&zone, |refresh| {
@@ -286,7 +311,7 @@ impl Refreshes {
                     refresh.failing = None;
                     None
                 }
-                Shown::Nothing(why) if refresh.asked < refresh.primaries => {
+                Shown::Nothing(why) if refresh.asked < refresh.primaries.len() => {
                     refresh.state = State::Waiting(now);
                     Some(why)
                 }
@@ -317,12 +342,14 @@ impl Refreshes {
             match refresh.state {
                 State::Waiting(at) if refresh.asked == 0 => {
                     let after = refresh.checked.as_ref().map_or(0, |(checked, ..)| checked + APART);
-                    refresh.first = primary % refresh.primaries;
+                    refresh.first = primary % refresh.primaries.len().max(1);
                     refresh.state = State::Waiting(at.min(after.max(now)));
                 }
                 // The next one is asked right now.
                 State::Waiting(_) => {}
-                State::Checking(_) | State::Transferring(_) => refresh.again = Some(primary % refresh.primaries),
+                State::Checking(_) | State::Transferring(_) => {
+                    refresh.again = Some(primary % refresh.primaries.len().max(1))
+                }
             }
         });
     }
@@ -334,22 +361,36 @@ impl Refreshes {
 
     /// Changes what is known of a zone, and when something is to be done about it.
     fn set<T>(&mut self, zone: &Name, change: impl FnOnce(&mut Refresh) -> T) -> Option<T> {
-        let before = self.zones.get(zone)?.state;
-        self.forget(zone, before);
+        self.forget(zone);
         let refresh = self.zones.get_mut(zone)?;
         let changed = change(refresh);
+        let queue = self.queues.entry(refresh.address()).or_default();
         match refresh.state {
-            State::Waiting(at) => self.waiting.insert((at, zone.clone())),
-            State::Checking(until) | State::Transferring(until) => self.busy.insert((until, zone.clone())),
-        };
+            State::Waiting(at) => {
+                queue.waiting.insert((at, zone.clone()));
+            }
+            State::Checking(until) | State::Transferring(until) => {
+                queue.busy += 1;
+                self.busy.insert((until, zone.clone()));
+            }
+        }
         Some(changed)
     }
 
-    fn forget(&mut self, zone: &Name, state: State) {
-        match state {
-            State::Waiting(at) => self.waiting.remove(&(at, zone.clone())),
-            State::Checking(until) | State::Transferring(until) => self.busy.remove(&(until, zone.clone())),
-        };
+    fn forget(&mut self, zone: &Name) {
+        let Some(refresh) = self.zones.get(zone) else { return };
+        let Some(queue) = self.queues.get_mut(&refresh.address()) else { return };
+        match refresh.state {
+            State::Waiting(at) => {
+                queue.waiting.remove(&(at, zone.clone()));
+            }
+            State::Checking(until) | State::Transferring(until) => {
+                queue.busy -= usize::from(self.busy.remove(&(until, zone.clone())));
+            }
+        }
+        if queue.busy == 0 && queue.waiting.is_empty() {
+            self.queues.remove(&refresh.address());
+        }
     }
 }
 

@@ -14,10 +14,15 @@ fn held(serial: u32, refresh: u64, retry: u64, expire: u64) -> Held {
     Held { serial, timers: Timers { refresh, retry, expire } }
 }
 
+/// So many primaries.
+fn addresses(count: usize) -> Vec<IpAddr> {
+    (1..=count as u8).map(|last| [192, 0, 2, last].into()).collect()
+}
+
 /// One zone with so many primaries, of which we have nothing.
 fn one(primaries: usize) -> Refreshes {
     let mut refreshes = Refreshes::new(7);
-    refreshes.begin(&zone(0), primaries, None, None, NOW);
+    refreshes.begin(&zone(0), addresses(primaries), None, None, NOW);
     refreshes
 }
 
@@ -97,7 +102,7 @@ fn who_does_not_answer_is_asked_later_and_later() {
     };
     assert_eq!(intervals(&mut one(1)), [5, 10, 20, 40, 80, 160, 320, 600, 600]);
     let mut short = Refreshes::new(7);
-    short.begin(&zone(0), 1, Some(held(1, 2, 1, 1000)), None, NOW);
+    short.begin(&zone(0), addresses(1), Some(held(1, 2, 1, 1000)), None, NOW);
     assert_eq!(intervals(&mut short), [1, 2, 4, 8, 16, 32, 60, 60, 60]);
 }
 
@@ -147,7 +152,7 @@ fn what_takes_too_long_comes_to_nothing_and_is_not_heard_later() {
 fn expiry_counts_from_the_last_confirmation_over_restarts() {
     let mut refreshes = Refreshes::new(7);
     let kept: Kept = serde_json::from_str(&serde_json::to_string(&Kept { confirmed: NOW - 900 }).unwrap()).unwrap();
-    refreshes.begin(&zone(0), 1, Some(held(5, 7200, 600, 1000)), Some(kept), NOW);
+    refreshes.begin(&zone(0), addresses(1), Some(held(5, 7200, 600, 1000)), Some(kept), NOW);
     let is_expired = |refreshes: &Refreshes, at| refreshes.of(&zone(0)).unwrap().is_expired(at);
     assert!(!is_expired(&refreshes, NOW + 99) && is_expired(&refreshes, NOW + 100));
     let (_, number) = check(&mut refreshes, NOW + 200);
@@ -172,11 +177,27 @@ fn a_clock_that_is_set_back_puts_nothing_off() {
 }
 
 #[test]
+fn a_primary_that_answers_nobody_keeps_no_other_waiting() {
+    let mut refreshes = Refreshes::new(7);
+    (0..30).for_each(|number| refreshes.begin(&zone(number), addresses(2), None, None, NOW));
+    assert_eq!(refreshes.due(NOW).len(), WITH_ONE);
+    refreshes.begin(&zone(99), vec![[192, 0, 2, 9].into()], None, None, NOW + 5);
+    assert_eq!(refreshes.next(), Some(NOW + 5));
+    let checks = refreshes.due(NOW + 5);
+    assert_eq!(checks.iter().map(|check| &check.zone).collect::<Vec<_>>(), [&zone(99)]);
+    // Its own zones go on to the next one.
+    let checks = refreshes.due(NOW + CHECK);
+    assert_eq!(checks.iter().map(|check| check.primary).collect::<Vec<_>>(), [[0; WITH_ONE], [1; WITH_ONE]].concat());
+    (0..100).for_each(|number| refreshes.end(&zone(number)));
+    assert!(refreshes.queues.is_empty() && refreshes.busy.is_empty());
+}
+
+#[test]
 fn a_start_with_thousands_of_zones_is_no_flood() {
     let mut refreshes = Refreshes::new(7);
-    (0..1000).for_each(|number| refreshes.begin(&zone(number), 1, None, None, NOW));
+    (0..1000).for_each(|number| refreshes.begin(&zone(number), addresses(1), None, None, NOW));
     let checks = refreshes.due(NOW);
-    assert_eq!((checks.len(), refreshes.due(NOW), refreshes.next()), (AT_ONCE, vec![], Some(NOW + CHECK)));
+    assert_eq!((checks.len(), refreshes.due(NOW), refreshes.next()), (WITH_ONE, vec![], Some(NOW + CHECK)));
     refreshes.heard(&checks[0].zone, checks[0].number, Shown::Current(held(5, 7200, 600, 1000)), NOW);
     assert_eq!(refreshes.due(NOW).len(), 1);
     (0..1000).for_each(|number| refreshes.end(&zone(number)));
@@ -209,7 +230,7 @@ proptest! {
     #[test]
     fn there_is_always_something_to_come_and_never_two_checks_of_one_zone(events in events(), seed: u64) {
         let mut refreshes = Refreshes::new(seed);
-        (0..12).for_each(|number| refreshes.begin(&zone(number), 1 + number % 3, None, None, NOW));
+        (0..12).for_each(|number| refreshes.begin(&zone(number), addresses(1 + number % 3), None, None, NOW));
         let mut now = NOW;
         let mut under_way: BTreeMap<Name, (u64, Timestamp)> = BTreeMap::new();
         let mut begun: BTreeMap<(Name, Timestamp), usize> = BTreeMap::new();
