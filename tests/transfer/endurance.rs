@@ -201,7 +201,7 @@ impl Course<'_> {
 
     fn make_good(&mut self, mishap: Mishap) {
         match mishap {
-            Mishap::SecondaryKilled(peer) => self.peers[peer].program.start_again(),
+            Mishap::SecondaryKilled(peer) => self.peers[peer].start_again(),
             Mishap::JournalLost(peer) => {
                 self.restart(|daemon| {
                     let path = daemon.house.path("state/danelaw.db");
@@ -209,7 +209,7 @@ impl Course<'_> {
                     let database = rusqlite::Connection::open(path).unwrap();
                     assert!(database.execute("DELETE FROM difference", []).unwrap() > 0);
                 });
-                self.peers[peer].program.start_again();
+                self.peers[peer].start_again();
             }
             _ => {}
         }
@@ -261,7 +261,7 @@ impl Course<'_> {
                 if now > *before {
                     (*before, *woken) = (now, *woken + 1);
                     peer.program.kill();
-                    peer.program.start_again();
+                    peer.start_again();
                 }
                 serials.iter().all(|(zone, serial)| peer.serial(zone) == Some(*serial))
             });
