@@ -22,6 +22,7 @@ pub mod plan;
 pub mod plans;
 pub mod prerequisites;
 pub mod publication;
+pub mod rollover;
 pub mod state;
 pub mod tlsa;
 

@@ -256,6 +256,14 @@ impl Tlsa {
         Ok(Tlsa { parameters, data: association(certificate, parameters.selector, parameters.matching) })
     }
 
+    /// The records of the CA certificates in the chain, any of which may match under usages 0 and 2.
+    pub fn of_authorities(chain: &Chain, parameters: Parameters) -> impl Iterator<Item = Tlsa> {
+        let Parameters { selector, matching, .. } = parameters;
+        let of =
+            move |certificate: &Certificate| Tlsa { parameters, data: association(certificate, selector, matching) };
+        chain.certificates().iter().skip(1).map(of)
+    }
+
     /// Whether the chain satisfies this record. For usages 0 and 2 any CA certificate in the chain may match
     /// (RFC 7671 section 5.2).
     pub fn matches(&self, chain: &Chain) -> bool {
@@ -291,6 +299,28 @@ impl Tlsa {
 impl fmt::Display for Tlsa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.parameters, data_encoding::HEXLOWER.encode(&self.data))
+    }
+}
+
+impl FromStr for Tlsa {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Tlsa, Error> {
+        let bad = || Error::BadParameters(text.to_owned());
+        let (parameters, data) = text.rsplit_once(' ').ok_or_else(bad)?;
+        let data = data_encoding::HEXLOWER_PERMISSIVE.decode(data.as_bytes()).map_err(|_| bad())?;
+        Ok(Tlsa { parameters: parameters.parse()?, data })
+    }
+}
+
+impl Serialize for Tlsa {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Tlsa {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Tlsa, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
