@@ -98,7 +98,8 @@ impl Machine<'_> {
         let Some(next) = state.next.as_ref().filter(|next| !next.installing) else { return false };
         let matches = state.sets.satisfy(&next.version) || !self.guards.on(Guard::Cached);
         let known = state.is_live_known(self.age) || !self.guards.on(Guard::LiveKnown);
-        !state.held && state.after.is_none() && matches && (known || !state.is_out())
+        let fresh = state.sets.are_fresh(self.age, FRESH) || !self.guards.on(Guard::Fresh);
+        !state.held && state.after.is_none() && matches && fresh && (known || !state.is_out())
     }
 
     fn install(&mut self) {
@@ -219,8 +220,8 @@ impl State {
 
     /// Whether each address was asked lately.
     fn are_fresh(&self, age: Age) -> bool {
-        let is_fresh = |at: Age| age <= at + FRESH;
-        self.addresses.values().all(|address| address.presents.is_some() && !address.unasked && is_fresh(address.at))
+        let is_fresh = |at: Option<Age>| at.is_some_and(|at| age <= at + FRESH);
+        self.addresses.values().all(|address| !address.unasked && is_fresh(address.fresh))
     }
 
     /// Whether it is known what each address presents, and that its records are out.
@@ -257,11 +258,13 @@ impl State {
             true => retry.due(5, 300),
             false => retry.last.map_or(0, |last| last + self.slow()),
         };
-        if is_published && self.sets.named().next().is_some() && (!self.sets.is_shown() || self.sets.is_waiting()) {
-            *servers = Some(seconds(&self.tries.ask, !self.sets.is_shown()));
-        }
         let ready = self.next.as_ref().filter(|next| !next.installing && self.after.is_none());
-        let ready = ready.is_some_and(|next| self.sets.satisfy(&next.version) && !self.is_live_known(age));
+        let ready = ready.is_some_and(|next| self.sets.satisfy(&next.version));
+        let is_urgent = !self.sets.is_shown() || ready && !self.sets.are_fresh(age, FRESH);
+        if self.sets.named().next().is_some() && (is_published && is_urgent || self.sets.is_waiting()) {
+            *servers = Some(seconds(&self.tries.ask, is_urgent));
+        }
+        let ready = ready && !self.is_live_known(age);
         let drained = |unseen: Option<Age>| unseen.is_some_and(|unseen| unseen + self.drain() <= age);
         let drained = self.old.iter().any(|leaving| drained(leaving.unseen)) && !self.are_fresh(age);
         if !self.addresses.is_empty() && (self.next.is_some() || self.after.is_some() || !self.old.is_empty()) {

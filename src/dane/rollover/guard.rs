@@ -23,6 +23,8 @@ pub enum Guard {
     SeenAgain,
     /// A set that was out before counts as shown only with the serial that it came back with.
     Serial,
+    /// The servers are asked again just before an installation.
+    Fresh,
     /// Nothing is installed while it is unknown what an address presents.
     LiveKnown,
     /// The hook has to have run before the new certificate counts as served.
@@ -49,7 +51,7 @@ pub enum Guard {
 
 impl Guard {
     /// All of them.
-    pub const ALL: [Guard; 21] = [
+    pub const ALL: [Guard; 22] = [
         Guard::Union,
         Guard::Cached,
         Guard::EveryServer,
@@ -60,6 +62,7 @@ impl Guard {
         Guard::DeadCaches,
         Guard::SeenAgain,
         Guard::Serial,
+        Guard::Fresh,
         Guard::LiveKnown,
         Guard::Hook,
         Guard::EveryAddress,

@@ -97,9 +97,9 @@ impl Machine<'_> {
                 self.state.sets.published(serial, records, ttl);
             }
             Event::Shows { server, serial, records, ttl } => {
-                self.state.sets.shown(&server, serial, records, ttl, self.guards);
+                self.state.sets.shown(&server, serial, (records, ttl), self.age, self.guards);
             }
-            Event::Unreachable { server } => self.state.sets.unreachable(&server),
+            Event::Unreachable { server } => self.state.sets.unreachable(&server, self.age),
             Event::Presents { address, chain } => self.presents(&address, chain),
             Event::Unasked { address } => {
                 if let Some(address) = self.state.addresses.get_mut(&address) {
@@ -126,10 +126,13 @@ impl Machine<'_> {
         }
     }
 
-    /// Whatever was asked for may be lost: it is asked for again, and the alarms are told again.
+    /// Whatever was asked for may be lost: it is asked for again, and the alarms are told again. What the world was seen to be
+    /// like before may have changed meanwhile.
     fn started(&mut self) {
         self.state.tries = Tries::default();
         self.state.alarms.clear();
+        self.state.sets.stale();
+        self.state.addresses.values_mut().for_each(|address| address.fresh = None);
     }
 
     fn source(&mut self, version: Version) {
@@ -224,6 +227,7 @@ impl Machine<'_> {
         let Some(address) = self.state.addresses.get_mut(name) else { return };
         address.presents = Some(chain.clone());
         address.at = self.age;
+        address.fresh = Some(self.age);
         address.unasked = false;
         // What is presented already and known from the source is ours: somebody put it there. Any other chain may be an
         // attacker's between the probe and the server, and is not published.

@@ -40,6 +40,8 @@ pub struct Server {
     pub(super) dead: bool,
     /// The zone names it no more; it is asked no more, and may be asked by others.
     gone: bool,
+    /// When it was asked last and answered or not, since the daemon started.
+    asked: Option<Age>,
     /// It was dead for so long that it is not waited for.
     pub(super) passed_over: bool,
 }
@@ -143,7 +145,14 @@ impl Sets {
     }
 
     /// What a server showed.
-    pub(super) fn shown(&mut self, name: &str, serial: u32, records: Vec<Tlsa>, ttl: u32, guards: Guards) {
+    pub(super) fn shown(
+        &mut self,
+        name: &str,
+        serial: u32,
+        (records, ttl): (Vec<Tlsa>, u32),
+        age: Age,
+        guards: Guards,
+    ) {
         if self.servers.get(name).is_none_or(|server| server.gone) {
             return;
         }
@@ -162,6 +171,7 @@ impl Sets {
         let Some(server) = self.servers.get_mut(name) else { return };
         let before = server.has;
         server.dead = false;
+        server.asked = Some(age);
         if before.is_some_and(|before| now < before) && !guards.on(Guard::SeenAgain) {
             return;
         }
@@ -180,8 +190,9 @@ impl Sets {
     }
 
     /// A server could not be reached.
-    pub(super) fn unreachable(&mut self, name: &str) {
+    pub(super) fn unreachable(&mut self, name: &str, age: Age) {
         if let Some(server) = self.servers.get_mut(name) {
+            server.asked = Some(age);
             server.dead = true;
         }
     }
@@ -200,6 +211,17 @@ impl Sets {
     /// Whether each server was seen with what is wanted.
     pub(super) fn is_shown(&self) -> bool {
         self.is_published() && self.named().next().is_some() && self.behind().next().is_none()
+    }
+
+    /// The daemon has started: what the servers have is asked anew before anything is built on it.
+    pub(super) fn stale(&mut self) {
+        self.servers.values_mut().for_each(|server| server.asked = None);
+    }
+
+    /// Whether each server was asked in the last so many seconds.
+    pub(super) fn are_fresh(&self, age: Age, seconds: u64) -> bool {
+        let is_fresh = |server: &Server| server.gone || server.asked.is_some_and(|at| age <= at + seconds);
+        self.servers.values().all(is_fresh)
     }
 
     /// Whether there is something that a server could be seen with again.

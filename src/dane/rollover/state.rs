@@ -70,6 +70,8 @@ pub(super) struct Address {
     pub at: Age,
     /// It could not be asked since.
     pub unasked: bool,
+    /// That it answered lately is known from this start of the daemon: when.
+    pub fresh: Option<Age>,
 }
 
 /// Something that is asked for until it is done.

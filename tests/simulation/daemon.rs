@@ -1,0 +1,253 @@
+//! The daemon around the machine: it stores the state, then acts, and may die before, between and after.
+
+use std::collections::BTreeSet;
+
+use danelaw::dane::rollover::guard::Guards;
+use danelaw::dane::rollover::{Action, Chain, Event, Settings, Version, step_with};
+use danelaw::dane::tlsa::{Matching, Parameters, Selector, Tlsa, Usage};
+
+use crate::oracle::{By, Cert, Record, delivers};
+use crate::world::{Happening, PARAMETERS, World};
+
+fn tlsa((usage, selector, data): Record) -> Tlsa {
+    let usage = if usage == 3 { Usage::DaneEe } else { Usage::DaneTa };
+    let selector = if selector == 1 { Selector::Spki } else { Selector::Cert };
+    let parameters = Parameters { usage, selector, matching: Matching::Sha256 };
+    Tlsa { parameters, data: data.to_be_bytes().to_vec() }
+}
+
+fn record(tlsa: &Tlsa) -> Record {
+    let Parameters { usage, selector, .. } = tlsa.parameters;
+    (usage as u8, selector as u8, u16::from_be_bytes([tlsa.data[0], tlsa.data[1]]))
+}
+
+fn version(cert: Cert) -> Version {
+    let mut records = vec![tlsa((3, 0, cert.number)), tlsa((3, 1, cert.key))];
+    if cert.whole {
+        records.push(tlsa((2, 1, cert.issuer)));
+    }
+    let chain = Chain { fingerprint: cert.number.to_string(), records, also: Vec::new() };
+    Version { id: cert.number.to_string(), chains: vec![chain] }
+}
+
+fn server_name(server: usize) -> String {
+    server.to_string()
+}
+
+impl World {
+    /// Gives the machine a fact, stores what it says, and does what it wants; or dies on the way.
+    pub fn tell(&mut self, event: Event, guards: Guards) {
+        let dies = !self.healthy && self.crashes > 0 && self.chance.one_in(self.crashes);
+        if dies && self.chance.one_in(3) {
+            self.crash();
+            return;
+        }
+        self.surely(event, dies, guards);
+    }
+
+    pub fn surely(&mut self, event: Event, dies: bool, guards: Guards) {
+        if !self.up {
+            return;
+        }
+        let (state, actions) = step_with(std::mem::take(&mut self.state), event, self.reading(), guards);
+        self.state = state;
+        let done = if dies { self.chance.below(actions.len() as u64 + 1) as usize } else { actions.len() };
+        for action in actions.into_iter().take(done) {
+            self.act(action, guards);
+        }
+        if dies {
+            self.crash();
+        } else if self.up {
+            self.plan_tick();
+        }
+    }
+
+    fn plan_tick(&mut self) {
+        let Some(next) = self.state.next() else { return };
+        let seconds = next.saturating_sub(self.reading().wall).max(1);
+        if self.planned != self.now + seconds {
+            self.planned = self.now + seconds;
+            self.later(seconds, Happening::Tick { planned: self.planned });
+        }
+    }
+
+    pub fn crash(&mut self) {
+        if !self.up {
+            return;
+        }
+        self.up = false;
+        self.life += 1;
+        let most = if self.chance.one_in(4) { 5 * u64::from(self.ttl) } else { 30 };
+        let after = self.chance.within(1, most);
+        if self.chance.one_in(3) {
+            self.boot_id += 1;
+            self.boot = self.now + after;
+            self.unsynchronise();
+        }
+        self.later(after, Happening::Restart);
+    }
+
+    /// The wall clock shows anything, until it is set right.
+    pub fn unsynchronise(&mut self) {
+        let most = [100, 10_000, 9_000_000][self.chance.below(3) as usize];
+        self.offset = self.chance.within(0, 2 * most) as i64 - most as i64;
+        self.synchronised = false;
+        self.within(6 * u64::from(self.ttl), Happening::Synchronised);
+    }
+
+    pub fn restart(&mut self, guards: Guards) {
+        if self.up {
+            return;
+        }
+        self.up = true;
+        self.asleep = false;
+        self.planned = 0;
+        if self.chance.one_in(10) {
+            let stored = serde_json::to_string(&self.state).unwrap();
+            self.state = serde_json::from_str(&stored).unwrap();
+        }
+        if self.servers.len() > 1 {
+            let server = self.chance.within(1, self.servers.len() as u64 - 1) as usize;
+            // It stays so until somebody asks it.
+            if self.chance.one_in(3) {
+                self.restore(server);
+            }
+            self.later(3000, Happening::Fetch { server });
+        }
+        let from = usize::from(self.hidden);
+        let servers: BTreeSet<String> = (from..self.servers.len()).map(server_name).collect();
+        let addresses = (0..self.down.len()).map(|address| address.to_string()).collect();
+        self.tell(Event::Started, guards);
+        let settings = self.settings();
+        self.tell(Event::Settings(settings), guards);
+        self.tell(Event::Servers(servers), guards);
+        self.tell(Event::Addresses(addresses), guards);
+        self.tell_published(guards);
+        self.tell_deployed(guards);
+        let source = self.cert(self.source);
+        self.tell(Event::Source(version(source)), guards);
+        self.tell_key(guards);
+    }
+
+    pub fn settings(&self) -> Settings {
+        let parameters = PARAMETERS[usize::from(self.parameters)].iter();
+        Settings {
+            parameters: parameters.map(|&(usage, selector)| tlsa((usage, selector, 0)).parameters).collect(),
+            ttl: self.ttl,
+            interval: self.interval,
+            expire: self.expire,
+            hook: true,
+        }
+    }
+
+    pub fn tell_published(&mut self, guards: Guards) {
+        let zone = self.zone();
+        let records = self.oracle.records(zone.set).iter().copied().map(tlsa).collect();
+        self.tell(Event::Published { serial: zone.serial, records, ttl: zone.ttl }, guards);
+    }
+
+    pub fn tell_key(&mut self, guards: Guards) {
+        if let Some(key) = self.next_key {
+            let chain = Chain { fingerprint: format!("key {key}"), records: vec![tlsa((3, 1, key))], also: Vec::new() };
+            self.tell(Event::NextKey(Some(chain)), guards);
+        }
+    }
+
+    pub fn tell_source(&mut self, guards: Guards) {
+        let cert = self.cert(self.source);
+        self.tell(Event::Source(version(cert)), guards);
+    }
+
+    /// What stands on the disk; if somebody else put it there, the union has to be asked for in this very step.
+    pub fn tell_deployed(&mut self, guards: Guards) {
+        let cert = self.cert(self.disk);
+        let before = self.life;
+        self.surely(Event::Deployed(version(cert)), false, guards);
+        if !self.up || before != self.life {
+            return;
+        }
+        self.oracle.told(cert, self.now);
+        let Some(set) = self.commanded.filter(|_| self.disk_by_outsider) else { return };
+        let records = self.oracle.records(set);
+        let known = |by: By| by == By::Machine || matches!(by, By::Outsider { told } if told < u64::MAX);
+        let presented = self.oracle.presented.iter().flatten().filter(|(_, by)| known(*by)).map(|(cert, _)| *cert);
+        let wrong = presented.chain([cert]).find(|cert| !delivers(*cert, records));
+        if let Some(wrong) = wrong {
+            let text = format!("{}: after a swap {records:?} is asked for, not {wrong:?}", self.now);
+            self.oracle.violations.push(text);
+        }
+    }
+
+    fn act(&mut self, action: Action, guards: Guards) {
+        let life = self.life;
+        let delay = self.chance.below(4);
+        match action {
+            Action::Publish { records, ttl } => {
+                let set = self.oracle.set(records.iter().map(record).collect());
+                if self.commanded != Some(set) {
+                    self.oracle.decided(set, self.now);
+                }
+                self.commanded = Some(set);
+                self.commands += 1;
+                self.later(delay, Happening::Publish { life, order: self.commands, set, ttl });
+            }
+            Action::AskServers { servers, .. } => {
+                for server in servers {
+                    let server = server.parse().unwrap();
+                    let zone = self.answer(server);
+                    let delay = self.chance.below(3);
+                    self.later(delay, Happening::Shown { life, server, zone });
+                }
+            }
+            Action::Probe { addresses, .. } => {
+                for address in addresses {
+                    let address: usize = address.parse().unwrap();
+                    let shown = &self.oracle.presented[address];
+                    let cert = shown[self.chance.below(shown.len() as u64) as usize].0.number;
+                    let cert = (!self.down[address]).then_some(cert);
+                    self.later(delay, Happening::Presented { life, address, cert });
+                }
+            }
+            Action::Install { version } => {
+                let number = version.parse().unwrap();
+                let out = self.commanded.is_some_and(|set| !self.oracle.records(set).is_empty());
+                if self.installing.as_ref() != Some(&version) && out && self.asked.contains(&Some(false)) {
+                    let text = format!("{}: installed though an address could not be asked", self.now);
+                    self.oracle.violations.push(text);
+                }
+                self.installing = Some(version);
+                self.later(delay, Happening::Install { life, number });
+            }
+            Action::RunHook { version } => {
+                self.later(delay, Happening::Hook { life, number: version.parse().unwrap() });
+            }
+            Action::Retire { version } => {
+                if self.disk.to_string() == version && !self.disk_by_outsider {
+                    self.oracle.violations.push(format!("{}: what is deployed is retired", self.now));
+                }
+            }
+            Action::Alarm(_) | Action::Cleared(_) | Action::Tell(_) => {}
+        }
+        let _ = guards;
+    }
+
+    pub fn shown(&mut self, server: usize, zone: Option<usize>, guards: Guards) {
+        let name = server_name(server);
+        let Some(zone) = zone.map(|zone| self.zones[zone]) else {
+            return self.tell(Event::Unreachable { server: name }, guards);
+        };
+        let records = self.oracle.records(zone.set).iter().copied().map(tlsa).collect();
+        // What went back has to be heard of: it may be right again before it is asked again.
+        self.surely(Event::Shows { server: name, serial: zone.serial, records, ttl: zone.ttl }, false, guards);
+    }
+
+    pub fn presented(&mut self, address: usize, cert: Option<u16>, guards: Guards) {
+        self.asked[address] = Some(cert.is_some());
+        let name = address.to_string();
+        let event = match cert {
+            Some(cert) => Event::Presents { address: name, chain: cert.to_string() },
+            None => Event::Unasked { address: name },
+        };
+        self.tell(event, guards);
+    }
+}
