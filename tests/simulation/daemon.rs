@@ -102,6 +102,7 @@ impl World {
         self.up = true;
         self.asleep = false;
         self.planned = 0;
+        self.boot = self.boot.min(self.now);
         if self.chance.one_in(10) {
             let stored = serde_json::to_string(&self.state).unwrap();
             self.state = serde_json::from_str(&stored).unwrap();
@@ -114,10 +115,15 @@ impl World {
             }
             self.later(3000, Happening::Fetch { server });
         }
+        self.tell(Event::Started, guards);
+        self.tell_all(guards);
+    }
+
+    /// Everything that is so now.
+    pub fn tell_all(&mut self, guards: Guards) {
         let from = usize::from(self.hidden);
         let servers: BTreeSet<String> = (from..self.servers.len()).map(server_name).collect();
         let addresses = (0..self.down.len()).map(|address| address.to_string()).collect();
-        self.tell(Event::Started, guards);
         let settings = self.settings();
         self.tell(Event::Settings(settings), guards);
         self.tell(Event::Servers(servers), guards);
@@ -147,10 +153,9 @@ impl World {
     }
 
     pub fn tell_key(&mut self, guards: Guards) {
-        if let Some(key) = self.next_key {
-            let chain = Chain { fingerprint: format!("key {key}"), records: vec![tlsa((3, 1, key))], also: Vec::new() };
-            self.tell(Event::NextKey(Some(chain)), guards);
-        }
+        let chain =
+            |key| Chain { fingerprint: format!("key {key}"), records: vec![tlsa((3, 1, key))], also: Vec::new() };
+        self.tell(Event::NextKey(self.next_key.map(chain)), guards);
     }
 
     pub fn tell_source(&mut self, guards: Guards) {

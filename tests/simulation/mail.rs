@@ -25,6 +25,7 @@ impl World {
         self.certs.push(cert);
         self.source = number;
         self.tell_source(guards);
+        self.tell_key(guards);
     }
 
     pub fn next_key(&mut self, guards: Guards) {
@@ -67,17 +68,20 @@ impl World {
     }
 
     pub fn reload(&mut self, address: usize) {
-        let gone = self.oracle.presented[address].iter().map(|(cert, _)| cert.number).collect();
+        self.reloads[address] += 1;
+        let gone =
+            self.oracle.presented[address].iter().map(|(cert, _)| cert.number).filter(|other| *other != self.disk);
+        let gone = gone.collect();
         let by = if self.disk_by_outsider { By::Outsider { told: self.now } } else { By::Machine };
         self.oracle.presents(address, self.cert(self.disk), by, self.now);
         let most = u64::from(self.ttl.min(self.zone().ttl));
-        self.within(most, Happening::Linger { address, kept: self.disk, gone });
+        self.within(most, Happening::Linger { address, reload: self.reloads[address], gone });
     }
 
-    pub fn linger(&mut self, address: usize, kept: u16, gone: &[u16]) {
-        let shown = &mut self.oracle.presented[address];
-        if shown.iter().any(|(cert, _)| cert.number == kept) {
-            shown.retain(|(cert, _)| cert.number == kept || !gone.contains(&cert.number));
+    /// The processes from before a reload are gone.
+    pub fn linger(&mut self, address: usize, reload: u64, gone: &[u16]) {
+        if self.reloads[address] == reload {
+            self.oracle.presented[address].retain(|(cert, _)| !gone.contains(&cert.number));
         }
     }
 
@@ -105,6 +109,7 @@ impl World {
                 self.oracle.presents(address, cert, By::Outsider { told: u64::MAX }, self.now);
                 if self.chance.one_in(2) {
                     self.oracle.presented[address].retain(|(other, _)| *other == cert);
+                    self.reloads[address] += 1;
                 }
             }
         }

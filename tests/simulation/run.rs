@@ -27,7 +27,11 @@ pub fn run(seed: u64, with_interval: bool, guards: Guards) -> Outcome {
         events += 1;
         world.now = at;
         if verbose {
-            let line = format!("{at} {happening:?} {:?}\n", world.state.phase());
+            let line = format!(
+                "{at} {happening:?} {:?}\n{}\n",
+                world.state.phase(),
+                serde_json::to_string(&world.state).unwrap()
+            );
             std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
         }
         if happening == Happening::Healthy {
@@ -61,7 +65,7 @@ impl World {
             Happening::Restart if !self.asleep => self.restart(guards),
             Happening::Wake if self.asleep => {
                 (self.up, self.asleep) = (true, false);
-                self.tell(Event::Tick, guards);
+                self.tell_all(guards);
             }
             Happening::Synchronised => {
                 (self.offset, self.synchronised) = (0, true);
@@ -104,7 +108,7 @@ impl World {
             Happening::Install { life, number } if life == self.life => self.install(number, guards),
             Happening::Hook { life, number } if life == self.life => self.hook(number, guards),
             Happening::Reload { address } => self.reload(address),
-            Happening::Linger { address, kept, gone } => self.linger(address, kept, &gone),
+            Happening::Linger { address, reload, gone } => self.linger(address, reload, &gone),
             Happening::Arrives => self.arrives(guards),
             Happening::NextKey => self.next_key(guards),
             Happening::Swap if !self.healthy => self.swap(),
@@ -144,6 +148,7 @@ impl World {
         self.tell(Event::Resume, guards);
         self.tell(Event::Start, guards);
         self.tell_source(guards);
+        self.tell_key(guards);
     }
 
     /// How long everything may take: what is under way, what waits behind it, and what is swapped in, each with its hold and its drain.

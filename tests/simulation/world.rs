@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use danelaw::dane::rollover::{Reading, State};
+use danelaw::dane::rollover::{Phase, Reading, State};
 
 use crate::chance::Chance;
 use crate::oracle::{By, Cert, Oracle, Record, delivers};
@@ -72,7 +72,7 @@ pub enum Happening {
     },
     Linger {
         address: usize,
-        kept: u16,
+        reload: u64,
         gone: Vec<u16>,
     },
     Arrives,
@@ -106,6 +106,8 @@ pub struct Server {
     pub feeder: usize,
     /// How often it may go back to what it had.
     pub restores: u64,
+    /// It did, and nobody could know of it if it were out of reach now.
+    pub restored: bool,
 }
 
 /// Everything.
@@ -148,6 +150,7 @@ pub struct World {
     pub disk_by_outsider: bool,
     pub swaps: u64,
     pub down: Vec<bool>,
+    pub reloads: Vec<u64>,
     pub hooks_fail: u64,
     pub next_key: Option<u16>,
 }
@@ -171,6 +174,7 @@ impl World {
             lag: if chance.one_in(3) { 6 * u64::from(ttl) } else { 20 },
             feeder: chance.below(all) as usize,
             restores: if chance.one_in(6) { 6 } else { 0 },
+            restored: false,
         };
         let mut servers: Vec<Server> = (0..=secondaries).map(|_| server(&mut chance, secondaries as u64 + 1)).collect();
         servers[0] = Server { lag: 0, restores: 0, ..servers[0].clone() };
@@ -213,6 +217,7 @@ impl World {
             disk_by_outsider: false,
             swaps: 0,
             down: vec![false; addresses],
+            reloads: vec![0; addresses],
             hooks_fail: if chance.one_in(3) { chance.within(1, 3) } else { 0 },
             next_key: None,
             chance,
@@ -301,6 +306,7 @@ impl World {
             self.oracle.serves_no_more(before.set, before.ttl, self.now);
         }
         self.servers[server].expired = false;
+        self.servers[server].restored = false;
         self.servers[server].zone = zone;
         if self.is_asked(server) {
             self.oracle.serves(self.zones[zone].set, self.now);
@@ -341,6 +347,9 @@ impl World {
 
     /// Nobody can reach it from here; it can't reach us, or only its operator can.
     pub fn outage(&mut self, server: usize) {
+        if self.servers[server].restored {
+            return;
+        }
         self.servers[server].reachable = false;
         if !self.chance.one_in(4) {
             self.servers[server].fetching = false;
@@ -383,17 +392,21 @@ impl World {
 
     /// A server goes back to what it had. Nobody could repair it where the mail server has gone on already.
     pub fn restore(&mut self, server: usize) -> bool {
-        let Server { restores, zone, expired, .. } = self.servers[server];
-        if restores == 0 || zone < 2 || expired || self.healthy || self.installing.is_some() || self.swaps > 0 {
+        let Server { restores, zone, expired, reachable, .. } = self.servers[server];
+        if restores == 0 || !reachable || zone < 2 || expired || self.healthy || self.swaps > 0 {
             return false;
         }
         let back = zone - 1 - self.chance.below(2.min(zone as u64 - 1)) as usize;
         let records = self.oracle.records(self.zones[back].set);
-        if !self.oracle.presented.iter().flatten().all(|(cert, _)| delivers(*cert, records)) {
+        let presented = self.oracle.presented.iter().flatten().map(|(cert, _)| *cert);
+        if self.state.phase() == Phase::Installing
+            || !presented.chain([self.cert(self.disk)]).all(|cert| delivers(cert, records))
+        {
             return false;
         }
         self.servers[server].restores = 0;
         self.turn(server, back);
+        self.servers[server].restored = true;
         true
     }
 

@@ -3,7 +3,7 @@
 //!
 //! Everything in the machine is measured in [`Age`]: the seconds credited so far. A clock that jumps ahead credits what the
 //! other one says; one that steps back credits nothing for that step and takes nothing away. After a boot, the time that
-//! the machine was off is credited when the wall clock is synchronised again.
+//! the machine was off is credited when the wall clock is synchronised again, and only to what was waited for before the boot.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,9 @@ pub type Age = u64;
 
 /// The two clocks may differ by this many seconds from one step to the next before it is told.
 const JUMP: u64 = 60;
+
+/// So many boots are credited.
+const GAPS: usize = 16;
 
 /// What the clocks say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,17 +40,19 @@ pub struct Reading {
 pub struct Clock {
     age: Age,
     last: Option<Reading>,
-    /// Since this reading both clocks have run on; the age then.
-    anchor: Option<Mark>,
-    /// The last synchronised reading of a boot before, until this boot's clock is synchronised.
+    /// What each clock is ahead of the other: wall, boot-time.
+    spare: (u64, u64),
+    /// The last synchronised reading of a boot before and the age at the boot, until this boot's clock is synchronised.
     before: Option<Mark>,
+    /// The boots that are credited, the last ones, and their seconds.
+    gaps: Vec<(Age, u64)>,
 }
 
-/// A reading, and the age then.
+/// A wall clock's reading, and the age then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Mark {
-    reading: Reading,
+    wall: Timestamp,
     age: Age,
 }
 
@@ -55,6 +60,17 @@ impl Clock {
     /// The age by the last reading.
     pub fn age(&self) -> Age {
         self.age
+    }
+
+    /// How many seconds have gone by since an age. What began in the very second of a boot is taken for later.
+    pub(super) fn elapsed(&self, since: Age) -> u64 {
+        let gaps = self.gaps.iter().filter(|(at, _)| since < *at).map(|(_, seconds)| seconds);
+        gaps.fold(self.age.saturating_sub(since), |sum, gap| sum.saturating_add(*gap))
+    }
+
+    /// At which age a wait is over that began at an age.
+    pub(super) fn end(&self, since: Age, wait: u64) -> Age {
+        self.age.saturating_add(wait.saturating_sub(self.elapsed(since)))
     }
 
     /// When the wall clock will show that an age is reached, if nothing happens to it.
@@ -65,36 +81,41 @@ impl Clock {
     /// Takes a reading. Gives the seconds by which the wall clock jumped, where it did.
     pub(super) fn read(&mut self, now: Reading, guards: Guards) -> Option<i64> {
         let mut jump = None;
-        let anchor = match (self.anchor, self.last) {
-            (Some(anchor), Some(last)) if last.boot_id == now.boot_id => {
+        match self.last {
+            Some(last) if last.boot_id == now.boot_id => {
                 let (wall, boot) = (difference(now.wall, last.wall), difference(now.boot, last.boot));
                 jump = Some(wall.saturating_sub(boot)).filter(|jump| jump.unsigned_abs() > JUMP);
-                let (wall_since, boot_since) =
-                    (now.wall.saturating_sub(anchor.reading.wall), now.boot.saturating_sub(anchor.reading.boot));
-                let since = if guards.on(Guard::BootClock) { wall_since.min(boot_since) } else { wall_since };
-                self.age = self.age.max(anchor.age.saturating_add(since));
-                if wall < 0 || boot < 0 { self.mark(now) } else { anchor }
+                self.credit(wall, boot, guards);
             }
-            (_, last) => {
+            last => {
                 let synchronised = last.filter(|last| last.synchronised || !guards.on(Guard::Synchronised));
-                self.before = synchronised.map(|reading| Mark { reading, age: self.age }).or(self.before);
-                self.mark(now)
+                self.before = synchronised.map(|reading| Mark { wall: reading.wall, age: self.age }).or(self.before);
+                self.spare = (0, 0);
             }
-        };
-        self.anchor = Some(anchor);
+        }
         if (now.synchronised || !guards.on(Guard::Synchronised))
             && let Some(before) = self.before.take()
         {
-            let gone = now.wall.saturating_sub(before.reading.wall);
-            self.age = self.age.max(before.age.saturating_add(gone));
-            self.anchor = Some(self.mark(now));
+            let since = self.age.saturating_sub(before.age);
+            let gap = now.wall.saturating_sub(before.wall).saturating_sub(since);
+            self.gaps.push((before.age, gap));
+            self.gaps.drain(..self.gaps.len().saturating_sub(GAPS));
         }
         self.last = Some(now);
         jump
     }
 
-    fn mark(&self, reading: Reading) -> Mark {
-        Mark { reading, age: self.age }
+    /// Credits the lesser of both. The clocks need not tick at the same moment, so a second is carried over, and no more: what
+    /// one of them leapt must not be made good by the other later.
+    fn credit(&mut self, wall: i64, boot: i64, guards: Guards) {
+        let (Ok(wall), Ok(boot)) = (u64::try_from(wall), u64::try_from(boot)) else {
+            self.spare = (0, 0);
+            return;
+        };
+        let (wall, boot) = (wall.saturating_add(self.spare.0), boot.saturating_add(self.spare.1));
+        let credit = if guards.on(Guard::BootClock) { wall.min(boot) } else { wall };
+        self.age = self.age.saturating_add(credit);
+        self.spare = (wall.saturating_sub(credit).min(1), boot.saturating_sub(credit).min(1));
     }
 }
 

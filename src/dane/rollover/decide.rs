@@ -44,7 +44,7 @@ impl Machine<'_> {
     }
 
     fn settle(&mut self) {
-        self.state.sets.settle(&self.state.settings, self.age, self.guards);
+        self.state.sets.settle(&self.state.settings, &self.state.clock, self.guards);
     }
 
     fn want(&mut self) {
@@ -125,7 +125,8 @@ impl Machine<'_> {
         }
         let fresh = self.state.are_fresh(age) || !self.guards.on(Guard::Unasked);
         if !self.state.held && fresh && (served || !presented) {
-            let is_over = |unseen: Option<Age>| unseen.is_some_and(|unseen| unseen + drain <= age);
+            let clock = self.state.clock.clone();
+            let is_over = |unseen: Option<Age>| unseen.is_some_and(|unseen| clock.elapsed(unseen) >= drain);
             for leaving in self.state.old.extract_if(.., |leaving| is_over(leaving.unseen)) {
                 self.actions.push(Action::Retire { version: leaving.version.id });
             }
@@ -265,7 +266,7 @@ impl State {
             *servers = Some(seconds(&self.tries.ask, is_urgent));
         }
         let ready = ready && !self.is_live_known(age);
-        let drained = |unseen: Option<Age>| unseen.is_some_and(|unseen| unseen + self.drain() <= age);
+        let drained = |unseen: Option<Age>| unseen.is_some_and(|unseen| self.clock.elapsed(unseen) >= self.drain());
         let drained = self.old.iter().any(|leaving| drained(leaving.unseen)) && !self.are_fresh(age);
         if !self.addresses.is_empty() && (self.next.is_some() || self.after.is_some() || !self.old.is_empty()) {
             let is_urgent = ready || drained || self.after.is_some() && !self.is_served();
@@ -285,10 +286,10 @@ impl State {
     pub(super) fn next_age(&self) -> Option<Age> {
         let age = self.clock.age();
         let Due { publish, servers, probe, install, hook } = self.due(age);
-        let drained = self.old.iter().filter_map(|leaving| Some(leaving.unseen? + self.drain()));
+        let drained = self.old.iter().filter_map(|leaving| Some(self.clock.end(leaving.unseen?, self.drain())));
         let grace = Some(self.wanted_since + GRACE).filter(|_| self.sets.behind().next().is_some());
         let times = [publish, servers, probe, install, hook].into_iter().flatten().map(|due| due.max(age + 1));
-        let moments = drained.chain(grace).chain(self.sets.next(&self.settings)).filter(|at| *at > age);
+        let moments = drained.chain(grace).chain(self.sets.next(&self.settings, &self.clock)).filter(|at| *at > age);
         times.chain(moments).min()
     }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dane::tlsa::Tlsa;
 
-use super::clock::Age;
+use super::clock::{Age, Clock};
 use super::facts::{Settings, Version};
 use super::guard::{Guard, Guards};
 
@@ -230,7 +230,8 @@ impl Sets {
     }
 
     /// Starts what waits have to start, and forgets what no cache holds.
-    pub(super) fn settle(&mut self, settings: &Settings, age: Age, guards: Guards) {
+    pub(super) fn settle(&mut self, settings: &Settings, clock: &Clock, guards: Guards) {
+        let age = clock.age();
         let newest = self.newest().map_or(0, |set| set.number);
         let wanted = self.wanted.clone();
         let may_go = |set: &Set| set.number < newest && Some(&set.records) != wanted.as_ref();
@@ -252,7 +253,7 @@ impl Sets {
             let is_held = servers.values().any(|server| !seen(server) && !server.dead);
             let blocked = is_held && every;
             let stays =
-                !may_go(set) || blocked || gone_at(set, servers, settings, guards).is_none_or(|gone| age < gone);
+                !may_go(set) || blocked || gone_at(set, servers, settings, clock, guards).is_none_or(|gone| age < gone);
             passed_over = if stays { passed_over } else { passed_over.max(set.number) };
             stays
         });
@@ -264,13 +265,19 @@ impl Sets {
     }
 
     /// When the next set is forgotten.
-    pub(super) fn next(&self, settings: &Settings) -> Option<Age> {
-        self.sets.iter().filter_map(|set| gone_at(set, &self.servers, settings, Guards::default())).min()
+    pub(super) fn next(&self, settings: &Settings, clock: &Clock) -> Option<Age> {
+        self.sets.iter().filter_map(|set| gone_at(set, &self.servers, settings, clock, Guards::default())).min()
     }
 }
 
 /// When no cache holds a set; none while it may be served.
-fn gone_at(set: &Set, servers: &BTreeMap<String, Server>, settings: &Settings, guards: Guards) -> Option<Age> {
+fn gone_at(
+    set: &Set,
+    servers: &BTreeMap<String, Server>,
+    settings: &Settings,
+    clock: &Clock,
+    guards: Guards,
+) -> Option<Age> {
     let caches = match (guards.on(Guard::Hold), guards.on(Guard::SecondTtl)) {
         (false, _) => 0,
         (true, false) => u64::from(set.ttl),
@@ -282,7 +289,7 @@ fn gone_at(set: &Set, servers: &BTreeMap<String, Server>, settings: &Settings, g
         let caches = if guards.on(Guard::DeadCaches) { 2 * u64::from(set.ttl) } else { 0 };
         wait = wait.max(u64::from(settings.expire) + caches);
     }
-    Some(set.superseded?.saturating_add(wait))
+    Some(clock.end(set.superseded?, wait))
 }
 
 /// Whether a serial comes after another (RFC 1982 section 3.2).
