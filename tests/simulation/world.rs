@@ -163,6 +163,7 @@ impl World {
         let mut chance = Chance::new(seed);
         let ttl = chance.within(2, 12) as u32 * 300;
         let interval = if with_interval && chance.one_in(2) { chance.below(6 * u64::from(ttl)) } else { 0 };
+        let expire = ttl * chance.within(1, 12) as u32;
         let secondaries = chance.within(0, 3) as usize;
         let hidden = secondaries > 0 && chance.one_in(2);
         let server = |chance: &mut Chance, all: u64| Server {
@@ -171,7 +172,7 @@ impl World {
             reachable: true,
             fetching: true,
             expired: false,
-            lag: if chance.one_in(3) { 6 * u64::from(ttl) } else { 20 },
+            lag: if chance.one_in(3) { u64::from(expire.min(6 * ttl)) } else { 20 },
             feeder: chance.below(all) as usize,
             restores: if chance.one_in(6) { 6 } else { 0 },
             restored: false,
@@ -206,7 +207,7 @@ impl World {
             zones: vec![Zone { serial: 4_294_967_290u32.wrapping_add(chance.below(9) as u32), set: none, ttl }],
             servers,
             hidden,
-            expire: ttl * chance.within(1, 12) as u32,
+            expire,
             ttl,
             longest_ttl: ttl,
             interval,
@@ -361,9 +362,12 @@ impl World {
 
     pub fn outage_ends(&mut self, server: usize) {
         self.servers[server].reachable = true;
+        let Server { lag, fetching, fetched, .. } = self.servers[server];
         self.servers[server].fetching = true;
-        let lag = if self.healthy { 20 } else { self.servers[server].lag };
-        self.within(lag + 1, Happening::Fetch { server });
+        // What it has is good until EXPIRE after it was confirmed, and it doesn't sleep over that.
+        let good = if fetching { lag } else { (fetched + u64::from(self.expire)).saturating_sub(self.now) };
+        let lag = if self.healthy { 20 } else { lag };
+        self.within(lag.min(good) + 1, Happening::Fetch { server });
     }
 
     pub fn expires(&mut self, server: usize, fetched: u64) {

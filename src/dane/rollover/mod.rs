@@ -184,7 +184,7 @@ impl Machine<'_> {
             self.state.next.take_if(|next| next.version.id == version.id);
             self.state.queued.take_if(|queued| queued.id == version.id);
             self.state.live = Some(version);
-            self.state.after = Some(After { hooked: Some(self.age) });
+            self.reload();
         } else if self.state.live.as_ref().is_some_and(|live| live.id != version.id) {
             self.swapped(version);
         }

@@ -2,7 +2,8 @@
 //!
 //! A set is remembered from the moment when it is decided on until max(2 x TTL, `confirmation-interval`) after the last
 //! server showed a later one: two TTLs, since one cache may have it from another. A server that can't be reached may serve
-//! what it has until SOA EXPIRE after it could last have fetched it, and then there are the two TTLs.
+//! what it has until SOA EXPIRE after it could last have fetched it, and then there are the two TTLs; it could fetch from others
+//! that can't be reached, so each of these adds its EXPIRE.
 
 use std::collections::BTreeMap;
 
@@ -285,9 +286,11 @@ fn gone_at(
     };
     let is_dead = |server: &Server| server.dead && server.has.is_none_or(|has| has <= set.number);
     let mut wait = caches.max(settings.interval);
-    if servers.values().any(is_dead) && guards.on(Guard::DeadServer) {
+    // Of several dead ones each may have had it from the one before, until that one's zone expired.
+    let dead = servers.values().filter(|server| is_dead(server)).count() as u64;
+    if dead > 0 && guards.on(Guard::DeadServer) {
         let caches = if guards.on(Guard::DeadCaches) { 2 * u64::from(set.ttl) } else { 0 };
-        wait = wait.max(u64::from(settings.expire) + caches);
+        wait = wait.max(dead.saturating_mul(settings.expire.into()).saturating_add(caches));
     }
     Some(clock.end(set.superseded?, wait))
 }
