@@ -109,11 +109,9 @@ impl World {
         }
         if self.servers.len() > 1 {
             let server = self.chance.within(1, self.servers.len() as u64 - 1) as usize;
-            // It stays so until somebody asks it.
             if self.chance.one_in(3) {
                 self.restore(server);
             }
-            self.later(3000, Happening::Fetch { server });
         }
         self.tell(Event::Started, guards);
         self.tell_all(guards);
@@ -242,8 +240,8 @@ impl World {
             return self.tell(Event::Unreachable { server: name }, guards);
         };
         let records = self.oracle.records(zone.set).iter().copied().map(tlsa).collect();
-        // What went back has to be heard of: it may be right again before it is asked again.
         self.surely(Event::Shows { server: name, serial: zone.serial, records, ttl: zone.ttl }, false, guards);
+        self.heard(server);
     }
 
     pub fn presented(&mut self, address: usize, cert: Option<u16>, guards: Guards) {

@@ -106,7 +106,7 @@ pub struct Server {
     pub feeder: usize,
     /// How often it may go back to what it had.
     pub restores: u64,
-    /// It did, and nobody could know of it if it were out of reach now.
+    /// It did, and the machine has not heard of it. It stays so until then: what nobody saw nobody can wait for.
     pub restored: bool,
 }
 
@@ -327,8 +327,8 @@ impl World {
 
     pub fn fetch(&mut self, server: usize) {
         let newest = self.zones.len() - 1;
-        let Server { zone, fetching, .. } = self.servers[server];
-        if !fetching || zone == newest && !self.servers[server].expired {
+        let Server { zone, fetching, restored, .. } = self.servers[server];
+        if !fetching || restored || zone == newest && !self.servers[server].expired {
             return;
         }
         // Whoever can't reach us had it confirmed by this one until now.
@@ -387,11 +387,19 @@ impl World {
         if !reachable || expired {
             return None;
         }
-        if restores > 0 && self.chance.one_in(restores) && self.restore(server) {
-            let lag = self.servers[server].lag + 4 * u64::from(self.ttl);
-            self.within(lag, Happening::Fetch { server });
+        if restores > 0 && self.chance.one_in(restores) {
+            self.restore(server);
         }
         Some(self.servers[server].zone)
+    }
+
+    /// The machine has heard what a server has.
+    pub fn heard(&mut self, server: usize) {
+        if std::mem::take(&mut self.servers[server].restored) {
+            let lag = self.servers[server].lag + 4 * u64::from(self.ttl);
+            let lag = if self.healthy { 20 } else { lag };
+            self.within(lag, Happening::Fetch { server });
+        }
     }
 
     /// A server goes back to what it had. Nobody could repair it where the mail server has gone on already.

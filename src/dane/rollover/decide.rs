@@ -255,22 +255,30 @@ impl State {
         if !is_published {
             *publish = Some(self.tries.publish.due(10, 600));
         }
-        let seconds = |retry: &Retry, is_urgent: bool| match is_urgent {
-            true => retry.due(5, 300),
-            false => retry.last.map_or(0, |last| last + self.slow()),
-        };
-        let ready = self.next.as_ref().filter(|next| !next.installing && self.after.is_none());
+        let slow = self.slow();
+        let soon = |retry: &Retry| retry.due(5, slow);
+        let later = |retry: &Retry| retry.last.map_or(0, |last| last + slow);
+        let ready = self.next.as_ref().filter(|next| !next.installing && self.after.is_none() && !self.held);
         let ready = ready.is_some_and(|next| self.sets.satisfy(&next.version));
-        let is_urgent = !self.sets.is_shown() || ready && !self.sets.are_fresh(age, FRESH);
-        if self.sets.named().next().is_some() && (is_published && is_urgent || self.sets.is_waiting()) {
-            *servers = Some(seconds(&self.tries.ask, is_urgent));
+        if self.sets.named().next().is_some() {
+            *servers = match (is_published && !self.sets.is_shown(), self.sets.is_waiting()) {
+                _ if ready && !self.sets.are_fresh(age, FRESH) => {
+                    Some(self.tries.ask.last.map_or(0, |last| last + PATIENCE))
+                }
+                (true, _) => Some(soon(&self.tries.ask)),
+                (false, true) => Some(later(&self.tries.ask)),
+                (false, false) => None,
+            };
         }
-        let ready = ready && !self.is_live_known(age);
         let drained = |unseen: Option<Age>| unseen.is_some_and(|unseen| self.clock.elapsed(unseen) >= self.drain());
-        let drained = self.old.iter().any(|leaving| drained(leaving.unseen)) && !self.are_fresh(age);
-        if !self.addresses.is_empty() && (self.next.is_some() || self.after.is_some() || !self.old.is_empty()) {
-            let is_urgent = ready || drained || self.after.is_some() && !self.is_served();
-            *probe = Some(seconds(&self.tries.probe, is_urgent));
+        let drained = self.old.iter().any(|leaving| drained(leaving.unseen)) && !self.are_fresh(age) && !self.held;
+        let is_busy = self.next.is_some() || self.after.is_some() || !self.old.is_empty();
+        if is_busy && !self.addresses.is_empty() {
+            *probe = match self.after.is_some() && !self.is_served() {
+                _ if drained || ready && !self.is_live_known(age) => Some(self.tries.probe.due(PATIENCE, 300)),
+                true => Some(soon(&self.tries.probe)),
+                false => Some(later(&self.tries.probe)),
+            };
         }
         if self.next.as_ref().is_some_and(|next| next.installing) {
             *install = Some(self.tries.install.due(30, 600));
