@@ -236,9 +236,15 @@ impl World {
 
     pub fn shown(&mut self, server: usize, zone: Option<usize>, guards: Guards) {
         let name = server_name(server);
-        let Some(zone) = zone.map(|zone| self.zones[zone]) else {
+        let Some(mut zone) = zone else {
             return self.tell(Event::Unreachable { server: name }, guards);
         };
+        // It may go back to what it had, and says so at once.
+        let restores = self.servers[server].restores;
+        if restores > 0 && self.chance.one_in(restores) && self.restore(server) {
+            zone = self.servers[server].zone;
+        }
+        let zone = self.zones[zone];
         let records = self.oracle.records(zone.set).iter().copied().map(tlsa).collect();
         self.surely(Event::Shows { server: name, serial: zone.serial, records, ttl: zone.ttl }, false, guards);
         self.heard(server);

@@ -87,6 +87,10 @@ impl World {
 
     /// Somebody else puts a certificate where the mail server reads, and tells some of its addresses.
     pub fn swap(&mut self) {
+        // Before anything is out nothing can be wrong.
+        if self.commanded.is_none_or(|set| self.oracle.records(set).is_empty()) {
+            return;
+        }
         self.swaps += 1;
         let number = match self.chance.below(3) {
             0 => self.source,

@@ -381,14 +381,11 @@ impl World {
         }
     }
 
-    /// What a server answers when it is asked now. One may have gone back to what it had, just before.
-    pub fn answer(&mut self, server: usize) -> Option<usize> {
-        let Server { reachable, expired, restores, .. } = self.servers[server];
+    /// What a server answers when it is asked now.
+    pub fn answer(&self, server: usize) -> Option<usize> {
+        let Server { reachable, expired, .. } = self.servers[server];
         if !reachable || expired {
             return None;
-        }
-        if restores > 0 && self.chance.one_in(restores) {
-            self.restore(server);
         }
         Some(self.servers[server].zone)
     }
@@ -396,7 +393,7 @@ impl World {
     /// The machine has heard what a server has.
     pub fn heard(&mut self, server: usize) {
         if std::mem::take(&mut self.servers[server].restored) {
-            let lag = self.servers[server].lag + 4 * u64::from(self.ttl);
+            let lag = (self.servers[server].lag + 4 * u64::from(self.ttl)).min(self.expire.into());
             let lag = if self.healthy { 20 } else { lag };
             self.within(lag, Happening::Fetch { server });
         }

@@ -115,7 +115,7 @@ impl Machine<'_> {
         let served = self.is_served();
         let drain = if self.guards.on(Guard::Drain) { self.state.drain() } else { 0 };
         let (age, presented) = (self.age, self.guards.on(Guard::Presented));
-        self.state.public |= served && self.state.after.is_some();
+        self.publish_first(served);
         for leaving in &mut self.state.old {
             if served {
                 leaving.unseen.get_or_insert(age);
@@ -131,11 +131,20 @@ impl Machine<'_> {
                 self.actions.push(Action::Retire { version: leaving.version.id });
             }
         }
-        if served && self.state.old.is_empty() && self.state.after.take().is_some() {
+        if served && self.state.public && self.state.old.is_empty() && self.state.after.take().is_some() {
             self.state.swapped = None;
             let id = self.state.live().unwrap_or_default().to_owned();
             self.tell(Notice::Finished(id));
         }
+    }
+
+    /// The first records go out when every address presents what they are of; where it presented another chain before, when
+    /// the mail server's old processes are gone too.
+    fn publish_first(&mut self, served: bool) {
+        let drain = if self.state.strange { self.state.drain() } else { 0 };
+        let Some(after) = &mut self.state.after else { return };
+        after.served = if served { after.served.or(Some(self.age)) } else { None };
+        self.state.public |= after.served.is_some_and(|since| self.state.clock.elapsed(since) >= drain);
     }
 
     fn is_served(&self) -> bool {
@@ -295,9 +304,12 @@ impl State {
         let age = self.clock.age();
         let Due { publish, servers, probe, install, hook } = self.due(age);
         let drained = self.old.iter().filter_map(|leaving| Some(self.clock.end(leaving.unseen?, self.drain())));
+        let first = self.after.as_ref().filter(|_| !self.public).and_then(|after| after.served);
+        let first = first.map(|since| self.clock.end(since, self.drain()));
         let grace = Some(self.wanted_since + GRACE).filter(|_| self.sets.behind().next().is_some());
         let times = [publish, servers, probe, install, hook].into_iter().flatten().map(|due| due.max(age + 1));
-        let moments = drained.chain(grace).chain(self.sets.next(&self.settings, &self.clock)).filter(|at| *at > age);
+        let moments =
+            drained.chain(first).chain(grace).chain(self.sets.next(&self.settings, &self.clock)).filter(|at| *at > age);
         times.chain(moments).min()
     }
 

@@ -184,7 +184,7 @@ impl Machine<'_> {
             self.state.next.take_if(|next| next.version.id == version.id);
             self.state.queued.take_if(|queued| queued.id == version.id);
             self.state.live = Some(version);
-            self.reload();
+            self.state.after = Some(After { hooked: Some(self.age), served: None });
         } else if self.state.live.as_ref().is_some_and(|live| live.id != version.id) {
             self.swapped(version);
         }
@@ -218,7 +218,7 @@ impl Machine<'_> {
     /// The mail server has to be told of what is live.
     fn reload(&mut self) {
         let hooked = (!self.state.settings.hook).then_some(self.age);
-        self.state.after = Some(After { hooked });
+        self.state.after = Some(After { hooked, served: None });
         self.state.tries.hook = Retry::default();
         self.state.tries.probe = Retry::default();
     }
@@ -234,12 +234,17 @@ impl Machine<'_> {
         let known = self.state.versions().any(|version| version.has(&chain));
         if let Some(queued) = self.state.queued.take_if(|queued| !known && queued.has(&chain)) {
             self.swapped(queued);
+        } else if !known && !self.state.public && !self.state.strange && self.state.after.is_some() {
+            // Nothing is out yet, and the mail server was not told of what is deployed.
+            self.state.strange = true;
+            self.reload();
         }
     }
 
     fn installed(&mut self, id: &str) {
         let Some(next) = self.state.next.take_if(|next| next.installing && next.version.id == id) else { return };
         let before = self.state.live.replace(next.version);
+        self.state.strange |= before.is_none();
         if let Some(before) = before {
             self.leave(before);
         }
@@ -254,7 +259,7 @@ impl Machine<'_> {
 
     fn hooked(&mut self, id: &str) {
         if self.is_to_reload(id) {
-            self.state.after = Some(After { hooked: Some(self.age) });
+            self.state.after = Some(After { hooked: Some(self.age), served: None });
             self.state.tries.hook = Retry::default();
             self.state.tries.probe = Retry::default();
         }

@@ -49,6 +49,9 @@ pub(super) struct Next {
 pub(super) struct After {
     /// Since when the mail server has been told.
     pub hooked: Option<Age>,
+    /// Since when every address presents it.
+    #[serde(default)]
+    pub served: Option<Age>,
 }
 
 /// A version on its way out.
@@ -131,6 +134,8 @@ pub struct State {
     pub(super) held: bool,
     /// Records may be out: every address was seen with the live version once, or there were some before.
     pub(super) public: bool,
+    /// Before anything was out, addresses presented or may have presented a chain that is not known here.
+    pub(super) strange: bool,
     /// Since when what is wanted is wanted.
     pub(super) wanted_since: Age,
     pub(super) tries: Tries,
@@ -162,6 +167,7 @@ impl Default for State {
             swapped: None,
             held: false,
             public: false,
+            strange: false,
             wanted_since: 0,
             tries: Tries::default(),
             alarms: BTreeSet::new(),
