@@ -77,7 +77,7 @@ impl World {
         }
         self.up = false;
         self.life += 1;
-        let most = if self.chance.one_in(4) { 5 * u64::from(self.ttl) } else { 30 };
+        let most = if self.chance.one_in(3) { 5 * u64::from(self.ttl) } else { 30 };
         let after = self.chance.within(1, most);
         if self.chance.one_in(3) {
             self.boot_id += 1;
@@ -109,7 +109,7 @@ impl World {
         }
         if self.servers.len() > 1 {
             let server = self.chance.within(1, self.servers.len() as u64 - 1) as usize;
-            if self.chance.one_in(3) {
+            if self.chance.one_in(2) {
                 self.restore(server);
             }
         }
@@ -198,7 +198,7 @@ impl World {
                 for server in servers {
                     let server = server.parse().unwrap();
                     let zone = self.answer(server);
-                    let delay = self.chance.below(3);
+                    let delay = self.chance.below(5);
                     self.later(delay, Happening::Shown { life, server, zone });
                 }
             }
@@ -252,6 +252,10 @@ impl World {
 
     pub fn presented(&mut self, address: usize, cert: Option<u16>, guards: Guards) {
         self.asked[address] = Some(cert.is_some());
+        if let Some(before) = cert.and_then(|_| self.relapse(address)) {
+            let event = Event::Presents { address: address.to_string(), chain: before.to_string() };
+            return self.surely(event, false, guards);
+        }
         let name = address.to_string();
         let event = match cert {
             Some(cert) => Event::Presents { address: name, chain: cert.to_string() },

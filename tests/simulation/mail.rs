@@ -1,8 +1,8 @@
 //! The mail server, and what is done to it. Processes show a new certificate before any reload, some of them; a reload comes
 //! late, and the old processes stay for a while after it.
 
-use danelaw::dane::rollover::Event;
 use danelaw::dane::rollover::guard::Guards;
+use danelaw::dane::rollover::{Event, Phase};
 
 use crate::oracle::{By, Cert};
 use crate::world::{Happening, World};
@@ -76,6 +76,25 @@ impl World {
         self.oracle.presents(address, self.cert(self.disk), by, self.now);
         let most = u64::from(self.ttl.min(self.zone().ttl));
         self.within(most, Happening::Linger { address, reload: self.reloads[address], gone });
+    }
+
+    /// An address goes back to the certificate before, as when another machine takes it over; the probe that sees it is heard.
+    pub fn relapse(&mut self, address: usize) -> Option<u16> {
+        if !self.relapses[address] || self.healthy || self.swaps > 0 || self.state.phase() != Phase::Draining {
+            return None;
+        }
+        let before = self.state.leaving().next()?.parse().ok()?;
+        let cert = self.cert(before);
+        if !self.oracle.is_fine(cert, self.now) || !self.chance.one_in(3) {
+            return None;
+        }
+        self.relapses[address] = false;
+        self.oracle.presented[address].clear();
+        self.oracle.presents(address, cert, By::Machine, self.now);
+        self.reloads[address] += 1;
+        let most = 5 * u64::from(self.ttl);
+        self.within(most, Happening::Reload { address });
+        Some(before)
     }
 
     /// The processes from before a reload are gone.

@@ -112,6 +112,11 @@ impl Oracle {
         }
     }
 
+    /// Whether nothing goes wrong if a certificate is presented now.
+    pub fn is_fine(&self, cert: Cert, now: u64) -> bool {
+        self.sets.iter().filter(|set| set.servers > 0 || set.until > now).all(|set| delivers(cert, &set.records))
+    }
+
     /// The machine knows of what somebody else put there.
     pub fn told(&mut self, cert: Cert, now: u64) {
         for (other, by) in self.presented.iter_mut().flatten() {

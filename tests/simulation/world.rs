@@ -151,6 +151,8 @@ pub struct World {
     pub swaps: u64,
     pub down: Vec<bool>,
     pub reloads: Vec<u64>,
+    /// Whether an address may go back to the certificate before, once.
+    pub relapses: Vec<bool>,
     pub hooks_fail: u64,
     pub next_key: Option<u16>,
 }
@@ -162,7 +164,7 @@ impl World {
     pub fn new(seed: u64, with_interval: bool) -> World {
         let mut chance = Chance::new(seed);
         let ttl = chance.within(2, 12) as u32 * 300;
-        let interval = if with_interval && chance.one_in(2) { chance.below(6 * u64::from(ttl)) } else { 0 };
+        let interval = if with_interval && chance.one_in(2) { chance.below(4 * u64::from(ttl)) } else { 0 };
         let expire = ttl * chance.within(1, 12) as u32;
         let secondaries = chance.within(0, 3) as usize;
         let hidden = secondaries > 0 && chance.one_in(2);
@@ -174,7 +176,7 @@ impl World {
             expired: false,
             lag: if chance.one_in(3) { u64::from(expire.min(6 * ttl)) } else { 20 },
             feeder: chance.below(all) as usize,
-            restores: if chance.one_in(6) { 6 } else { 0 },
+            restores: if chance.one_in(4) { 6 } else { 0 },
             restored: false,
         };
         let mut servers: Vec<Server> = (0..=secondaries).map(|_| server(&mut chance, secondaries as u64 + 1)).collect();
@@ -219,6 +221,7 @@ impl World {
             swaps: 0,
             down: vec![false; addresses],
             reloads: vec![0; addresses],
+            relapses: (0..addresses).map(|_| chance.one_in(5)).collect(),
             hooks_fail: if chance.one_in(3) { chance.within(1, 3) } else { 0 },
             next_key: None,
             chance,
@@ -234,7 +237,7 @@ impl World {
 
     /// What will go on until everything is well.
     fn plan(&mut self) {
-        let end = u64::from(self.ttl) * self.chance.within(6, 24);
+        let end = u64::from(self.ttl) * self.chance.within(5, 14);
         self.later(0, Happening::Restart);
         self.later(end, Happening::Healthy);
         for _ in 0..self.chance.within(1, 3) {
@@ -242,6 +245,7 @@ impl World {
         }
         for (often, happening) in [
             (2, Happening::Parameters),
+            (3, Happening::Parameters),
             (3, Happening::NextKey),
             (3, Happening::Swap),
             (3, Happening::ClockStep),
