@@ -71,7 +71,7 @@ fn no_mail_is_lost_and_every_rollover_ends() {
 fn without_any_one_guard_mail_is_lost_or_a_rollover_never_ends() {
     let mut unneeded = Vec::new();
     for guard in Guard::ALL {
-        let (done, _, wrong) = many(20_000, Duration::from_secs(20), false, Guards::without(guard));
+        let (done, _, wrong) = many(200_000, Duration::from_secs(60), false, Guards::without(guard));
         match wrong {
             None => unneeded.push(format!("{guard:?} ({done})")),
             Some((seed, problem)) if std::env::var("DANELAW_SHOW").is_ok() => {

@@ -114,6 +114,11 @@ impl World {
             Happening::Swap if !self.healthy => self.swap(),
             Happening::Noticed => self.tell_deployed(guards),
             Happening::Parameters => self.configure(guards),
+            Happening::Back { parameters, ttl } => {
+                (self.parameters, self.ttl) = (parameters, ttl);
+                let settings = self.settings();
+                self.tell(Event::Settings(settings), guards);
+            }
             Happening::Word => {
                 let words = [Event::Start, Event::Hold, Event::Hold, Event::Resume, Event::Abort];
                 let word = words[self.chance.below(5) as usize].clone();
@@ -124,6 +129,10 @@ impl World {
     }
 
     fn configure(&mut self, guards: Guards) {
+        if self.chance.one_in(2) {
+            let seconds = u64::from(self.ttl);
+            self.within(seconds, Happening::Back { parameters: self.parameters, ttl: self.ttl });
+        }
         self.parameters = self.chance.below(5) as u8;
         if self.chance.one_in(3) {
             self.ttl = self.chance.within(2, 12) as u32 * 300;

@@ -80,6 +80,11 @@ pub enum Happening {
     Swap,
     Noticed,
     Parameters,
+    /// The parameters and the TTL are as before again.
+    Back {
+        parameters: u8,
+        ttl: u32,
+    },
     Word,
     Healthy,
 }
@@ -166,7 +171,7 @@ impl World {
         let ttl = chance.within(2, 12) as u32 * 300;
         let interval = if with_interval && chance.one_in(2) { chance.below(4 * u64::from(ttl)) } else { 0 };
         let expire = ttl * chance.within(1, 12) as u32;
-        let secondaries = chance.within(0, 3) as usize;
+        let secondaries = chance.within(u64::from(!with_interval), 3) as usize;
         let hidden = secondaries > 0 && chance.one_in(2);
         let server = |chance: &mut Chance, all: u64| Server {
             zone: 0,
@@ -176,7 +181,7 @@ impl World {
             expired: false,
             lag: if chance.one_in(3) { u64::from(expire.min(6 * ttl)) } else { 20 },
             feeder: chance.below(all) as usize,
-            restores: if chance.one_in(4) { 6 } else { 0 },
+            restores: if chance.one_in(if with_interval { 4 } else { 2 }) { 6 } else { 0 },
             restored: false,
         };
         let mut servers: Vec<Server> = (0..=secondaries).map(|_| server(&mut chance, secondaries as u64 + 1)).collect();
@@ -197,7 +202,7 @@ impl World {
             asleep: false,
             life: 0,
             planned: 0,
-            crashes: if chance.one_in(3) { 0 } else { chance.within(15, 300) },
+            crashes: if chance.one_in(3) { 0 } else { chance.within(15, if with_interval { 300 } else { 100 }) },
             commanded: None,
             commands: 0,
             installing: None,
@@ -331,7 +336,7 @@ impl World {
 
     pub fn fetch(&mut self, server: usize) {
         let newest = self.zones.len() - 1;
-        let Server { zone, fetching, restored, .. } = self.servers[server];
+        let Server { zone, fetching, restored, feeder, lag, .. } = self.servers[server];
         if !fetching || restored || zone == newest && !self.servers[server].expired {
             return;
         }
@@ -342,7 +347,13 @@ impl World {
                 self.confirmed(other);
             }
         }
-        self.turn(server, newest);
+        // It may have it from another one, which lags itself.
+        let its = self.servers[feeder].zone;
+        let through = !self.healthy && its > zone && its < newest && !self.chance.one_in(3);
+        self.turn(server, if through { its } else { newest });
+        if through {
+            self.within(lag + 1, Happening::Fetch { server });
+        }
     }
 
     fn confirmed(&mut self, server: usize) {

@@ -7,6 +7,7 @@ mod laws;
 mod plan;
 mod prerequisites;
 mod publication;
+mod rollover;
 mod world;
 
 use super::Chain;
