@@ -1,5 +1,8 @@
 //! The rollover in a world that is against it: many random schedules, a judge that knows the truth, and for each guard of the
 //! machine a proof that it is needed.
+//!
+//! `DANELAW_SCHEDULES=1000000` runs so many, `DANELAW_SEED=7` that one and prints what happens in it, `DANELAW_SHOW=1` prints what
+//! goes wrong without each guard.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod chance;

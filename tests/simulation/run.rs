@@ -27,11 +27,7 @@ pub fn run(seed: u64, with_interval: bool, guards: Guards) -> Outcome {
         events += 1;
         world.now = at;
         if verbose {
-            let line = format!(
-                "{at} {happening:?} {:?}\n{}\n",
-                world.state.phase(),
-                serde_json::to_string(&world.state).unwrap()
-            );
+            let line = format!("{at} {happening:?} {:?}\n", world.state.phase());
             std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
         }
         if happening == Happening::Healthy {

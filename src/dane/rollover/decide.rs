@@ -36,9 +36,10 @@ impl Machine<'_> {
         if self.may_install() {
             self.install();
         }
-        self.retire();
-        self.begin();
-        self.want();
+        if self.retire() {
+            self.begin();
+            self.want();
+        }
         self.alarm();
         self.ask();
     }
@@ -111,7 +112,9 @@ impl Machine<'_> {
         }
     }
 
-    fn retire(&mut self) {
+    /// Retires what nothing presents, and ends the rollover. Whether that changed anything.
+    fn retire(&mut self) -> bool {
+        let before = (self.state.old.len(), self.state.public, self.state.after.is_some());
         let served = self.is_served();
         let drain = if self.guards.on(Guard::Drain) { self.state.drain() } else { 0 };
         let (age, presented) = (self.age, self.guards.on(Guard::Presented));
@@ -136,6 +139,7 @@ impl Machine<'_> {
             let id = self.state.live().unwrap_or_default().to_owned();
             self.tell(Notice::Finished(id));
         }
+        before != (self.state.old.len(), self.state.public, self.state.after.is_some())
     }
 
     /// The first records go out when every address presents what they are of; where it presented another chain before, when
@@ -213,19 +217,14 @@ impl State {
     /// Whether every address presents the live version, since the mail server was told of it.
     pub(super) fn is_served(&self) -> bool {
         let Some(live) = &self.live else { return false };
-        let since = match &self.after {
-            None => 0,
-            Some(after) => match after.hooked {
-                None => return false,
-                Some(hooked) => hooked,
-            },
-        };
+        let is_told = self.after.as_ref().is_none_or(|after| after.hooked.is_some());
         let serves = |chain: &String| live.has(chain);
-        !self.addresses.is_empty()
+        is_told
+            && !self.addresses.is_empty()
             && self
                 .addresses
                 .values()
-                .all(|address| !address.unasked && address.at >= since && address.presents.as_ref().is_some_and(serves))
+                .all(|address| !address.unasked && address.counts && address.presents.as_ref().is_some_and(serves))
     }
 
     /// Whether each address was asked lately.

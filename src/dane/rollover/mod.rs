@@ -219,6 +219,12 @@ impl Machine<'_> {
     fn reload(&mut self) {
         let hooked = (!self.state.settings.hook).then_some(self.age);
         self.state.after = Some(After { hooked, served: None });
+        self.told();
+    }
+
+    /// What was presented until now was so before the mail server was told.
+    fn told(&mut self) {
+        self.state.addresses.values_mut().for_each(|address| address.counts = false);
         self.state.tries.hook = Retry::default();
         self.state.tries.probe = Retry::default();
     }
@@ -226,7 +232,7 @@ impl Machine<'_> {
     fn presents(&mut self, name: &str, chain: String) {
         let Some(address) = self.state.addresses.get_mut(name) else { return };
         address.presents = Some(chain.clone());
-        address.at = self.age;
+        address.counts = true;
         address.fresh = Some(self.age);
         address.unasked = false;
         // What is presented already and known from the source is ours: somebody put it there. Any other chain may be an
@@ -260,8 +266,7 @@ impl Machine<'_> {
     fn hooked(&mut self, id: &str) {
         if self.is_to_reload(id) {
             self.state.after = Some(After { hooked: Some(self.age), served: None });
-            self.state.tries.hook = Retry::default();
-            self.state.tries.probe = Retry::default();
+            self.told();
         }
     }
 

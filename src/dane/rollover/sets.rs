@@ -234,8 +234,9 @@ impl Sets {
     pub(super) fn settle(&mut self, settings: &Settings, clock: &Clock, guards: Guards) {
         let age = clock.age();
         let newest = self.newest().map_or(0, |set| set.number);
-        let wanted = self.wanted.clone();
-        let may_go = |set: &Set| set.number < newest && Some(&set.records) != wanted.as_ref();
+        let wanted = self.wanted.as_ref().and_then(|wanted| self.sets.iter().find(|set| set.records == *wanted));
+        let wanted = wanted.map(|set| set.number);
+        let may_go = |set: &Set| set.number < newest && Some(set.number) != wanted;
         let servers = &self.servers;
         for set in self.sets.iter_mut().filter(|set| may_go(set)) {
             let has_later = |server: &Server| server.has.is_some_and(|has| has > set.number);

@@ -69,8 +69,8 @@ pub(super) struct Leaving {
 pub(super) struct Address {
     /// The leaf's fingerprint that it presented last.
     pub presents: Option<String>,
-    /// When that was.
-    pub at: Age,
+    /// That was after the mail server was told last.
+    pub counts: bool,
     /// It could not be asked since.
     pub unasked: bool,
     /// That it answered lately is known from this start of the daemon: when.
