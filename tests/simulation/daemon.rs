@@ -53,7 +53,7 @@ impl World {
         self.state = state;
         let done = if dies { self.chance.below(actions.len() as u64 + 1) as usize } else { actions.len() };
         for action in actions.into_iter().take(done) {
-            self.act(action, guards);
+            self.act(action);
         }
         if dies {
             self.crash();
@@ -181,7 +181,7 @@ impl World {
         }
     }
 
-    fn act(&mut self, action: Action, guards: Guards) {
+    fn act(&mut self, action: Action) {
         let life = self.life;
         let delay = self.chance.below(4);
         match action {
@@ -231,7 +231,6 @@ impl World {
             }
             Action::Alarm(_) | Action::Cleared(_) | Action::Tell(_) => {}
         }
-        let _ = guards;
     }
 
     pub fn shown(&mut self, server: usize, zone: Option<usize>, guards: Guards) {

@@ -11,6 +11,7 @@ mod mail;
 mod oracle;
 mod run;
 mod world;
+mod zone;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
