@@ -8,6 +8,8 @@
 //! served zones ─ checks::assess ──┼─ publication::step ─ plan::plan ─ RRsets, explanations, next wake-up, state
 //! configuration, operator's word ────────┘
 //! ```
+//!
+//! [`rollover`] is the machine that brings a renewed certificate to the mail server without a moment at which they disagree.
 
 mod asked;
 pub mod certificate;

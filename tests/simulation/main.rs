@@ -20,10 +20,16 @@ use danelaw::dane::rollover::guard::{Guard, Guards};
 
 use run::{Outcome, run};
 
-/// Schedules in parallel, from seed 0, until so many are done or the time is over. Gives how many, the swaps' pairs, and the
+/// Schedules in parallel, from a seed on, until so many are done or the time is over. Gives how many, the swaps' pairs, and the
 /// first that went wrong.
-fn many(most: u64, time: Duration, with_interval: bool, guards: Guards) -> (u64, u64, Option<(u64, String)>) {
-    let (next, outsiders) = (AtomicU64::new(0), AtomicU64::new(0));
+fn many(
+    first: u64,
+    most: u64,
+    time: Duration,
+    with_interval: bool,
+    guards: Guards,
+) -> (u64, u64, Option<(u64, String)>) {
+    let (next, outsiders) = (AtomicU64::new(first), AtomicU64::new(0));
     let begun = Instant::now();
     let wrong = std::sync::Mutex::new(None::<(u64, String)>);
     let done = AtomicU64::new(0);
@@ -32,7 +38,7 @@ fn many(most: u64, time: Duration, with_interval: bool, guards: Guards) -> (u64,
             scope.spawn(|| {
                 while begun.elapsed() < time && wrong.lock().unwrap().is_none() {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= most {
+                    if seed - first >= most {
                         break;
                     }
                     let Outcome { problem, by_outsiders } = run(seed, with_interval, guards);
@@ -61,7 +67,7 @@ fn no_mail_is_lost_and_every_rollover_ends() {
         return;
     }
     let time = if asked().is_some() { Duration::MAX } else { Duration::from_secs(20) };
-    let (done, outsiders, wrong) = many(asked().unwrap_or(u64::MAX), time, true, Guards::default());
+    let (done, outsiders, wrong) = many(0, asked().unwrap_or(u64::MAX), time, true, Guards::default());
     if let Some((seed, problem)) = wrong {
         panic!("seed {seed}: {problem}");
     }
@@ -75,7 +81,9 @@ fn no_mail_is_lost_and_every_rollover_ends() {
 fn without_any_one_guard_mail_is_lost_or_a_rollover_never_ends() {
     let mut unneeded = Vec::new();
     for guard in Guard::ALL {
-        let (done, _, wrong) = many(200_000, Duration::from_secs(60), false, Guards::without(guard));
+        // Once in ten thousand schedules: it begins near one.
+        let first = if guard == Guard::Serial { 17_000 } else { 0 };
+        let (done, _, wrong) = many(first, 200_000, Duration::from_secs(600), false, Guards::without(guard));
         match wrong {
             None => unneeded.push(format!("{guard:?} ({done})")),
             Some((seed, problem)) if std::env::var("DANELAW_SHOW").is_ok() => {
