@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::serial;
 use super::sign::Published;
-use super::tree::{Inserted, Node, NodeRecord};
+use super::tree::{Inserted, Node, NodeRecord, Tree};
 use crate::dns::{Name, Rtype, Timestamp, name};
 
 /// So many versions of a zone are remembered at most.
@@ -60,13 +60,24 @@ impl Difference {
         Some(Difference { from: old.serial, to: new.serial, octets: gone.into() })
     }
 
-    /// The version that it makes of the one before: with the very signatures that were made then. None where it does not fit, or where
-    /// more than one key signs, since their signatures' order is not told.
+    /// The version that it makes of the one before, as [`Difference::apply_all`] does.
     pub fn apply(&self, old: &Published, now: Timestamp) -> Option<Published> {
-        if old.serial != self.from || old.signers.len() > 1 {
-            return None;
+        Difference::apply_all(std::slice::from_ref(self), old, now)
+    }
+
+    /// The version that differences lead to, one after the other: with the very signatures that were made then. None where one does not
+    /// fit, or where more than one key signs, since their signatures' order is not told.
+    pub fn apply_all(differences: &[Difference], old: &Published, now: Timestamp) -> Option<Published> {
+        let (mut tree, mut serial) = (old.tree.clone(), old.serial);
+        for difference in differences {
+            (difference.from == serial && old.signers.len() <= 1).then_some(())?;
+            difference.change(&mut tree)?;
+            serial = difference.to;
         }
-        let mut tree = old.tree.clone();
+        Some(old.with_tree(tree, serial, now))
+    }
+
+    fn change(&self, tree: &mut Tree) -> Option<()> {
         let mut soas = 0;
         for Changed { owner, rtype, ttl, rdata } in self.records() {
             let owner = Name::from_wire(owner).ok()?;
@@ -77,7 +88,7 @@ impl Difference {
             };
             is_done.then_some(())?;
         }
-        Some(old.with_tree(tree, self.to, now))
+        Some(())
     }
 
     /// Takes octets that [`Difference::octets`] gave; none where they are anything else.
