@@ -12,7 +12,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
-use crate::dns::header::{AA, CLASS_IN, HEADER, QR};
+use crate::dns::header::{AA, CLASS_IN, HEADER, NOTIFY, QR};
 use crate::dns::tsig::{Key, Responses, sign_request};
 use crate::dns::walk::records;
 use crate::dns::{Name, Rtype, Timestamp};
@@ -23,8 +23,6 @@ use crate::zone::serial;
 const MESSAGE_MAX: usize = 4096;
 /// So many questions may be open. When there are more all are forgotten: they are asked again.
 const OPEN_MAX: usize = 4096;
-/// The opcode NOTIFY as it stands in the header's third octet.
-const NOTIFY: u8 = 4 << 3;
 /// Before a socket that can't be read is read again.
 const PAUSE: Duration = Duration::from_millis(100);
 

@@ -74,13 +74,7 @@ impl Answerer for Published {
 
 impl Answerer for View<'_> {
     fn answer(&self, from: SocketAddr, transport: Transport, query: &[u8], out: &mut [u8]) -> Reply {
-        let transport = match transport {
-            Transport::Udp => answer::Transport::Udp,
-            Transport::Tcp => answer::Transport::Tcp,
-            Transport::Tls => answer::Transport::Tls,
-            Transport::Https => answer::Transport::Https,
-            Transport::Quic => answer::Transport::Quic,
-        };
+        let transport: answer::Transport = transport.into();
         let context = Context::new(from.ip(), transport, self.now).with(&self.policy.settings);
         let Some((length, seen)) = authentic::respond(self.snapshot, &context, &self.policy.keys, query, out) else {
             return Reply::default();

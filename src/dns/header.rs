@@ -66,6 +66,10 @@ pub const RD: u8 = 0x01;
 pub const CD: u8 = 0x10;
 /// The opcode's bits in the third octet.
 pub const OPCODE: u8 = 0x78;
+/// The opcode NOTIFY (RFC 1996), where it stands in the third octet.
+pub const NOTIFY: u8 = 4 << 3;
+/// The opcode UPDATE (RFC 2136), where it stands in the third octet.
+pub const UPDATE: u8 = 5 << 3;
 /// DO in the upper octet of OPT's flags.
 pub const DO: u8 = 0x80;
 

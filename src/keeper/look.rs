@@ -40,6 +40,11 @@ impl Scope {
     pub fn everything() -> Scope {
         Scope { zones: None, keys: true, certificates: true }
     }
+
+    /// No file at all: what came otherwise is decided on and published.
+    pub fn nothing() -> Scope {
+        Scope { zones: Some(BTreeSet::new()), keys: false, certificates: false }
+    }
 }
 
 impl Keeper {

@@ -1,6 +1,5 @@
 //! Zones that come from other servers: `transfer::refresh` decides when to look, `act::transfer` looks, and what came is taken over here.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -227,10 +226,7 @@ impl Keeper {
     /// Something came from a primary. Gives the cycle that was run for it, where something else is served since.
     pub fn hear_primary(&mut self, news: News, now: Timestamp) -> Option<Cycle> {
         let is_changed = self.take_over(news, now);
-        is_changed.then(|| {
-            let nothing = Scope { zones: Some(BTreeSet::new()), keys: false, certificates: false };
-            self.run_cycle(&nothing, &Finished::none(), now)
-        })
+        is_changed.then(|| self.run_cycle(&Scope::nothing(), &Finished::none(), now))
     }
 
     /// Gives whether something else is to be served since.

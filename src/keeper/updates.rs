@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::look::Scope;
 use super::zone::{Finished, Keys, Zone};
@@ -88,13 +88,11 @@ impl Keeper {
             decisions.iter_mut().for_each(|decision| *decision = Decision::Not(Rcode::ServFail));
             batch = Batch::default();
         }
-        let cycle = (!batch.before.is_empty()).then(|| {
-            let nothing = Scope { zones: Some(BTreeSet::new()), keys: false, certificates: false };
-            self.run_cycle(&nothing, &Finished::none(), now)
-        });
+        let cycle = (!batch.before.is_empty()).then(|| self.run_cycle(&Scope::nothing(), &Finished::none(), now));
         for (update, mut decision) in updates.into_iter().zip(decisions) {
-            let is_served = self.zones.get(&update.request.zone).is_some_and(|zone| !zone.changed);
-            if decision == Decision::Done && !is_served {
+            // What was done now or before, or is so already, and can't be served.
+            let is_well = matches!(decision, Decision::Done | Decision::Unchanged | Decision::Repeated(0));
+            if is_well && self.zones.get(&update.request.zone).is_none_or(|zone| zone.changed) {
                 decision = Decision::Not(Rcode::ServFail);
             }
             update.answer(decision);
@@ -106,10 +104,7 @@ impl Keeper {
         match self.repeated(update, batch) {
             Ok(None) => {}
             Ok(Some(decided)) if decided.peer == update.peer.to_string() => return Decision::Repeated(decided.rcode),
-            Ok(Some(_)) => {
-                warn!("an update of {} is repeated by {}, and not done again", update.request.zone, update.peer);
-                return Decision::Repeated(Rcode::Refused as u8);
-            }
+            Ok(Some(_)) => return Decision::Replayed,
             Err(error) => {
                 error!("whether an update was done before can't be known, so it is not done: {error}");
                 return Decision::Not(Rcode::ServFail);

@@ -4,7 +4,8 @@ use tracing::warn;
 
 use super::Occasionally;
 use crate::answer::{self, Context, Seen, Signature};
-use crate::dns::tsig::{Checked, Fault, Keyring, Rejection, verify};
+use crate::dns::header::Rcode;
+use crate::dns::tsig::{Checked, Fault, Keyring, Rejection, Signer, verify};
 use crate::zone::Snapshot;
 
 /// Answers a query, signed where it is. What [`answer::respond`] is without keys.
@@ -40,6 +41,20 @@ fn respond_signed(
             Some((signer.sign(out, length, context.now)?, seen))
         }
     }
+}
+
+/// A response without records, signed where the request was.
+pub fn say(
+    context: &Context<'_>,
+    rcode: Rcode,
+    signer: Option<Signer>,
+    request: &[u8],
+    out: &mut [u8],
+) -> Option<(usize, Seen)> {
+    let Some(mut signer) = signer else { return answer::refuse(context, request, rcode, 0, out) };
+    let behind = signer.added();
+    let (length, seen) = answer::refuse(&context.signed(behind), request, rcode, behind, out)?;
+    Some((signer.sign(out, length, context.now)?, seen))
 }
 
 /// Answers a request that is not believed: FORMERR, or NOTAUTH and why (RFC 8945 section 5.3.2).

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use tracing::error;
 
-use crate::answer::Seen;
+use crate::answer::{self, Seen};
 use crate::dns::header::{HEADER, OPCODE, QR, RD, Rcode};
 
 pub use bind::Listeners;
@@ -64,6 +64,18 @@ pub enum Transport {
     Https,
     /// QUIC (RFC 9250).
     Quic,
+}
+
+impl From<Transport> for answer::Transport {
+    fn from(transport: Transport) -> answer::Transport {
+        match transport {
+            Transport::Udp => answer::Transport::Udp,
+            Transport::Tcp => answer::Transport::Tcp,
+            Transport::Tls => answer::Transport::Tls,
+            Transport::Https => answer::Transport::Https,
+            Transport::Quic => answer::Transport::Quic,
+        }
+    }
 }
 
 impl std::fmt::Display for Transport {

@@ -15,14 +15,12 @@ use tracing::warn;
 use super::Occasionally;
 use crate::answer::{self, Context, Seen};
 use crate::config::Primaries;
-use crate::dns::header::{AA, CLASS_IN, HEADER, OPCODE, Rcode};
+use crate::dns::header::{AA, CLASS_IN, HEADER, NOTIFY, OPCODE, Rcode};
 use crate::dns::tsig::{Checked, Keyring, verify};
 use crate::dns::{Name, Rtype, name, walk};
 use crate::zone::snapshot::HashedName;
 use crate::zone::{Snapshot, serial};
 
-/// The opcode NOTIFY as it stands in the header's third octet.
-const NOTIFY: u8 = 4 << 3;
 /// However many come, they are looked at so often at most.
 const PAUSE: Duration = Duration::from_millis(100);
 

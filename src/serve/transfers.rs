@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::Occasionally;
+use super::{Occasionally, authentic};
 use crate::answer::{self, Context, Frame, Seen, Transport};
 use crate::config::Secondary;
 use crate::dns::header::{HEADER, Rcode};
@@ -201,13 +201,7 @@ impl Asked<'_> {
 
     /// A response without records.
     fn fail(&self, rcode: Rcode, signer: Option<Signer>, query: &[u8], out: &mut [u8]) -> Option<Begun> {
-        let behind = signer.as_ref().map_or(0, Signer::added);
-        let (length, seen) = answer::refuse(self.context, query, rcode, behind, out)?;
-        let length = match signer {
-            Some(mut signer) => signer.sign(out, length, self.context.now)?,
-            None => length,
-        };
-        Some((length, seen, None))
+        authentic::say(self.context, rcode, signer, query, out).map(|(length, seen)| (length, seen, None))
     }
 
     /// A secondary that is refused is a mistake on one of both sides, and its owner asks here why.

@@ -11,18 +11,16 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::{Later, Occasionally, Reply, Respond};
+use super::{Later, Occasionally, Reply, Respond, authentic};
 use crate::answer::{self, Context};
 use crate::config::Updater;
-use crate::dns::header::{OPCODE, Rcode};
+use crate::dns::header::{OPCODE, Rcode, UPDATE};
 use crate::dns::tsig::{Checked, Keyring, Signer, verify};
 use crate::dns::{Name, Timestamp};
 use crate::update::Request;
 
 /// So many wait for the keeper at most.
 pub const WAITING: usize = 1024;
-/// UPDATE's opcode, where it stands in the header.
-const UPDATE: u8 = 5 << 3;
 /// The octets of a MAC that tell one request from another: the shortest that is taken has as many (RFC 8945 section 5.2.2.1).
 pub const MARK: usize = 16;
 
@@ -70,8 +68,10 @@ pub enum Decision {
     Unchanged,
     /// It is not done.
     Not(Rcode),
-    /// It came before, and this is what was said then.
+    /// It came before from the same address and port, and this is what was said then.
     Repeated(u8),
+    /// It came before from elsewhere: whoever sends it now has seen it pass by.
+    Replayed,
     /// Not now.
     PutOff,
 }
@@ -105,6 +105,14 @@ impl Update {
         self.say(decision);
     }
 
+    fn tell_replayed(&self) {
+        static TOLD: Occasionally = Occasionally::new();
+        TOLD.run(|before| {
+            let (zone, key, peer) = (&self.request.zone, self.key(), self.peer);
+            warn!("an update of {zone} by {key} is sent again by {peer}, and not done again ({before} times before)");
+        });
+    }
+
     fn say(&mut self, decision: Decision) {
         let Some(respond) = self.respond.take() else { return };
         let counts = &self.counts;
@@ -112,6 +120,10 @@ impl Update {
             Decision::Done => (&counts.done, Rcode::NoError as u8),
             Decision::Unchanged => (&counts.unchanged, Rcode::NoError as u8),
             Decision::Repeated(rcode) => (&counts.repeated, rcode),
+            Decision::Replayed => {
+                self.tell_replayed();
+                (&counts.repeated, Rcode::Refused as u8)
+            }
             Decision::Not(rcode) => (counts.of(rcode), rcode as u8),
             Decision::PutOff => (&counts.put_off, Rcode::ServFail as u8),
         };
@@ -218,13 +230,7 @@ impl Asked<'_> {
         out: &mut [u8],
     ) -> Option<Reply> {
         counts.of(rcode).fetch_add(1, Ordering::Relaxed);
-        let behind = signer.as_ref().map(Signer::added);
-        let context = behind.map_or(*self.context, |behind| self.context.signed(behind));
-        let (length, seen) = answer::refuse(&context, message, rcode, behind.unwrap_or(0), out)?;
-        let length = match signer {
-            Some(mut signer) => signer.sign(out, length, self.context.now)?,
-            None => length,
-        };
+        let (length, seen) = authentic::say(self.context, rcode, signer, message, out)?;
         Some(Reply { length: Some(length), seen, ..Reply::default() })
     }
 
@@ -241,8 +247,8 @@ impl Asked<'_> {
 
     fn tell_unsigned(&self, message: &[u8]) {
         static TOLD: Occasionally = Occasionally::new();
-        let zone = Request::read(message).map_or_else(|_| "a zone".to_owned(), |request| request.zone.to_string());
         TOLD.run(|before| {
+            let zone = Request::read(message).map_or_else(|_| "a zone".to_owned(), |request| request.zone.to_string());
             warn!("an update of {zone} from {} is refused: it is not signed ({before} times before)", self.peer);
         });
     }

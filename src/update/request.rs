@@ -5,14 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::dns::header::{CLASS_ANY, CLASS_IN, HEADER, OPCODE, QR, Rcode};
+use crate::dns::header::{CLASS_ANY, CLASS_IN, HEADER, OPCODE, QR, Rcode, UPDATE};
 use crate::dns::walk::{self, Walked};
 use crate::dns::{Name, RRset, Rdata, Record, Rtype, uncompress};
 
 /// Class NONE (RFC 2136 section 2.4).
 const CLASS_NONE: u16 = 254;
-/// UPDATE's opcode (RFC 2136 section 2.2), where it stands in the header.
-const UPDATE: u8 = 5 << 3;
 
 /// A request to change a zone.
 #[derive(Clone, Debug, PartialEq, Eq)]

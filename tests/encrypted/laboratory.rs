@@ -21,14 +21,7 @@ struct Zones(Snapshot);
 
 impl Answerer for Zones {
     fn answer(&self, peer: SocketAddr, transport: Transport, query: &[u8], out: &mut [u8]) -> Reply {
-        let transport = match transport {
-            Transport::Udp => answer::Transport::Udp,
-            Transport::Tcp => answer::Transport::Tcp,
-            Transport::Tls => answer::Transport::Tls,
-            Transport::Https => answer::Transport::Https,
-            Transport::Quic => answer::Transport::Quic,
-        };
-        answer::answer(&self.0, &Context::new(peer.ip(), transport, now()), query, out).into()
+        answer::answer(&self.0, &Context::new(peer.ip(), transport.into(), now()), query, out).into()
     }
 
     fn batch(&self, work: &mut dyn FnMut(&dyn Answerer)) {

@@ -346,6 +346,10 @@ fn an_update_that_is_repeated_stale_forged_or_cut_is_not_done() {
     assert_eq!(daemon.rcode("www.example.org", "A"), "NXDOMAIN");
     let counted = daemon.status();
     assert_eq!(counted["statistics"]["updates"]["repeated"], 2);
+    let replay = signed(&add("www", 7), now());
+    assert_eq!(send(&own, daemon.address, &replay), (0, 0));
+    (0..50).for_each(|_| assert_eq!(send(&other, daemon.address, &replay), (5, 0)));
+    assert_eq!(daemon.log().matches("and not done again").count(), 2, "each of two daemons said it once");
     assert_eq!(counted["statistics"]["tsig"]["bad-time"], 2);
 }
 
