@@ -147,18 +147,8 @@ fn is_member(catalog: &CatalogConfig, zone: &Name) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use super::super::{Config, ConfigErrors};
+    use super::super::tests::{name, parse};
     use super::*;
-
-    fn parse(text: &str) -> Result<Config, ConfigErrors> {
-        Config::parse(text, "danelaw.toml", Path::new("/etc/danelaw"))
-    }
-
-    fn name(text: &str) -> Name {
-        text.parse().unwrap()
-    }
 
     #[test]
     fn catalogs_are_read_and_have_the_served_zones_among_their_own() {

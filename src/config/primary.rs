@@ -60,15 +60,12 @@ pub(super) fn check(section: &mut Section<'_>, problems: &mut Problems<'_>) -> O
 mod tests {
     use std::path::Path;
 
+    use super::super::tests::name;
     use super::super::{Config, ConfigErrors, SigningMode};
     use super::*;
 
     fn parse(text: &str) -> Result<Config, ConfigErrors> {
         Config::parse(&format!("[zone.\"example.org\"]\n{text}"), "danelaw.toml", Path::new("/etc/danelaw"))
-    }
-
-    fn name(text: &str) -> Name {
-        text.parse().unwrap()
     }
 
     #[test]

@@ -98,18 +98,8 @@ pub(super) fn parse_name(text: &str) -> Result<Name, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use super::super::{Config, ConfigErrors};
+    use super::super::tests::{name, parse};
     use super::*;
-
-    fn parse(text: &str) -> Result<Config, ConfigErrors> {
-        Config::parse(text, "danelaw.toml", Path::new("/etc/danelaw"))
-    }
-
-    fn name(text: &str) -> Name {
-        text.parse().unwrap()
-    }
 
     #[test]
     fn secondaries_are_read_and_mistakes_are_named() {

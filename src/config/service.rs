@@ -208,12 +208,8 @@ fn check_rate_limit(mut section: Section<'_>, limits: &mut RateLimit, problems: 
 mod tests {
     use std::path::Path;
 
-    use super::super::{Config, ConfigErrors};
+    use super::super::tests::parse;
     use super::*;
-
-    fn parse(text: &str) -> Result<Config, ConfigErrors> {
-        Config::parse(text, "danelaw.toml", Path::new("/etc/danelaw"))
-    }
 
     #[test]
     fn both_sections_are_read() {

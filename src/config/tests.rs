@@ -10,11 +10,11 @@ use crate::dns::Name;
 use crate::zone::Denial;
 use crate::zone::denial::nsec3::Parameters;
 
-fn parse(text: &str) -> Result<Config, ConfigErrors> {
+pub(super) fn parse(text: &str) -> Result<Config, ConfigErrors> {
     Config::parse(text, "danelaw.toml", Path::new("/etc/danelaw"))
 }
 
-fn name(text: &str) -> Name {
+pub(super) fn name(text: &str) -> Name {
     text.parse().expect(text)
 }
 

@@ -68,13 +68,8 @@ fn check_certificate(mut section: Section<'_>, config: &Config, problems: &mut P
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use super::super::{Config, ConfigErrors, Encrypted, TlsCertificate};
-
-    fn parse(text: &str) -> Result<Config, ConfigErrors> {
-        Config::parse(text, "danelaw.toml", Path::new("/etc/danelaw"))
-    }
+    use super::super::tests::parse;
+    use super::super::{Encrypted, TlsCertificate};
 
     #[test]
     fn encrypted_listeners_are_off_and_on_by_their_lists() {

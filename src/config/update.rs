@@ -163,18 +163,8 @@ fn parse_type(text: &str) -> Result<Rtype, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use super::super::{Config, ConfigErrors};
+    use super::super::tests::{name, parse};
     use super::*;
-
-    fn parse(text: &str) -> Result<Config, ConfigErrors> {
-        Config::parse(text, "danelaw.toml", Path::new("/etc/danelaw"))
-    }
-
-    fn name(text: &str) -> Name {
-        text.parse().unwrap()
-    }
 
     #[test]
     fn updaters_are_read() {
