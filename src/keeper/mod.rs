@@ -8,6 +8,7 @@ mod decide;
 mod heap;
 mod history;
 mod hurry;
+mod images;
 mod keys_aside;
 mod layered;
 mod look;

@@ -1,7 +1,7 @@
 //! From zones' contents, their TLSA records and their keys to what is served; signing fails closed.
 //!
 //! Zones go through in batches: drafts are signed on all cores, serials of the whole batch are stored in one transaction, then
-//! the batch is served. Nothing is served whose serial is not on the disk. Images are written behind that.
+//! the batch is served. Nothing is served whose serial is not on the disk.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tracing::{error, info, warn};
 
 use super::history::Past;
+use super::images::{LARGE, image_due};
 use super::spread::{Cores, spread};
 use super::zone::{Keys, Zone};
 use super::{Keeper, Synthesised};
@@ -19,7 +20,7 @@ use crate::dns::{Name, RRset, Rdata, Rtype, Timestamp};
 use crate::keys;
 use crate::store::{JournalWrite, State, Store, StoreError};
 use crate::zone::sign::{Policy, SigningError, digest_of_sealed};
-use crate::zone::{Contents, Draft, History, Snapshot, ZoneSnapshot, presigned, serial};
+use crate::zone::{Contents, Draft, Snapshot, ZoneSnapshot, presigned, serial};
 
 /// The kind under which the store keeps what was served last of a zone: its serial and a digest of the rest.
 pub const SERVED: &str = "zone-served";
@@ -28,14 +29,6 @@ const BATCH_ZONES: usize = 512;
 const BATCH_RECORDS: usize = 50_000;
 /// Of more zones than this at a time, the log and the event list tell the number only.
 pub(super) const MANY: usize = 100;
-/// A zone of more records than this has its image written so long after a change, in seconds.
-const LARGE: usize = 20_000;
-const IMAGE_DELAY: u64 = 60;
-/// Any other's is written at once, but so long apart, in seconds, where the journal leads from the last one to what is served.
-const IMAGES_APART: u64 = 10;
-/// An image of less octets is compared with the one that is there: most are the same after a restart.
-const SMALL_IMAGE: usize = 1 << 20;
-
 /// What was served last.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct ServedLast {
@@ -161,38 +154,6 @@ impl Keeper {
         self.events(now, events);
     }
 
-    /// Writes the images that are not up to date. A large zone's waits a while, so that many changes cost one image.
-    pub(super) fn write_images(&mut self, all: bool, now: Timestamp) {
-        let Keeper { zones, store, .. } = self;
-        // A clock that was set back is no reason to wait.
-        let is_due = |zone: &Zone| {
-            image_due(zone).is_some_and(|at| all || now >= at || zone.saved_at.is_some_and(|saved| now < saved))
-        };
-        let mut unsaved: Vec<&mut Zone> =
-            zones.values_mut().map(|zone| &mut **zone).filter(|zone| is_due(zone)).collect();
-        let Some(images) = store.images() else {
-            unsaved.into_iter().for_each(|zone| zone.unsaved = None);
-            return;
-        };
-        while !unsaved.is_empty() {
-            let mut batch = unsaved.split_off(unsaved.len().saturating_sub(BATCH_ZONES));
-            let work = |zone: &&mut Zone| {
-                let image = zone.to_image()?;
-                let same = image.len() < SMALL_IMAGE && images.load(&zone.origin).is_some_and(|there| there == image);
-                (!same).then(|| (zone.origin.clone(), image))
-            };
-            let written: Vec<_> = spread(batch.iter().collect(), work).into_iter().flatten().collect();
-            if let Err(error) = images.store(&written) {
-                warn!("signatures can't be kept over a restart, which then signs again: {error}");
-            }
-            // What can't be written is tried again at the next change.
-            for zone in &mut batch {
-                (zone.unsaved, zone.saved_at) = (None, Some(now));
-                zone.saved_serial = zone.snapshot.as_ref().map(|snapshot| snapshot.serial());
-            }
-        }
-    }
-
     /// Signatures that are about to expire unrefreshed mean that signing has been failing for days, here or elsewhere.
     pub(super) fn expiring(&self, now: Timestamp) -> Vec<String> {
         let mut found = Vec::new();
@@ -212,24 +173,6 @@ impl Keeper {
         }
         found
     }
-}
-
-/// When a zone's image is to be written; none where it is as it should be.
-fn image_due(zone: &Zone) -> Option<Timestamp> {
-    let since = zone.unsaved?;
-    if zone.source.file().is_none() {
-        // After a power cut there is no file that says it again: an older image would be served as the newest version.
-        return Some(since);
-    }
-    let is_large = zone.contents.as_ref().is_some_and(|contents| contents.record_count() > LARGE);
-    let history = zone.snapshot.as_ref().map(|snapshot| snapshot.history());
-    let history = history.filter(|history| !history.differences().is_empty());
-    let is_led_from = |history: &History| zone.saved_serial.is_some_and(|serial| history.since(serial).is_some());
-    let apart = match (zone.saved_at, history) {
-        (Some(at), Some(history)) if is_led_from(history) => at + IMAGES_APART,
-        _ => since,
-    };
-    Some(if is_large { since + IMAGE_DELAY } else { since.max(apart) })
 }
 
 /// Takes the first zones off, as many as go through together.
