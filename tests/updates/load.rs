@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use danelaw::dns::tsig::sign_request;
 
 use super::common::{free_port, now, wire};
-use super::house::{Daemon, House, ZONE};
+use super::house::{House, ZONE};
 use super::message::Message;
-use super::served::{add, house, key};
+use super::served::{add, house, key, verify};
 
 const CLIENTS: usize = 4;
 /// So often the power goes.
@@ -93,11 +93,4 @@ fn missing(house: &House, count: usize) -> Vec<String> {
     let wanted = (0..CLIENTS).flat_map(|client| (0..count / CLIENTS).map(move |number| (client, number)));
     let wanted = wanted.map(|(client, number)| format!("c{client}-{number}.{ZONE}."));
     wanted.filter(|owner| !there.contains(owner.as_str())).collect()
-}
-
-fn verify(daemon: &Daemon<'_>) {
-    let dump = daemon.house.danelaw(&["zone", "dump", ZONE]).stdout;
-    let file = daemon.house.path("dump");
-    std::fs::write(&file, dump).unwrap();
-    super::common::succeed("ldns-verify-zone", &[file.to_str().unwrap()]);
 }

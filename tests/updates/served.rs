@@ -82,7 +82,8 @@ fn layers(daemon: &Daemon<'_>) -> Vec<String> {
         .collect()
 }
 
-fn verify(daemon: &Daemon<'_>) {
+/// The signed zone is as it should be.
+pub fn verify(daemon: &Daemon<'_>) {
     let dump = daemon.house.danelaw(&["zone", "dump", ZONE]).stdout;
     let file = daemon.house.path("dump");
     std::fs::write(&file, dump).unwrap();
