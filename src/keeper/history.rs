@@ -39,7 +39,7 @@ impl Past {
     pub fn catch_up(&self, kept: &Published, now: Timestamp) -> Option<Published> {
         let stored = self.stored.as_ref()?;
         let first = stored.iter().position(|difference| difference.from() == kept.serial)?;
-        Difference::apply_all(&stored[first..], kept, now)
+        Difference::apply(&stored[first..], kept, now)
     }
 
     /// The history of `new`, which comes after what is served now or was before the start, and what is to be stored of it. A file that says

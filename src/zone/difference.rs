@@ -60,14 +60,9 @@ impl Difference {
         Some(Difference { from: old.serial, to: new.serial, octets: gone.into() })
     }
 
-    /// The version that it makes of the one before, as [`Difference::apply_all`] does.
-    pub fn apply(&self, old: &Published, now: Timestamp) -> Option<Published> {
-        Difference::apply_all(std::slice::from_ref(self), old, now)
-    }
-
     /// The version that differences lead to, one after the other: with the very signatures that were made then. None where one does not
     /// fit, or where more than one key signs, since their signatures' order is not told.
-    pub fn apply_all(differences: &[Difference], old: &Published, now: Timestamp) -> Option<Published> {
+    pub fn apply(differences: &[Difference], old: &Published, now: Timestamp) -> Option<Published> {
         let (mut tree, mut serial) = (old.tree.clone(), old.serial);
         for difference in differences {
             (difference.from == serial && old.signers.len() <= 1).then_some(())?;

@@ -240,14 +240,14 @@ proptest! {
     fn differences_lead_from_any_remembered_version_to_the_newest(changes in edits(), hashed: bool, wraps: bool) {
         let denial = denials()[usize::from(hashed)].1.clone();
         let versions = versions(&denial, &changes, if wraps { u32::MAX - 2 } else { 7 });
-        let mut history = History::default();
+        let (mut history, mut all) = (History::default(), Vec::new());
         for pair in versions.windows(2) {
             let difference = Difference::between(&pair[0], &pair[1]).unwrap();
             let again = Difference::from_octets(difference.octets()).unwrap();
             prop_assert_eq!(&again, &difference);
             prop_assert!(Difference::from_octets(&difference.octets()[1..]).is_none());
             prop_assert!(Difference::between(&pair[1], &pair[0]).is_none(), "never back");
-            let applied = again.apply(&pair[0], common::now()).unwrap();
+            let applied = Difference::apply(std::slice::from_ref(&again), &pair[0], common::now()).unwrap();
             let both = [&applied, &pair[1]];
             // An owner's case is nothing that a difference tells.
             let [one, other] = both.map(|zone| print::published(zone).replace("\nM.", "\nm."));
@@ -255,10 +255,13 @@ proptest! {
             prop_assert_eq!(unlike, None, "down to the signatures");
             let [one, other] = both.map(|zone| (zone.serial, zone.begins_at, zone.expires_at, zone.refresh_at));
             prop_assert_eq!(one, other);
-            prop_assert!(again.apply(&pair[1], common::now()).is_none(), "not twice");
+            prop_assert!(Difference::apply(std::slice::from_ref(&again), &pair[1], common::now()).is_none(), "not twice");
+            all.push(again.clone());
             history = history.with(again, usize::MAX);
         }
         let newest = versions.last().unwrap();
+        let through_all = Difference::apply(&all, &versions[0], common::now()).unwrap();
+        prop_assert_eq!(records_of(&through_all), records_of(newest), "one after the other");
         let snapshot = Arc::new(ZoneSnapshot::build(newest).unwrap().with_history(history));
         for version in &versions {
             let (kind, messages) = take(&snapshot, Some(version.serial), None);
