@@ -7,6 +7,7 @@ mod check;
 mod denial;
 mod primary;
 mod reader;
+mod rollover;
 mod secondary;
 mod service;
 mod tls;
@@ -23,6 +24,7 @@ use crate::zone::Diagnostic;
 
 pub use catalog::CatalogConfig;
 pub use primary::Primaries;
+pub use rollover::{Command, HostConfig, RolloverConfig};
 pub use secondary::Secondary;
 pub use service::{Cookies, Prefix, RateLimit, ServerConfig};
 pub use update::Updater;
