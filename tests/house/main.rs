@@ -15,20 +15,24 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("transfer", &["dns", "zone"]),
     ("update", &["dns", "zone"]),
     ("config", &["dns", "zone", "dane", "keys", "answer", "update"]),
-    ("observe", &["dns", "zone", "dane", "keys", "answer", "config"]),
-    ("act", &["dns", "zone", "dane", "keys", "answer", "transfer", "update", "config"]),
-    ("serve", &["dns", "zone", "dane", "keys", "answer", "transfer", "update", "config"]),
-    ("store", &["dns", "zone", "dane", "keys", "answer", "config"]),
+    ("crash", &[]),
+    ("observe", &["crash", "dns", "zone", "dane", "keys", "answer", "config"]),
+    ("act", &["crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "config"]),
+    ("serve", &["crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "config"]),
+    ("store", &["crash", "dns", "zone", "dane", "keys", "answer", "config"]),
     ("plugin", &["dns", "zone", "dane", "keys", "answer"]),
     (
         "keeper",
-        &["dns", "zone", "dane", "keys", "answer", "transfer", "update", "config", "observe", "act", "serve", "store"],
+        &[
+            "crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "config", "observe", "act",
+            "serve", "store",
+        ],
     ),
     (
         "cli",
         &[
-            "dns", "zone", "dane", "keys", "answer", "transfer", "update", "config", "observe", "act", "serve",
-            "store", "keeper", "plugin",
+            "crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "config", "observe", "act",
+            "serve", "store", "keeper", "plugin",
         ],
     ),
 ];
