@@ -15,6 +15,7 @@ mod asked;
 pub mod certificate;
 pub mod checks;
 pub mod config;
+pub mod deployed;
 pub mod elapsed;
 pub mod error;
 pub mod explain;
