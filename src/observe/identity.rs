@@ -10,7 +10,7 @@ use crate::config::{CertificateFolder, CertificateMode};
 use crate::dane::{Chain, Error};
 
 use super::certificates::{self, Found};
-use super::files::{FileError, Roots};
+use super::files::{self, FileError};
 use super::keys::{self, KeyMatch};
 
 /// Why there is no certificate with its key. Keep presenting the last good one.
@@ -79,9 +79,7 @@ pub fn presented(chain: &Chain) -> Vec<CertificateDer<'static>> {
 }
 
 fn read_named(path: &Path) -> Result<Vec<u8>, IdentityError> {
-    let failed = |error| IdentityError::File { path: path.to_owned(), error };
-    let target = path.canonicalize().map_err(|error| failed(FileError::from_io(error)))?;
-    Roots::new(target.parent()).read(&target).map_err(failed)
+    files::read_named(path).map_err(|error| IdentityError::File { path: path.to_owned(), error })
 }
 
 fn checked(

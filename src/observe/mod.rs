@@ -1,7 +1,9 @@
 //! The world becomes facts: certificate folders, zone files, key files, notices of change. Reads, reports, decides nothing.
 
 pub mod certificates;
+pub mod clock;
 pub mod cookie_secrets;
+pub mod deployed;
 pub mod files;
 pub mod identity;
 pub mod keys;
