@@ -10,6 +10,7 @@ pub mod keys;
 mod lanes;
 pub mod layouts;
 pub mod nameservers;
+pub mod presented;
 pub mod tsig_keys;
 pub mod watch;
 pub mod zone_keys;
