@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::lanes;
 use crate::dane::{self, Chain};
@@ -221,16 +222,37 @@ impl lanes::Order for Order {
 }
 
 /// The chain that a service presents to who asks for `name` (RFC 7672 section 8.1: the MX host), its own certificate first.
-/// All of it takes `limit` at most.
+/// It comes within `limit`, or an error does; the service is left properly then, which takes two seconds at most.
 pub async fn present(
     address: SocketAddr,
     how: Greeting,
     name: &Name,
     limit: Duration,
 ) -> Result<Vec<CertificateDer<'static>>, NotPresented> {
-    let mut stage = Stage::Connecting;
-    let presented = timeout(limit, converse(address, how, name, &mut stage)).await;
+    let (mut stage, mut open) = (Stage::Connecting, Open::Nothing);
+    let presented = timeout(limit, converse(address, how, name, &mut stage, &mut open)).await;
+    // What is known is known, however it ends.
+    let _ = timeout(LEAVE, open.leave()).await;
     presented.unwrap_or(Err(NotPresented::TimedOut(stage)))
+}
+
+/// A conversation that is to be ended.
+enum Open {
+    Nothing,
+    Smtp(Dialogue<TcpStream>),
+    SmtpOverTls(Dialogue<TlsStream<TcpStream>>),
+    Tls(TlsStream<TcpStream>),
+}
+
+impl Open {
+    async fn leave(self) -> Result<(), Error> {
+        match self {
+            Open::Nothing => Ok(()),
+            Open::Smtp(dialogue) => dialogue.quit().await,
+            Open::SmtpOverTls(dialogue) => dialogue.quit().await,
+            Open::Tls(mut stream) => stream.shutdown().await,
+        }
+    }
 }
 
 async fn converse(
@@ -238,38 +260,32 @@ async fn converse(
     how: Greeting,
     name: &Name,
     stage: &mut Stage,
+    open: &mut Open,
 ) -> Result<Vec<CertificateDer<'static>>, NotPresented> {
     let server = ServerName::try_from(name.to_host()).map_err(|_| NotPresented::Name(name.clone()))?;
     let connector = TlsConnector::from(Arc::new(client().map_err(|error| NotPresented::Handshake(error.to_string()))?));
-    let stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
+    let mut stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
         ErrorKind::ConnectionRefused => NotPresented::Refused,
         ErrorKind::TimedOut => NotPresented::TimedOut(Stage::Connecting),
         kind => NotPresented::Unreachable(kind),
     })?;
-    let stream = match how {
-        Greeting::Tls => stream,
-        Greeting::Smtp => {
-            let ourselves = smtp::ourselves(stream.local_addr().ok());
-            let mut dialogue = Dialogue::new(stream);
-            match dialogue.start_tls(&ourselves, stage).await {
-                Ok(()) => dialogue.into_stream(),
-                Err(why) => {
-                    // After a timeout or a broken connection there is nobody to leave.
-                    if matches!(why, NotPresented::NoStartTls | NotPresented::TurnedAway { .. }) {
-                        let _ = timeout(LEAVE, dialogue.quit()).await;
-                    }
-                    return Err(why);
-                }
+    if how == Greeting::Smtp {
+        let ourselves = smtp::ourselves(stream.local_addr().ok());
+        let mut dialogue = Dialogue::new(stream);
+        if let Err(why) = dialogue.start_tls(&ourselves, stage).await {
+            if matches!(why, NotPresented::NoStartTls | NotPresented::TurnedAway { .. }) {
+                *open = Open::Smtp(dialogue);
             }
+            return Err(why);
         }
-    };
+        stream = dialogue.into_stream();
+    }
     *stage = Stage::Handshake;
-    let mut stream = connector.connect(server, stream).await.map_err(|error| failed(&error))?;
+    let stream = connector.connect(server, stream).await.map_err(|error| failed(&error))?;
     let presented = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
-    // What is known is known, however it ends.
-    let _ = match how {
-        Greeting::Smtp => timeout(LEAVE, Dialogue::new(stream).quit()).await,
-        Greeting::Tls => timeout(LEAVE, stream.shutdown()).await,
+    *open = match how {
+        Greeting::Smtp => Open::SmtpOverTls(Dialogue::new(stream)),
+        Greeting::Tls => Open::Tls(stream),
     };
     Ok(presented)
 }

@@ -8,9 +8,9 @@ mod common;
 #[expect(dead_code, reason = "each test program uses its part")]
 mod house;
 #[path = "../transfer/kinds.rs"]
-#[expect(dead_code, reason = "each test program uses its part")]
 mod kinds;
 
+mod certificates;
 mod liars;
 mod nameservers;
 mod postfix;

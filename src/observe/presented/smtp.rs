@@ -70,7 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialogue<S> {
     }
 
     /// Takes leave, waits for the answer, and closes.
-    pub(super) async fn quit(&mut self) -> Result<(), Error> {
+    pub(super) async fn quit(mut self) -> Result<(), Error> {
         self.stream.write_all(b"QUIT\r\n").await?;
         self.stream.flush().await?;
         // Whatever it says to that.
