@@ -1,8 +1,7 @@
 //! Nameservers that lie, are lame, slow or silent: nothing of it is believed, and it is said why.
 
-use std::io::Write;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use danelaw::dane::Tlsa;
@@ -11,131 +10,11 @@ use danelaw::observe::nameservers::{self, News, NotShown, Order, Shown, ask};
 use tokio::sync::mpsc;
 
 use super::common::name;
-use super::common::wire::read_message;
+use super::liar::{AA, Liar, OWNER, Query, SOA, TC, TLSA, ZONE, cname, record, soa, soa_of, tlsa};
 
-const ZONE: &str = "lied.test";
-const OWNER: &str = "_25._tcp.mail.lied.test";
 const LIMIT: Duration = Duration::from_millis(900);
-const SOA: u16 = 6;
-const TLSA: u16 = 52;
-const AA: u8 = 0x84;
-const TC: u8 = 0x02;
-
-/// A question that came.
-struct Query {
-    octets: Vec<u8>,
-    tcp: bool,
-    from: SocketAddr,
-    /// How many came before.
-    number: usize,
-}
-
-impl Query {
-    fn qtype(&self) -> u16 {
-        let end = self.question().len() + 12;
-        u16::from_be_bytes([self.octets[end - 4], self.octets[end - 3]])
-    }
-
-    /// Its question; an OPT record of 11 octets stands behind it.
-    fn question(&self) -> &[u8] {
-        &self.octets[12..self.octets.len() - 11]
-    }
-
-    /// A response: third octet, response code, answer and authority.
-    fn response(&self, flags: u8, rcode: u8, answer: &[Vec<u8>], authority: &[Vec<u8>]) -> Vec<u8> {
-        let counts = [0, 1, 0, answer.len() as u8, 0, authority.len() as u8, 0, 0];
-        [&self.octets[..2], &[flags, rcode], &counts, self.question(), &answer.concat(), &authority.concat()].concat()
-    }
-
-    /// What a good server says: this serial, one record.
-    fn good(&self, serial: u32) -> Vec<u8> {
-        match self.qtype() {
-            SOA => self.response(AA, 0, &[soa(serial)], &[]),
-            _ => self.response(AA, 0, &[tlsa(OWNER, 3)], &[]),
-        }
-    }
-}
-
-fn record(owner: &str, rtype: u16, rdata: &[u8]) -> Vec<u8> {
-    let fixed = [&rtype.to_be_bytes()[..], &[0, 1, 0, 0, 1, 44], &(rdata.len() as u16).to_be_bytes()].concat();
-    [name(owner).as_wire(), &fixed, rdata].concat()
-}
-
-fn soa(serial: u32) -> Vec<u8> {
-    soa_of(ZONE, serial)
-}
-
-fn soa_of(zone: &str, serial: u32) -> Vec<u8> {
-    record(zone, SOA, &[&[0, 0][..], &[serial, 1, 1, 1, 1].map(u32::to_be_bytes).concat()].concat())
-}
-
-fn tlsa(owner: &str, usage: u8) -> Vec<u8> {
-    record(owner, TLSA, &[&[usage, 1, 1][..], &[7; 32]].concat())
-}
-
-fn cname(owner: &str, target: &str) -> Vec<u8> {
-    record(owner, 5, name(target).as_wire())
-}
-
-type Answer = dyn Fn(&Query) -> Option<Vec<u8>> + Send + Sync;
-
-/// A server that answers as it is told, or not; and what it was asked.
-struct Liar {
-    address: SocketAddr,
-    asked: Arc<Mutex<Vec<(Vec<u8>, SocketAddr, bool)>>>,
-}
 
 impl Liar {
-    fn start(tcp: bool, answer: impl Fn(&Query) -> Option<Vec<u8>> + Send + Sync + 'static) -> Liar {
-        let (udp, listener) = loop {
-            let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-            if let Ok(listener) = TcpListener::bind(udp.local_addr().unwrap()) {
-                break (udp, listener);
-            }
-        };
-        let liar = Liar { address: udp.local_addr().unwrap(), asked: Arc::default() };
-        let answer: Arc<Answer> = Arc::new(answer);
-        let reply = {
-            let (answer, asked) = (Arc::clone(&answer), Arc::clone(&liar.asked));
-            move |octets: Vec<u8>, from: SocketAddr, tcp: bool| {
-                let mut asked = asked.lock().unwrap();
-                let query = Query { octets, tcp, from, number: asked.len() };
-                asked.push((query.octets.clone(), query.from, query.tcp));
-                drop(asked);
-                answer(&query)
-            }
-        };
-        let over_udp = reply.clone();
-        std::thread::spawn(move || {
-            let mut query = [0; 4096];
-            while let Ok((length, from)) = udp.recv_from(&mut query) {
-                if let Some(response) = over_udp(query[..length].to_vec(), from, false) {
-                    udp.send_to(&response, from).unwrap();
-                }
-            }
-        });
-        if tcp {
-            std::thread::spawn(move || {
-                let mut silent = Vec::new();
-                for mut stream in listener.incoming().map(Result::unwrap) {
-                    let Ok(query) = read_message(&mut stream) else { continue };
-                    match reply(query, stream.peer_addr().unwrap(), true) {
-                        None => silent.push(stream),
-                        Some(response) => {
-                            let framed = [&(response.len() as u16).to_be_bytes(), &response[..]].concat();
-                            stream.write_all(&framed).unwrap();
-                        }
-                    }
-                }
-            });
-        }
-        liar
-    }
-
-    fn asked(&self) -> Vec<(Vec<u8>, SocketAddr, bool)> {
-        self.asked.lock().unwrap().clone()
-    }
-
     async fn shows(&self) -> Result<Shown, NotShown> {
         ask(self.address, &name(ZONE), &[name(OWNER)], LIMIT).await
     }
@@ -154,151 +33,84 @@ async fn a_question_is_one_that_nobody_guesses_for_an_authoritative_server() {
     }
     let asked = liar.asked();
     assert_eq!(asked.len(), 30, "the serial, the records, the serial");
-    let mut ids: Vec<&[u8]> = asked.iter().map(|(octets, ..)| &octets[..2]).collect();
-    let mut ports: Vec<u16> = asked.iter().map(|(_, from, _)| from.port()).collect();
-    (ids.sort(), ids.dedup(), ports.sort(), ports.dedup());
+    let ids: BTreeSet<&[u8]> = asked.iter().map(|query| &query.octets[..2]).collect();
+    let ports: BTreeSet<u16> = asked.iter().map(|query| query.from.port()).collect();
     assert!(ids.len() > 25 && ports.len() > 25, "{} ids, {} ports", ids.len(), ports.len());
-    for (octets, ..) in &asked {
+    for Query { octets, .. } in &asked {
         assert_eq!(octets[2..12], [0, 0, 0, 1, 0, 0, 0, 0, 0, 1], "no flag, one question, one OPT");
         assert_eq!(octets[octets.len() - 11..], [0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0], "EDNS 0, 1232 octets, no DO");
     }
 }
 
-/// What a server does, by itself and not by how it is reached.
+/// A good answer with one bit that is not.
+fn flipped(query: &Query, at: usize) -> Vec<u8> {
+    let mut response = query.good(7);
+    response[at] ^= 1;
+    response
+}
+
 #[tokio::test]
 async fn what_is_no_answer_with_authority_is_not_believed() {
     let owner = || name(OWNER);
-    let only = |rtype: u16, lie: fn(&Query) -> Vec<u8>| {
-        move |query: &Query| Some(if query.qtype() == rtype { lie(query) } else { query.good(7) })
+    let to = |rtype: u16, lie: fn(&Query) -> Vec<u8>| {
+        Liar::start(true, move |query| Some(if query.qtype() == rtype { lie(query) } else { query.good(7) }))
     };
-    let cases: Vec<(&str, Liar, NotShown)> = vec![
-        ("SERVFAIL", Liar::start(true, only(SOA, |query| query.response(AA, 2, &[], &[]))), NotShown::Rcode(2)),
-        ("REFUSED", Liar::start(true, only(TLSA, |query| query.response(AA, 5, &[], &[]))), NotShown::Rcode(5)),
+    let always = |lie: fn(&Query) -> Vec<u8>| Liar::start(true, move |query| Some(lie(query)));
+    let cases = [
+        ("SERVFAIL", to(SOA, |query| query.response(AA, 2, &[], &[])), NotShown::Rcode(2)),
+        ("REFUSED", to(TLSA, |query| query.response(AA, 5, &[], &[])), NotShown::Rcode(5)),
         (
             "FORMERR without a question",
-            Liar::start(true, |query| Some([&query.octets[..2], &[0x80, 1, 0, 0, 0, 0, 0, 0, 0, 0]].concat())),
+            always(|query| [&query.octets[..2], &[0x80, 1, 0, 0, 0, 0, 0, 0, 0, 0]].concat()),
             NotShown::Rcode(1),
         ),
         (
             "BADVERS, whose upper bits stand in the OPT record",
-            Liar::start(true, |query| {
+            always(|query| {
                 let mut response = query.response(AA, 0, &[], &[]);
                 response[11] = 1;
-                Some([&response[..], &[0, 0, 41, 4, 208, 1, 0, 0, 0, 0, 0]].concat())
+                [&response[..], &[0, 0, 41, 4, 208, 1, 0, 0, 0, 0, 0]].concat()
             }),
             NotShown::Rcode(16),
         ),
-        (
-            "a cache",
-            Liar::start(true, only(SOA, |query| query.response(0x80, 0, &[soa(7)], &[]))),
-            NotShown::NotAuthoritative,
-        ),
+        ("a cache", to(SOA, |query| query.response(0x80, 0, &[soa(7)], &[])), NotShown::NotAuthoritative),
         (
             "the records of a cache",
-            Liar::start(true, only(TLSA, |query| query.response(0x80, 0, &[tlsa(OWNER, 3)], &[]))),
+            to(TLSA, |query| query.response(0x80, 0, &[tlsa(OWNER, 3)], &[])),
             NotShown::NotAuthoritative,
         ),
         (
             "NXDOMAIN without authority",
-            Liar::start(true, only(TLSA, |query| query.response(0x80, 3, &[], &[soa(7)]))),
+            to(TLSA, |query| query.response(0x80, 3, &[], &[soa(7)])),
             NotShown::NotAuthoritative,
         ),
-        (
-            "another zone's SOA",
-            Liar::start(true, only(SOA, |query| query.response(AA, 0, &[soa_of("test", 7)], &[]))),
-            NotShown::NoZone,
-        ),
-        (
-            "the parent's NXDOMAIN",
-            Liar::start(true, only(SOA, |query| query.response(AA, 3, &[], &[soa_of("test", 7)]))),
-            NotShown::NoZone,
-        ),
+        ("another zone's SOA", to(SOA, |query| query.response(AA, 0, &[soa_of("test", 7)], &[])), NotShown::NoZone),
+        ("the parent's NXDOMAIN", to(SOA, |query| query.response(AA, 3, &[], &[soa_of("test", 7)])), NotShown::NoZone),
         (
             "nothing, of another zone",
-            Liar::start(true, only(TLSA, |query| query.response(AA, 3, &[], &[soa_of("mail.lied.test", 7)]))),
+            to(TLSA, |query| query.response(AA, 3, &[], &[soa_of("mail.lied.test", 7)])),
             NotShown::Elsewhere(owner()),
         ),
-        (
-            "nothing, of no zone",
-            Liar::start(true, only(TLSA, |query| query.response(AA, 0, &[], &[]))),
-            NotShown::Elsewhere(owner()),
-        ),
+        ("nothing, of no zone", to(TLSA, |query| query.response(AA, 0, &[], &[])), NotShown::Elsewhere(owner())),
         (
             "an alias out of the zone, with what a cache has there",
-            Liar::start(
-                true,
-                only(TLSA, |query| {
-                    query.response(AA, 0, &[cname(OWNER, "a.other.test"), tlsa("a.other.test", 3)], &[])
-                }),
-            ),
+            to(TLSA, |query| query.response(AA, 0, &[cname(OWNER, "a.other.test"), tlsa("a.other.test", 3)], &[])),
             NotShown::Elsewhere(owner()),
         ),
         (
             "aliases in a circle",
-            Liar::start(
-                true,
-                only(TLSA, |query| {
-                    query.response(AA, 0, &[cname(OWNER, "a.lied.test"), cname("a.lied.test", OWNER)], &[])
-                }),
-            ),
+            to(TLSA, |query| query.response(AA, 0, &[cname(OWNER, "a.lied.test"), cname("a.lied.test", OWNER)], &[])),
             NotShown::Malformed,
         ),
-        (
-            "usage 9",
-            Liar::start(true, only(TLSA, |query| query.response(AA, 0, &[tlsa(OWNER, 9)], &[]))),
-            NotShown::Unassigned(owner()),
-        ),
-        (
-            "a record cut short",
-            Liar::start(
-                true,
-                only(TLSA, |query| {
-                    let mut response = query.good(7);
-                    response.truncate(response.len() - 1);
-                    response
-                }),
-            ),
-            NotShown::Malformed,
-        ),
-        (
-            "octets behind the last record",
-            Liar::start(true, only(TLSA, |query| [&query.good(7)[..], &[0]].concat())),
-            NotShown::Malformed,
-        ),
-        (
-            "65 records",
-            Liar::start(true, only(TLSA, |query| query.response(AA, 0, &vec![tlsa(OWNER, 3); 65], &[]))),
-            NotShown::TooMany(65),
-        ),
-        (
-            "truncated over TCP, too",
-            Liar::start(true, |query| Some(query.response(AA | TC, 0, &[], &[]))),
-            NotShown::Malformed,
-        ),
-        (
-            "another question, over UDP and TCP",
-            Liar::start(true, |query| {
-                let mut response = query.good(7);
-                response[13] ^= 1;
-                Some(response)
-            }),
-            NotShown::NotAsked,
-        ),
-        (
-            "another id, and no TCP",
-            Liar::start(false, |query| {
-                let mut response = query.good(7);
-                response[0] ^= 1;
-                Some(response)
-            }),
-            NotShown::NotAsked,
-        ),
-        ("a query", Liar::start(true, |query| Some(query.octets.clone())), NotShown::NotAsked),
-        (
-            "a serial that always changes",
-            Liar::start(true, |query| Some(query.good(query.number as u32))),
-            NotShown::Changing,
-        ),
+        ("usage 9", to(TLSA, |query| query.response(AA, 0, &[tlsa(OWNER, 9)], &[])), NotShown::Unassigned(owner())),
+        ("a record cut short", to(TLSA, |query| query.good(7).split_last().unwrap().1.to_vec()), NotShown::Malformed),
+        ("octets behind the last record", to(TLSA, |query| [&query.good(7)[..], &[0]].concat()), NotShown::Malformed),
+        ("65 records", to(TLSA, |query| query.response(AA, 0, &vec![tlsa(OWNER, 3); 65], &[])), NotShown::TooMany(65)),
+        ("truncated over TCP, too", always(|query| query.response(AA | TC, 0, &[], &[])), NotShown::Malformed),
+        ("another question", always(|query| flipped(query, 13)), NotShown::NotAsked),
+        ("another id, and no TCP", Liar::start(false, |query| Some(flipped(query, 0))), NotShown::NotAsked),
+        ("a query", always(|query| query.octets.clone()), NotShown::NotAsked),
+        ("a serial that always changes", always(|query| query.good(query.number as u32)), NotShown::Changing),
     ];
     for (what, liar, why) in cases {
         assert_eq!(liar.shows().await, Err(why), "{what}");
@@ -348,7 +160,7 @@ async fn records_go_with_their_serial() {
 
 #[tokio::test]
 async fn what_is_lost_is_asked_again_and_then_over_tcp() {
-    let over = |liar: &Liar| liar.asked().iter().map(|(.., tcp)| if *tcp { 't' } else { 'u' }).collect::<String>();
+    let over = |liar: &Liar| liar.asked().iter().map(|query| if query.tcp { 't' } else { 'u' }).collect::<String>();
     let lost = Liar::start(false, |query| (query.number > 0).then(|| query.good(7)));
     let begun = Instant::now();
     assert_eq!(lost.shows().await, good(7));

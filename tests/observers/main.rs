@@ -11,6 +11,7 @@ mod house;
 mod kinds;
 
 mod certificates;
+mod liar;
 mod liars;
 mod nameservers;
 mod postfix;

@@ -57,10 +57,25 @@ fn dug(port: u16, owner: &str) -> Vec<Tlsa> {
     records
 }
 
-fn shown(runtime: &tokio::runtime::Runtime, port: u16, zone: &str, owners: &[&str]) -> Result<Shown, NotShown> {
-    let server = SocketAddr::from(([127, 0, 0, 1], port));
-    let owners: Vec<Name> = owners.iter().map(|owner| name(&format!("{owner}."))).collect();
-    runtime.block_on(ask(server, &name(&format!("{zone}.")), &owners, LIMIT))
+/// A server, and one who asks it.
+struct Looker {
+    server: Primary,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Looker {
+    fn start(kind: Kind) -> Looker {
+        let zones = [ZONE.to_owned()];
+        let sides = Sides { port: free_port(), secret: "c2VjcmV0IG9mIG5vYm9keQ==", danelaw: 9, zones: &zones };
+        let server = kind.start(&sides, |folder| put(folder, ZONE, &text(1)));
+        Looker { server, runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap() }
+    }
+
+    fn shown(&self, zone: &str, owners: &[&str]) -> Result<Shown, NotShown> {
+        let server = SocketAddr::from(([127, 0, 0, 1], self.server.port));
+        let owners: Vec<Name> = owners.iter().map(|owner| name(owner)).collect();
+        self.runtime.block_on(ask(server, &name(zone), &owners, LIMIT))
+    }
 }
 
 #[test]
@@ -79,19 +94,16 @@ fn what_bind_shows() {
 }
 
 fn look_at(kind: Kind) {
-    let zones = [ZONE.to_owned()];
-    let sides = Sides { port: free_port(), secret: "c2VjcmV0IG9mIG5vYm9keQ==", danelaw: 9, zones: &zones };
-    let server = kind.start(&sides, |folder| put(folder, ZONE, &text(1)));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let shown = |zone: &str, owners: &[&str]| shown(&runtime, server.port, zone, owners);
-    compare(&server, &shown, 1);
+    let looker = Looker::start(kind);
+    let shown = |zone: &str, owners: &[&str]| looker.shown(zone, owners);
+    compare(&looker, 1);
 
     // Nothing, by a name that only leads to others and by one that does not exist.
     let nothing = Shown { serial: 1, records: Vec::new(), ttl: 0 };
     assert_eq!(shown(ZONE, &["_tcp.mail.shown.test", "_25._tcp.nobody.shown.test"]).unwrap(), nothing);
     assert_eq!(shown(ZONE, &[]).unwrap(), nothing);
 
-    let elsewhere = NotShown::Elsewhere(name(&format!("{AWAY}.")));
+    let elsewhere = NotShown::Elsewhere(name(AWAY));
     assert_eq!(shown(ZONE, &[MAIL, AWAY]).unwrap_err(), elsewhere);
     assert_eq!(shown(ZONE, &[CUT]).unwrap_err(), NotShown::NotAuthoritative);
     assert_eq!(shown("other.test", &[]).unwrap_err(), NotShown::Rcode(5), "REFUSED");
@@ -100,24 +112,27 @@ fn look_at(kind: Kind) {
 
     // A file of the same second is the same one, for BIND.
     std::thread::sleep(Duration::from_millis(1100));
+    let server = &looker.server;
     put(&server.folder, ZONE, &text(2));
     server.program.signal("HUP");
     wait_until("the next version is served", || server.serial(ZONE) == Some(2));
-    compare(&server, &shown, 2);
+    compare(&looker, 2);
 }
 
-fn compare(server: &Primary, shown: &dyn Fn(&str, &[&str]) -> Result<Shown, NotShown>, serial: u32) {
-    let mail = dug(server.port, MAIL);
+fn compare(looker: &Looker, serial: u32) {
+    let port = looker.server.port;
+    let shown = |owners: &[&str]| looker.shown(ZONE, owners).unwrap();
+    let mail = dug(port, MAIL);
     assert_eq!(mail.len(), 2);
-    assert_eq!(shown(ZONE, &[MAIL]).unwrap(), Shown { serial, records: mail.clone(), ttl: 300 });
-    assert_eq!(shown(ZONE, &[ALIAS]).unwrap(), Shown { serial, records: mail.clone(), ttl: 900 });
-    let cut = dig(server.port, &["+ignore", "+bufsize=1232", MANY, "TLSA"]);
+    assert_eq!(shown(&[MAIL]), Shown { serial, records: mail.clone(), ttl: 300 });
+    assert_eq!(shown(&[ALIAS]), Shown { serial, records: mail.clone(), ttl: 900 });
+    let cut = dig(port, &["+ignore", "+bufsize=1232", MANY, "TLSA"]);
     assert!(cut.lines().any(|line| line.starts_with(";; flags:") && line.contains(" tc")), "{cut}");
-    let many = dug(server.port, MANY);
+    let many = dug(port, MANY);
     assert_eq!(many.len(), 45);
     let mut all = [many, mail].concat();
     all.sort();
     all.dedup();
     assert_eq!(all.len(), 46, "one is at both owners");
-    assert_eq!(shown(ZONE, &[MANY, MAIL, ALIAS]).unwrap(), Shown { serial, records: all, ttl: 900 });
+    assert_eq!(shown(&[MANY, MAIL, ALIAS]), Shown { serial, records: all, ttl: 900 });
 }
