@@ -287,7 +287,7 @@ impl Chain {
     }
 
     /// Whether all is the same that is known of both: what [`PartialEq`] looks at and what it doesn't.
-    pub(super) fn is_same(&self, other: &Chain) -> bool {
+    pub fn is_same(&self, other: &Chain) -> bool {
         (&self.certificates, self.linked, self.reordered) == (&other.certificates, other.linked, other.reordered)
     }
 

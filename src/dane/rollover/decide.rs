@@ -299,6 +299,13 @@ impl State {
         due
     }
 
+    /// When the last old record goes; none while a mail server may present its certificate.
+    pub(super) fn drained(&self) -> Option<Age> {
+        let ends: Option<Vec<Age>> =
+            self.old.iter().map(|leaving| Some(self.clock.end(leaving.unseen?, self.drain()))).collect();
+        ends?.into_iter().max()
+    }
+
     pub(super) fn next_age(&self) -> Option<Age> {
         let age = self.clock.age();
         let Due { publish, servers, probe, install, hook } = self.due(age);

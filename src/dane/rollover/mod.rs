@@ -36,6 +36,7 @@ mod decide;
 pub mod facts;
 #[doc(hidden)]
 pub mod guard;
+pub mod report;
 pub mod sets;
 pub mod state;
 
