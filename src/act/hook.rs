@@ -6,6 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{Access, access};
@@ -14,7 +15,10 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, test_kill_pr
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep, timeout};
+
+use crate::dns::Name;
 
 /// Where programs are looked for. Nothing else is in their environment: the daemon's may hold secrets and whatever started it, and a
 /// hook that works by hand and not here would work only as long as that stays. Who needs more calls `env` with it.
@@ -27,6 +31,48 @@ const GRACE: Duration = Duration::from_secs(5);
 const KILLED: Duration = Duration::from_secs(1);
 /// How often is looked whether a group has gone.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// Hooks that run at a time; one for each host, whoever orders sees to that.
+const AT_ONCE: usize = 8;
+
+/// A hook that is to be run.
+#[derive(Debug)]
+pub struct Order {
+    /// For this host: the news carry it.
+    pub host: Name,
+    /// For this version: the news carry it.
+    pub version: String,
+    /// The commands, in their order.
+    pub commands: Vec<Vec<String>>,
+    /// How long each of them may take.
+    pub limit: Duration,
+}
+
+/// What came of an order.
+#[derive(Debug)]
+pub struct News {
+    /// The order's.
+    pub host: Name,
+    /// The order's.
+    pub version: String,
+    /// What was printed, or why it failed.
+    pub outcome: Result<Output, HookError>,
+}
+
+/// Runs each hook that it is ordered to, until nobody can order any more.
+pub async fn work(mut orders: mpsc::Receiver<Order>, news: mpsc::Sender<News>) {
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    while let Some(Order { host, version, commands, limit }) = orders.recv().await {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let news = news.clone();
+        tokio::spawn(async move {
+            let outcome = run(&commands, limit).await;
+            // Who wants to know may have gone.
+            let _ = news.send(News { host, version, outcome }).await;
+            drop(place);
+        });
+    }
+}
 
 /// What the commands printed, on stdout and stderr as it came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -12,6 +12,7 @@ pub mod keys_tsig;
 pub mod log;
 pub mod output;
 pub mod ready;
+pub mod rollover;
 pub mod serve;
 pub mod tlsa;
 mod traffic;
@@ -113,6 +114,8 @@ fn run(args: &Args, out: &mut Output) -> Result<Outcome, CliError> {
         Command::Keys(KeysCommand::Generate(zone)) => keys::generate(&load(file)?, &zone.zone, out),
         Command::Keys(KeysCommand::Tsig(tsig)) => keys_tsig::run(&load(file)?, tsig, out),
         Command::Keys(KeysCommand::Import(import)) => keys_import::run(&load(file)?, import, out),
+        Command::Rollover(command) => rollover::run(&load(file)?, command, out),
+        Command::Log(log) => rollover::log(&load(file)?, log, out),
         Command::Status(_)
         | Command::Explain(_)
         | Command::Withdraw(_)
