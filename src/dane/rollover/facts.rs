@@ -127,6 +127,9 @@ pub struct Settings {
     pub expire: u32,
     /// Whether there is a hook to run after an installation.
     pub hook: bool,
+    /// The operator vouches that addresses present what is deployed: what they presented before anything was is none of ours.
+    #[serde(default)]
+    pub vouched: bool,
 }
 
 /// What happened. The facts of one server, and of one address, come in the order in which they were observed.

@@ -251,7 +251,7 @@ impl Machine<'_> {
     fn installed(&mut self, id: &str) {
         let Some(next) = self.state.next.take_if(|next| next.installing && next.version.id == id) else { return };
         let before = self.state.live.replace(next.version);
-        self.state.strange |= before.is_none();
+        self.state.strange |= before.is_none() && !self.state.settings.vouched;
         if let Some(before) = before {
             self.leave(before);
         }

@@ -76,7 +76,7 @@ impl State {
     pub fn goes_on(&self) -> Option<Timestamp> {
         let age = match (self.phase(), &self.next) {
             (Phase::Holding, Some(next)) => self.sets.stay_until(&next.version, &self.settings, &self.clock),
-            (Phase::Draining, _) => self.drained(),
+            (Phase::Draining, _) => self.drained().or_else(|| self.first_publication()),
             _ => None,
         };
         age.map(|age| self.clock.wall_at(age))

@@ -250,7 +250,9 @@ impl Keeper {
     fn settings(&self, host: &Name, owners: &[Planned]) -> Option<Settings> {
         let zone = self.zone_of(owners)?;
         let config = self.dane_config.zone(&zone.origin);
-        let mut settings = Settings { hook: !self.config.rollover.hooks(host).0.is_empty(), ..Settings::default() };
+        let hook = !self.config.rollover.hooks(host).0.is_empty();
+        let vouched = config.mail_service == MailServiceStrength::Declared;
+        let mut settings = Settings { hook, vouched, ..Settings::default() };
         for service in owners.iter().filter_map(|planned| Service::from_owner(&planned.owner)) {
             let own = self.dane_config.services.iter().find(|own| own.service() == service);
             let parameters = own.and_then(|own| own.parameters.as_ref()).unwrap_or(&config.parameters);
