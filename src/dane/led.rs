@@ -24,15 +24,15 @@ pub struct Led {
     pub records: Vec<Tlsa>,
     /// The chains that they are of.
     origins: Vec<(SourceStatus, rollover::Chain)>,
-    /// Where certificates are installed and where they come from: for people.
+    /// Where the certificates are that are installed, or, where none is yet, those that will be: for people.
     pub file: String,
-    /// What the mail server reads.
-    pub live: Vec<Chain>,
+    /// They.
+    pub current: Vec<Chain>,
 }
 
 impl Led {
-    /// Of a state; what it wants is told by its last step. `file` and `live` are what stands on the disk.
-    pub fn new(state: &State, file: String, live: Vec<Chain>) -> Led {
+    /// Of a state, and of what stands on the disk.
+    pub fn new(state: &State, file: String, current: Vec<Chain>) -> Led {
         let status = |role| match role {
             Role::Live => SourceStatus::Current,
             Role::Next => SourceStatus::Next,
@@ -40,7 +40,7 @@ impl Led {
             Role::Leaving => SourceStatus::Leaving,
         };
         let origins = state.chains().map(|(role, chain)| (status(role), chain.clone())).collect();
-        Led { records: state.wanted().unwrap_or_default().to_vec(), origins, file, live }
+        Led { records: state.wanted().unwrap_or_default().to_vec(), origins, file, current }
     }
 
     /// The records under one set of parameters.

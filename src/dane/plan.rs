@@ -306,7 +306,7 @@ impl Site<'_> {
 
     /// The certificates that the host may present now, each with the file that it is in.
     fn current(&self) -> impl Iterator<Item = (&str, &Chain)> {
-        let led = self.led.into_iter().flat_map(|led| led.live.iter().map(|chain| (led.file.as_str(), chain)));
+        let led = self.led.into_iter().flat_map(|led| led.current.iter().map(|chain| (led.file.as_str(), chain)));
         self.keyset.current().map(|known| (known.source.as_str(), &known.chain)).chain(led)
     }
 
@@ -420,11 +420,19 @@ impl Site<'_> {
         self.explanation.status = Status::HandWritten { conflict: stray.is_some() };
         if let Some(file) = stray {
             let texts = |records: Vec<String>| records.join(" | ");
+            let of_led = |parameters: &Parameters| {
+                let chains = self.led.into_iter().flat_map(|led| &led.current);
+                chains.filter_map(|chain| Tlsa::from_chain(chain, *parameters).ok()).collect::<Vec<_>>()
+            };
+            let yields: BTreeSet<Tlsa> = match self.led {
+                Some(_) => self.parameters().iter().flat_map(of_led).collect(),
+                None => records.iter().map(|made| made.tlsa.clone()).collect(),
+            };
             self.explanation.problems.push(format!(
                 "conflict at {owner}: the TLSA in the zone file ({}) does not match the certificate in {}, which yields ({}): take the hand-written TLSA out or correct it; until then it is served as it stands",
                 texts(self.explanation.records.iter().map(|record| record.text.clone()).collect()),
                 file,
-                texts(records.iter().map(|made| made.tlsa.to_string()).collect()),
+                texts(yields.iter().map(ToString::to_string).collect()),
             ));
         }
         true
@@ -446,7 +454,10 @@ impl Site<'_> {
         let Decision { publish, reason, next } = decision;
         self.explanation.next = next;
         let reason = match reason {
-            Reason::NoCertificate if self.led.is_some() => Reason::NotPresented,
+            Reason::NoCertificate if self.led.is_some() => {
+                let qualified = Readiness::of(&self.explanation.assessments).qualified;
+                if qualified { Reason::NotPresented } else { Reason::NotYet }
+            }
             reason => reason,
         };
         self.explanation.status = if publish { Status::Served(reason) } else { Status::Withheld(reason) };

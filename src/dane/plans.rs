@@ -80,8 +80,8 @@ struct Chained {
 }
 
 impl Chained {
-    fn new(known: &[Known], live: &[Chain], now: Timestamp) -> Chained {
-        let chains = || known.iter().map(|known| &known.chain).chain(live);
+    fn new(known: &[Known], current: &[Chain], now: Timestamp) -> Chained {
+        let chains = || known.iter().map(|known| &known.chain).chain(current);
         let ends = || chains().map(|chain| chain.leaf().not_after);
         let from = ends().filter(|end| *end <= now).max().unwrap_or(0);
         let until = ends().filter(|end| *end > now).min().unwrap_or(Timestamp::MAX);
@@ -336,10 +336,10 @@ impl Plans {
             true => self.restless.insert(host.clone()),
             false => self.restless.remove(&host),
         };
-        let live = self.led.get(&host).map(|led| &led.live[..]).unwrap_or_default();
+        let current = self.led.get(&host).map(|led| &led.current[..]).unwrap_or_default();
         match &plan.state.keyset.known[..] {
-            [] if live.is_empty() => self.chained.remove(&host),
-            known => self.chained.insert(host.clone(), Chained::new(known, live, now)),
+            [] if current.is_empty() => self.chained.remove(&host),
+            known => self.chained.insert(host.clone(), Chained::new(known, current, now)),
         };
         if !plan.owners.is_empty() || !plan.state.is_empty() {
             self.hosts.insert(host, Kept { owners: plan.owners, asked: asked.keys });

@@ -68,7 +68,9 @@ impl Keeper {
                 .hosts
                 .values()
                 .flat_map(|host| host.keyset.current())
-                .any(|known| is_at(&path, &known.source));
+                .map(|known| &known.source)
+                .chain(self.rollovers.source_files())
+                .any(|source| is_at(&path, source));
             let is_note = problem.severity == Severity::Note;
             let found = self.scans.iter().flat_map(|scan| &scan.certificates).any(|found| found.path == problem.path);
             // A stray file in a plain folder is nobody's business, one that a certificate in force came from is.

@@ -144,6 +144,11 @@ impl Rollovers {
         &self.led
     }
 
+    /// The files that certificates were taken over from.
+    pub(super) fn source_files(&self) -> impl Iterator<Item = &String> {
+        self.hosts.values().filter_map(|driven| driven.told.source()).flat_map(|source| &source.files)
+    }
+
     /// What probes tell of a host.
     pub(super) fn probed(&self, host: &Name) -> Fact {
         let Some(driven) = self.hosts.get(host) else {
@@ -351,8 +356,11 @@ impl Keeper {
     /// Puts what a machine wants where plans read it. Whether it is otherwise.
     fn lead(&mut self, host: &Name) -> bool {
         let Some(driven) = self.rollovers.hosts.get(host) else { return false };
-        let file = self.config.rollover.deployed.join(host.to_host()).display().to_string();
-        let led = Led::new(&driven.state, file, driven.live.clone());
+        let (file, chains) = match (&driven.live[..], driven.told.source()) {
+            ([], Some(source)) => (source.files.join(", "), source.chains.clone()),
+            (live, _) => (self.config.rollover.deployed.join(host.to_host()).display().to_string(), live.to_vec()),
+        };
+        let led = Led::new(&driven.state, file, chains);
         let changed = self.rollovers.led.get(host).is_none_or(|before| **before != led);
         if changed {
             self.rollovers.led.insert(host.clone(), Arc::new(led));

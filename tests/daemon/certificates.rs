@@ -13,6 +13,7 @@ fn sorted(mut records: Vec<String>) -> Vec<String> {
 #[test]
 fn a_new_key_is_added_at_once_and_the_old_one_stays() {
     let house = House::good();
+    house.put("danelaw.toml", format!("{CONFIG}mode = \"observed\"\n"));
     let daemon = house.start();
     let first = record_of(&house.path("certs/mail.pem"));
     assert_eq!(daemon.tlsa(), std::slice::from_ref(&first));

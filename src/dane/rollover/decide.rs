@@ -100,7 +100,9 @@ impl Machine<'_> {
         let matches = state.sets.satisfy(&next.version) || !self.guards.on(Guard::Cached);
         let known = state.is_live_known(self.age) || !self.guards.on(Guard::LiveKnown);
         let fresh = state.sets.are_fresh(self.age, FRESH) || !self.guards.on(Guard::Fresh);
-        !state.held && state.after.is_none() && matches && fresh && (known || !state.is_out())
+        // Where nothing was deployed nobody reads it, and nothing of it is out.
+        let first = state.live.is_none() && state.old.is_empty() && !state.is_out();
+        !state.held && state.after.is_none() && matches && (fresh || first) && (known || !state.is_out())
     }
 
     fn install(&mut self) {
@@ -145,7 +147,7 @@ impl Machine<'_> {
     /// The first records go out when every address presents what they are of; where it presented another chain before, when
     /// the mail server's old processes are gone too.
     fn publish_first(&mut self, served: bool) {
-        let drain = if self.state.strange { self.state.drain() } else { 0 };
+        let drain = self.state.first_drain();
         let Some(after) = &mut self.state.after else { return };
         after.served = if served { after.served.or(Some(self.age)) } else { None };
         self.state.public |= after.served.is_some_and(|since| self.state.clock.elapsed(since) >= drain);
@@ -309,7 +311,12 @@ impl State {
     /// When the first records go out; none where some have, or the mail server does not present what they are of.
     pub(super) fn first_publication(&self) -> Option<Age> {
         let since = self.after.as_ref().filter(|_| !self.public)?.served?;
-        Some(self.clock.end(since, if self.strange { self.drain() } else { 0 }))
+        Some(self.clock.end(since, self.first_drain()))
+    }
+
+    /// How long every address has to present what the first records are of, in seconds.
+    fn first_drain(&self) -> u64 {
+        if self.strange && !self.settings.vouched { self.drain() } else { 0 }
     }
 
     pub(super) fn next_age(&self) -> Option<Age> {
@@ -318,8 +325,11 @@ impl State {
         let drained = self.old.iter().filter_map(|leaving| Some(self.clock.end(leaving.unseen?, self.drain())));
         let grace = Some(self.wanted_since + GRACE).filter(|_| self.sets.behind().next().is_some());
         let times = [publish, servers, probe, install, hook].into_iter().flatten().map(|due| due.max(age + 1));
-        let moments =
-            drained.chain(self.first_publication()).chain(grace).chain(self.sets.next(&self.settings, &self.clock)).filter(|at| *at > age);
+        let moments = drained
+            .chain(self.first_publication())
+            .chain(grace)
+            .chain(self.sets.next(&self.settings, &self.clock))
+            .filter(|at| *at > age);
         times.chain(moments).min()
     }
 

@@ -81,7 +81,12 @@ impl Machine<'_> {
         match event {
             Event::Started => self.started(),
             Event::Tick => {}
-            Event::Settings(settings) => self.state.settings = settings,
+            Event::Settings(settings) => {
+                if settings.vouched != self.state.settings.vouched {
+                    self.state.tries.probe = Retry::default();
+                }
+                self.state.settings = settings;
+            }
             Event::Servers(names) => self.state.sets.name_servers(&names),
             Event::Addresses(names) => {
                 self.state.addresses.retain(|name, _| names.contains(name));
@@ -251,7 +256,7 @@ impl Machine<'_> {
     fn installed(&mut self, id: &str) {
         let Some(next) = self.state.next.take_if(|next| next.installing && next.version.id == id) else { return };
         let before = self.state.live.replace(next.version);
-        self.state.strange |= before.is_none() && !self.state.settings.vouched;
+        self.state.strange |= before.is_none();
         if let Some(before) = before {
             self.leave(before);
         }

@@ -35,7 +35,7 @@ pub(super) struct Told {
     addresses: Option<BTreeSet<String>>,
     pub(super) published: Option<(Vec<Tlsa>, u32)>,
     deployed: Option<Vec<Chain>>,
-    source: Option<Vec<Chain>>,
+    source: Option<Source>,
     next_key: Option<Option<Records>>,
 }
 
@@ -45,17 +45,31 @@ impl Told {
         self.deployed = None;
     }
 
+    /// The source as it was told last.
+    pub(super) fn source(&self) -> Option<&Source> {
+        self.source.as_ref()
+    }
+
     /// What is in the source is written once more where it is installed from.
     pub(super) fn forget_source(&mut self) {
         self.source = None;
     }
 }
 
+/// What is in the source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Source {
+    /// The chains, one of each key type.
+    pub(super) chains: Vec<Chain>,
+    /// Their files.
+    pub(super) files: Vec<String>,
+}
+
 /// What stands on the disk; none: nothing else than before, or it can't be told.
 #[derive(Default)]
 struct Disk {
     deployed: Option<Vec<Chain>>,
-    source: Option<(Version, Vec<Chain>)>,
+    source: Option<(Version, Source)>,
     next_key: Option<Option<Records>>,
     problems: BTreeSet<String>,
 }
@@ -176,15 +190,16 @@ impl Keeper {
             // Mail servers read it directly: whoever writes there deploys.
             false => Ok(Some(chains(&observed))),
         };
-        let is_new = |told: &Option<Vec<Chain>>, now: &[Chain]| {
-            !now.is_empty() && told.as_ref().is_none_or(|told| !is_same(told, now))
-        };
+        let is_new =
+            |told: Option<&Vec<Chain>>, now: &[Chain]| !now.is_empty() && told.is_none_or(|told| !is_same(told, now));
         match deployed {
-            Ok(deployed) => disk.deployed = deployed.filter(|deployed| is_new(&told.deployed, deployed)),
+            Ok(deployed) => disk.deployed = deployed.filter(|deployed| is_new(told.deployed.as_ref(), deployed)),
             Err(error) => drop(disk.problems.insert(format!("{}: {error}", host.to_host()))),
         }
-        let source = chains(&staged);
-        if is_new(&told.source, &source) {
+        let files = staged.iter().map(|(_, found)| found.path.display().to_string()).collect();
+        let source = Source { chains: chains(&staged), files };
+        // What comes next is decided on when it is known what is there.
+        if disk.problems.is_empty() && is_new(told.source.as_ref().map(|told| &told.chains), &source.chains) {
             match self.stage(host, &staged) {
                 Ok(version) => disk.source = Some((version, source)),
                 Err(problem) => drop(disk.problems.insert(format!("{}: {problem}", host.to_host()))),
