@@ -14,27 +14,31 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("answer", &["dns", "zone"]),
     ("transfer", &["dns", "zone"]),
     ("update", &["dns", "zone"]),
-    ("config", &["dns", "zone", "dane", "keys", "answer", "update"]),
+    ("tell", &["dns"]),
+    ("config", &["dns", "zone", "dane", "keys", "answer", "update", "tell"]),
     ("observe", &["dns", "zone", "dane", "keys", "answer", "config"]),
-    ("act", &["dns", "zone", "dane", "keys", "answer", "transfer", "update", "config"]),
+    ("act", &["dns", "zone", "dane", "keys", "answer", "transfer", "update", "tell", "config"]),
     ("serve", &["dns", "zone", "dane", "keys", "answer", "transfer", "update", "config"]),
     ("store", &["dns", "zone", "dane", "keys", "answer", "config"]),
     ("plugin", &["dns", "zone", "dane", "keys", "answer"]),
     (
         "keeper",
-        &["dns", "zone", "dane", "keys", "answer", "transfer", "update", "config", "observe", "act", "serve", "store"],
+        &[
+            "dns", "zone", "dane", "keys", "answer", "transfer", "update", "tell", "config", "observe", "act", "serve",
+            "store",
+        ],
     ),
     (
         "cli",
         &[
-            "dns", "zone", "dane", "keys", "answer", "transfer", "update", "config", "observe", "act", "serve",
+            "dns", "zone", "dane", "keys", "answer", "transfer", "update", "tell", "config", "observe", "act", "serve",
             "store", "keeper", "plugin",
         ],
     ),
 ];
 
 /// Rooms that are functions of values: none of these words may stand in them, tests aside.
-const PURE: &[&str] = &["dns", "zone", "dane", "keys", "answer", "transfer", "update"];
+const PURE: &[&str] = &["dns", "zone", "dane", "keys", "answer", "transfer", "update", "tell"];
 const IMPURE: &[&str] = &[
     "std::fs",
     "std::net::Udp",
