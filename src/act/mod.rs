@@ -2,6 +2,9 @@
 
 pub mod example;
 pub mod keys;
+pub mod mail;
+pub mod messages;
 pub mod notify;
 pub mod resolve;
 pub mod transfer;
+pub mod webhook;
