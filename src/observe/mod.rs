@@ -6,6 +6,7 @@ pub mod files;
 pub mod identity;
 pub mod keys;
 pub mod layouts;
+pub mod secrets;
 pub mod tsig_keys;
 pub mod watch;
 pub mod zone_keys;

@@ -88,6 +88,8 @@ pub enum Request {
         /// Algorithm and tag, `013+55648`.
         key: String,
     },
+    /// Send a message through every channel now, and say what each answered.
+    TestMessages,
     /// Read configuration, zones, keys and certificates again.
     Reload,
 }
@@ -95,7 +97,14 @@ pub enum Request {
 impl Request {
     /// Whether it changes what is served.
     pub fn is_change(&self) -> bool {
-        !matches!(self, Request::Status | Request::Explain { .. } | Request::Dump { .. } | Request::Export { .. })
+        !matches!(
+            self,
+            Request::Status
+                | Request::Explain { .. }
+                | Request::Dump { .. }
+                | Request::Export { .. }
+                | Request::TestMessages
+        )
     }
 }
 

@@ -81,8 +81,6 @@ pub enum Event {
     Configured(BTreeSet<String>, Timing),
     /// Something to tell.
     Happened(Vec<Notice>),
-    /// All conditions of these kinds that can be looked at. What begins to stand is told, and what no longer does.
-    Looked(BTreeSet<Kind>, Vec<Condition>),
     /// A message was taken.
     Sent {
         /// By which channel.
@@ -120,10 +118,16 @@ pub fn step(mut state: State, event: Event, now: Timestamp) -> (State, Vec<Send>
         Event::Configured(channels, timing) => {
             state.timing = timing;
             state.channels.retain(|name, _| channels.contains(name));
-            channels.into_iter().for_each(|name| drop(state.channels.entry(name).or_default()));
+            if channels.is_empty() {
+                // Who is to be told one day is told what stands then.
+                state.standing.clear();
+                state.said.clear();
+            }
+            for name in channels {
+                state.channels.entry(name).or_default();
+            }
         }
         Event::Happened(notices) => notices.into_iter().for_each(|notice| happened(&mut state, notice, now)),
-        Event::Looked(kinds, conditions) => looked(&mut state, &kinds, conditions, now),
         Event::Sent { channel, id } => {
             if let Some(channel) = state.channels.get_mut(&channel) {
                 channel.sent(&id, now);
@@ -136,6 +140,9 @@ pub fn step(mut state: State, event: Event, now: Timestamp) -> (State, Vec<Send>
 }
 
 fn happened(state: &mut State, notice: Notice, now: Timestamp) {
+    if state.channels.is_empty() {
+        return;
+    }
     if let Some(opposite) = notice.kind.opposite() {
         state.said.remove(&notice.key_as(opposite));
     }
@@ -153,8 +160,14 @@ fn happened(state: &mut State, notice: Notice, now: Timestamp) {
     state.channels.values_mut().for_each(|channel| channel.add(notice.clone(), now));
 }
 
-/// Conditions of the kinds that nothing is heard of any more are forgotten, and told as over where absence says so.
-fn looked(state: &mut State, kinds: &BTreeSet<Kind>, conditions: Vec<Condition>, now: Timestamp) {
+/// All conditions of these kinds that can be looked at: gives what is to tell of those that begin to stand, and of those that no
+/// longer do. One that nothing is heard of any more is forgotten, and over where absence says so.
+pub fn look(
+    mut state: State,
+    kinds: &BTreeSet<Kind>,
+    conditions: Vec<Condition>,
+    now: Timestamp,
+) -> (State, Vec<Notice>) {
     let mut standing: BTreeSet<(Kind, String, String)> = BTreeSet::new();
     let mut notices = Vec::new();
     for Condition { notice, stands } in conditions {
@@ -162,7 +175,7 @@ fn looked(state: &mut State, kinds: &BTreeSet<Kind>, conditions: Vec<Condition>,
         let did_stand = state.standing.contains(&key);
         match stands {
             Stands::Yes if !did_stand => notices.push(notice),
-            Stands::No if did_stand => notices.extend(notice.over()),
+            Stands::No if did_stand => notices.extend(notice.over(now)),
             Stands::Yes | Stands::No | Stands::Unknown => {}
         }
         if stands == Stands::Yes || (stands == Stands::Unknown && did_stand) {
@@ -176,11 +189,11 @@ fn looked(state: &mut State, kinds: &BTreeSet<Kind>, conditions: Vec<Condition>,
         if !kinds.contains(&key.0) {
             standing.insert(key.clone());
         } else if key.0.is_over_when_gone() && !standing.contains(key) {
-            notices.extend(Notice::new(now, key.0, &key.1, &key.2).over());
+            notices.extend(Notice::new(now, key.0, &key.1, &key.2).over(now));
         }
     }
     state.standing = standing;
-    notices.into_iter().for_each(|notice| happened(state, notice, now));
+    (state, notices)
 }
 
 fn failed(state: &mut State, channel: &str, id: &str, why: String, now: Timestamp) {

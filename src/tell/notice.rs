@@ -154,8 +154,8 @@ impl Notice {
     }
 
     /// What says that it is over.
-    pub(super) fn over(&self) -> Option<Notice> {
-        Some(Notice::new(self.at, self.kind.opposite()?, &self.subject, &self.text))
+    pub(super) fn over(&self, now: Timestamp) -> Option<Notice> {
+        Some(Notice::new(now, self.kind.opposite()?, &self.subject, &self.text))
     }
 
     pub(super) fn key(&self) -> String {

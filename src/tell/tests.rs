@@ -213,25 +213,28 @@ fn a_flood_becomes_one_message_with_the_urgent_ones_in_it() {
 fn conditions_are_told_when_they_begin_and_when_they_end_and_what_is_unknown_changes_nothing() {
     let mut run = Run::new(&["mail"]);
     let kinds: BTreeSet<Kind> = [Kind::PrerequisiteLost, Kind::Problem].into();
-    let look = |run: &mut Run, stands: Option<Stands>, problem: bool| {
+    let see = |run: &mut Run, stands: Option<Stands>, problem: bool| {
         let lost = stands.map(|stands| Condition { notice: notice(Kind::PrerequisiteLost, "MX"), stands });
         let problem =
             problem.then(|| Condition { notice: Notice::new(NOW, Kind::Problem, "", "p"), stands: Stands::Yes });
-        run.take(Event::Looked(kinds.clone(), lost.into_iter().chain(problem).collect()));
+        let conditions = lost.into_iter().chain(problem).collect();
+        let (state, notices) = look(std::mem::take(&mut run.state), &kinds, conditions, run.now);
+        run.state = state;
+        run.take(Event::Happened(notices));
         run.until(run.now + HOUR, |_| Some(true));
         let told: Vec<Kind> =
             run.sent.drain(..).flat_map(|(_, s)| s.message.notices).map(|notice| notice.kind).collect();
         run.restart();
         told
     };
-    assert_eq!(look(&mut run, Some(Stands::Unknown), false), []);
-    assert_eq!(look(&mut run, Some(Stands::Yes), true), [Kind::PrerequisiteLost, Kind::Problem]);
-    assert_eq!(look(&mut run, Some(Stands::Unknown), true), []);
-    assert_eq!(look(&mut run, Some(Stands::Yes), true), []);
-    assert_eq!(look(&mut run, Some(Stands::No), false), [Kind::PrerequisiteRegained, Kind::ProblemSolved]);
-    assert_eq!(look(&mut run, Some(Stands::Yes), false), [Kind::PrerequisiteLost]);
-    assert_eq!(look(&mut run, None, false), [], "nothing says that it holds");
-    assert_eq!(look(&mut run, Some(Stands::No), false), []);
+    assert_eq!(see(&mut run, Some(Stands::Unknown), false), []);
+    assert_eq!(see(&mut run, Some(Stands::Yes), true), [Kind::PrerequisiteLost, Kind::Problem]);
+    assert_eq!(see(&mut run, Some(Stands::Unknown), true), []);
+    assert_eq!(see(&mut run, Some(Stands::Yes), true), []);
+    assert_eq!(see(&mut run, Some(Stands::No), false), [Kind::PrerequisiteRegained, Kind::ProblemSolved]);
+    assert_eq!(see(&mut run, Some(Stands::Yes), false), [Kind::PrerequisiteLost]);
+    assert_eq!(see(&mut run, None, false), [], "nothing says that it holds");
+    assert_eq!(see(&mut run, Some(Stands::No), false), []);
 }
 
 #[test]
