@@ -29,7 +29,13 @@ impl Keeper {
         let mut conditions = Vec::new();
         if on.contains(&Topic::Prerequisite) {
             kinds.insert(Kind::PrerequisiteLost);
-            conditions.extend(self.plans.owners().flat_map(|planned| self.prerequisites(&planned.explanation)));
+            // Of ten thousand hosts most have lost nothing.
+            let lost = self.messages.state.subjects(Kind::PrerequisiteLost);
+            let explanations = self.plans.owners().map(|planned| &planned.explanation);
+            let looked_at = explanations.filter(|explanation| {
+                !is_all_held(explanation) || (!lost.is_empty() && lost.contains(&*explanation.host.to_host()))
+            });
+            conditions.extend(looked_at.flat_map(|explanation| self.prerequisites(explanation)));
         }
         if on.contains(&Topic::Expiry) {
             kinds.extend([Kind::CertificateExpires, Kind::SignatureExpires]);
@@ -50,10 +56,10 @@ impl Keeper {
     fn prerequisites(&self, explanation: &Explanation) -> Vec<Condition> {
         let Explanation { host, owner, .. } = explanation;
         let publication = self.dane.hosts.get(host).and_then(|state| state.publications.get(owner));
-        let is_out = |publication: &&Box<Publication>| {
-            matches!(publication.phase, Phase::Published | Phase::Withdrawn(Cause::Loss))
-        };
-        let Some(publication) = publication.filter(is_out) else { return Vec::new() };
+        let Some(publication) = publication else { return Vec::new() };
+        if !matches!(publication.phase, Phase::Published | Phase::Withdrawn(Cause::Loss)) {
+            return Vec::new();
+        }
         let mut conditions = Vec::new();
         for assessment in &explanation.assessments {
             for finding in assessment.findings.iter().filter(|finding| finding.required) {
@@ -132,6 +138,11 @@ impl Keeper {
         }
         notices
     }
+}
+
+fn is_all_held(explanation: &Explanation) -> bool {
+    let mut assessments = explanation.assessments.iter().peekable();
+    assessments.peek().is_some() && assessments.all(|assessment| assessment.verdict() == Verdict::Held)
 }
 
 fn stands(notice: Notice) -> Condition {

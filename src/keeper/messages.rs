@@ -173,7 +173,7 @@ impl Keeper {
     fn store_messages(&mut self) -> bool {
         let Messages { state, stored: before, .. } = &self.messages;
         let saved = stored(state).and_then(|state| {
-            if state.json != *before && (!before.is_empty() || !self.messages.state.channels.is_empty()) {
+            if state.json != *before {
                 self.store.save(&state)?;
             }
             Ok(state.json)
@@ -331,30 +331,38 @@ impl Keeper {
 
     /// Takes the configuration's channels.
     pub(super) fn configure_messages(&mut self, now: Timestamp) {
-        let configured = Event::Configured(self.message_channels(), self.config.messages.timing);
-        self.messages.take(configured, now);
+        let channels = self.message_channels();
+        let is_new = !channels.iter().eq(self.messages.state.channels.keys());
+        self.messages.take(Event::Configured(channels, self.config.messages.timing), now);
+        if is_new {
+            self.store_messages();
+        }
     }
 
-    /// Tells what began or ended to stand since the last look.
-    pub(super) fn look_at_messages(&mut self, now: Timestamp) {
-        let channels = self.message_channels();
-        self.messages.problems.clear();
-        for channel in &channels {
-            if let Err(why) = self.way(channel) {
-                self.messages.problems.push(format!("messages: {}: {why}", self.shown(channel)));
+    /// Looks whether everybody can be told, before somebody has to be.
+    pub(super) fn check_messages(&mut self) {
+        let mut problems = Vec::new();
+        for channel in self.message_channels() {
+            if let Err(why) = self.way(&channel) {
+                problems.push(format!("messages: {}: {why}", self.shown(&channel)));
             }
         }
         let config = &self.config.messages;
         if !config.to.is_empty() && config.webhook.is_none() && self.internal_recipients().len() == config.to.len() {
             let text = "messages: every recipient is in a zone served here, and what is told there may get lost with what it \
                         tells of: add a mailbox elsewhere to `to`";
-            self.messages.problems.push(text.to_owned());
+            problems.push(text.to_owned());
         }
-        if channels.is_empty() {
-            self.store_messages();
-        } else {
-            let (kinds, conditions) = self.conditions(now);
-            let (state, notices) = tell::look(std::mem::take(&mut self.messages.state), &kinds, conditions, now);
+        self.messages.problems = problems;
+    }
+
+    /// Tells what began or ended to stand since the last look.
+    pub(super) fn look_at_messages(&mut self, now: Timestamp) {
+        if self.messages.state.channels.is_empty() {
+            return;
+        }
+        let (kinds, conditions) = self.conditions(now);
+        if let Some((state, notices)) = tell::look(&self.messages.state, &kinds, conditions, now) {
             self.messages.state = state;
             self.tell_all(notices, now);
         }
@@ -391,3 +399,7 @@ impl Keeper {
         self.messages.state.channels.iter().map(report).collect()
     }
 }
+
+#[cfg(test)]
+#[path = "message_tests.rs"]
+mod tests;

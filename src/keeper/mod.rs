@@ -365,6 +365,9 @@ impl Keeper {
         if scope.zones.is_none() {
             self.note_all_versions(now);
         }
+        if scope.zones.is_none() {
+            self.check_messages();
+        }
         self.tell_problems(now);
         self.look_at_messages(now);
         // Changes that come all the time don't put the look at everything off.

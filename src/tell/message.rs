@@ -63,9 +63,9 @@ impl Message {
             let what = "notices before these could not be delivered for three days and were given up: danelaw log";
             let _ = writeln!(text, "{} {what}\n", self.undelivered);
         }
-        let _ = write!(
+        let _ = writeln!(
             text,
-            "How everything is now: `danelaw status` on {host}; why a host's TLSA is served or not: `danelaw explain HOST`.\n"
+            "How everything is now: `danelaw status` on {host}; why a host's TLSA is served or not: `danelaw explain HOST`."
         );
         text
     }

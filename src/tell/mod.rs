@@ -161,39 +161,43 @@ fn happened(state: &mut State, notice: Notice, now: Timestamp) {
 }
 
 /// All conditions of these kinds that can be looked at: gives what is to tell of those that begin to stand, and of those that no
-/// longer do. One that nothing is heard of any more is forgotten, and over where absence says so.
+/// longer do. One that nothing is heard of any more is forgotten, and over where absence says so. None: nothing changed.
 pub fn look(
-    mut state: State,
+    state: &State,
     kinds: &BTreeSet<Kind>,
     conditions: Vec<Condition>,
     now: Timestamp,
-) -> (State, Vec<Notice>) {
-    let mut standing: BTreeSet<(Kind, String, String)> = BTreeSet::new();
+) -> Option<(State, Vec<Notice>)> {
+    let mut standing = BTreeSet::new();
+    let mut over = BTreeSet::new();
     let mut notices = Vec::new();
     for Condition { notice, stands } in conditions {
         let key = (notice.kind, notice.subject.clone(), notice.text.clone());
-        let did_stand = state.standing.contains(&key);
-        match stands {
-            Stands::Yes if !did_stand => notices.push(notice),
-            Stands::No if did_stand => notices.extend(notice.over(now)),
-            Stands::Yes | Stands::No | Stands::Unknown => {}
-        }
-        if stands == Stands::Yes || (stands == Stands::Unknown && did_stand) {
-            standing.insert(key);
-        } else {
-            // Once it was said to be over, it is not over once more for being gone.
-            state.standing.remove(&key);
+        match (stands, state.standing.contains(&key)) {
+            (Stands::Yes | Stands::Unknown, true) => drop(standing.insert(key)),
+            (Stands::Yes, false) => {
+                if standing.insert(key) {
+                    notices.push(notice);
+                }
+            }
+            (Stands::No, true) => {
+                if over.insert(key) {
+                    notices.extend(notice.over(now));
+                }
+            }
+            (Stands::No | Stands::Unknown, false) => {}
         }
     }
-    for key in &state.standing {
-        if !kinds.contains(&key.0) {
+    let looked_at: BTreeSet<_> = standing.union(&over).cloned().collect();
+    for key in state.standing.difference(&looked_at) {
+        let (kind, subject, text) = key;
+        if !kinds.contains(kind) {
             standing.insert(key.clone());
-        } else if key.0.is_over_when_gone() && !standing.contains(key) {
-            notices.extend(Notice::new(now, key.0, &key.1, &key.2).over(now));
+        } else if kind.is_over_when_gone() {
+            notices.extend(Notice::new(now, *kind, subject, text).over(now));
         }
     }
-    state.standing = standing;
-    (state, notices)
+    (standing != state.standing).then(|| (State { standing, ..state.clone() }, notices))
 }
 
 fn failed(state: &mut State, channel: &str, id: &str, why: String, now: Timestamp) {
@@ -227,6 +231,12 @@ fn tick(state: &mut State, sends: &mut Vec<Send>, now: Timestamp) {
 }
 
 impl State {
+    /// Of what conditions of a kind stand.
+    pub fn subjects(&self, kind: Kind) -> BTreeSet<&str> {
+        let of_kind = self.standing.iter().filter(|(other, ..)| *other == kind);
+        of_kind.map(|(_, subject, _)| subject.as_str()).collect()
+    }
+
     /// When a tick has something to do; none when nothing waits.
     pub fn next(&self) -> Option<Timestamp> {
         let of_channel = |channel: &Channel| match &channel.outgoing {

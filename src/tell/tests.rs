@@ -218,9 +218,10 @@ fn conditions_are_told_when_they_begin_and_when_they_end_and_what_is_unknown_cha
         let problem =
             problem.then(|| Condition { notice: Notice::new(NOW, Kind::Problem, "", "p"), stands: Stands::Yes });
         let conditions = lost.into_iter().chain(problem).collect();
-        let (state, notices) = look(std::mem::take(&mut run.state), &kinds, conditions, run.now);
-        run.state = state;
-        run.take(Event::Happened(notices));
+        if let Some((state, notices)) = look(&run.state, &kinds, conditions, run.now) {
+            run.state = state;
+            run.take(Event::Happened(notices));
+        }
         run.until(run.now + HOUR, |_| Some(true));
         let told: Vec<Kind> =
             run.sent.drain(..).flat_map(|(_, s)| s.message.notices).map(|notice| notice.kind).collect();
