@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::sync::oneshot;
 use ureq::tls::{RootCerts, TlsConfig};
 
 use super::messages::Secret;
@@ -31,8 +32,13 @@ pub async fn post(
     let json = serde_json::to_vec(&Posted { host, message }).map_err(|error| error.to_string())?;
     let (url, origin) = (webhook.url.clone(), webhook.origin.clone());
     let authorization = token.map(|token| format!("Bearer {}", token.0));
-    let posted = tokio::task::spawn_blocking(move || post_now(&url, authorization.as_deref(), &json, limit)).await;
-    posted.map_err(|error| error.to_string())?.map_err(|why| format!("{origin}: {why}"))
+    let (told, said) = oneshot::channel();
+    // A thread of its own: the runtime's end would wait for one of its pool.
+    let thread = std::thread::Builder::new().name("webhook".to_owned());
+    let post = move || drop(told.send(post_now(&url, authorization.as_deref(), &json, limit)));
+    thread.spawn(post).map_err(|error| format!("no thread: {error}"))?;
+    let said = said.await.unwrap_or_else(|_| Err("a bug: posting panicked".to_owned()));
+    said.map_err(|why| format!("{origin}: {why}"))
 }
 
 fn post_now(url: &str, authorization: Option<&str>, json: &[u8], limit: Duration) -> Result<(), String> {

@@ -49,7 +49,7 @@ impl Http {
         http
     }
 
-    /// What the next requests are answered; 204 when there is nothing left.
+    /// What the next requests are answered, and nothing to a 0; 204 when there is nothing left.
     pub fn answer(&self, answers: &[u16]) {
         self.shared.lock().unwrap().answers.extend(answers);
     }
@@ -79,6 +79,9 @@ impl Http {
         let status = shared.answers.pop_front().unwrap_or(204);
         shared.posted.push(Posted { head, json: serde_json::from_slice(&body).unwrap(), status });
         drop(shared);
+        if status == 0 {
+            std::thread::sleep(Duration::from_secs(60));
+        }
         let location = if status / 100 == 3 { "location: /elsewhere\r\n" } else { "" };
         let answer = format!("HTTP/1.1 {status} x\r\n{location}content-length: 0\r\nconnection: close\r\n\r\n");
         stream.get_mut().write_all(answer.as_bytes()).ok()?;

@@ -60,3 +60,16 @@ fn https_is_verified() {
     assert!(daemon.problems().to_lowercase().contains("certificate"), "{}", daemon.problems());
     assert_eq!(http.posted().len(), 1);
 }
+
+#[test]
+fn a_webhook_that_never_answers_keeps_nobody_from_stopping() {
+    let http = Http::start(None);
+    http.answer(&[0]);
+    let house = house(&format!("http://{}/", http.address), House::good());
+    let daemon = house.start();
+    wait_until("it is asked", || http.posted().len() == 1);
+    daemon.stop();
+    let _daemon = house.start();
+    wait_until("it is told all the same", || http.posted().iter().any(|posted| posted.status == 204));
+    assert_eq!(http.posted()[0].json, http.posted()[1].json);
+}
