@@ -10,7 +10,7 @@ const TO: &str = "postmaster@elsewhere.example";
 
 /// A house whose operator is told over a smarthost, with short times.
 fn house(authority: &Authority, smtp: &Smtp, more: &str) -> House {
-    let house = House::good().begun_after(&authority.trusted());
+    let house = House::good().begun_after(&format!("{}\nexport DANELAW_LOG=trace", authority.trusted()));
     house.put("danelaw.toml", config(smtp, more));
     password(&house, PASSWORD);
     house

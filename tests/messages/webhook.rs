@@ -22,7 +22,10 @@ fn house(url: &str, house: House) -> House {
 fn a_message_is_posted_until_the_status_is_2xx_and_no_redirect_gets_the_token() {
     let http = Http::start(None);
     http.answer(&[500, 302]);
-    let house = house(&format!("http://{}/hook/secret-path", http.address), House::good());
+    let house = house(
+        &format!("http://{}/hook/secret-path", http.address),
+        House::good().begun_after("export DANELAW_LOG=trace"),
+    );
     let daemon = house.start();
     wait_until("it is taken", || http.posted().iter().any(|posted| posted.status == 204));
     let posted = http.posted();
