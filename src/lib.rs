@@ -12,6 +12,7 @@
 //! | `observe`, `act`, `serve` | I/O | the pure rooms, never each other |
 //! | `store` | I/O | the pure rooms |
 //! | `keeper` | I/O | all of them: fact, decision, journal, action, publication |
+//! | `crash` | I/O | nobody; every I/O room names it: where tests kill the process |
 //! | `plugin` | | the pure rooms |
 //! | `cli` | I/O | all |
 //!
@@ -31,6 +32,8 @@ pub mod answer;
 pub mod cli;
 #[cfg(feature = "server")]
 pub mod config;
+#[cfg(feature = "server")]
+pub mod crash;
 pub mod dane;
 pub mod dns;
 #[cfg(feature = "server")]

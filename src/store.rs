@@ -351,11 +351,11 @@ impl Store {
         self.save_all(&[], &[event])
     }
 
-    /// The newest events first, at most `limit` of them; with a subject, only of that one.
+    /// The newest events first, at most `limit` of them; with a host or zone, only what is about that or its TLSA owners.
     pub fn events(&self, limit: u32, subject: Option<&str>) -> Result<Vec<Event>, StoreError> {
         let mut query = self.db.prepare_cached(
-            "SELECT id, time, kind, subject, text FROM event WHERE ?2 IS NULL OR subject = ?2 \
-             ORDER BY id DESC LIMIT ?1",
+            "SELECT id, time, kind, subject, text FROM event WHERE ?2 IS NULL OR rtrim(subject, '.') = rtrim(?2, '.') \
+             OR subject LIKE '\\_%.\\_%.' || rtrim(?2, '.') || '.' ESCAPE '\\' ORDER BY id DESC LIMIT ?1",
         )?;
         let rows = query.query_map(params![limit, subject], |row| {
             Ok(Event { id: row.get(0)?, time: row.get(1)?, kind: row.get(2)?, subject: row.get(3)?, text: row.get(4)? })

@@ -1,6 +1,8 @@
 //! Decisions become changes of the world. Each may be repeated after a crash, so each is idempotent.
 
 pub mod example;
+pub mod hook;
+pub mod install;
 pub mod keys;
 pub mod mail;
 pub mod messages;

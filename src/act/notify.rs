@@ -12,10 +12,10 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
-use crate::dns::header::{AA, CLASS_IN, HEADER, NOTIFY, QR};
+use crate::dns::header::{AA, NOTIFY};
+use crate::dns::question::is_response;
 use crate::dns::tsig::{Key, Responses, sign_request};
-use crate::dns::walk::records;
-use crate::dns::{Name, Rtype, Timestamp};
+use crate::dns::{Name, Question, Rtype, Timestamp};
 use crate::transfer::notify::{Copy, Send};
 use crate::zone::serial;
 
@@ -49,7 +49,7 @@ pub enum News {
 /// A question that waits for its answer.
 struct Open {
     send: Send,
-    question: Vec<u8>,
+    question: Question,
     responses: Option<Responses>,
 }
 
@@ -57,6 +57,13 @@ impl Open {
     fn secondary(&self) -> SocketAddr {
         match &self.send {
             Send::Notify(copy, _) | Send::Soa(copy) => copy.secondary,
+        }
+    }
+
+    fn opcode(&self) -> u8 {
+        match &self.send {
+            Send::Notify(..) => NOTIFY,
+            Send::Soa(_) => 0,
         }
     }
 }
@@ -126,12 +133,13 @@ fn compose(order: Order, open: &HashMap<u16, Open>, now: Timestamp) -> Option<(u
             break;
         }
     }
-    let (opcode, flags, zone) = match &order.send {
-        Send::Notify(copy, _) => (NOTIFY, AA, &copy.zone),
-        Send::Soa(copy) => (0, 0, &copy.zone),
+    let id = u16::from_be_bytes(id);
+    let (flags, zone) = match &order.send {
+        Send::Notify(copy, _) => (NOTIFY | AA, &copy.zone),
+        Send::Soa(copy) => (0, &copy.zone),
     };
-    let question = [zone.as_wire(), &Rtype::SOA.0.to_be_bytes(), &CLASS_IN.to_be_bytes()].concat();
-    let mut packet = [&id[..], &[opcode | flags, 0, 0, 1, 0, 0, 0, 0, 0, 0], &question].concat();
+    let question = Question::new(zone, Rtype::SOA);
+    let mut packet = question.message(id, flags);
     let responses = match &order.key {
         None => None,
         Some(key) => {
@@ -142,15 +150,14 @@ fn compose(order: Order, open: &HashMap<u16, Open>, now: Timestamp) -> Option<(u
             Some(responses)
         }
     };
-    Some((u16::from_be_bytes(id), packet, Open { send: order.send, question, responses }))
+    Some((id, packet, Open { send: order.send, question, responses }))
 }
 
 /// What a message says, where it answers an open question: sent by whom it was asked, about the same, signed as it was.
 fn hear(open: &mut HashMap<u16, Open>, from: SocketAddr, message: &[u8], now: Timestamp) -> Option<News> {
     let id = u16::from_be_bytes([*message.first()?, *message.get(1)?]);
     let asked = open.get_mut(&id)?;
-    let question = message.get(HEADER..HEADER + asked.question.len())?;
-    if from != asked.secondary() || message[2] & QR == 0 || !question.eq_ignore_ascii_case(&asked.question) {
+    if from != asked.secondary() || !is_response(message, id, asked.opcode()) || !asked.question.stands_in(message) {
         return None;
     }
     if let Some(responses) = &mut asked.responses
@@ -163,8 +170,8 @@ fn hear(open: &mut HashMap<u16, Open>, from: SocketAddr, message: &[u8], now: Ti
     match (asked.send, message[3] & 0xf) {
         (Send::Notify(copy, serial), rcode) => Some(News::Answered(copy, serial, rcode)),
         (Send::Soa(copy), _) => {
-            let soa = records(message).find(|record| record.section == 1 && record.rtype == Rtype::SOA)?;
-            Some(News::Shows(copy, serial::of_soa(soa.rdata)?))
+            let serial = serial::shown(message, 1, &copy.zone)?;
+            Some(News::Shows(copy, serial))
         }
     }
 }

@@ -15,9 +15,10 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::dns::header::{AA, CLASS_IN, HEADER, OPCODE, QR};
+use crate::dns::header::AA;
+use crate::dns::question::is_response;
 use crate::dns::tsig::{Key, Responses, Untrusted, sign_request};
-use crate::dns::{Name, Rtype, Timestamp, uncompress, walk};
+use crate::dns::{Name, Question, Rtype, Timestamp};
 use crate::transfer::incoming::{Fault, Incoming, Received};
 use crate::transfer::refresh::{Check, TRANSFER};
 use crate::zone::{Contents, serial};
@@ -192,28 +193,20 @@ impl Connection {
     /// The serial that the primary shows.
     async fn serial(&mut self, zone: &Name) -> Result<u32, Failure> {
         let id = identifier()?;
-        let question = [zone.as_wire(), &Rtype::SOA.0.to_be_bytes(), &CLASS_IN.to_be_bytes()].concat();
-        let head = [&id.to_be_bytes()[..], &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0]].concat();
-        let mut responses = self.ask([head, question.clone()].concat()).await?;
+        let question = Question::new(zone, Rtype::SOA);
+        let mut responses = self.ask(question.message(id, 0)).await?;
         self.receive(responses.as_mut()).await?;
         let message = &self.message[..];
-        let is_ours = message.get(..2) == Some(&id.to_be_bytes()) && message.len() >= HEADER;
-        let asked = message.get(HEADER..HEADER + question.len()).unwrap_or_default();
-        if !is_ours || message[2] & QR == 0 || message[2] & OPCODE != 0 {
+        if !is_response(message, id, 0) {
             return Err(Failure::Soa(Fault::NotAsked));
         }
         match message[3] & 0xf {
-            0 if !asked.eq_ignore_ascii_case(&question) => return Err(Failure::Soa(Fault::NotAsked)),
+            0 if !question.stands_in(message) => return Err(Failure::Soa(Fault::NotAsked)),
             0 if message[2] & AA == 0 => return Err(Failure::NotAuthoritative),
             0 => {}
             rcode => return Err(Failure::Soa(Fault::Rcode(rcode))),
         }
-        let is_soa = |record: &walk::Walked<'_>| {
-            let owner = uncompress::name(message, record.start).map(|(owner, _)| owner);
-            (record.section, record.rtype, record.class) == (1, Rtype::SOA, CLASS_IN) && owner.as_ref() == Some(zone)
-        };
-        let soa = walk::records(message).find(is_soa).and_then(|soa| serial::of_soa(soa.rdata));
-        soa.ok_or(Failure::Soa(Fault::NoSoa))
+        serial::shown(message, 1, zone).ok_or(Failure::Soa(Fault::NoSoa))
     }
 
     /// The zone, or what changed in it since `ours`.

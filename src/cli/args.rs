@@ -59,8 +59,52 @@ pub enum Command {
     Restore(Host),
     /// Say that a certificate of a host is gone for good, so that its record may go
     Forget(Forget),
+    /// The rollover of a host's certificate
+    #[command(subcommand)]
+    Rollover(RolloverCommand),
+    /// Print what the running daemon did and saw
+    Log(Log),
     /// Make the running daemon read everything again
     Reload(Plain),
+}
+
+/// `rollover ...`
+#[derive(Clone, Debug, Subcommand)]
+pub enum RolloverCommand {
+    /// Show how rollovers stand, and what they wait for
+    Status(RolloverStatus),
+    /// Begin again what was given up
+    Start(Host),
+    /// Install and remove nothing until `resume`
+    Hold(Host),
+    /// Go on after `hold`
+    Resume(Host),
+    /// Give up a rollover whose certificate is not installed yet
+    Abort(Host),
+}
+
+/// `rollover status`
+#[derive(Clone, Debug, clap::Args)]
+pub struct RolloverStatus {
+    /// Of this host only
+    pub host: Option<Name>,
+    /// JSON in place of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `log`
+#[derive(Clone, Debug, clap::Args)]
+pub struct Log {
+    /// About this host or zone only
+    #[arg(value_name = "HOST")]
+    pub subject: Option<Name>,
+    /// The last so many events
+    #[arg(long, default_value_t = 100, value_name = "COUNT")]
+    pub limit: u32,
+    /// JSON in place of text
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `serve`

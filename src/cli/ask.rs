@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::args::{Command, KeysCommand};
 use super::output::{Mark, Output};
-use super::{CliError, Outcome, messages, traffic};
+use super::{CliError, Outcome, messages, rollover, traffic};
 use crate::config::Config;
 use crate::dane::explain::{Explanation, Status};
 use crate::dns::text::print_moment;
@@ -88,6 +88,10 @@ fn show_status(report: &StatusReport, out: &mut Output) -> Result<(), CliError> 
         // A heading over nothing says less than a word.
         if rows.len() > 1 { out.table(&rows)? } else { out.line(none)? }
     }
+    if !report.rollovers.is_empty() {
+        out.line("")?;
+        out.table(&rollover::rows(&report.rollovers))?;
+    }
     if !report.events.is_empty() {
         out.line("")?;
         out.line(out.marked(Mark::Strong, "last events"))?;
@@ -112,7 +116,7 @@ fn show_status(report: &StatusReport, out: &mut Output) -> Result<(), CliError> 
     Ok(())
 }
 
-fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+pub(super) fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(harmless).to_vec()
 }
 
@@ -142,7 +146,7 @@ fn zones(zones: &[ZoneReport]) -> Vec<Vec<String>> {
     std::iter::once(head).chain(zones.iter().map(cells)).collect()
 }
 
-fn counted(count: usize, what: &str, how: &str) -> String {
+pub(super) fn counted(count: usize, what: &str, how: &str) -> String {
     format!("{count} {what}{}{how}", if count == 1 { "" } else { "s" })
 }
 
@@ -218,7 +222,7 @@ fn tlsa(explanations: &[Explanation]) -> Vec<Vec<String>> {
 }
 
 /// Control characters, which a file's name or a zone may hold, don't reach the terminal.
-fn harmless(text: &str) -> String {
+pub(super) fn harmless(text: &str) -> String {
     let replace = |c: char| if c.is_control() && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c };
     text.chars().map(replace).collect()
 }

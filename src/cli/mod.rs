@@ -13,6 +13,7 @@ pub mod log;
 pub mod messages;
 pub mod output;
 pub mod ready;
+pub mod rollover;
 pub mod serve;
 pub mod tlsa;
 mod traffic;
@@ -115,6 +116,8 @@ fn run(args: &Args, out: &mut Output) -> Result<Outcome, CliError> {
         Command::Keys(KeysCommand::Tsig(tsig)) => keys_tsig::run(&load(file)?, tsig, out),
         Command::Keys(KeysCommand::Import(import)) => keys_import::run(&load(file)?, import, out),
         Command::Messages(MessagesCommand::Test(plain)) => messages::test(&load(file)?, plain, out),
+        Command::Rollover(command) => rollover::run(&load(file)?, command, out),
+        Command::Log(log) => rollover::log(&load(file)?, log, out),
         Command::Status(_)
         | Command::Explain(_)
         | Command::Withdraw(_)

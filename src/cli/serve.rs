@@ -15,8 +15,9 @@ use super::args::Serve;
 use super::{CliError, Outcome, load, log, ready};
 use crate::act;
 use crate::config::{Config, Encrypted};
-use crate::keeper::{self, Answering, Finished, Keeper, Message, Surroundings};
+use crate::keeper::{self, Answering, Finished, Keeper, Message, RolloverEdges, RolloverOrders, Surroundings};
 use crate::observe::watch::{Timing, Watcher};
+use crate::observe::{self, clock};
 use crate::serve::control::{ControlHandle, ControlSocket};
 use crate::serve::encrypted::{EncryptedHandle, EncryptedListeners};
 use crate::serve::{Answerer, Counters, Handle, Listeners, Transport, updates};
@@ -44,6 +45,7 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
     let (control, calls) = control(&config, args.ephemeral, &runtime)?;
 
     let mut keeper = Keeper::new(config, store, args.ephemeral, keeper::now())?;
+    keeper.read_clocks(clock::reading);
     // Zones that are not signed yet are answered SERVFAIL meanwhile.
     keeper.begin(keeper::now());
     let counters = Arc::new(Counters::default());
@@ -95,6 +97,7 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
         let (message_orders, (message_news, sent)) = (keeper.message_orders(), mpsc::channel(NEWS));
         tokio::spawn(act::messages::run(message_orders, message_news));
         let notified = answering.counters.notified();
+        let rollovers = drive(&mut keeper);
         let around = Surroundings {
             watcher,
             changed,
@@ -103,6 +106,7 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
             transferred,
             sent,
             notified,
+            rollovers,
             calls,
             updates,
             messages,
@@ -118,6 +122,18 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
     keeper.close(keeper::now())?;
     info!("stopped");
     Ok(Outcome::Done)
+}
+
+/// Who asks nameservers and mail servers, and runs hooks, when a rollover wants it.
+fn drive(keeper: &mut Keeper) -> RolloverEdges {
+    let ((ask, asked), (shown, nameservers)) = (mpsc::channel(NEWS), mpsc::channel(NEWS));
+    let ((probe, probed), (presents, presented)) = (mpsc::channel(NEWS), mpsc::channel(NEWS));
+    let ((run, to_run), (ran, hooks)) = (mpsc::channel(NEWS), mpsc::channel(NEWS));
+    tokio::spawn(observe::nameservers::run(asked, shown));
+    tokio::spawn(observe::presented::run(probed, presents));
+    tokio::spawn(act::hook::work(to_run, ran));
+    keeper.drive(RolloverOrders { nameservers: ask, presented: probe, hooks: run });
+    RolloverEdges { nameservers, presented, hooks }
 }
 
 /// Each client over a stream takes a descriptor, a thousand of each transport at most, and what is left has to do for zones,

@@ -11,6 +11,7 @@ use super::denial::check_denial;
 use super::messages::{self, Messages};
 use super::primary;
 use super::reader::{Problems, Section, Span, as_section};
+use super::rollover::{self, RolloverConfig};
 use super::secondary;
 use super::service::{self, RateLimit, ServerConfig};
 use super::tls;
@@ -45,6 +46,7 @@ pub(super) fn defaults(folder: &Path) -> Config {
         dane: ZoneDane::default(),
         signing: SigningConfig::default(),
         certificates: vec![default_certificates(folder)],
+        rollover: RolloverConfig::new(folder),
         services: Vec::new(),
         overrides: BTreeMap::new(),
         example_certificates: Vec::new(),
@@ -114,6 +116,7 @@ fn check_root(mut root: Section<'_>, config: &mut Config, problems: &mut Problem
         config.certificates =
             folders.into_iter().filter_map(|section| check_certificates(section, &folder, problems)).collect();
     }
+    rollover::check(&mut root, config, problems);
     if let Some(services) = root.sections("service", problems) {
         for section in services {
             check_service(section, &mut config.services, problems);
@@ -328,7 +331,12 @@ fn check_certificates(
     if !section.has("path") {
         problems.error(section.span.clone(), "[[certificates]] without `path`", "path = \"the folder to watch\"");
     }
-    let modes = [("staged", CertificateMode::Staged), ("observed", CertificateMode::Observed)];
+    let modes = [
+        ("staged", CertificateMode::Staged),
+        ("next-key", CertificateMode::NextKey),
+        ("stable-key", CertificateMode::StableKey),
+        ("observed", CertificateMode::Observed),
+    ];
     if let Some(mode) = section.choice("mode", &modes, problems) {
         certificates.mode = mode;
     }
@@ -415,6 +423,7 @@ fn check_zone(mut section: Section<'_>, origin: Name, config: &mut Config, probl
     check_signing_keys(&mut section, &mut zone.signing, problems);
     check_denial(&mut section, &mut zone.signing.denial, problems);
     zone.notify_nameservers = section.boolean("notify-nameservers", problems).unwrap_or(zone.notify_nameservers);
+    rollover::check_nameservers(&mut section, &origin, config, problems);
     let mut enabled_here: Option<Span> = None;
     if let Some(dane) = section.section("dane", problems) {
         enabled_here = dane.has("enabled").then(|| dane.span_of("enabled"));

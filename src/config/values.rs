@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::catalog::CatalogConfig;
 use super::messages::Messages;
 use super::primary::Primaries;
+use super::rollover::RolloverConfig;
 use super::secondary::Secondary;
 use super::service::{RateLimit, ServerConfig};
 use super::update::Updater;
@@ -44,6 +45,8 @@ pub struct Config {
     pub signing: SigningConfig,
     /// `[[certificates]]`, in the file's order.
     pub certificates: Vec<CertificateFolder>,
+    /// `[rollover]`, `[host."..."]` and the zones' `nameservers`.
+    pub rollover: RolloverConfig,
     /// `[[service]]`, in the file's order.
     pub services: Vec<ServiceConfig>,
     /// `[zone."..."]` by apex, the server's values filled in. Ask [`Config::zone`].
@@ -259,11 +262,26 @@ pub struct CertificateFolder {
 /// Where the MTA reads its certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CertificateMode {
-    /// Not in this folder: it is a source only. Keys are looked at, to tell a finished write.
+    /// Not in this folder: it is a source only, and danelaw installs what is in it. Keys are read.
     #[default]
     Staged,
+    /// Likewise, and the key of the next certificate lies there long before it.
+    NextKey,
+    /// Likewise, and every certificate has the same key.
+    StableKey,
     /// In this very folder: a new certificate is live before danelaw sees it. Keys are never opened.
     Observed,
+}
+
+impl std::fmt::Display for CertificateMode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            CertificateMode::Staged => "staged",
+            CertificateMode::NextKey => "next key",
+            CertificateMode::StableKey => "stable key",
+            CertificateMode::Observed => "observed",
+        })
+    }
 }
 
 /// Reads `90s`, `1h30m`, `2w`, or plain seconds.

@@ -240,14 +240,21 @@ impl Chain {
     /// Puts certificates into order. The leaf is the one that issued none of the others and is no CA's; a CA
     /// certificate alone is taken as a leaf only when it has a dNSName (`openssl req -x509` makes such ones).
     pub fn from_ders<D: AsRef<[u8]>>(ders: &[D]) -> Result<Chain, Error> {
-        let mut all: Vec<Certificate> = Vec::with_capacity(ders.len());
-        for (index, der) in ders.iter().enumerate() {
-            let certificate = Certificate::parse(der.as_ref(), index + 1)?;
-            if !all.contains(&certificate) {
-                all.push(certificate);
-            }
-        }
+        let all = parse_all(ders)?;
         let leaf = leaf_of(&all)?;
+        Ok(Chain::of(all, leaf))
+    }
+
+    /// A chain as a server presents it: its own certificate is the first, whatever it says of itself (RFC 8446 section 4.4.2).
+    pub fn presented<D: AsRef<[u8]>>(ders: &[D]) -> Result<Chain, Error> {
+        let all = parse_all(ders)?;
+        if all.is_empty() {
+            return Err(Error::NoCertificate { private_key: false });
+        }
+        Ok(Chain::of(all, 0))
+    }
+
+    fn of(mut all: Vec<Certificate>, leaf: usize) -> Chain {
         let before: Vec<Arc<[u8]>> = all.iter().map(|certificate| certificate.der.clone()).collect();
         let mut certificates = vec![all.remove(leaf)];
         while let Some(next) = all.iter().position(|other| certificates.last().is_some_and(|last| other.issued(last))) {
@@ -256,7 +263,7 @@ impl Chain {
         let linked = certificates.len();
         certificates.append(&mut all);
         let reordered = certificates.iter().zip(&before).any(|(certificate, der)| certificate.der != *der);
-        Ok(Chain { certificates, linked, reordered })
+        Chain { certificates, linked, reordered }
     }
 
     /// The server's own certificate.
@@ -280,7 +287,7 @@ impl Chain {
     }
 
     /// Whether all is the same that is known of both: what [`PartialEq`] looks at and what it doesn't.
-    pub(super) fn is_same(&self, other: &Chain) -> bool {
+    pub fn is_same(&self, other: &Chain) -> bool {
         (&self.certificates, self.linked, self.reordered) == (&other.certificates, other.linked, other.reordered)
     }
 
@@ -308,6 +315,18 @@ impl Chain {
         }
         warnings
     }
+}
+
+/// Each once, in their order.
+fn parse_all<D: AsRef<[u8]>>(ders: &[D]) -> Result<Vec<Certificate>, Error> {
+    let mut all: Vec<Certificate> = Vec::with_capacity(ders.len());
+    for (index, der) in ders.iter().enumerate() {
+        let certificate = Certificate::parse(der.as_ref(), index + 1)?;
+        if !all.contains(&certificate) {
+            all.push(certificate);
+        }
+    }
+    Ok(all)
 }
 
 fn leaf_of(all: &[Certificate]) -> Result<usize, Error> {

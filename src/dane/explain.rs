@@ -106,6 +106,12 @@ pub enum SourceStatus {
     Waiting,
     /// Its file is gone; it is the last good one.
     Gone,
+    /// It is published ahead, and not installed yet.
+    Next,
+    /// Its key is published ahead; there is no certificate yet.
+    NextKey,
+    /// It was replaced, and may be presented or needed by caches still.
+    Leaving,
     /// It was replaced.
     Old {
         /// When its record goes.
@@ -158,6 +164,7 @@ impl fmt::Display for Reason {
             Reason::Disabled => "DANE is disabled in the configuration",
             Reason::WithdrawnByOperator => "withdrawn by the operator; `danelaw restore` brings it back",
             Reason::Presigned => "the zone is signed elsewhere, so nothing can be added to it here",
+            Reason::NotPresented => "not every address is known to present the installed certificate yet",
             Reason::NoCertificate => "no certificate for the host, or no record can be made from it",
         })
     }
@@ -195,6 +202,9 @@ impl fmt::Display for Explanation {
                     SourceStatus::Gone => {
                         "file gone; last good one: `danelaw forget` if it is gone for good".to_owned()
                     }
+                    SourceStatus::Next => "next, published ahead; not installed yet".to_owned(),
+                    SourceStatus::NextKey => "the next key, published ahead; it has no certificate yet".to_owned(),
+                    SourceStatus::Leaving => "old, stays until nothing needs it".to_owned(),
                     SourceStatus::Old { until } => format!("old, stays until {}", print_moment(until)),
                 };
                 writeln!(f, "    from {} ({status})", source.file)?;

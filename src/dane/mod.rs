@@ -9,16 +9,19 @@
 //! configuration, operator's word ────────┘
 //! ```
 //!
-//! [`rollover`] is the machine that brings a renewed certificate to the mail server without a moment at which they disagree.
+//! [`rollover`] is the machine that brings a renewed certificate to the mail server without a moment at which they disagree; where
+//! it leads, [`led`] stands in the keyset's place.
 
 mod asked;
 pub mod certificate;
 pub mod checks;
 pub mod config;
+pub mod deployed;
 pub mod elapsed;
 pub mod error;
 pub mod explain;
 pub mod keyset;
+pub mod led;
 mod pem;
 pub mod plan;
 pub mod plans;

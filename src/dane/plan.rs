@@ -13,6 +13,7 @@ use super::checks::{self, Context};
 use super::config::{DaneConfig, ServiceConfig, ZoneDane};
 use super::explain::{Explanation, Record, Source, SourceStatus, Status};
 use super::keyset::{self, Changes, Keyset, Known, Sightings};
+use super::led::{Led, LedHosts};
 use super::plans::{Plans, Replanned, Touched};
 use super::prerequisites::{Assessment, Readiness, Served};
 use super::publication::{self, Decision, Phase, Publication, Reason};
@@ -31,6 +32,8 @@ pub struct Input<'a> {
     pub config: &'a DaneConfig,
     /// What was seen in the certificate directories.
     pub certificates: &'a Sightings,
+    /// The hosts whose certificates are installed here, and what their rollovers want.
+    pub led: &'a LedHosts,
     /// Whether a TXT value is a usable DKIM key; if not, why.
     pub dkim_ok: &'a dyn Fn(&[u8]) -> Result<(), String>,
     /// Now.
@@ -117,7 +120,10 @@ pub(super) fn plan_host(input: Input<'_>, named: &Named, before: &HostState) -> 
     let mut state = before.clone();
     let (mut next, mut changes) = (None, Changes::default());
     let retention = retention(input, before, &tasks);
-    if let Some((host, retention)) = tasks.first().map(|task| &task.service.host).zip(retention) {
+    let first = tasks.first().map(|task| &task.service.host);
+    if first.is_some_and(|host| input.led.contains_key(host)) {
+        state.keyset = Keyset::default();
+    } else if let Some((host, retention)) = first.zip(retention) {
         // Each is asked: what has to be asked for is not to depend on an answer.
         let lags = tasks.iter().fold(false, |lags, task| input.served.lags(&task.owner) | lags);
         (state.keyset, changes) = step_keyset(input, host, state.keyset, (!lags).then_some(retention));
@@ -200,6 +206,8 @@ struct Site<'a> {
     task: Task,
     retention: u64,
     keyset: Keyset,
+    /// In the place of the keyset.
+    led: Option<&'a Led>,
     /// The parameter sets that are published.
     sets: BTreeSet<Parameters>,
     explanation: Explanation,
@@ -217,7 +225,8 @@ fn plan_owner(input: Input<'_>, state: &mut HostState, verdicts: &mut Verdicts, 
     let keyset = state.keyset.clone();
     let explanation = Explanation::new(&owner, &task.service.host, Some(&apex));
     let sets = state.publications.get(&owner).map(|publication| publication.sets.clone()).unwrap_or_default();
-    let mut site = Site { input, config: input.config.zone(&apex), task, retention, keyset, sets, explanation };
+    let (config, led) = (input.config.zone(&apex), input.led.get(&task.service.host).map(|led| &**led));
+    let mut site = Site { input, config, task, retention, keyset, led, sets, explanation };
     site.explanation.assessments = site.assess();
     remember(&mut site.explanation.assessments, &state.verdicts, verdicts);
     let mut records = site.records();
@@ -290,6 +299,17 @@ impl Site<'_> {
         self.task.ttl.unwrap_or(self.config.ttl)
     }
 
+    /// The parameter sets that are configured.
+    fn parameters(&self) -> BTreeSet<Parameters> {
+        self.task.parameters.as_ref().unwrap_or(&self.config.parameters).iter().copied().collect()
+    }
+
+    /// The certificates that the host may present now, each with the file that it is in.
+    fn current(&self) -> impl Iterator<Item = (&str, &Chain)> {
+        let led = self.led.into_iter().flat_map(|led| led.live.iter().map(|chain| (led.file.as_str(), chain)));
+        self.keyset.current().map(|known| (known.source.as_str(), &known.chain)).chain(led)
+    }
+
     fn assess(&self) -> Vec<Assessment> {
         let Input { served, config, dkim_ok, now, .. } = self.input;
         let context = Context { served, config, dkim_ok, now };
@@ -306,11 +326,9 @@ impl Site<'_> {
     /// {usage, selector, matching type} that is published, whichever chain is presented.
     fn records(&mut self) -> Vec<Made> {
         let mut made: BTreeMap<Tlsa, Vec<usize>> = BTreeMap::new();
-        let sets: BTreeSet<Parameters> =
-            self.task.parameters.as_ref().unwrap_or(&self.config.parameters).iter().copied().collect();
-        for parameters in sets {
+        for parameters in self.parameters() {
             match self.records_under(parameters) {
-                Ok(records) => records.into_iter().for_each(|(index, tlsa)| made.entry(tlsa).or_default().push(index)),
+                Ok(records) => records.into_iter().for_each(|(tlsa, from)| made.entry(tlsa).or_default().extend(from)),
                 Err(problem) => self.explanation.problems.push(problem),
             }
         }
@@ -328,9 +346,12 @@ impl Site<'_> {
     /// what can be made is kept, and `3 1 1` stands beside it for whichever chain is presented.
     fn last_resort(&mut self) -> Vec<Made> {
         let mut made: BTreeMap<Tlsa, Vec<usize>> = BTreeMap::new();
-        let sets = self.task.parameters.as_ref().unwrap_or(&self.config.parameters).iter().copied();
-        let sound = sets.filter(|parameters| parameters.check(&self.task.service).is_ok());
-        for parameters in sound.chain([Parameters::DEFAULT]).collect::<BTreeSet<_>>() {
+        let sets = self.parameters();
+        let sound: BTreeSet<_> = sets.into_iter().filter(|set| set.check(&self.task.service).is_ok()).collect();
+        if let Some(led) = self.led {
+            made.extend(led.last_resort(&sound).into_iter().map(|tlsa| (tlsa, Vec::new())));
+        }
+        for parameters in sound.into_iter().chain([Parameters::DEFAULT]).collect::<BTreeSet<_>>() {
             for (index, known) in self.keyset.known.iter().enumerate() {
                 if let Ok(tlsa) = Tlsa::from_chain(&known.chain, parameters) {
                     made.entry(tlsa).or_default().push(index);
@@ -345,13 +366,21 @@ impl Site<'_> {
         made.into_iter().map(|(tlsa, from)| Made { tlsa, from }).collect()
     }
 
-    fn records_under(&mut self, parameters: Parameters) -> Result<Vec<(usize, Tlsa)>, String> {
+    /// The records under one set of parameters, and which of the keyset's chains each comes from.
+    fn records_under(&mut self, parameters: Parameters) -> Result<Vec<(Tlsa, Option<usize>)>, String> {
         let warnings = parameters.check(&self.task.service).map_err(|error| error.to_string())?;
         self.explanation.warnings.extend(warnings);
+        if let Some(led) = self.led {
+            let records: Vec<_> = led.under(parameters).map(|tlsa| (tlsa.clone(), None)).collect();
+            return match records.is_empty() && !led.records.is_empty() {
+                true => Err(format!("no record with {parameters} until every certificate that is in use can have one")),
+                false => Ok(records),
+            };
+        }
         let mut records = Vec::new();
         for (index, known) in self.keyset.known.iter().enumerate() {
             match Tlsa::from_chain(&known.chain, parameters) {
-                Ok(tlsa) => records.push((index, tlsa)),
+                Ok(tlsa) => records.push((tlsa, Some(index))),
                 Err(error) if known.old.is_none() => {
                     return Err(format!("{}: {error}; no record with {parameters} is published", known.source));
                 }
@@ -383,17 +412,18 @@ impl Site<'_> {
         let Some(hand_written) = served.rrset(owner, Rtype::TLSA) else { return false };
         self.explanation.records = hand_written.rdatas.iter().map(|rdata| Record::hand_written(rdata)).collect();
         let stray = if self.config.enabled {
-            self.keyset.current().find(|known| !satisfied(&hand_written, &known.chain))
+            let stray = self.current().find(|(_, chain)| !satisfied(&hand_written, chain));
+            stray.map(|(file, _)| file.to_owned())
         } else {
             None
         };
         self.explanation.status = Status::HandWritten { conflict: stray.is_some() };
-        if let Some(known) = stray {
+        if let Some(file) = stray {
             let texts = |records: Vec<String>| records.join(" | ");
             self.explanation.problems.push(format!(
                 "conflict at {owner}: the TLSA in the zone file ({}) does not match the certificate in {}, which yields ({}): take the hand-written TLSA out or correct it; until then it is served as it stands",
                 texts(self.explanation.records.iter().map(|record| record.text.clone()).collect()),
-                known.source,
+                file,
                 texts(records.iter().map(|made| made.tlsa.to_string()).collect()),
             ));
         }
@@ -415,6 +445,10 @@ impl Site<'_> {
         let now = self.input.now;
         let Decision { publish, reason, next } = decision;
         self.explanation.next = next;
+        let reason = match reason {
+            Reason::NoCertificate if self.led.is_some() => Reason::NotPresented,
+            reason => reason,
+        };
         self.explanation.status = if publish { Status::Served(reason) } else { Status::Withheld(reason) };
         self.explanation.records = records.iter().map(|made| self.record(made)).collect();
         let host = self.task.service.host.to_host();
@@ -423,21 +457,21 @@ impl Site<'_> {
                 .todo
                 .push(format!("no MX in the zones served here names {host}: put it back, or leave it"));
         }
-        if self.keyset.known.is_empty() {
+        if self.keyset.known.is_empty() && self.led.is_none() {
             self.explanation.todo.push(format!(
                 "put a certificate with {host} among its dNSNames into a watched directory; common names don't count"
             ));
         }
-        for known in self.keyset.current() {
-            let warnings = known.chain.warnings(now);
-            self.explanation.warnings.extend(warnings.into_iter().map(|text| format!("{}: {text}", known.source)));
-            if !known.chain.covers(&self.task.service.host) {
-                self.explanation.warnings.push(format!(
-                    "{}: the certificate no longer names {host}; its record is served since the server may present it",
-                    known.source
+        let mut warnings = Vec::new();
+        for (file, chain) in self.current() {
+            warnings.extend(chain.warnings(now).into_iter().map(|text| format!("{file}: {text}")));
+            if !chain.covers(&self.task.service.host) {
+                warnings.push(format!(
+                    "{file}: the certificate no longer names {host}; its record is served since the server may present it"
                 ));
             }
         }
+        self.explanation.warnings.extend(warnings);
         let mut records = records.into_iter().map(|made| made.tlsa.rdata());
         let mut rrset = RRset::new(Rtype::TLSA, self.ttl(), records.next()?);
         for rdata in records {
@@ -457,7 +491,10 @@ impl Site<'_> {
                 None => SourceStatus::Gone,
             },
         };
-        let sources = made.from.iter().map(|&index| source(&self.keyset.known[index])).collect();
+        let sources = match self.led {
+            Some(led) => led.sources(&made.tlsa),
+            None => made.from.iter().map(|&index| source(&self.keyset.known[index])).collect(),
+        };
         Record { text: made.tlsa.to_string(), sources }
     }
 }

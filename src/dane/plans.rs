@@ -6,14 +6,17 @@
 //! with the last plan, or in which a stopwatch runs, is planned every time. So what is kept is what planning anew gives.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use crate::dns::{Name, Timestamp};
 
 use super::asked::{Asked, Key, Recorder};
+use super::certificate::Chain;
 use super::checks;
 use super::keyset::{Known, Sighting, Sightings, is_waiting};
+use super::led::{Led, LedHosts};
 use super::plan::{HostPlan, Input, Named, Planned, plan, plan_host, sooner};
 use super::prerequisites::{Fact, Served, SignedState};
 use super::state::{HostState, State};
@@ -46,6 +49,7 @@ pub struct Plans {
     /// What was said of each zone that was asked for.
     signed: BTreeMap<Name, Signing>,
     certificates: Sightings,
+    led: LedHosts,
     /// The hosts with certificates.
     chained: BTreeMap<Name, Chained>,
     /// The hosts that are planned every time.
@@ -76,8 +80,9 @@ struct Chained {
 }
 
 impl Chained {
-    fn new(known: &[Known], now: Timestamp) -> Chained {
-        let ends = || known.iter().map(|known| known.chain.leaf().not_after);
+    fn new(known: &[Known], live: &[Chain], now: Timestamp) -> Chained {
+        let chains = || known.iter().map(|known| &known.chain).chain(live);
+        let ends = || chains().map(|chain| chain.leaf().not_after);
         let from = ends().filter(|end| *end <= now).max().unwrap_or(0);
         let until = ends().filter(|end| *end > now).min().unwrap_or(Timestamp::MAX);
         Chained { sources: known.iter().map(|known| known.source.clone()).collect(), valid: (from, until) }
@@ -96,6 +101,7 @@ pub struct Step {
     named: BTreeMap<Name, Named>,
     signed: BTreeMap<Name, Signing>,
     certificates: Option<Sightings>,
+    led: Option<LedHosts>,
 }
 
 /// A host that was planned again.
@@ -135,10 +141,11 @@ impl Plans {
     pub fn step(&self, input: Input<'_>, state: &State, touched: &Touched) -> Step {
         let mut step = self.named(input, touched);
         let hosts: BTreeSet<Name> = match step.everything {
-            true => step.named.keys().chain(state.hosts.keys()).cloned().collect(),
+            true => step.named.keys().chain(state.hosts.keys()).chain(input.led.keys()).cloned().collect(),
             false => self.concerned(input, touched, &mut step),
         };
         step.certificates = (!same(&self.certificates, input.certificates)).then(|| input.certificates.clone());
+        step.led = (self.led != *input.led).then(|| input.led.clone());
         let nothing = (Named::default(), HostState::default());
         for host in hosts {
             let kept = || self.named.get(&host).filter(|_| !step.everything);
@@ -168,6 +175,7 @@ impl Plans {
             named: BTreeMap::new(),
             signed: BTreeMap::new(),
             certificates: None,
+            led: None,
         };
         if everything {
             for domain in input.served.mail_domains() {
@@ -230,6 +238,9 @@ impl Plans {
         let is_over = |chained: &Chained| !(chained.valid.0..chained.valid.1).contains(&input.now);
         hosts.extend(self.chained.iter().filter(|(_, chained)| is_over(chained)).map(|(host, _)| host.clone()));
         self.certified(input.certificates, &mut hosts);
+        let is_other = |(host, led): &(&Name, &Arc<Led>), others: &LedHosts| others.get(*host) != Some(*led);
+        hosts.extend(input.led.iter().filter(|one| is_other(one, &self.led)).map(|(host, _)| host.clone()));
+        hosts.extend(self.led.keys().filter(|host| !input.led.contains_key(*host)).cloned());
         hosts
     }
 
@@ -280,10 +291,12 @@ impl Plans {
 
     /// Keeps what a step came to, once it is stored. `now` is the time of the step.
     pub fn take(&mut self, step: Step, now: Timestamp) {
-        let Step { hosts, everything, domains, named, signed, certificates, .. } = step;
+        let Step { hosts, everything, domains, named, signed, certificates, led, .. } = step;
         if everything {
-            *self = Plans { certificates: std::mem::take(&mut self.certificates), ..Plans::default() };
+            let (certificates, led) = (std::mem::take(&mut self.certificates), std::mem::take(&mut self.led));
+            *self = Plans { certificates, led, ..Plans::default() };
         }
+        self.led = led.unwrap_or(std::mem::take(&mut self.led));
         for (name, domain) in domains {
             self.domains.remove(&name);
             self.domains.extend(domain);
@@ -323,9 +336,10 @@ impl Plans {
             true => self.restless.insert(host.clone()),
             false => self.restless.remove(&host),
         };
+        let live = self.led.get(&host).map(|led| &led.live[..]).unwrap_or_default();
         match &plan.state.keyset.known[..] {
-            [] => self.chained.remove(&host),
-            known => self.chained.insert(host.clone(), Chained::new(known, now)),
+            [] if live.is_empty() => self.chained.remove(&host),
+            known => self.chained.insert(host.clone(), Chained::new(known, live, now)),
         };
         if !plan.owners.is_empty() || !plan.state.is_empty() {
             self.hosts.insert(host, Kept { owners: plan.owners, asked: asked.keys });

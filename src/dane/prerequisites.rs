@@ -38,10 +38,10 @@ pub trait Served {
         let _ = apex;
         Fact::not_checked("the DS at the parent is not checked by this version of danelaw")
     }
-    /// What is known of the SMTP service of a host. This version does not probe it.
+    /// What is known of the SMTP service of a host. Only hosts whose certificates are installed here are asked.
     fn probed(&self, host: &Name) -> Fact {
         let _ = host;
-        Fact::not_checked("the mail service is not probed by this version of danelaw")
+        Fact::not_checked("only mail servers whose certificate danelaw installs are asked")
     }
 }
 
@@ -74,8 +74,14 @@ impl Fact {
         Fact { verdict, evidence: evidence.into(), help: help.into() }
     }
 
-    pub(super) fn held(evidence: impl Into<String>) -> Fact {
+    /// It holds.
+    pub fn held(evidence: impl Into<String>) -> Fact {
         Fact::new(Verdict::Held, evidence, "")
+    }
+
+    /// It can't be told.
+    pub fn unknown(evidence: impl Into<String>, help: impl Into<String>) -> Fact {
+        Fact::new(Verdict::Unknown, evidence, help)
     }
 
     /// Unknown, since nobody looked.

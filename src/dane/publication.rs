@@ -159,6 +159,8 @@ pub enum Reason {
     WithdrawnByOperator,
     /// Withheld: no certificate of the host was ever seen, or no record can be made from it.
     NoCertificate,
+    /// Withheld: the host's certificate is installed here, and not every address is known to present it yet.
+    NotPresented,
     /// Withheld: the zone is signed elsewhere, and nothing can be put into it here.
     Presigned,
 }

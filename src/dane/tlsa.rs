@@ -349,10 +349,17 @@ fn association(certificate: &Certificate, selector: Selector, matching: Matching
         Selector::Cert => certificate.der(),
         Selector::Spki => certificate.spki(),
     };
-    match matching {
-        Matching::Full => selected.to_vec(),
-        Matching::Sha256 => Sha256::digest(selected).to_vec(),
-        Matching::Sha512 => Sha512::digest(selected).to_vec(),
+    matching.digest(selected)
+}
+
+impl Matching {
+    /// The selected octets, as they are presented.
+    pub(super) fn digest(self, selected: &[u8]) -> Vec<u8> {
+        match self {
+            Matching::Full => selected.to_vec(),
+            Matching::Sha256 => Sha256::digest(selected).to_vec(),
+            Matching::Sha512 => Sha512::digest(selected).to_vec(),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ pub mod dnssec;
 pub mod header;
 pub mod mailtext;
 pub mod name;
+pub mod question;
 pub mod rdata;
 pub mod record;
 pub mod rtype;
@@ -16,6 +17,7 @@ pub mod verify;
 pub mod walk;
 
 pub use name::{Name, NameError};
+pub use question::Question;
 pub use record::{RRset, Rdata, Record};
 pub use rtype::Rtype;
 

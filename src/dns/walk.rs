@@ -16,10 +16,17 @@ pub struct Walked<'m> {
     pub rtype: Rtype,
     /// Its class; of OPT, the payload size.
     pub class: u16,
-    /// Its TTL in seconds.
+    /// Its TTL in seconds as it stands there.
     pub ttl: u32,
     /// Its RDATA; names in it may be compressed.
     pub rdata: &'m [u8],
+}
+
+impl Walked<'_> {
+    /// Its TTL in seconds as it counts: one with the top bit set is 0 (RFC 2181 section 8).
+    pub fn lifetime(&self) -> u32 {
+        if self.ttl > i32::MAX as u32 { 0 } else { self.ttl }
+    }
 }
 
 /// The records of a message in their order, up to the first that can't be read.
@@ -73,15 +80,14 @@ fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
 pub fn lifetime(response: &[u8]) -> u32 {
     let lasting = response.get(3).is_some_and(|octet| matches!(octet & 0x0f, 0 | 3));
     let lives = records(response).filter_map(|record| match (record.section, record.rtype) {
-        (1, _) => Some(record.ttl),
+        (1, _) => Some(record.lifetime()),
         (2, Rtype::SOA) => {
             let minimum = record.rdata.last_chunk::<4>().map_or(0, |minimum| u32::from_be_bytes(*minimum));
-            Some(record.ttl.min(minimum))
+            Some(record.lifetime().min(minimum))
         }
         _ => None,
     });
-    // RFC 2181 section 8: a TTL with the top bit set is 0.
-    lives.map(|ttl| if ttl > i32::MAX as u32 { 0 } else { ttl }).min().filter(|_| lasting).unwrap_or(0)
+    lives.min().filter(|_| lasting).unwrap_or(0)
 }
 
 /// Whether a message's OPT record has an option (RFC 6891 section 6.1.2).

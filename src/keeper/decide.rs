@@ -79,11 +79,11 @@ impl Keeper {
             return None;
         }
         let touched = self.touched();
-        let step = self.with_input(now, |input| {
-            let step = self.plans.step(input, &self.dane, &touched);
-            debug_assert!(self.plans.is_as_anew(&step, input, &self.dane), "a host was not planned again: {touched:?}");
-            step
-        });
+        let mut step = self.plan(&touched, now);
+        let planned = step.hosts.iter().map(|(host, replanned)| (host, &replanned.plan.owners[..]));
+        if self.take_lead(planned, now) {
+            step = self.plan(&touched, now);
+        }
         // Stored together, so that what is published is told, and once.
         let told = self.messages.after(self.publications(&step, now), &self.config, now);
         let changed = || step.hosts.iter().filter(|(_, replanned)| replanned.is_new_state);
@@ -108,7 +108,16 @@ impl Keeper {
         self.planned_from = Some(PlannedFrom { contents: contents.collect(), lagging: self.lagging.clone() });
         let next = step.next;
         self.plans.take(step, now);
+        self.rollovers.planned();
         next
+    }
+
+    fn plan(&self, touched: &Touched, now: Timestamp) -> Step {
+        self.with_input(now, |input| {
+            let step = self.plans.step(input, &self.dane, touched);
+            debug_assert!(self.plans.is_as_anew(&step, input, &self.dane), "a host was not planned again: {touched:?}");
+            step
+        })
     }
 
     /// What may be otherwise than when it was planned last.
@@ -118,7 +127,8 @@ impl Keeper {
         if !before.contents.keys().eq(self.zones.keys()) {
             return Touched::all();
         }
-        let mut names: BTreeSet<Name> = lagged.symmetric_difference(lagging).cloned().collect();
+        let mut names: BTreeSet<Name> =
+            lagged.symmetric_difference(lagging).cloned().chain(self.rollovers.newly_probed()).collect();
         for (old, zone) in before.contents.values().zip(self.zones.values()) {
             let (old, new) = match (old, &zone.contents) {
                 (Some(old), Some(new)) => (old, new),
@@ -139,13 +149,23 @@ impl Keeper {
 
     /// No certificate was ever seen and none can come: zones are served as their files have them.
     fn has_nothing_to_decide(&self) -> bool {
-        self.config.certificates.is_empty() && self.dane_config.services.is_empty() && self.dane == DaneState::default()
+        self.config.certificates.is_empty()
+            && self.dane_config.services.is_empty()
+            && self.dane == DaneState::default()
+            && !self.has_rollovers()
     }
 
     fn with_input<T>(&self, now: Timestamp, work: impl FnOnce(Input<'_>) -> T) -> T {
-        let served = ServedZones::new(&self.zones, self.lagging.as_ref());
+        let served = ServedZones::new(&self.zones, self.lagging.as_ref(), &self.rollovers);
         let certificates = certificates::sightings(&self.scans);
-        work(Input { served: &served, config: &self.dane_config, certificates: &certificates, dkim_ok: &dkim_ok, now })
+        work(Input {
+            served: &served,
+            config: &self.dane_config,
+            certificates: &certificates,
+            led: self.rollovers.led(),
+            dkim_ok: &dkim_ok,
+            now,
+        })
     }
 
     /// Why each TLSA is served or not. Where there is nothing to decide it is worked out when somebody asks.

@@ -59,6 +59,7 @@ impl Keeper {
         let certificates = self.config.certificates.iter();
         let certificates: Vec<PathBuf> = certificates
             .flat_map(|folder| std::iter::once(&folder.path).chain(&folder.roots))
+            .chain([&self.config.rollover.deployed])
             .map(|path| known(path))
             .collect();
         let (keys, zones_folder) = (known(&self.config.keys), known(&self.config.zones));

@@ -23,6 +23,7 @@ mod problems;
 mod publish;
 mod reading;
 mod report;
+mod rollovers;
 mod run;
 mod served;
 mod spread;
@@ -66,6 +67,7 @@ pub use notices::{CopyReport, CopyState};
 pub use policy::Policy;
 pub use primaries::{PrimaryReport, PrimaryState};
 pub use report::{Answering, CertificateReport, EncryptedReport, StatusReport, ZoneReport, explain};
+pub use rollovers::{AddressReport, NameserverReport, RolloverEdges, RolloverNews, RolloverOrders, RolloverReport};
 pub use run::{Message, Surroundings, now, run};
 use zone::Zone;
 pub use zone::{Beneath, Finished, Stamp, stamp};
@@ -74,6 +76,9 @@ pub use zone::{Beneath, Finished, Stamp, stamp};
 const VANISHED: u64 = 10;
 /// The longest time between two cycles, in seconds: what no notice tells (network file systems, lost events) is seen by then.
 pub const RESCAN: u64 = 60;
+
+/// So many times what rollovers want is published in one cycle; what is left waits for the next one.
+const ROUNDS: usize = 4;
 
 /// What a daemon serves and all that it knows of it.
 pub struct Keeper {
@@ -130,6 +135,8 @@ pub struct Keeper {
     /// The zones that take no updates, by the operator's word.
     frozen: BTreeSet<Name>,
     primaries: primaries::Transferred,
+    /// Those that lead hosts.
+    rollovers: rollovers::Rollovers,
     /// What was served and is to be stored.
     sealed: publish::Sealed,
     policy: Arc<ArcSwap<Policy>>,
@@ -179,6 +186,7 @@ impl Keeper {
     pub fn new(config: Config, mut store: Store, ephemeral: bool, now: Timestamp) -> Result<Keeper, StoreError> {
         let dane = decide::load(&mut store)?;
         let messages = messages::Messages::load(&store)?;
+        let rollovers = rollovers::Rollovers::load(&store)?;
         for warning in config.warnings() {
             warn!("{warning}");
         }
@@ -219,6 +227,7 @@ impl Keeper {
             layers: HashMap::new(),
             frozen: BTreeSet::new(),
             primaries: primaries::Transferred::new(now),
+            rollovers,
             sealed: publish::Sealed::default(),
             policy: Arc::default(),
             policy_problem: None,
@@ -349,11 +358,14 @@ impl Keeper {
             self.scans = self.config.certificates.iter().map(certificates::scan).collect();
         }
         let expires = self.look_at_expiry(now);
-        let dane_next = self.decide_tlsa(now);
-        let refresh = match self.store_problem {
-            None => self.publish_as_decided(now),
-            Some(_) => self.publish_as_served(now),
-        };
+        let (mut dane_next, mut refresh) = self.decide_and_publish(now);
+        // What a rollover wants may follow from what is published.
+        for round in 0..ROUNDS {
+            if !self.roll(scope.certificates && round == 0, now) {
+                break;
+            }
+            (dane_next, refresh) = self.decide_and_publish(now);
+        }
         self.zones.values_mut().for_each(|zone| zone.before = None);
         // After its record.
         self.look_at_presented(now);
@@ -364,8 +376,7 @@ impl Keeper {
         }
         if scope.zones.is_none() {
             self.note_all_versions(now);
-        }
-        if scope.zones.is_none() {
+            self.retain_rollover_nameservers();
             self.check_messages();
         }
         self.tell_problems(now);
@@ -383,6 +394,15 @@ impl Keeper {
             heap::give_back();
         }
         Cycle { next: next.max(now + 1), watch, new_folders }
+    }
+
+    fn decide_and_publish(&mut self, now: Timestamp) -> (Option<Timestamp>, Option<Timestamp>) {
+        let dane_next = self.decide_tlsa(now);
+        let refresh = match self.store_problem {
+            None => self.publish_as_decided(now),
+            Some(_) => self.publish_as_served(now),
+        };
+        (dane_next, refresh)
     }
 
     /// Events are for people; those that can't be stored are logged and change nothing.

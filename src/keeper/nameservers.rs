@@ -17,6 +17,15 @@ const PATIENCE: u64 = 60;
 /// The port that nameservers are told at.
 const PORT: u16 = 53;
 
+/// Where a nameserver is asked what it shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    /// This server.
+    Here,
+    /// Another one.
+    At(SocketAddr),
+}
+
 /// Hosts that are looked up, and what came of it.
 #[derive(Debug, Default)]
 pub(super) struct Nameservers {
@@ -48,12 +57,19 @@ impl Ours<'_> {
         let apex = published.tree.apex_node();
         let soa = apex.set(Rtype::SOA)?.rdatas().next().map(|soa| rdata::names(Rtype::SOA, &soa))?;
         let primary = soa.into_iter().next()?;
-        let hosts = apex.set(Rtype::NS)?.rdatas().flat_map(|host| rdata::names(Rtype::NS, &host)).collect::<Vec<_>>();
+        let hosts = self.all_nameservers(zone)?;
         Some((hosts.into_iter().filter(|host| *host != primary).collect(), primary))
     }
 
+    /// The hosts of a zone's NS records.
+    fn all_nameservers(&self, zone: &Name) -> Option<Vec<Name>> {
+        let published = self.zones.get(zone)?.published()?;
+        let ns = published.tree.apex_node().set(Rtype::NS)?;
+        Some(ns.rdatas().flat_map(|host| rdata::names(Rtype::NS, &host)).collect())
+    }
+
     /// The addresses of a host that zones served here know; none where they don't say.
-    fn addresses(&self, host: &Name) -> Option<Vec<IpAddr>> {
+    pub(super) fn addresses(&self, host: &Name) -> Option<Vec<IpAddr>> {
         let mut above = std::iter::once(host.clone()).chain(host.ancestors());
         let contents = above.find_map(|apex| self.zones.get(&apex))?.contents.as_ref()?;
         if contents.cut(host).is_some() || contents.is_below_dname(host) {
@@ -68,14 +84,13 @@ impl Ours<'_> {
 
 impl Nameservers {
     /// Only what these zones' nameservers need is still known; what is this machine's is looked at anew.
-    pub(super) fn retain(&mut self, ours: &Ours<'_>) {
+    pub(super) fn retain<'a>(&mut self, ours: &Ours<'_>, zones: impl Iterator<Item = &'a Name>) {
         self.local.clear();
         if self.hosts.is_empty() {
             return;
         }
-        let told = ours.zones.keys().filter(|zone| ours.config.tells_nameservers(zone));
         let of = |zone: &Name| ours.nameservers(zone).map(|(hosts, primary)| hosts.into_iter().chain([primary]));
-        let wanted: BTreeSet<Name> = told.filter_map(of).flatten().collect();
+        let wanted: BTreeSet<Name> = zones.filter_map(of).flatten().collect();
         self.hosts.retain(|host, _| wanted.contains(host));
         self.due.retain(|(_, host)| wanted.contains(host));
     }
@@ -92,7 +107,7 @@ impl Nameservers {
         for address in all {
             let told = SocketAddr::new(address, PORT);
             let can = !address.is_unspecified() && !address.is_multicast();
-            if can && !left_out.contains(&address) && !addresses.contains(&told) && !self.is_us(ours.config, address) {
+            if can && !left_out.contains(&address) && !addresses.contains(&told) && !self.is_us(ours.config, told) {
                 addresses.push(told);
             }
         }
@@ -113,9 +128,34 @@ impl Nameservers {
         }
     }
 
-    /// Whether NOTIFY to an address would come back here.
-    fn is_us(&mut self, config: &Config, address: IpAddr) -> bool {
-        let listeners = config.listen.iter().filter(|listener| listener.port() == PORT);
+    /// Where each of a zone's nameservers is asked what it shows, or those that the configuration names in their place. An error: a
+    /// host whose address is not known yet.
+    pub(super) fn asked(&mut self, ours: &Ours<'_>, zone: &Name) -> Result<BTreeSet<Place>, Name> {
+        let named = ours.config.rollover.nameservers.get(zone);
+        let addresses: Vec<SocketAddr> = match (named, ours.all_nameservers(zone)) {
+            (Some(named), _) => named.clone(),
+            (None, None) => Vec::new(),
+            (None, Some(hosts)) => {
+                let mut all = Vec::new();
+                for host in hosts {
+                    let found = self.addresses(ours, &host);
+                    if found.is_empty() && ours.addresses(&host).is_none() {
+                        return Err(host);
+                    }
+                    all.extend(found.into_iter().map(|address| SocketAddr::new(address, PORT)));
+                }
+                all
+            }
+        };
+        let can = |address: &SocketAddr| !address.ip().is_unspecified() && !address.ip().is_multicast();
+        let place = |address| if self.is_us(ours.config, address) { Place::Here } else { Place::At(address) };
+        Ok(addresses.into_iter().filter(can).map(place).collect())
+    }
+
+    /// Whether what is sent to an address would come back here.
+    fn is_us(&mut self, config: &Config, at: SocketAddr) -> bool {
+        let address = at.ip();
+        let listeners = config.listen.iter().filter(|listener| listener.port() == at.port());
         let mut ips = listeners.map(SocketAddr::ip).filter(|ip| ip.is_ipv4() == address.is_ipv4());
         let mut is_local = || *self.local.entry(address).or_insert_with(|| is_local(address));
         ips.any(|ip| ip == address || ip.is_unspecified() && is_local())
@@ -161,6 +201,12 @@ impl Nameservers {
         let known = |host: &Name| self.hosts.get(host).map(|known| known.addresses.clone());
         let has = |host: &Name| ours.addresses(host).or_else(|| known(host)).is_some_and(|all| all.contains(&address));
         hosts.into_iter().find(has)
+    }
+
+    /// Hosts of which no address was ever found, and why.
+    pub(super) fn failures(&self) -> impl Iterator<Item = (&Name, &str)> {
+        let unknown = self.hosts.iter().filter(|(_, known)| known.addresses.is_empty());
+        unknown.filter_map(|(host, known)| Some((host, known.failure.as_deref()?)))
     }
 
     /// Hosts that are not told, since nobody knows where they are.
@@ -281,7 +327,7 @@ mod tests {
         assert_eq!(told(&mut nameservers, &ours, "example.org"), ["192.0.2.3:53"], "the last good one");
         assert!(nameservers.resolved(&here, &Ok(vec![[192, 0, 2, 4].into()]), NOW + 2 * AGAIN));
         assert_eq!(told(&mut nameservers, &ours, "example.org"), ["192.0.2.4:53"]);
-        nameservers.retain(&Ours { config: &config, zones: &BTreeMap::new() });
+        nameservers.retain(&Ours { config: &config, zones: &BTreeMap::new() }, zones.keys());
         assert_eq!((nameservers.next(), nameservers.problems().count()), (None, 0));
     }
 }

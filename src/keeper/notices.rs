@@ -97,7 +97,7 @@ impl Keeper {
         let Keeper { notices, zones, catalogs, config, .. } = self;
         notices.notifier.retain(|zone| zones.contains_key(zone) || catalogs.get(zone).is_some());
         let ours = Ours { config, zones };
-        notices.nameservers.retain(&ours);
+        notices.nameservers.retain(&ours, zones.keys().filter(|zone| config.tells_nameservers(zone)));
         let any_told = config.secondaries.iter().any(|secondary| secondary.notify)
             || config.notify_nameservers
             || config.overrides.values().any(|zone| zone.notify_nameservers);
@@ -145,8 +145,9 @@ impl Keeper {
             // The task ends with the process only.
             let _ = orders.try_send(Order { send, key });
         }
-        nameservers.due(now).into_iter().for_each(|host| drop(lookups.try_send(host)));
-        notifier.next().into_iter().chain(nameservers.next()).min()
+        let due = nameservers.due(now).into_iter().chain(self.rollovers.lookups(now));
+        due.for_each(|host| drop(lookups.try_send(host)));
+        notifier.next().into_iter().chain(nameservers.next()).chain(self.rollovers.next_lookup()).min()
     }
 
     /// A secondary has said something, or the system's resolver.
@@ -155,6 +156,7 @@ impl Keeper {
             News::Answered(copy, serial, rcode) => self.notices.notifier.answered(copy, *serial, *rcode, now),
             News::Shows(copy, serial) => self.notices.notifier.shows(copy, *serial, now),
             News::Resolved(host, found) => {
+                self.rollovers.resolved(host, found, now);
                 if self.notices.nameservers.resolved(host, found, now) {
                     self.note_all_versions(now);
                 }

@@ -46,6 +46,14 @@ impl Keeper {
     }
 
     fn present_of_host(&mut self, host: &Name, now: Timestamp) -> Result<(), String> {
+        // What has a record is what is deployed, and a newer one has to wait for its own.
+        if let Some((chain, certificate, key)) = self.deployed_files(host) {
+            if self.is_presented(&chain) {
+                return Ok(());
+            }
+            let key = identity::key(&chain, &certificate, &key).map_err(|error| error.to_string())?;
+            return self.present(certificate, &chain, key, now);
+        }
         // Its file is being written, or broken: an older certificate elsewhere is no successor.
         if let Some(why) = self.presented_from.as_ref().and_then(|path| self.broken(path)) {
             return Err(why);

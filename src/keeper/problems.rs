@@ -54,6 +54,7 @@ impl Keeper {
         problems.extend(self.catalogs.problems());
         problems.extend(self.update_problems());
         problems.extend(self.primary_problems(now));
+        problems.extend(self.rollover_problems());
         problems.extend(self.plans.owners().flat_map(|planned| &planned.explanation.problems).cloned());
         problems.extend(self.expiring(now));
         problems

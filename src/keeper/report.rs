@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CatalogReport, ChannelReport, CopyReport, Keeper, PrimaryReport};
+use super::{CatalogReport, ChannelReport, CopyReport, Keeper, PrimaryReport, RolloverReport};
 use crate::dane::Chain;
 use crate::dane::certificate::Certificate;
 use crate::dane::explain::Explanation;
@@ -51,6 +51,9 @@ pub struct StatusReport {
     pub certificates: Vec<CertificateReport>,
     /// The TLSA owners.
     pub tlsa: Vec<Explanation>,
+    /// The rollovers of the hosts whose certificates are installed here.
+    #[serde(default)]
+    pub rollovers: Vec<RolloverReport>,
     /// What is wrong now.
     pub problems: Vec<String>,
     /// What happened last, newest first.
@@ -152,6 +155,7 @@ impl Keeper {
             messages: self.channel_reports(),
             certificates: self.certificate_reports(),
             tlsa: self.explained(now),
+            rollovers: self.rollover_reports(),
             problems: self.problems.iter().cloned().collect(),
             events: self.store.events(EVENTS, None).unwrap_or_default(),
         }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{error, info, warn};
 
+use super::look::Scope;
 use super::updates::TOGETHER;
 use super::zone::{Stamp, stamp};
-use super::{Answering, Cycle, Finished, Keeper};
+use super::{Answering, Cycle, Finished, Keeper, RolloverEdges};
 use crate::act::notify::News;
 use crate::act::{messages, transfer};
 use crate::config::{Config, Cookies, TlsCertificate};
@@ -23,6 +24,9 @@ use crate::serve::updates::Update;
 
 /// Between two parcels of notices to secondaries.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Rollovers are looked at so often: a machine that was suspended goes on at once, and no wait ends a second late.
+const TICK: Duration = Duration::from_secs(1);
 
 /// What the daemon tells its keeper besides what is watched.
 #[derive(Debug)]
@@ -47,6 +51,8 @@ pub struct Surroundings {
     pub transferred: mpsc::Receiver<transfer::News>,
     /// What primaries have said themselves.
     pub notified: Arc<Notified>,
+    /// What nameservers, mail servers and hooks came to.
+    pub rollovers: RolloverEdges,
     /// Calls through the control socket.
     pub calls: mpsc::Receiver<Call>,
     /// What they have taken.
@@ -74,6 +80,8 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
         look(&mut keeper, &around, Look::All(Finished::All)).unwrap_or_else(Instant::now)
     });
     let mut told_at = Instant::now();
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let mut request: Option<(Request, oneshot::Sender<Reply>)> = None;
         let mut reload = false;
@@ -101,6 +109,18 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
                 told_at = Instant::now();
                 keeper.hear_notified(&around.notified, now());
                 continue;
+            }
+            _ = tick.tick(), if keeper.has_rollovers() => {
+                if !tokio::task::block_in_place(|| keeper.tick(now())) {
+                    continue;
+                }
+                what = Look::Decided;
+            }
+            Some(news) = around.rollovers.recv() => {
+                if !tokio::task::block_in_place(|| keeper.hear_rollover(news, now())) {
+                    continue;
+                }
+                what = Look::Decided;
             }
             Some(news) = around.transferred.recv() => what = Look::Transferred(news),
             Some(changed) = around.changed.recv() => {
@@ -145,7 +165,11 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
                 Request::ForgetKey { zone, key } => said = keeper.forget_key(zone, key, now()),
                 Request::Freeze { zone } => said = keeper.freeze(zone, true, now()),
                 Request::Thaw { zone } => said = keeper.freeze(zone, false, now()),
+                Request::Rollover { host, word } => said = keeper.rollover(host, *word, now()),
                 Request::Status
+                | Request::Rollovers { .. }
+                | Request::Plan { .. }
+                | Request::Log { .. }
                 | Request::Explain { .. }
                 | Request::Dump { .. }
                 | Request::Export { .. }
@@ -174,6 +198,8 @@ enum Look {
     Changed(Changed),
     /// What others ask to be changed.
     Updates(Vec<Update>),
+    /// What was decided otherwise.
+    Decided,
     /// What came from a primary.
     Transferred(transfer::News),
 }
@@ -196,6 +222,7 @@ fn look(keeper: &mut Keeper, around: &Surroundings, what: Look) -> Option<Instan
     let cycle = std::panic::catch_unwind(AssertUnwindSafe(|| match what {
         Look::All(finished) => Some(keeper.cycle(&finished, time)),
         Look::Changed(changed) => Some(keeper.cycle_after(&changed, time)),
+        Look::Decided => Some(keeper.run_cycle(&Scope::nothing(), &Finished::none(), time)),
         Look::Updates(updates) => keeper.update(updates, time),
         Look::Transferred(news) => keeper.hear_primary(news, time),
     }));
@@ -230,6 +257,10 @@ fn report(keeper: &Keeper, request: &Request, around: &Surroundings) -> Reply {
             )),
             found => json(serde_json::to_value(found)),
         },
+        Request::Rollover { host, .. } => json(serde_json::to_value(keeper.rollovers(Some(host))?)),
+        Request::Rollovers { host } => json(serde_json::to_value(keeper.rollovers(host.as_ref())?)),
+        Request::Plan { .. } => Err(String::new()),
+        Request::Log { subject, limit } => json(serde_json::to_value(keeper.log(subject.as_deref(), *limit)?)),
         Request::Dump { zone, origin } => keeper.dump(zone, *origin).map(Into::into),
         Request::Export { zone } => json(serde_json::to_value(keeper.export(zone)?)),
         // It is answered when the channels have.
@@ -271,6 +302,9 @@ fn watch(around: &Surroundings, keeper: &Keeper, cycle: &Cycle) {
     for certificates in &config.certificates {
         folders.push(Folder::deep(&certificates.path));
         folders.extend(certificates.roots.iter().map(Folder::deep));
+    }
+    if keeper.has_rollovers() {
+        folders.push(Folder::deep(&config.rollover.deployed));
     }
     if let Some(TlsCertificate::Files { certificate, key }) = &config.encrypted.certificate {
         folders.extend([certificate, key].into_iter().filter_map(|path| path.parent()).map(Folder::flat));

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::rollovers::Rollovers;
 use super::zone::{Keys, Zone};
-use crate::dane::prerequisites::{Served, SignedState};
+use crate::dane::prerequisites::{Fact, Served, SignedState};
 use crate::dns::dnssec::Signer;
 use crate::dns::{Name, RRset, Rdata, Rtype, dnssec};
 use crate::zone::Contents;
@@ -12,12 +13,17 @@ use crate::zone::Contents;
 pub struct ServedZones<'a> {
     zones: HashMap<&'a Name, &'a Zone>,
     lagging: Option<&'a BTreeSet<Name>>,
+    rollovers: &'a Rollovers,
 }
 
 impl<'a> ServedZones<'a> {
     /// `lagging`: the TLSA owners whose decided RRset is not served; none before the first publication: then nothing is known to be.
-    pub fn new(zones: &'a BTreeMap<Name, Box<Zone>>, lagging: Option<&'a BTreeSet<Name>>) -> ServedZones<'a> {
-        ServedZones { zones: zones.iter().map(|(origin, zone)| (origin, &**zone)).collect(), lagging }
+    pub(super) fn new(
+        zones: &'a BTreeMap<Name, Box<Zone>>,
+        lagging: Option<&'a BTreeSet<Name>>,
+        rollovers: &'a Rollovers,
+    ) -> ServedZones<'a> {
+        ServedZones { zones: zones.iter().map(|(origin, zone)| (origin, &**zone)).collect(), lagging, rollovers }
     }
 
     fn nearest(&self, name: &Name) -> Option<&Zone> {
@@ -86,6 +92,10 @@ impl Served for ServedZones<'_> {
 
     fn is_presigned(&self, apex: &Name) -> bool {
         self.zones.get(apex).is_some_and(|zone| zone.is_presigned())
+    }
+
+    fn probed(&self, host: &Name) -> Fact {
+        self.rollovers.probed(host)
     }
 
     fn lags(&self, owner: &Name) -> bool {

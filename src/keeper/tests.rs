@@ -8,20 +8,20 @@ use crate::dane::explain::Status;
 use crate::dns::Rtype;
 use crate::dns::dnssec::{RrsigFields, Signer};
 
-const NOW: Timestamp = 1_800_000_000;
-const DAY: u64 = 86_400;
-const ZONE: &str = "$TTL 300\n@ SOA ns hostmaster 100 7200 3600 1209600 300\n NS ns\n MX 10 mail\n TXT \"v=spf1 mx -all\"\n\
+pub(super) const NOW: Timestamp = 1_800_000_000;
+pub(super) const DAY: u64 = 86_400;
+pub(super) const ZONE: &str = "$TTL 300\n@ SOA ns hostmaster 100 7200 3600 1209600 300\n NS ns\n MX 10 mail\n TXT \"v=spf1 mx -all\"\n\
                     ns A 192.0.2.25\nmail A 192.0.2.25\n_dmarc TXT \"v=DMARC1; p=reject\"\n\
                     s1._domainkey TXT \"v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\"\n";
-const CONFIG: &str =
+pub(super) const CONFIG: &str =
     "addresses = [\"192.0.2.25\"]\n[dane]\ndnssec = \"zone\"\nmail-service = \"declared\"\nttl = \"1h\"\n";
 
-struct Place {
+pub(super) struct Place {
     folder: tempfile::TempDir,
 }
 
 impl Place {
-    fn new() -> Place {
+    pub(super) fn new() -> Place {
         let place = Place { folder: tempfile::tempdir().unwrap() };
         for folder in ["zones", "certs"] {
             fs::create_dir(place.path(folder)).unwrap();
@@ -31,20 +31,27 @@ impl Place {
         place
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn zone(&self, origin: &str, text: &str) {
+    pub(super) fn zone(&self, origin: &str, text: &str) {
         fs::write(self.path(&format!("zones/{origin}.zone")), text).unwrap();
     }
 
-    fn certificate(&self, file: &str) {
+    pub(super) fn certificate(&self, file: &str) {
         let made = rcgen::generate_simple_self_signed(["mail.example.test".to_owned()]).unwrap();
         fs::write(self.path("certs").join(file), made.cert.pem()).unwrap();
     }
 
-    fn keeper(&self, config: &str, now: Timestamp) -> Keeper {
+    /// A certificate with its key beside it.
+    pub(super) fn pair(&self, stem: &str) {
+        let made = rcgen::generate_simple_self_signed(["mail.example.test".to_owned()]).unwrap();
+        fs::write(self.path("certs").join(format!("{stem}.key")), made.signing_key.serialize_pem()).unwrap();
+        fs::write(self.path("certs").join(format!("{stem}.pem")), made.cert.pem()).unwrap();
+    }
+
+    pub(super) fn keeper(&self, config: &str, now: Timestamp) -> Keeper {
         let config = Config::parse(config, "danelaw.toml", self.folder.path()).unwrap();
         let store = Store::open(&self.path("state")).unwrap();
         let mut keeper = Keeper::new(config, store, false, now).unwrap();
@@ -55,11 +62,11 @@ impl Place {
     }
 }
 
-fn name(text: &str) -> Name {
+pub(super) fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-fn tlsa(keeper: &Keeper) -> usize {
+pub(super) fn tlsa(keeper: &Keeper) -> usize {
     let zone = &keeper.zones[&name("example.test")];
     let published = zone.published().unwrap();
     published.set(&name("_25._tcp.mail.example.test"), Rtype::TLSA).map_or(0, |set| set.rrset.rdatas.len())
@@ -86,7 +93,7 @@ fn ask(keeper: &Keeper, owner: &str, rtype: Rtype) -> (u8, u16) {
     (out[3] & 15, u16::from_be_bytes([out[6], out[7]]))
 }
 
-fn has_problem(keeper: &Keeper, part: &str) -> bool {
+pub(super) fn has_problem(keeper: &Keeper, part: &str) -> bool {
     keeper.problems.iter().any(|problem| problem.contains(part))
 }
 

@@ -31,6 +31,8 @@ pub struct Found {
     pub key: Option<PathBuf>,
     /// Whether its private key was seen to be its own.
     pub key_checked: bool,
+    /// The SubjectPublicKeyInfo of the key that comes next, in DER; only where the folder's mode says that there is one.
+    pub next_key: Option<Vec<u8>>,
 }
 
 /// How bad a problem is.
@@ -160,7 +162,32 @@ impl Scanner {
             Some(name) => Some(folder.join(name)),
             None => holds_key(&octets).then(|| path.clone()),
         };
-        self.scan.certificates.push(Found { chain, path, layout: candidate.layout, key, key_checked });
+        let next_key = self.next_key(folder, candidate);
+        self.scan.certificates.push(Found { chain, path, layout: candidate.layout, key, key_checked, next_key });
+    }
+
+    /// The key that comes next. It is told where there should be one and none can be read.
+    fn next_key(&mut self, folder: &Path, candidate: &Candidate) -> Option<Vec<u8>> {
+        if self.mode != CertificateMode::NextKey {
+            return None;
+        }
+        let path = folder.join(candidate.next_key.as_deref()?);
+        let spki = match self.roots.read(&path) {
+            Ok(octets) => keys::spki(&octets),
+            Err(error) => {
+                self.file_problem(&path, Severity::Waiting, &error);
+                return None;
+            }
+        };
+        if spki.is_none() {
+            self.problem(
+                &path,
+                Severity::Waiting,
+                "no private key that can be read",
+                "it is taken when it is written whole",
+            );
+        }
+        spki
     }
 
     fn unusable(&mut self, path: &Path, layout: Layout, is_empty: bool, error: &Error) {

@@ -125,6 +125,12 @@ impl Roots {
     }
 }
 
+/// Reads a file that is named itself, wherever its symlinks lead; the folder that it is in at last must not be writable by others.
+pub(super) fn read_named(path: &Path) -> Result<Vec<u8>, FileError> {
+    let target = path.canonicalize().map_err(io_error)?;
+    Roots::new(target.parent()).read(&target)
+}
+
 /// Opens without blocking on a FIFO, without becoming a terminal's owner, without following a symlink put in since.
 fn open_below(root: &Path, below: &Path, target: &Path) -> Result<std::fs::File, FileError> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;

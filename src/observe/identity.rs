@@ -10,7 +10,7 @@ use crate::config::{CertificateFolder, CertificateMode};
 use crate::dane::{Chain, Error};
 
 use super::certificates::{self, Found};
-use super::files::{FileError, Roots};
+use super::files::{self, FileError};
 use super::keys::{self, KeyMatch};
 
 /// Why there is no certificate with its key. Keep presenting the last good one.
@@ -64,13 +64,25 @@ pub fn key(chain: &Chain, certificate: &Path, path: &Path) -> Result<PrivateKeyD
 
 /// The private key of a certificate that was found in a staged folder.
 pub fn key_of_found(folder: &CertificateFolder, found: &Found) -> Result<PrivateKeyDer<'static>, IdentityError> {
+    let (octets, path) = octets_of_found(folder, found)?;
+    checked(&octets, &found.chain, &found.path, path)
+}
+
+/// The file that holds it, which was seen to belong to the certificate.
+pub fn key_file_of_found(folder: &CertificateFolder, found: &Found) -> Result<Vec<u8>, IdentityError> {
+    let (octets, path) = octets_of_found(folder, found)?;
+    checked(&octets, &found.chain, &found.path, path)?;
+    Ok(octets)
+}
+
+fn octets_of_found<'a>(folder: &CertificateFolder, found: &'a Found) -> Result<(Vec<u8>, &'a Path), IdentityError> {
     if folder.mode == CertificateMode::Observed {
         return Err(IdentityError::Observed(found.path.clone()));
     }
     let path = found.key.as_ref().ok_or_else(|| IdentityError::NoKeyFile(found.path.clone()))?;
     let octets =
         certificates::roots(folder).read(path).map_err(|error| IdentityError::File { path: path.clone(), error })?;
-    checked(&octets, &found.chain, &found.path, path)
+    Ok((octets, path))
 }
 
 /// A chain as TLS sends it.
@@ -79,9 +91,7 @@ pub fn presented(chain: &Chain) -> Vec<CertificateDer<'static>> {
 }
 
 fn read_named(path: &Path) -> Result<Vec<u8>, IdentityError> {
-    let failed = |error| IdentityError::File { path: path.to_owned(), error };
-    let target = path.canonicalize().map_err(|error| failed(FileError::from_io(error)))?;
-    Roots::new(target.parent()).read(&target).map_err(failed)
+    files::read_named(path).map_err(|error| IdentityError::File { path: path.to_owned(), error })
 }
 
 fn checked(

@@ -23,18 +23,26 @@ pub enum KeyMatch {
     NotReadable,
 }
 
-/// Compares a key file, PKCS#8, PKCS#1 or SEC1 in PEM or DER, with a certificate.
+/// The SubjectPublicKeyInfo of a key file, in DER; none where there is no key that can be read.
+pub fn spki(octets: &[u8]) -> Option<Vec<u8>> {
+    let key = any_supported_type(&private_key(octets)?).ok()?;
+    Some(key.public_key()?.as_ref().to_vec())
+}
+
+/// PKCS#8, PKCS#1 or SEC1, in PEM or DER.
+fn private_key(octets: &[u8]) -> Option<PrivateKeyDer<'static>> {
+    match octets.windows(11).any(|window| window == b"-----BEGIN ") {
+        true => PrivateKeyDer::from_pem_slice(octets).ok(),
+        false => PrivateKeyDer::try_from(octets.to_vec()).ok(),
+    }
+}
+
+/// Compares a key file with a certificate.
 pub fn compare(octets: &[u8], certificate: &Certificate) -> KeyMatch {
-    let text = octets.windows(11).any(|window| window == b"-----BEGIN ");
-    let key = if text {
-        if octets.windows(21).any(|window| window == b"ENCRYPTED PRIVATE KEY") {
-            return KeyMatch::NotReadable;
-        }
-        PrivateKeyDer::from_pem_slice(octets).ok()
-    } else {
-        PrivateKeyDer::try_from(octets.to_vec()).ok()
-    };
-    let Some(key) = key else { return KeyMatch::NoKey };
+    if octets.windows(21).any(|window| window == b"ENCRYPTED PRIVATE KEY") {
+        return KeyMatch::NotReadable;
+    }
+    let Some(key) = private_key(octets) else { return KeyMatch::NoKey };
     let Ok(key) = any_supported_type(&key) else {
         return if is_readable(certificate) { KeyMatch::Differs } else { KeyMatch::NotReadable };
     };

@@ -48,6 +48,8 @@ pub struct Candidate {
     pub leaf: Option<String>,
     /// The private key's file.
     pub key: Option<String>,
+    /// The file with the key of the certificate that comes next.
+    pub next_key: Option<String>,
     /// The layout.
     pub layout: Layout,
 }
@@ -71,6 +73,7 @@ pub fn candidates(folder: &str, files: &BTreeSet<String>) -> Vec<Candidate> {
             chain: "fullchain.pem".to_owned(),
             leaf: known("cert.pem".to_owned()),
             key: known("privkey.pem".to_owned()),
+            next_key: known("privkey.roll.pem".to_owned()),
             layout: if stamped { Layout::Dehydrated } else { Layout::Certbot },
         }];
     }
@@ -80,6 +83,7 @@ pub fn candidates(folder: &str, files: &BTreeSet<String>) -> Vec<Candidate> {
             chain: "fullchain.cer".to_owned(),
             leaf: known(format!("{domain}.cer")),
             key: known(format!("{domain}.key")),
+            next_key: known(format!("{domain}.key.next")),
             layout: Layout::AcmeSh,
         }];
     }
@@ -94,6 +98,7 @@ pub fn candidates(folder: &str, files: &BTreeSet<String>) -> Vec<Candidate> {
             chain: format!("{stem}.crt"),
             leaf: None,
             key: Some(format!("{stem}.key")),
+            next_key: None,
             layout,
         };
         return stems.into_iter().map(candidate).collect();
@@ -119,6 +124,9 @@ fn plain(name: &str, files: &BTreeSet<String>) -> Candidate {
         chain: name.to_owned(),
         leaf: None,
         key: names.into_iter().find(|name| files.contains(name)),
+        next_key: [format!("{stem}.key.next"), format!("{stem}.next.key")]
+            .into_iter()
+            .find(|name| files.contains(name)),
         layout: Layout::Plain,
     }
 }

@@ -1,11 +1,16 @@
 //! The world becomes facts: certificate folders, zone files, key files, notices of change. Reads, reports, decides nothing.
 
 pub mod certificates;
+pub mod clock;
 pub mod cookie_secrets;
+pub mod deployed;
 pub mod files;
 pub mod identity;
 pub mod keys;
+mod lanes;
 pub mod layouts;
+pub mod nameservers;
+pub mod presented;
 pub mod secrets;
 pub mod tsig_keys;
 pub mod watch;

@@ -74,6 +74,30 @@ pub enum Request {
         /// The host.
         host: Name,
     },
+    /// The operator's word on a host's rollover.
+    Rollover {
+        /// The host.
+        host: Name,
+        /// Which.
+        word: Word,
+    },
+    /// How rollovers stand.
+    Rollovers {
+        /// Of this host only.
+        host: Option<Name>,
+    },
+    /// What a host's rollover, or the next one, will do and when.
+    Plan {
+        /// The host.
+        host: Name,
+    },
+    /// What happened.
+    Log {
+        /// To this host, zone or owner only.
+        subject: Option<String>,
+        /// The last so many events.
+        limit: u32,
+    },
     /// A certificate that will never be presented again, by the beginning of its fingerprint.
     Forget {
         /// The host.
@@ -94,17 +118,41 @@ pub enum Request {
     Reload,
 }
 
+/// What an operator may say of a rollover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Word {
+    /// Begin again what was given up, and look whether there is a newer certificate.
+    Start,
+    /// Install and remove nothing until `Resume`.
+    Hold,
+    /// Undo `Hold`.
+    Resume,
+    /// Give up what is not installed yet.
+    Abort,
+}
+
 impl Request {
     /// Whether it changes what is served.
     pub fn is_change(&self) -> bool {
-        !matches!(
-            self,
+        match self {
             Request::Status
-                | Request::Explain { .. }
-                | Request::Dump { .. }
-                | Request::Export { .. }
-                | Request::TestMessages
-        )
+            | Request::Explain { .. }
+            | Request::Dump { .. }
+            | Request::Export { .. }
+            | Request::Rollovers { .. }
+            | Request::Plan { .. }
+            | Request::Log { .. }
+            | Request::TestMessages => false,
+            Request::Freeze { .. }
+            | Request::Thaw { .. }
+            | Request::Withdraw { .. }
+            | Request::Restore { .. }
+            | Request::Rollover { .. }
+            | Request::Forget { .. }
+            | Request::ForgetKey { .. }
+            | Request::Reload => true,
+        }
     }
 }
 

@@ -4,9 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::dns::header::{CLASS_IN, HEADER, OPCODE, QR, Rcode, TC};
+use crate::dns::header::{CLASS_IN, HEADER, Rcode, TC};
+use crate::dns::question::is_response;
 use crate::dns::walk::{self, Walked};
-use crate::dns::{Name, Record, Rtype, rdata, uncompress};
+use crate::dns::{Name, Question, Record, Rtype, rdata, uncompress};
 use crate::zone::contents::Builder;
 use crate::zone::tree::{Inserted, NodeRecord, Tree};
 use crate::zone::{Contents, clash, serial};
@@ -75,7 +76,7 @@ pub enum Fault {
 /// A transfer that is coming in.
 pub struct Incoming {
     id: u16,
-    question: Vec<u8>,
+    question: Question,
     zone: Name,
     /// The version that we have, where differences are asked for, and its serial.
     ours: Option<(Contents, u32)>,
@@ -118,17 +119,15 @@ impl Incoming {
     pub fn new(id: u16, zone: &Name, ours: Option<&Contents>, limit: u64) -> Incoming {
         let ours = ours.and_then(|ours| Some((ours.clone(), serial::of_soa(ours.soa()?.rdatas.first()?)?)));
         let qtype = if ours.is_some() { Rtype::IXFR } else { Rtype::AXFR };
-        let question = [zone.as_wire(), &qtype.0.to_be_bytes(), &CLASS_IN.to_be_bytes()].concat();
+        let question = Question::new(zone, qtype);
         let (zone, newest, stage) = (zone.clone(), None, Stage::First);
         Incoming { id, question, zone, ours, newest, stage, is_first: true, limit, octets: 0 }
     }
 
     /// The request, unsigned.
     pub fn request(&self) -> Vec<u8> {
-        let [high, low] = self.id.to_be_bytes();
-        let authority = u8::from(self.ours.is_some());
-        let mut request = vec![high, low, 0, 0, 0, 1, 0, 0, 0, authority, 0, 0];
-        request.extend_from_slice(&self.question);
+        let mut request = self.question.message(self.id, 0);
+        request[9] = u8::from(self.ours.is_some());
         // RFC 1995 section 3: the SOA of the version that we have.
         for rdata in self.ours.iter().filter_map(|(ours, _)| ours.soa()).flat_map(|soa| soa.rdatas) {
             request.extend_from_slice(&[0xc0, HEADER as u8]);
@@ -180,7 +179,7 @@ impl Incoming {
     /// Each message's header; the question too, which those after the first need not have (RFC 5936 section 2.2.1).
     fn look_at_head(&self, message: &[u8]) -> Result<(), Fault> {
         let head = message.first_chunk::<HEADER>().ok_or(Fault::Malformed)?;
-        if u16::from_be_bytes([head[0], head[1]]) != self.id || head[2] & QR == 0 || head[2] & OPCODE != 0 {
+        if !is_response(message, self.id, 0) {
             return Err(Fault::NotAsked);
         }
         let rcode = head[3] & 0xf;
@@ -190,12 +189,9 @@ impl Incoming {
         if head[2] & TC != 0 || !walk::is_whole(message) {
             return Err(Fault::Malformed);
         }
-        let question = message.get(HEADER..HEADER + self.question.len()).unwrap_or_default();
-        match u16::from_be_bytes([head[4], head[5]]) {
-            0 if !self.is_first => Ok(()),
-            1 if question.eq_ignore_ascii_case(&self.question) => Ok(()),
-            _ => Err(Fault::NotAsked),
-        }
+        let has_none = head[4..6] == [0, 0];
+        let is_asked = self.question.stands_in(message) || has_none && !self.is_first;
+        if is_asked { Ok(()) } else { Err(Fault::NotAsked) }
     }
 
     /// A record of the zone.
@@ -209,9 +205,7 @@ impl Incoming {
         let Some(rdata) = uncompress::rdata(message, walked).filter(|_| fits) else {
             return Err(Fault::Unfit(owner, rtype));
         };
-        // RFC 2181 section 8: a TTL with the top bit set is 0.
-        let ttl = if walked.ttl > i32::MAX as u32 { 0 } else { walked.ttl };
-        Ok(Record { owner, ttl, rtype, rdata })
+        Ok(Record { owner, ttl: walked.lifetime(), rtype, rdata })
     }
 
     fn take_record(&mut self, record: Record) -> Result<(), Fault> {

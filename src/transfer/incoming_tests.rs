@@ -5,6 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::dns::header::QR;
 use crate::transfer::{Request, Stream};
 use crate::zone::{Difference, Draft, History, NoIncludes, ZoneSnapshot, parse};
 
@@ -55,7 +56,7 @@ fn messages(incoming: &Incoming, records: &[Record], counts: &[usize]) -> Vec<Ve
         let questions = u8::from(all.is_empty());
         let mut message = [&ID.to_be_bytes()[..], &[0x84, 0, 0, questions, 0, count as u8, 0, 0, 0, 0]].concat();
         if all.is_empty() {
-            message.extend_from_slice(&incoming.question);
+            message.extend_from_slice(&incoming.question.message(0, 0)[HEADER..]);
         }
         for Record { owner, ttl, rtype, rdata } in now {
             message.extend_from_slice(owner.as_wire());

@@ -2,6 +2,9 @@
 
 use std::cmp::Ordering;
 
+use crate::dns::header::CLASS_IN;
+use crate::dns::{Name, Rtype, uncompress, walk};
+
 /// Compares two serials (RFC 1982 section 3.2). None where the RFC leaves it undefined: exactly 2^31 apart.
 pub fn compare(left: u32, right: u32) -> Option<Ordering> {
     match left.wrapping_sub(right) {
@@ -30,6 +33,16 @@ pub fn next(served: Option<u32>, file: u32) -> u32 {
 /// The serial in an SOA's RDATA.
 pub fn of_soa(rdata: &[u8]) -> Option<u32> {
     soa_u32(rdata, 20)
+}
+
+/// The serial that a section of a message shows of a zone: 1 for the answer, 2 for the authority of a negative one.
+pub fn shown(message: &[u8], section: u8, zone: &Name) -> Option<u32> {
+    let is_soa = |record: &walk::Walked<'_>| {
+        let owner = || uncompress::name(message, record.start).map(|(owner, _)| owner);
+        (record.section, record.rtype, record.class) == (section, Rtype::SOA, CLASS_IN)
+            && owner().as_ref() == Some(zone)
+    };
+    walk::records(message).find(is_soa).and_then(|soa| of_soa(soa.rdata))
 }
 
 /// MINIMUM in an SOA's RDATA, seconds.

@@ -16,23 +16,24 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("update", &["dns", "zone"]),
     ("tell", &["dns"]),
     ("config", &["dns", "zone", "dane", "keys", "answer", "update", "tell"]),
-    ("observe", &["dns", "zone", "dane", "keys", "answer", "config"]),
-    ("act", &["dns", "zone", "dane", "keys", "answer", "transfer", "update", "tell", "config"]),
-    ("serve", &["dns", "zone", "dane", "keys", "answer", "transfer", "update", "config"]),
-    ("store", &["dns", "zone", "dane", "keys", "answer", "config"]),
+    ("crash", &[]),
+    ("observe", &["crash", "dns", "zone", "dane", "keys", "answer", "config"]),
+    ("act", &["crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "tell", "config"]),
+    ("serve", &["crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "config"]),
+    ("store", &["crash", "dns", "zone", "dane", "keys", "answer", "config"]),
     ("plugin", &["dns", "zone", "dane", "keys", "answer"]),
     (
         "keeper",
         &[
-            "dns", "zone", "dane", "keys", "answer", "transfer", "update", "tell", "config", "observe", "act", "serve",
-            "store",
+            "crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "tell", "config", "observe", "act",
+            "serve", "store",
         ],
     ),
     (
         "cli",
         &[
-            "dns", "zone", "dane", "keys", "answer", "transfer", "update", "tell", "config", "observe", "act", "serve",
-            "store", "keeper", "plugin",
+            "crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "tell", "config", "observe", "act",
+            "serve", "store", "keeper", "plugin",
         ],
     ),
 ];

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::authority::Authority;
-use crate::house::{CONFIG, Daemon, HEAD, House, MX, good_zone, wait_until};
+use crate::config;
+use crate::house::{Daemon, HEAD, House, MX, good_zone, wait_until};
 use crate::smtp::{Encryption, Offer, PASSWORD, Smtp, USER};
 
 const TO: &str = "postmaster@elsewhere.example";
@@ -11,14 +12,14 @@ const TO: &str = "postmaster@elsewhere.example";
 /// A house whose operator is told over a smarthost, with short times.
 fn house(authority: &Authority, smtp: &Smtp, more: &str) -> House {
     let house = House::good().begun_after(&format!("{}\nexport DANELAW_LOG=trace", authority.trusted()));
-    house.put("danelaw.toml", config(smtp, more));
+    house.put("danelaw.toml", config(&messages(smtp, more)));
     password(&house, PASSWORD);
     house
 }
 
-fn config(smtp: &Smtp, more: &str) -> String {
+fn messages(smtp: &Smtp, more: &str) -> String {
     format!(
-        "{CONFIG}\n[messages]\nto = [\"{TO}\"]\nfrom = \"danelaw@provider.example\"\nsmarthost = \"localhost:{}\"\n\
+        "to = [\"{TO}\"]\nfrom = \"danelaw@provider.example\"\nsmarthost = \"localhost:{}\"\n\
          user = \"{USER}\"\npassword-file = \"password\"\nretry = \"1s\"\n{more}\n",
         smtp.address.port()
     )

@@ -14,3 +14,9 @@ mod mail;
 mod operator;
 mod smtp;
 mod webhook;
+
+/// A configuration with `[messages]`. Its certificates are observed, so that TLSA is published at once: no mail server is there to
+/// be asked what it presents.
+fn config(messages: &str) -> String {
+    format!("{}mode = \"observed\"\n\n[messages]\n{messages}\n", house::CONFIG)
+}

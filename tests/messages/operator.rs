@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use crate::common::free_port;
+use crate::config;
 use crate::house::{CONFIG, House, wait_until};
 
 /// A program in the house that keeps the mails that it is given, one file each.
@@ -19,7 +20,7 @@ fn mails(house: &House) -> Vec<String> {
 }
 
 fn with(house: &House, messages: &str) {
-    house.put("danelaw.toml", format!("{CONFIG}\n[messages]\nsendmail = \"sendmail\"\n{messages}\n"));
+    house.put("danelaw.toml", config(&format!("sendmail = \"sendmail\"\n{messages}")));
 }
 
 #[test]

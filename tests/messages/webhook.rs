@@ -3,16 +3,17 @@
 use std::os::unix::fs::PermissionsExt;
 
 use crate::authority::Authority;
-use crate::house::{CONFIG, House, wait_until};
+use crate::config;
+use crate::house::{House, wait_until};
 use crate::http::Http;
 
 const TOKEN: &str = "t0ken-of-the-hook";
 
 fn house(url: &str, house: House) -> House {
     let text = format!(
-        "{CONFIG}\n[messages]\nwebhook = \"{url}\"\nwebhook-token-file = \"token\"\ngather = \"0s\"\npause = \"1s\"\nretry = \"1s\"\n"
+        "webhook = \"{url}\"\nwebhook-token-file = \"token\"\ngather = \"0s\"\npause = \"1s\"\nretry = \"1s\"\n"
     );
-    house.put("danelaw.toml", text);
+    house.put("danelaw.toml", config(&text));
     house.put("token", TOKEN);
     std::fs::set_permissions(house.path("token"), std::fs::Permissions::from_mode(0o600)).unwrap();
     house

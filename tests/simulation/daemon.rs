@@ -141,6 +141,7 @@ impl World {
             interval: self.interval,
             expire: self.expire,
             hook: true,
+            vouched: false,
         }
     }
 

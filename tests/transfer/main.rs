@@ -23,6 +23,7 @@ mod changes;
 mod endurance;
 mod impostors;
 mod journal;
+mod kinds;
 mod notices;
 mod primaries;
 mod secondaries;

@@ -7,13 +7,11 @@ use std::process::Output;
 use super::common::program::Program;
 use super::common::{free_port, name, run, succeed, wire};
 use super::house::{CONFIG, Daemon, HEAD, HOST, House, MX, wait_until};
+pub use super::kinds::KEY;
 
 pub const NSEC: &str = "example.org";
 pub const NSEC3: &str = "hashed.example";
 pub const ZONES: [&str; 2] = [NSEC, NSEC3];
-/// The TSIG key's name.
-pub const KEY: &str = "transfer.test";
-
 /// BIND's commands are signed with the key, too.
 const RNDC_KEY: &str = "rndc.key";
 

@@ -299,16 +299,30 @@ impl State {
         due
     }
 
+    /// When the last old record goes; none while a mail server may present its certificate.
+    pub(super) fn drained(&self) -> Option<Age> {
+        let ends: Option<Vec<Age>> =
+            self.old.iter().map(|leaving| Some(self.clock.end(leaving.unseen?, self.drain()))).collect();
+        ends?.into_iter().max()
+    }
+
+    /// When the first records go out; none where some have, or the mail server does not present what they are of.
+    pub(super) fn first_publication(&self) -> Option<Age> {
+        let since = self.after.as_ref().filter(|_| !self.public)?.served?;
+        Some(self.clock.end(since, if self.strange { self.drain() } else { 0 }))
+    }
+
     pub(super) fn next_age(&self) -> Option<Age> {
         let age = self.clock.age();
         let Due { publish, servers, probe, install, hook } = self.due(age);
         let drained = self.old.iter().filter_map(|leaving| Some(self.clock.end(leaving.unseen?, self.drain())));
-        let first = self.after.as_ref().filter(|_| !self.public).and_then(|after| after.served);
-        let first = first.map(|since| self.clock.end(since, self.drain()));
         let grace = Some(self.wanted_since + GRACE).filter(|_| self.sets.behind().next().is_some());
         let times = [publish, servers, probe, install, hook].into_iter().flatten().map(|due| due.max(age + 1));
-        let moments =
-            drained.chain(first).chain(grace).chain(self.sets.next(&self.settings, &self.clock)).filter(|at| *at > age);
+        let moments = drained
+            .chain(self.first_publication())
+            .chain(grace)
+            .chain(self.sets.next(&self.settings, &self.clock))
+            .filter(|at| *at > age);
         times.chain(moments).min()
     }
 

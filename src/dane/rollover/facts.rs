@@ -3,10 +3,14 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::dane::certificate;
 use crate::dane::tlsa::{Matching, Parameters, Selector, Tlsa, Usage};
 use crate::dns::Timestamp;
+
+/// So many octets of a digest are a version's id.
+const ID: usize = 8;
 
 /// A chain, as far as TLSA is concerned: the records that it matches, under all parameters that may ever be configured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +45,17 @@ impl Chain {
         Chain { fingerprint: chain.leaf().fingerprint(), records, also }
     }
 
+    /// Of a key whose certificate isn't known: `3 1 x`. `spki` is its SubjectPublicKeyInfo in DER.
+    pub fn of_key(spki: &[u8]) -> Chain {
+        let record = |matching| {
+            let parameters = Parameters { usage: Usage::DaneEe, selector: Selector::Spki, matching };
+            Tlsa { parameters, data: matching.digest(spki) }
+        };
+        let records: Vec<Tlsa> = [Matching::Full, Matching::Sha256, Matching::Sha512].map(record).into();
+        let name = data_encoding::HEXLOWER.encode(&Matching::Sha256.digest(spki));
+        Chain { fingerprint: format!("key {name}"), records, also: Vec::new() }
+    }
+
     /// Whether a record can be made for it under the parameters.
     pub fn can_make(&self, parameters: Parameters) -> bool {
         self.records.iter().any(|record| record.parameters == parameters)
@@ -69,6 +84,24 @@ pub struct Version {
 }
 
 impl Version {
+    /// Of certificate chains, one of each key type. The same certificates have the same id, wherever they lie and in whichever
+    /// order.
+    pub fn of<'a>(chains: impl IntoIterator<Item = &'a certificate::Chain>) -> Version {
+        let mut chains: Vec<&certificate::Chain> = chains.into_iter().collect();
+        chains.sort_by_cached_key(|chain| (chain.leaf().key_type, chain.leaf().fingerprint()));
+        let mut digest = Sha256::new();
+        for chain in &chains {
+            let certificates = chain.certificates();
+            digest.update((certificates.len() as u64).to_be_bytes());
+            for certificate in certificates {
+                digest.update((certificate.der().len() as u64).to_be_bytes());
+                digest.update(certificate.der());
+            }
+        }
+        let id = data_encoding::HEXLOWER.encode(&digest.finalize()[..ID]);
+        Version { id, chains: chains.into_iter().map(Chain::of).collect() }
+    }
+
     /// Whether each of its chains satisfies an RRset.
     pub fn satisfies(&self, records: &[Tlsa]) -> bool {
         self.chains.iter().all(|chain| chain.satisfies(records))
@@ -94,6 +127,9 @@ pub struct Settings {
     pub expire: u32,
     /// Whether there is a hook to run after an installation.
     pub hook: bool,
+    /// The operator vouches that addresses present what is deployed: what they presented before anything was is none of ours.
+    #[serde(default)]
+    pub vouched: bool,
 }
 
 /// What happened. The facts of one server, and of one address, come in the order in which they were observed.

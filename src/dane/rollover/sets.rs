@@ -266,6 +266,14 @@ impl Sets {
         self.servers.retain(|_, server| !server.gone || server.has.is_none_or(|has| has <= oldest) && oldest < newest);
     }
 
+    /// When the last set is forgotten that does not match a version; none where it is not known, or there is none.
+    pub(super) fn stay_until(&self, version: &Version, settings: &Settings, clock: &Clock) -> Option<Age> {
+        let others = self.sets.iter().filter(|set| !version.satisfies(&set.records));
+        let ends: Option<Vec<Age>> =
+            others.map(|set| gone_at(set, &self.servers, settings, clock, Guards::default())).collect();
+        ends?.into_iter().max()
+    }
+
     /// When the next set is forgotten.
     pub(super) fn next(&self, settings: &Settings, clock: &Clock) -> Option<Age> {
         self.sets.iter().filter_map(|set| gone_at(set, &self.servers, settings, clock, Guards::default())).min()

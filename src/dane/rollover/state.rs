@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::dane::error::Error;
+use crate::dane::tlsa::Tlsa;
 use crate::dns::Timestamp;
 
 use super::clock::{Age, Clock};
@@ -32,6 +33,19 @@ pub enum Phase {
     Confirming,
     /// The old record stays until the caches and the mail server's old processes are gone.
     Draining,
+}
+
+/// How a chain stands in a rollover: for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The mail server reads it.
+    Live,
+    /// It is on its way in.
+    Next,
+    /// Its key is known, its certificate isn't.
+    NextKey,
+    /// It is on its way out.
+    Leaving,
 }
 
 /// A version on its way in.
@@ -208,6 +222,27 @@ impl State {
     /// What is wrong.
     pub fn alarms(&self) -> &BTreeSet<Alarm> {
         &self.alarms
+    }
+
+    /// Whether it is the same but for what was seen of the clocks.
+    pub fn is_same_but_for_clock(&self, other: &State) -> bool {
+        let (mut one, mut two) = (self.clone(), other.clone());
+        one.clock = Clock::default();
+        two.clock = Clock::default();
+        one == two
+    }
+
+    /// What is to be out; none: what is out stays.
+    pub fn wanted(&self) -> Option<&[Tlsa]> {
+        self.sets.wanted()
+    }
+
+    /// The chains that may be presented, or will be.
+    pub fn chains(&self) -> impl Iterator<Item = (Role, &Chain)> {
+        let next = self.next.iter().flat_map(|next| &next.version.chains).map(|chain| (Role::Next, chain));
+        let old = self.old.iter().flat_map(|leaving| &leaving.version.chains).map(|chain| (Role::Leaving, chain));
+        let live = self.live.iter().flat_map(|live| &live.chains).map(|chain| (Role::Live, chain));
+        live.chain(next).chain(self.next_key.iter().map(|chain| (Role::NextKey, chain))).chain(old)
     }
 
     /// Whether a version may be presented, or will be.

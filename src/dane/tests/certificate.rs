@@ -50,6 +50,20 @@ fn every_parameter_set_selects_what_rfc_6698_says() {
 }
 
 #[test]
+fn of_what_a_server_presents_the_first_is_its_own() {
+    let ders = |texts: &[&str]| crate::dane::pem::parse(texts.concat().as_bytes()).unwrap().certificates;
+    let [leaf, intermediate, root] = [pem!("leaf"), pem!("intermediate"), pem!("root")];
+    let presented = Chain::presented(&ders(&[leaf, root, intermediate])).unwrap();
+    assert_eq!(presented.leaf().der(), chain(leaf).leaf().der());
+    assert_eq!(presented.certificates().len(), 3, "linked in any order");
+    // A CA's own certificate, or one before that it issued: the key that was proven is the first one's.
+    for texts in [&[root][..], &[intermediate, leaf]] {
+        assert_eq!(Chain::presented(&ders(texts)).unwrap().leaf().der(), ders(texts)[0]);
+    }
+    assert!(Chain::presented::<Vec<u8>>(&[]).is_err());
+}
+
+#[test]
 fn usage_2_needs_the_issuer_in_the_file() {
     let missing = Tlsa::from_chain(&chain(pem!("leaf")), parameters("2 1 1"));
     assert!(matches!(&missing, Err(Error::NoIssuer { issuer, .. }) if issuer.contains("Intermediate")), "{missing:?}");

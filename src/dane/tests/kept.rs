@@ -171,6 +171,7 @@ fn copy(world: &World) -> World {
         lagging: BTreeSet::new(),
         config: Default::default(),
         certificates: Default::default(),
+        led: Default::default(),
     }
 }
 

@@ -49,6 +49,7 @@ impl Host {
             interval: DAY,
             expire: EXPIRE,
             hook: true,
+            vouched: false,
         };
         let now = Reading { wall: START, boot: 1000, boot_id: 1, synchronised: true };
         let mut host =

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::name;
 use crate::dane::config::{DaneConfig, DnssecStrength, MailServiceStrength};
 use crate::dane::keyset::{Sighting, Sightings};
+use crate::dane::led::LedHosts;
 use crate::dane::plan::{Input, Plan, plan};
 use crate::dane::prerequisites::{Served, SignedState};
 use crate::dane::state::State;
@@ -20,6 +21,7 @@ pub struct World {
     pub lagging: BTreeSet<Name>,
     pub config: DaneConfig,
     pub certificates: Sightings,
+    pub led: LedHosts,
 }
 
 pub const OURS: [u8; 4] = [192, 0, 2, 1];
@@ -40,6 +42,7 @@ impl World {
             lagging: BTreeSet::new(),
             config,
             certificates: Sightings::default(),
+            led: LedHosts::new(),
         };
         world.mx("example.org", "mail.example.org");
         world.put("mail.example.org", Rtype::A, &OURS);
@@ -82,7 +85,14 @@ impl World {
     }
 
     pub fn input(&self, now: u64) -> Input<'_> {
-        Input { served: self, config: &self.config, certificates: &self.certificates, dkim_ok: &dkim_ok, now }
+        Input {
+            served: self,
+            config: &self.config,
+            certificates: &self.certificates,
+            led: &self.led,
+            dkim_ok: &dkim_ok,
+            now,
+        }
     }
 
     /// A plan, its state through the store.

@@ -1,0 +1,279 @@
+//! What machines ask for, done: at once where it is a matter of files, by order where it takes time.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::Events;
+use super::facts::HERE;
+use crate::act::{hook, install};
+use crate::dane::rollover::{Action, Alarm, Event, Notice, Phase};
+use crate::dns::{Name, Timestamp};
+use crate::keeper::Keeper;
+use crate::observe::{deployed, nameservers, presented};
+
+/// Failures of these are told of.
+const INSTALLATION: &str = "installation";
+const HOOK: &str = "hook";
+
+impl Keeper {
+    /// Does it; gives what came of it at once.
+    pub(super) fn act(&mut self, actions: Vec<(Name, Action)>, now: Timestamp) -> Events {
+        let mut events = Events::new();
+        let mut said = Vec::new();
+        for (host, action) in actions {
+            match action {
+                // What is wanted is read where zones are published.
+                Action::Publish { .. } => {}
+                Action::AskServers { servers, .. } => events.extend(self.ask_servers(&host, &servers)),
+                Action::Probe { addresses, .. } => events.extend(self.probe(&host, &addresses)),
+                Action::Install { version } => events.extend(self.install(&host, &version)),
+                Action::RunHook { version } => self.run_hook(&host, version),
+                Action::Retire { version } => self.retire(&host, &version),
+                Action::Alarm(alarm) => {
+                    let text = self.alarm_text(&host, &alarm);
+                    warn!("{}: {text}", host.to_host());
+                    said.push(("rollover-alarm", host.to_host(), text));
+                }
+                Action::Cleared(alarm) => {
+                    let text = format!("over: {}", self.alarm_text(&host, &alarm));
+                    info!("{}: {text}", host.to_host());
+                    said.push(("rollover-cleared", host.to_host(), text));
+                }
+                Action::Tell(notice) => {
+                    let (kind, text) = notice_text(&notice);
+                    info!("{}: {text}", host.to_host());
+                    said.push((kind, host.to_host(), text));
+                }
+            }
+        }
+        self.events(now, said);
+        events
+    }
+
+    /// Asks nameservers; this server is seen from here.
+    fn ask_servers(&mut self, host: &Name, servers: &[String]) -> Events {
+        let zone = self.zone_of(self.plans.of_host(host)).map(|zone| zone.origin.clone());
+        let Some((zone, known)) = zone.and_then(|zone| Some((zone.clone(), self.servers(&zone)?))) else {
+            return Events::new();
+        };
+        let owners: Vec<Name> = self
+            .plans
+            .of_host(host)
+            .iter()
+            .filter(|planned| planned.zone.as_ref() == Some(&zone))
+            .map(|planned| planned.owner.clone())
+            .collect();
+        let mut events = Events::new();
+        for label in servers {
+            match known.get(label) {
+                Some(Some(server)) => {
+                    let (host, label, zone, owners) = (host.clone(), label.clone(), zone.clone(), owners.clone());
+                    let order = nameservers::Order { host, label, server: *server, zone, owners };
+                    // What finds no room is asked for again.
+                    let _ = self.rollovers.orders.as_ref().map(|orders| orders.nameservers.try_send(order));
+                }
+                Some(None) => {
+                    let owners = self.plans.of_host(host);
+                    let shown = self.zone_of(owners).and_then(|zone| super::facts::shown(zone, owners));
+                    let event = shown.map(|(serial, records, ttl)| {
+                        let server = HERE.to_owned();
+                        Event::Shows { server, serial, records, ttl }
+                    });
+                    events.extend(event.map(|event| (host.clone(), event)));
+                }
+                // The zone names it no more, or not yet.
+                None => events.push((host.clone(), Event::Unreachable { server: label.clone() })),
+            }
+        }
+        events
+    }
+
+    /// Asks mail servers; where the operator vouches for them, they present what is deployed and told them.
+    fn probe(&mut self, host: &Name, addresses: &[String]) -> Events {
+        let known = self.probed(host);
+        let declared = self.is_declared(host);
+        let mut events = Events::new();
+        for label in addresses {
+            match known.get(label) {
+                _ if declared => {
+                    let driven = self.rollovers.hosts.get(host);
+                    let state = driven.map(|driven| &driven.state);
+                    let chain =
+                        state.filter(|state| state.phase() != Phase::Reloading).and_then(|state| state.vouched());
+                    let chain = chain.map(|chain| chain.fingerprint.clone());
+                    let event = chain.map(|chain| Event::Presents { address: label.clone(), chain });
+                    events.extend(event.map(|event| (host.clone(), event)));
+                }
+                Some(&address) => {
+                    let greeting = presented::Greeting::of(address.port());
+                    let order = presented::Order { host: host.clone(), label: label.clone(), address, greeting };
+                    let _ = self.rollovers.orders.as_ref().map(|orders| orders.presented.try_send(order));
+                }
+                None => events.push((host.clone(), Event::Unasked { address: label.clone() })),
+            }
+        }
+        events
+    }
+
+    fn install(&mut self, host: &Name, version: &str) -> Events {
+        let deployed = &self.config.rollover.deployed;
+        let installed = install::install(deployed, host, version);
+        let chains = installed.is_ok().then(|| deployed::read(deployed, host).ok().flatten()).flatten();
+        let Some(driven) = self.rollovers.hosts.get_mut(host) else { return Events::new() };
+        let version = version.to_owned();
+        match installed {
+            Ok(lost) => {
+                lost.iter().for_each(|not_kept| warn!("{}: {not_kept}", host.to_host()));
+                driven.failures.remove(INSTALLATION);
+                if let Some(chains) = chains {
+                    driven.live = chains.chains;
+                }
+                driven.told.forget_deployed();
+                vec![(host.clone(), Event::Installed { version })]
+            }
+            Err(error) => {
+                driven.failures.insert(INSTALLATION, error.to_string());
+                driven.told.forget_source();
+                vec![(host.clone(), Event::InstallFailed { version })]
+            }
+        }
+    }
+
+    /// One at a time.
+    fn run_hook(&mut self, host: &Name, version: String) {
+        let (commands, limit) = self.config.rollover.hooks(host);
+        let (commands, limit) = (commands.to_vec(), Duration::from_secs(limit));
+        let Some(orders) = self.rollovers.orders.clone() else { return };
+        let Some(driven) = self.rollovers.hosts.get_mut(host) else { return };
+        if driven.hook.is_none() {
+            let order = hook::Order { host: host.clone(), version: version.clone(), commands, limit };
+            crate::crash::point("rollover: before the hook");
+            driven.hook = orders.hooks.try_send(order).is_ok().then_some(version);
+        }
+    }
+
+    /// A hook has ended.
+    pub(super) fn hook_ended(
+        &mut self,
+        host: Name,
+        version: String,
+        outcome: Result<hook::Output, hook::HookError>,
+    ) -> Events {
+        crate::crash::point("rollover: after the hook");
+        let Some(driven) = self.rollovers.hosts.get_mut(&host) else { return Events::new() };
+        driven.hook = None;
+        let event = match outcome {
+            Ok(output) => {
+                driven.failures.remove(HOOK);
+                info!("{}: the hook has run{}", host.to_host(), last_line(&output.text));
+                Event::HookDone { version }
+            }
+            Err(error) => {
+                driven.failures.insert(HOOK, error.to_string());
+                Event::HookFailed { version }
+            }
+        };
+        vec![(host, event)]
+    }
+
+    /// A mail server was asked. What became of it is shown, and part of what a first publication needs.
+    pub(super) fn note_probe(&mut self, host: &Name, label: &str, outcome: Result<(), String>) {
+        let Some(driven) = self.rollovers.hosts.get_mut(host) else { return };
+        let is_known = driven.state.addresses().any(|(address, _)| address == label);
+        if is_known && driven.probes.get(label) != Some(&outcome) {
+            driven.probes.insert(label.to_owned(), outcome);
+            self.rollovers.probed.insert(host.clone());
+        }
+    }
+
+    /// Takes away what nothing needs any more: this version, and those that never came to be installed.
+    fn retire(&mut self, host: &Name, version: &str) {
+        let deployed = &self.config.rollover.deployed;
+        let Some(driven) = self.rollovers.hosts.get(host) else { return };
+        let needed: BTreeSet<&str> = driven.state.needed().collect();
+        let there = install::staged(deployed, host).unwrap_or_default();
+        let of_no_use = there.iter().map(String::as_str).chain([version]).filter(|id| !needed.contains(id));
+        for id in of_no_use.collect::<BTreeSet<_>>() {
+            if let Err(error) = install::retire(deployed, host, id) {
+                warn!("{}: an old certificate stays in {}: {error}", host.to_host(), deployed.display());
+            }
+        }
+    }
+
+    /// What is wrong, for people.
+    pub(super) fn alarm_text(&self, host: &Name, alarm: &Alarm) -> String {
+        let driven = self.rollovers.hosts.get(host);
+        let failure =
+            |what| driven.and_then(|driven| driven.failures.get(what)).map_or(String::new(), |why| format!(": {why}"));
+        let why = |label: &str| {
+            let probe = driven.and_then(|driven| driven.probes.get(label));
+            probe.and_then(|probe| probe.as_ref().err()).map_or(String::new(), |why| format!(": {why}"))
+        };
+        match alarm {
+            Alarm::Swapped(id) => format!(
+                "a certificate ({id}) was put in place by somebody else; its record is published beside the others and nothing is \
+                 removed, but mail from senders that hold older records may be deferred until their caches run out: let mail \
+                 servers read {} and nothing else",
+                self.config.rollover.deployed.join(host.to_host()).display()
+            ),
+            Alarm::Mismatch(label) => format!(
+                "{label} presents a certificate that is not known here; nothing is installed and nothing removed: does it read {}?",
+                self.config.rollover.deployed.join(host.to_host()).display()
+            ),
+            Alarm::Unasked(label) => {
+                format!(
+                    "{label} can't be asked which certificate it presents{}; nothing is installed and nothing removed",
+                    why(label)
+                )
+            }
+            Alarm::Behind(label) => {
+                format!(
+                    "nameserver {label} does not show the new records; the rollover waits: is it told of changes, and may it transfer?"
+                )
+            }
+            Alarm::Unreachable(label) => format!(
+                "nameserver {label} can't be reached; the rollover waits until its zone must have expired and caches are empty: start it, \
+                 or take it out of the zone's NS records"
+            ),
+            Alarm::PassedOver(label) => {
+                format!(
+                    "nameserver {label} could not be reached for so long that its zone has expired; it is waited for no longer"
+                )
+            }
+            Alarm::InstallFailed => {
+                format!("the certificate can't be installed{}; it is tried again", failure(INSTALLATION))
+            }
+            Alarm::HookFailed => format!("the hook failed{}; it is tried again, and both records stay", failure(HOOK)),
+        }
+    }
+}
+
+fn last_line(text: &str) -> String {
+    text.trim_end().lines().last().map_or(String::new(), |line| format!(": {line}"))
+}
+
+/// The event's kind, and what is said.
+fn notice_text(notice: &Notice) -> (&'static str, String) {
+    match notice {
+        Notice::Begun(id) => (
+            "rollover-begun",
+            format!("a rollover to certificate {id} has begun: its record goes out beside the old one"),
+        ),
+        Notice::Installing(id) => {
+            ("rollover-installing", format!("every cache must have the record of certificate {id}: it is installed"))
+        }
+        Notice::Installed(id) => ("rollover-installed", format!("certificate {id} is installed")),
+        Notice::Finished(id) => (
+            "rollover-finished",
+            format!("the rollover is over: certificate {id} is presented everywhere, and older records are gone"),
+        ),
+        Notice::Queued(id) => ("rollover-queued", format!("certificate {id} waits for the rollover that is under way")),
+        Notice::GivenUp(id) => ("rollover-given-up", format!("the rollover to certificate {id} was given up")),
+        Notice::ClockJumped(seconds) => {
+            ("clock-jumped", format!("the wall clock jumped by {seconds} s; waits go by the slower of the two clocks"))
+        }
+        Notice::Refused(why) => ("rollover-refused", why.clone()),
+    }
+}

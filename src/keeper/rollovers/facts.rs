@@ -1,0 +1,381 @@
+//! What a machine has to know, from what the keeper has looked at: told when it is another than before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use tracing::{debug, info};
+
+use super::{Driven, Events, RolloverNews};
+use crate::act::{hook, install};
+use crate::config::{CertificateFolder, CertificateMode};
+use crate::dane::certificate::KeyType;
+use crate::dane::config::MailServiceStrength;
+use crate::dane::plan::Planned;
+use crate::dane::publication::Phase;
+use crate::dane::rollover::{Chain as Records, Event, Settings, Version};
+use crate::dane::state::HostState;
+use crate::dane::tlsa::{Protocol, Service, Tlsa};
+use crate::dane::{Chain, Parameters};
+use crate::dns::{Name, Rtype, Timestamp};
+use crate::keeper::nameservers::{Ours, Place};
+use crate::keeper::{Keeper, Zone};
+use crate::observe::certificates::{Found, Severity};
+use crate::observe::{deployed, identity, nameservers, presented};
+use crate::zone::serial;
+
+/// What this server is called among a zone's nameservers.
+pub(super) const HERE: &str = "this server";
+
+/// What a machine was told last; none: nothing since the start.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    started: bool,
+    settings: Option<Settings>,
+    servers: Option<BTreeSet<String>>,
+    addresses: Option<BTreeSet<String>>,
+    pub(super) published: Option<(Vec<Tlsa>, u32)>,
+    deployed: Option<Vec<Chain>>,
+    source: Option<Vec<Chain>>,
+    next_key: Option<Option<Records>>,
+}
+
+impl Told {
+    /// What stands on the disk is told anew.
+    pub(super) fn forget_deployed(&mut self) {
+        self.deployed = None;
+    }
+
+    /// What is in the source is written once more where it is installed from.
+    pub(super) fn forget_source(&mut self) {
+        self.source = None;
+    }
+}
+
+/// What stands on the disk; none: nothing else than before, or it can't be told.
+#[derive(Default)]
+struct Disk {
+    deployed: Option<Vec<Chain>>,
+    source: Option<(Version, Vec<Chain>)>,
+    next_key: Option<Option<Records>>,
+    problems: BTreeSet<String>,
+}
+
+/// A certificate in a folder, and the folder.
+type Candidate<'a> = (&'a CertificateFolder, &'a Found);
+
+impl Keeper {
+    /// Lets rollovers lead the hosts that have a certificate with its key in a staged folder from now on. Whether there are any new.
+    pub(in crate::keeper) fn take_lead<'a>(
+        &mut self,
+        planned: impl Iterator<Item = (&'a Name, &'a [Planned])>,
+        now: Timestamp,
+    ) -> bool {
+        if self.ephemeral {
+            return false;
+        }
+        let is_new = |host: &Name, owners: &[Planned]| {
+            let is_ours = owners.iter().any(|planned| planned.zone.is_some());
+            is_ours && !self.rollovers.hosts.contains_key(host) && !self.candidates(host, true).is_empty()
+        };
+        let new: Vec<(Name, Events)> = planned
+            .filter(|(host, owners)| is_new(host, owners))
+            .map(|(host, owners)| (host.clone(), self.inherited(host, owners)))
+            .collect();
+        for (host, events) in &new {
+            info!("{}: from now on its certificate is installed by danelaw", host.to_host());
+            self.rollovers.hosts.insert(host.clone(), Driven::default());
+            self.step_rollovers(events.clone(), now);
+        }
+        !new.is_empty()
+    }
+
+    /// What is known of a host that had no rollover: what is out, and what may be presented.
+    fn inherited(&self, host: &Name, owners: &[Planned]) -> Events {
+        let mut events = Vec::new();
+        if let Some((settings, zone)) = self.settings(host, owners).zip(self.zone_of(owners)) {
+            events.push(Event::Settings(settings.clone()));
+            let records = self.dane.hosts.get(host).map(|state| out(state, owners)).unwrap_or_default();
+            if !records.is_empty() {
+                events.push(Event::Published { serial: serial_of(zone), records, ttl: settings.ttl });
+            }
+        }
+        let keyset = self.dane.hosts.get(host).map(|state| &state.keyset.known[..]).unwrap_or_default();
+        events.extend(keyset.iter().map(|known| Event::Also(Version::of([&known.chain]))));
+        events.into_iter().map(|event| (host.clone(), event)).collect()
+    }
+
+    /// Everything that is otherwise than it was told. `look`: what stands on the disk is looked at, too.
+    pub(super) fn new_facts(&mut self, look: bool) -> Events {
+        let hosts: Vec<Name> = self.rollovers.hosts.keys().cloned().collect();
+        hosts.into_iter().flat_map(|host| self.facts_of(&host, look)).collect()
+    }
+
+    fn facts_of(&mut self, host: &Name, look: bool) -> Events {
+        let owners = self.plans.of_host(host);
+        let settings = self.settings(host, owners);
+        let addresses = self.probed(host).into_keys().collect::<BTreeSet<_>>();
+        let (published, apex) = match self.zone_of(owners) {
+            Some(zone) => (shown(zone, owners), Some(zone.origin.clone())),
+            None => (None, None),
+        };
+        let servers = apex.and_then(|apex| self.servers(&apex)).map(|servers| servers.into_keys().collect());
+        let Some(driven) = self.rollovers.hosts.get_mut(host) else { return Events::new() };
+        let told = &mut driven.told;
+        let mut events = Vec::new();
+        if !told.started {
+            told.started = true;
+            events.push(Event::Started);
+        }
+        news(&mut told.settings, settings, Event::Settings, &mut events);
+        news(&mut told.servers, servers, Event::Servers, &mut events);
+        news(&mut told.addresses, Some(addresses).filter(|all| !all.is_empty()), Event::Addresses, &mut events);
+        if let Some((serial, records, ttl)) = published
+            && told.published.as_ref().is_none_or(|before| (&before.0, before.1) != (&records, ttl))
+        {
+            told.published = Some((records.clone(), ttl));
+            events.push(Event::Published { serial, records, ttl });
+        }
+        if look {
+            events.extend(self.on_the_disk(host));
+        }
+        events.into_iter().map(|event| (host.clone(), event)).collect()
+    }
+
+    /// What is deployed, what is in the source, and which key comes next.
+    fn on_the_disk(&mut self, host: &Name) -> Vec<Event> {
+        let Some(found) = self.look_at_disk(host) else { return Vec::new() };
+        let Some(driven) = self.rollovers.hosts.get_mut(host) else { return Vec::new() };
+        let mut events = Vec::new();
+        if let Some(deployed) = found.deployed {
+            events.push(Event::Deployed(Version::of(&deployed)));
+            driven.live.clone_from(&deployed);
+            driven.told.deployed = Some(deployed);
+        }
+        if let Some((version, source)) = found.source {
+            events.push(Event::Source(version));
+            driven.told.source = Some(source);
+        }
+        if let Some(next_key) = found.next_key.filter(|next_key| driven.told.next_key.as_ref() != Some(next_key)) {
+            driven.told.next_key = Some(next_key.clone());
+            events.push(Event::NextKey(next_key));
+        }
+        driven.problems = found.problems;
+        events
+    }
+
+    fn look_at_disk(&self, host: &Name) -> Option<Disk> {
+        let told = &self.rollovers.hosts.get(host)?.told;
+        let mut disk = Disk::default();
+        let staged = self.candidates(host, true);
+        let observed = if staged.is_empty() { self.candidates(host, false) } else { Vec::new() };
+        let chains = |candidates: &[Candidate<'_>]| -> Vec<Chain> {
+            candidates.iter().map(|(_, found)| found.chain.clone()).collect()
+        };
+        let deployed = match observed.is_empty() {
+            true => deployed::read(&self.config.rollover.deployed, host).map(|found| found.map(|found| found.chains)),
+            // Mail servers read it directly: whoever writes there deploys.
+            false => Ok(Some(chains(&observed))),
+        };
+        let is_new = |told: &Option<Vec<Chain>>, now: &[Chain]| {
+            !now.is_empty() && told.as_ref().is_none_or(|told| !is_same(told, now))
+        };
+        match deployed {
+            Ok(deployed) => disk.deployed = deployed.filter(|deployed| is_new(&told.deployed, deployed)),
+            Err(error) => drop(disk.problems.insert(format!("{}: {error}", host.to_host()))),
+        }
+        let source = chains(&staged);
+        if is_new(&told.source, &source) {
+            match self.stage(host, &staged) {
+                Ok(version) => disk.source = Some((version, source)),
+                Err(problem) => drop(disk.problems.insert(format!("{}: {problem}", host.to_host()))),
+            }
+        }
+        // A key that is being renewed is for a while neither the next one nor the certificate's.
+        if !staged.is_empty() && disk.problems.is_empty() && !self.is_waiting_for(&staged) {
+            let of = |(folder, found): &Candidate<'_>| {
+                found.next_key.clone().filter(|_| folder.mode == CertificateMode::NextKey)
+            };
+            disk.next_key = Some(staged.iter().find_map(of).map(|spki| Records::of_key(&spki)));
+        }
+        Some(disk)
+    }
+
+    /// Whether a file beside these is half written, or can't be used now.
+    fn is_waiting_for(&self, staged: &[Candidate<'_>]) -> bool {
+        let folders: BTreeSet<_> = staged.iter().filter_map(|(_, found)| found.path.parent()).collect();
+        let problems = self.scans.iter().flat_map(|scan| &scan.problems);
+        problems
+            .filter(|problem| problem.severity > Severity::Note)
+            .any(|problem| problem.path.parent().is_some_and(|parent| folders.contains(parent)))
+    }
+
+    /// The certificates that count for a host, one of each key type, the newest ones: in staged folders, with their keys; or in
+    /// observed ones.
+    pub(super) fn candidates(&self, host: &Name, staged: bool) -> Vec<Candidate<'_>> {
+        let mut best: BTreeMap<KeyType, Candidate<'_>> = BTreeMap::new();
+        let folders = self.config.certificates.iter().zip(&self.scans);
+        let of_mode = folders.filter(|(folder, _)| (folder.mode != CertificateMode::Observed) == staged);
+        for (folder, found) in
+            of_mode.flat_map(|(folder, scan)| scan.certificates.iter().map(move |found| (folder, found)))
+        {
+            if !found.chain.covers(host) || staged && !found.key_checked {
+                continue;
+            }
+            let leaf = found.chain.leaf();
+            let rival = best.entry(leaf.key_type).or_insert((folder, found));
+            if rival.1.chain.leaf().not_before < leaf.not_before {
+                *rival = (folder, found);
+            }
+        }
+        best.into_values().collect()
+    }
+
+    /// Writes a version where it is installed from, so that its installation needs nothing else.
+    fn stage(&self, host: &Name, certificates: &[Candidate<'_>]) -> Result<Version, String> {
+        let version = Version::of(certificates.iter().map(|(_, found)| &found.chain));
+        let mut pairs = Vec::new();
+        for (folder, found) in certificates {
+            let key = identity::key_file_of_found(folder, found).map_err(|error| error.to_string())?;
+            pairs.push((key, found.chain.clone()));
+        }
+        let material = install::Material::new(pairs).map_err(|error| error.to_string())?;
+        let staged = install::stage(&self.config.rollover.deployed, host, &version.id, &material);
+        for warning in staged.map_err(|error| error.to_string())? {
+            debug!("{}: {warning}", host.to_host());
+        }
+        Ok(version)
+    }
+
+    /// What holds for a host: of its services together.
+    fn settings(&self, host: &Name, owners: &[Planned]) -> Option<Settings> {
+        let zone = self.zone_of(owners)?;
+        let config = self.dane_config.zone(&zone.origin);
+        let hook = !self.config.rollover.hooks(host).0.is_empty();
+        let vouched = config.mail_service == MailServiceStrength::Declared;
+        let mut settings = Settings { hook, vouched, ..Settings::default() };
+        for service in owners.iter().filter_map(|planned| Service::from_owner(&planned.owner)) {
+            let own = self.dane_config.services.iter().find(|own| own.service() == service);
+            let parameters = own.and_then(|own| own.parameters.as_ref()).unwrap_or(&config.parameters);
+            let sound = parameters.iter().filter(|parameters| parameters.check(&service).is_ok());
+            settings.parameters.extend(sound);
+            settings.ttl = settings.ttl.max(own.and_then(|own| own.ttl).unwrap_or(config.ttl));
+        }
+        let own = self.config.rollover.hosts.get(host).and_then(|own| own.confirmation_interval);
+        settings.interval = own.unwrap_or(config.confirmation_interval);
+        let soa = zone.contents.as_ref()?.rrset(&zone.origin, Rtype::SOA)?;
+        settings.expire = soa.rdatas.first().and_then(|soa| serial::timers_of_soa(soa)).map_or(0, |timers| timers[2]);
+        Some(settings)
+    }
+
+    /// The zone that a host's owners are in.
+    pub(super) fn zone_of(&self, owners: &[Planned]) -> Option<&Zone> {
+        self.zones.get(owners.iter().find_map(|planned| planned.zone.as_ref())?).map(|zone| &**zone)
+    }
+
+    /// The zone of each host that is led.
+    pub(super) fn led_zones(&self) -> BTreeMap<Name, Name> {
+        let zone = |host: &Name| Some((host.clone(), self.zone_of(self.plans.of_host(host))?.origin.clone()));
+        self.rollovers.hosts.keys().filter_map(zone).collect()
+    }
+
+    /// A zone's nameservers by what they are called here; none while one of them isn't known.
+    pub(super) fn servers(&mut self, apex: &Name) -> Option<BTreeMap<String, Option<SocketAddr>>> {
+        let ours = Ours { config: &self.config, zones: &self.zones };
+        let places = self.rollovers.nameservers.asked(&ours, apex).ok().filter(|places| !places.is_empty())?;
+        let called = |place| match place {
+            Place::Here => (HERE.to_owned(), None),
+            Place::At(address) if address.port() == 53 => (address.ip().to_string(), Some(address)),
+            Place::At(address) => (address.to_string(), Some(address)),
+        };
+        Some(places.into_iter().map(called).collect())
+    }
+
+    /// Where a host's services present their certificate, by what these places are called here.
+    pub(super) fn probed(&self, host: &Name) -> BTreeMap<String, SocketAddr> {
+        let called = |address: SocketAddr| (address.to_string(), address);
+        if let Some(named) = self.config.rollover.hosts.get(host).and_then(|own| own.probe.as_ref()) {
+            return named.iter().copied().map(called).collect();
+        }
+        let ours = Ours { config: &self.config, zones: &self.zones };
+        let addresses: Vec<IpAddr> = ours.addresses(host).unwrap_or_default();
+        let services = self.plans.of_host(host).iter().filter(|planned| planned.zone.is_some());
+        let services = services.filter_map(|planned| Service::from_owner(&planned.owner));
+        let ports = services.filter(|service| service.protocol == Protocol::Tcp).map(|service| service.port);
+        ports.flat_map(|port| addresses.iter().map(move |&ip| SocketAddr::new(ip, port))).map(called).collect()
+    }
+
+    /// Whether the operator vouches for what a host's services present.
+    pub(super) fn is_declared(&self, host: &Name) -> bool {
+        let zone = self.zone_of(self.plans.of_host(host));
+        zone.is_some_and(|zone| self.dane_config.zone(&zone.origin).mail_service == MailServiceStrength::Declared)
+    }
+
+    /// What an edge says, as the machine understands it.
+    pub(super) fn events_of(&mut self, news: RolloverNews) -> Events {
+        match news {
+            RolloverNews::Nameserver(nameservers::News::Shows { host, label, shown }) => {
+                let nameservers::Shown { serial, records, ttl } = shown;
+                vec![(host, Event::Shows { server: label, serial, records, ttl })]
+            }
+            RolloverNews::Nameserver(nameservers::News::Unreachable { host, label, why }) => {
+                debug!("{}: nameserver {label}: {why}", host.to_host());
+                vec![(host, Event::Unreachable { server: label })]
+            }
+            RolloverNews::Presented(presented::News::Presents { host, label, fingerprint, .. }) => {
+                self.note_probe(&host, &label, Ok(()));
+                vec![(host, Event::Presents { address: label, chain: fingerprint })]
+            }
+            RolloverNews::Presented(presented::News::Unasked { host, label, why }) => {
+                self.note_probe(&host, &label, Err(why.to_string()));
+                vec![(host, Event::Unasked { address: label })]
+            }
+            RolloverNews::Hook(hook::News { host, version, outcome }) => self.hook_ended(host, version, outcome),
+        }
+    }
+}
+
+/// A fact that is another than before.
+fn news<T: Clone + PartialEq>(told: &mut Option<T>, now: Option<T>, event: fn(T) -> Event, events: &mut Vec<Event>) {
+    if let Some(now) = now
+        && told.as_ref() != Some(&now)
+    {
+        *told = Some(now.clone());
+        events.push(event(now));
+    }
+}
+
+fn is_same(one: &[Chain], other: &[Chain]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.is_same(other))
+}
+
+/// What was out of a host before it had a rollover, under the parameters that it was published with last.
+fn out(state: &HostState, owners: &[Planned]) -> Vec<Tlsa> {
+    let publications = owners.iter().filter_map(|planned| state.publications.get(&planned.owner));
+    let sets: BTreeSet<Parameters> = publications
+        .filter(|publication| publication.phase == Phase::Published)
+        .flat_map(|publication| publication.sets.iter().copied())
+        .collect();
+    let known = || state.keyset.known.iter();
+    let of_set = |set: Parameters| known().filter_map(move |known| Tlsa::from_chain(&known.chain, set).ok());
+    let records: BTreeSet<Tlsa> = sets.into_iter().flat_map(of_set).collect();
+    records.into_iter().collect()
+}
+
+fn serial_of(zone: &Zone) -> u32 {
+    let soa =
+        || zone.contents.as_ref()?.rrset(&zone.origin, Rtype::SOA)?.rdatas.first().and_then(|soa| serial::of_soa(soa));
+    zone.before().map(|before| before.serial).or_else(soa).unwrap_or(0)
+}
+
+/// What a zone serves at some owners: its serial, all of their records, and the highest TTL.
+pub(super) fn shown(zone: &Zone, owners: &[Planned]) -> Option<(u32, Vec<Tlsa>, u32)> {
+    let published = zone.published()?;
+    let mut records = BTreeSet::new();
+    let mut ttl = 0;
+    for planned in owners.iter().filter(|planned| planned.zone.as_ref() == Some(&zone.origin)) {
+        let Some(set) = published.set(&planned.owner, Rtype::TLSA) else { continue };
+        ttl = ttl.max(set.rrset.ttl);
+        records.extend(set.rrset.rdatas.iter().filter_map(|rdata| Tlsa::from_rdata(rdata)));
+    }
+    Some((published.serial, records.into_iter().collect(), ttl))
+}

@@ -1,0 +1,176 @@
+//! Rollovers driven by the keeper, over real files and a time that the tests say; mail servers are vouched for.
+
+use std::fs;
+
+use super::*;
+use crate::dane::rollover::Phase;
+use crate::keeper::Finished;
+use crate::keeper::look::Scope;
+use crate::keeper::tests::{CONFIG, DAY, NOW, Place, has_problem, name, tlsa};
+use crate::serve::control::Word;
+
+const HOST: &str = "mail.example.test";
+
+/// This server is the zone's only nameserver.
+fn config() -> String {
+    let here = "127.0.0.1:5353";
+    format!("listen = [\"{here}\"]\n{CONFIG}[zone.\"example.test\"]\nnameservers = [\"{here}\"]\n")
+}
+
+fn place() -> Place {
+    let place = Place::new();
+    fs::remove_file(place.path("certs/mail.pem")).unwrap();
+    place.pair("mail");
+    place
+}
+
+/// Minute by minute, as the keeper's thread does it.
+fn advance(keeper: &mut Keeper, from: Timestamp, until: Timestamp) {
+    let mut now = from;
+    while now < until {
+        now = (now + 60).min(until);
+        if keeper.tick(now) {
+            keeper.run_cycle(&Scope::nothing(), &Finished::none(), now);
+        }
+    }
+}
+
+fn phase(keeper: &Keeper) -> Phase {
+    keeper.rollovers.hosts[&name(HOST)].state.phase()
+}
+
+fn installed(place: &Place) -> Vec<u8> {
+    fs::read(place.path("deployed").join(HOST).join("cert.pem")).unwrap()
+}
+
+fn source(place: &Place) -> Vec<u8> {
+    fs::read(place.path("certs/mail.pem")).unwrap()
+}
+
+#[test]
+fn the_first_certificate_is_installed_and_published_at_once() {
+    let place = place();
+    let keeper = place.keeper(&config(), NOW);
+    assert_eq!((tlsa(&keeper), phase(&keeper)), (1, Phase::Idle));
+    assert_eq!(installed(&place), source(&place));
+    assert!(keeper.explain(&name(HOST), NOW)[0].to_string().contains("(current)"));
+}
+
+#[test]
+fn a_renewed_one_is_installed_when_every_cache_must_have_its_record() {
+    let place = place();
+    let mut keeper = place.keeper(&config(), NOW);
+    let before = installed(&place);
+    place.pair("mail");
+    let after = source(&place);
+    keeper.cycle(&Finished::All, NOW + 100);
+    assert_eq!(tlsa(&keeper), 2, "both records at once");
+    advance(&mut keeper, NOW + 100, NOW + 160);
+    assert_eq!(phase(&keeper), Phase::Holding);
+    advance(&mut keeper, NOW + 160, NOW + 100 + DAY - 60);
+    assert_eq!((tlsa(&keeper), installed(&place)), (2, before), "not before a day has gone by");
+    advance(&mut keeper, NOW + 100 + DAY - 60, NOW + 100 + DAY + 120);
+    assert_eq!((tlsa(&keeper), installed(&place), phase(&keeper)), (2, after, Phase::Draining));
+    advance(&mut keeper, NOW + 100 + DAY + 120, NOW + 100 + DAY + 2 * 3600 + 300);
+    assert_eq!((tlsa(&keeper), phase(&keeper)), (1, Phase::Idle));
+    let versions = fs::read_dir(place.path("deployed/.versions").join(HOST)).unwrap().count();
+    assert_eq!(versions, 1, "the old version is gone");
+    let kinds: Vec<String> = keeper.log(Some(HOST), 100).unwrap().into_iter().rev().map(|event| event.kind).collect();
+    for kind in ["rollover-begun", "rollover-installing", "rollover-installed", "rollover-finished"] {
+        assert!(kinds.iter().any(|other| other == kind), "{kind} in {kinds:?}");
+    }
+}
+
+#[test]
+fn a_restart_goes_on_where_it_was_and_a_state_that_can_not_be_stored_changes_nothing() {
+    let place = place();
+    let mut keeper = place.keeper(&config(), NOW);
+    let before = installed(&place);
+    place.pair("mail");
+    keeper.cycle(&Finished::All, NOW + 100);
+    advance(&mut keeper, NOW + 100, NOW + DAY / 2);
+    drop(keeper);
+    let mut keeper = place.keeper(&config(), NOW + DAY / 2 + 600);
+    assert_eq!((tlsa(&keeper), phase(&keeper)), (2, Phase::Holding));
+    advance(&mut keeper, NOW + DAY / 2 + 600, NOW + DAY);
+    assert_eq!(installed(&place), before);
+    advance(&mut keeper, NOW + DAY, NOW + DAY + 300);
+    assert_eq!(installed(&place), source(&place));
+
+    let after = installed(&place);
+    let broken = rusqlite::Connection::open(place.path("state/danelaw.db")).unwrap();
+    broken.execute_batch("CREATE TRIGGER no BEFORE INSERT ON state BEGIN SELECT RAISE(ABORT, 'no room'); END").unwrap();
+    place.pair("mail");
+    keeper.cycle(&Finished::All, NOW + 2 * DAY);
+    assert!(has_problem(&keeper, "no room"), "{:?}", keeper.problems);
+    assert_eq!((tlsa(&keeper), installed(&place)), (2, after));
+    broken.execute_batch("DROP TRIGGER no").unwrap();
+    keeper.cycle(&Finished::All, NOW + 2 * DAY + 60);
+    assert!(!has_problem(&keeper, "no room"));
+    advance(&mut keeper, NOW + 2 * DAY + 60, NOW + 4 * DAY);
+    assert_eq!((tlsa(&keeper), installed(&place)), (1, source(&place)));
+}
+
+#[test]
+fn the_operators_word_counts() {
+    let place = place();
+    let mut keeper = place.keeper(&config(), NOW);
+    let before = installed(&place);
+    place.pair("mail");
+    let say = |keeper: &mut Keeper, word, now| {
+        let said = keeper.rollover(&name(HOST), word, now);
+        keeper.cycle(&Finished::All, now);
+        said
+    };
+    say(&mut keeper, Word::Hold, NOW + 60).unwrap();
+    advance(&mut keeper, NOW + 60, NOW + 3 * DAY);
+    assert_eq!((tlsa(&keeper), installed(&place)), (2, before.clone()));
+    assert!(keeper.rollovers(Some(&name(HOST))).unwrap()[0].held);
+    say(&mut keeper, Word::Abort, NOW + 3 * DAY).unwrap();
+    say(&mut keeper, Word::Resume, NOW + 3 * DAY + 1).unwrap();
+    advance(&mut keeper, NOW + 3 * DAY, NOW + 5 * DAY);
+    assert_eq!((tlsa(&keeper), installed(&place)), (1, before));
+    assert!(say(&mut keeper, Word::Abort, NOW + 5 * DAY).unwrap_err().contains("nothing to give up"));
+    say(&mut keeper, Word::Start, NOW + 5 * DAY).unwrap();
+    advance(&mut keeper, NOW + 5 * DAY, NOW + 7 * DAY);
+    assert_eq!((tlsa(&keeper), installed(&place)), (1, source(&place)));
+    let other = keeper.rollover(&name("www.example.test"), Word::Hold, NOW).unwrap_err();
+    assert!(other.contains("[[certificates]]"), "{other}");
+}
+
+#[test]
+fn what_was_published_before_is_taken_over_whole() {
+    let place = place();
+    let observed = format!("{}[[certificates]]\npath = \"certs\"\nmode = \"observed\"\n", config());
+    let keeper = place.keeper(&observed, NOW);
+    assert_eq!((tlsa(&keeper), keeper.has_rollovers()), (1, false));
+    drop(keeper);
+    let before = source(&place);
+    place.pair("mail");
+    let mut keeper = place.keeper(&config(), NOW + 600);
+    assert_eq!(
+        tlsa(&keeper),
+        2,
+        "what the mail server presents, and what comes: {}",
+        keeper.explain(&name(HOST), NOW)[0]
+    );
+    assert!(!place.path("deployed").join(HOST).exists(), "nothing is installed before a day has gone by");
+    advance(&mut keeper, NOW + 600, NOW + 600 + DAY + 300);
+    assert_eq!(installed(&place), source(&place));
+    assert_ne!(before, source(&place));
+    advance(&mut keeper, NOW + 600 + DAY + 300, NOW + 600 + 2 * DAY);
+    assert_eq!(tlsa(&keeper), 1);
+}
+
+#[test]
+fn what_somebody_else_puts_in_place_is_published_at_once_and_told() {
+    let place = place();
+    let mut keeper = place.keeper(&config(), NOW);
+    let made = rcgen::generate_simple_self_signed([HOST.to_owned()]).unwrap();
+    for file in ["fullchain.pem", "cert.pem"] {
+        fs::write(place.path("deployed").join(HOST).join(file), made.cert.pem()).unwrap();
+    }
+    keeper.cycle(&Finished::All, NOW + 60);
+    assert_eq!(tlsa(&keeper), 2);
+    assert!(has_problem(&keeper, "somebody else"), "{:?}", keeper.problems);
+}

@@ -1,0 +1,351 @@
+//! Asks a service which certificate chain it presents: STARTTLS on the ports of mail servers, a handshake at once elsewhere. Accepts any
+//! certificate whose key is proven in the handshake: whether it is the right one is decided elsewhere. Never sends mail.
+//!
+//! Whom to ask comes in as orders; what came of it goes out as news. When to ask again is decided elsewhere.
+
+mod smtp;
+
+use std::fmt;
+use std::io::{Error, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::ring::default_provider;
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::lanes;
+use crate::dane::{self, Chain};
+use crate::dns::Name;
+use smtp::Dialogue;
+
+/// So many services are asked at a time.
+const AT_ONCE: usize = 16;
+/// Between two questions to one address: no mail server counts that as a flood.
+const APART: Duration = Duration::from_secs(1);
+/// How long all of one question may take.
+const LIMIT: Duration = Duration::from_secs(30);
+/// How long an end may take that is only a courtesy.
+const LEAVE: Duration = Duration::from_secs(2);
+
+/// How a conversation begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Greeting {
+    /// The server speaks first, and TLS begins with STARTTLS (RFC 3207).
+    Smtp,
+    /// TLS begins at once.
+    Tls,
+}
+
+impl Greeting {
+    /// What is usual on a port of TCP: 25 and 587 speak SMTP.
+    pub fn of(port: u16) -> Greeting {
+        if matches!(port, 25 | 587) { Greeting::Smtp } else { Greeting::Tls }
+    }
+}
+
+/// Why it is not known what a service presents. All of these may pass: ask again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotPresented {
+    /// Nothing listens there.
+    #[error("the connection is refused (is the service running, and does it listen on this address?)")]
+    Refused,
+    /// There is no connection.
+    #[error("it can't be reached: {0} (is there a way from here to this address?)")]
+    Unreachable(ErrorKind),
+    /// It takes longer than is waited.
+    #[error("nothing comes in time: {0} (does a firewall let connections through, and is the service overloaded?)")]
+    TimedOut(Stage),
+    /// The connection ended.
+    #[error("the connection breaks: {0}: {1} (what does the service's log say?)")]
+    Broken(Stage, ErrorKind),
+    /// What comes are no replies of SMTP, or more than anybody sends.
+    #[error("it does not speak SMTP: {0}: {1:?} (is it a mail server, and is nothing in between?)")]
+    NotSmtp(Stage, String),
+    /// It does not want to speak with us now (4yz) or at all (5yz).
+    #[error("it says no: {stage}: {code} {text:?} ({})", stage.help())]
+    TurnedAway {
+        /// What it says that to.
+        stage: Stage,
+        /// The reply's code.
+        code: u16,
+        /// The reply's text.
+        text: String,
+    },
+    /// STARTTLS is not among what it offers.
+    #[error("it does not offer STARTTLS (is TLS switched on, and for every client?)")]
+    NoStartTls,
+    /// It said something in the clear that would have counted as said over TLS (CVE-2011-0411).
+    #[error("it goes on in the clear after it agreed to TLS (is somebody in between?)")]
+    Injected,
+    /// It ends the handshake with an alert (RFC 8446 section 6).
+    #[error(
+        "the TLS handshake ends with the alert {0} (does it take TLS 1.2 or 1.3, and has it a certificate for this name?)"
+    )]
+    Alert(String),
+    /// The handshake fails here: the key is not proven, or it does not speak TLS.
+    #[error("the TLS handshake fails: {0} (does the private key belong to the certificate?)")]
+    Handshake(String),
+    /// The host can't be named in the handshake.
+    #[error("{0} can't be the name of a TLS server (RFC 6066 section 3)")]
+    Name(Name),
+    /// What it presents is not X.509.
+    #[error("what it presents can't be read: {0}")]
+    Chain(#[from] dane::Error),
+}
+
+/// How far a conversation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// TCP.
+    Connecting,
+    /// What a mail server says first.
+    Banner,
+    /// What it offers.
+    Ehlo,
+    /// Whether TLS may begin.
+    StartTls,
+    /// TLS.
+    Handshake,
+}
+
+impl Stage {
+    /// What to look at when a server says no.
+    fn help(self) -> &'static str {
+        match self {
+            Stage::StartTls => "what does its log say of its certificate and key?",
+            _ => "let this server in, past greylisting and limits",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::Connecting => "connecting",
+            Stage::Banner => "its greeting",
+            Stage::Ehlo => "its reply to EHLO",
+            Stage::StartTls => "its reply to STARTTLS",
+            Stage::Handshake => "the TLS handshake",
+        })
+    }
+}
+
+/// A service that is to be asked.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// The MX host, which is asked for by name; the news carry it.
+    pub host: Name,
+    /// What the address is called there: the news carry it.
+    pub label: String,
+    /// Where the service is.
+    pub address: SocketAddr,
+    /// How it is spoken to.
+    pub greeting: Greeting,
+}
+
+/// What came of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// What the service presents.
+    Presents {
+        /// The order's.
+        host: Name,
+        /// The order's.
+        label: String,
+        /// Of the certificate whose key was proven: [`dane::certificate::Certificate::fingerprint`].
+        fingerprint: String,
+        /// The whole chain.
+        chain: Chain,
+    },
+    /// It could not be asked.
+    Unasked {
+        /// The order's.
+        host: Name,
+        /// The order's.
+        label: String,
+        /// Why, for people.
+        why: NotPresented,
+    },
+}
+
+/// Asks whom it is ordered to, 16 at a time and each address at most once a second, until nobody can order any more.
+/// Of two orders for a host and a label of which neither has begun the later one is carried out.
+pub async fn run(orders: mpsc::Receiver<Order>, news: mpsc::Sender<News>) {
+    lanes::run(orders, news, AT_ONCE, APART).await;
+}
+
+impl lanes::Order for Order {
+    type Said = Result<Chain, NotPresented>;
+    type News = News;
+
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn subject(&self) -> (&Name, &str) {
+        (&self.host, &self.label)
+    }
+
+    async fn ask(&self) -> Result<Chain, NotPresented> {
+        let presented = present(self.address, self.greeting, &self.host, LIMIT).await?;
+        Ok(Chain::presented(&presented)?)
+    }
+
+    fn is_for_all(said: &Result<Chain, NotPresented>) -> bool {
+        use NotPresented::{Alert, Broken, Chain, Handshake, Name, TimedOut};
+        // Before the handshake nobody is named.
+        let of_host = |why: &NotPresented| {
+            matches!(why, Alert(_) | Handshake(_) | Name(_) | Chain(_))
+                || matches!(why, TimedOut(Stage::Handshake) | Broken(Stage::Handshake, _))
+        };
+        said.as_ref().err().is_some_and(|why| !of_host(why))
+    }
+
+    fn news(self, said: Result<Chain, NotPresented>) -> News {
+        let Order { host, label, .. } = self;
+        match said {
+            Ok(chain) => News::Presents { host, label, fingerprint: chain.leaf().fingerprint(), chain },
+            Err(why) => News::Unasked { host, label, why },
+        }
+    }
+}
+
+/// The chain that a service presents to who asks for `name` (RFC 7672 section 8.1: the MX host), its own certificate first.
+/// It comes within `limit`, or an error does; the service is left properly then, which takes two seconds at most.
+pub async fn present(
+    address: SocketAddr,
+    how: Greeting,
+    name: &Name,
+    limit: Duration,
+) -> Result<Vec<CertificateDer<'static>>, NotPresented> {
+    let (mut stage, mut open) = (Stage::Connecting, Open::Nothing);
+    let presented = timeout(limit, converse(address, how, name, &mut stage, &mut open)).await;
+    // What is known is known, however it ends.
+    let _ = timeout(LEAVE, open.leave()).await;
+    presented.unwrap_or(Err(NotPresented::TimedOut(stage)))
+}
+
+/// A conversation that is to be ended.
+enum Open {
+    Nothing,
+    Smtp(Dialogue<TcpStream>),
+    SmtpOverTls(Dialogue<TlsStream<TcpStream>>),
+    Tls(TlsStream<TcpStream>),
+}
+
+impl Open {
+    async fn leave(self) -> Result<(), Error> {
+        match self {
+            Open::Nothing => Ok(()),
+            Open::Smtp(dialogue) => dialogue.quit().await,
+            Open::SmtpOverTls(dialogue) => dialogue.quit().await,
+            Open::Tls(mut stream) => stream.shutdown().await,
+        }
+    }
+}
+
+async fn converse(
+    address: SocketAddr,
+    how: Greeting,
+    name: &Name,
+    stage: &mut Stage,
+    open: &mut Open,
+) -> Result<Vec<CertificateDer<'static>>, NotPresented> {
+    let server = ServerName::try_from(name.to_host()).map_err(|_| NotPresented::Name(name.clone()))?;
+    let connector = TlsConnector::from(Arc::new(client().map_err(|error| NotPresented::Handshake(error.to_string()))?));
+    let mut stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
+        ErrorKind::ConnectionRefused => NotPresented::Refused,
+        ErrorKind::TimedOut => NotPresented::TimedOut(Stage::Connecting),
+        kind => NotPresented::Unreachable(kind),
+    })?;
+    if how == Greeting::Smtp {
+        let ourselves = smtp::ourselves(stream.local_addr().ok());
+        let mut dialogue = Dialogue::new(stream);
+        if let Err(why) = dialogue.start_tls(&ourselves, stage).await {
+            if matches!(why, NotPresented::NoStartTls | NotPresented::TurnedAway { .. }) {
+                *open = Open::Smtp(dialogue);
+            }
+            return Err(why);
+        }
+        stream = dialogue.into_stream();
+    }
+    *stage = Stage::Handshake;
+    let stream = connector.connect(server, stream).await.map_err(|error| failed(&error))?;
+    let presented = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+    *open = match how {
+        Greeting::Smtp => Open::SmtpOverTls(Dialogue::new(stream)),
+        Greeting::Tls => Open::Tls(stream),
+    };
+    Ok(presented)
+}
+
+/// TLS as mail servers speak it (RFC 7672 section 8.2 asks for 1.2 at least), always with a full handshake.
+fn client() -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(default_provider());
+    let verifier = Arc::new(AnyCertificate(provider.signature_verification_algorithms));
+    let mut client = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    client.resumption = Resumption::disabled();
+    Ok(client)
+}
+
+fn failed(error: &Error) -> NotPresented {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::AlertReceived(alert)) => NotPresented::Alert(format!("{alert:?}")),
+        Some(other) => NotPresented::Handshake(other.to_string()),
+        None => NotPresented::Broken(Stage::Handshake, error.kind()),
+    }
+}
+
+/// Takes any certificate, and wants its key proven.
+#[derive(Debug)]
+struct AnyCertificate(WebPkiSupportedAlgorithms);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
+}
