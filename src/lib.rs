@@ -7,7 +7,8 @@
 //! | [`dns`] | pure | nobody |
 //! | [`zone`], [`dane`], [`keys`] | pure | `dns` |
 //! | [`answer`], [`transfer`], [`update`] | pure | `dns`, `zone` |
-//! | `config` | pure | `dns`, `dane`, `zone`, `keys`, `answer`, `update`: text becomes a checked value, once |
+//! | [`tell`] | pure | `dns`: notices become messages to the operator |
+//! | `config` | pure | `dns`, `dane`, `zone`, `keys`, `answer`, `update`, `tell`: text becomes a checked value, once |
 //! | `observe`, `act`, `serve` | I/O | the pure rooms, never each other |
 //! | `store` | I/O | the pure rooms |
 //! | `keeper` | I/O | all of them: fact, decision, journal, action, publication |
@@ -45,6 +46,7 @@ pub mod plugin;
 pub mod serve;
 #[cfg(feature = "server")]
 pub mod store;
+pub mod tell;
 pub mod transfer;
 pub mod update;
 pub mod zone;

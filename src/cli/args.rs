@@ -46,6 +46,9 @@ pub enum Command {
     /// DNSSEC keys
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Messages to the operator
+    #[command(subcommand)]
+    Messages(MessagesCommand),
     /// Ask the running daemon how everything is
     Status(Plain),
     /// Ask the running daemon why a host's TLSA is served or withheld
@@ -235,6 +238,13 @@ pub enum KeysCommand {
     Import(KeysImport),
     /// Say that a key is lost for good, so that the zone gets a new one. Take its DS out of the parent first
     Forget(ForgetKey),
+}
+
+/// `messages ...`
+#[derive(Clone, Debug, Subcommand)]
+pub enum MessagesCommand {
+    /// Have the running daemon send a message to everybody who is told, and say what became of each
+    Test(Plain),
 }
 
 /// `keys list`

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::args::{Command, KeysCommand};
 use super::output::{Mark, Output};
-use super::{CliError, Outcome, rollover, traffic};
+use super::{CliError, Outcome, messages, rollover, traffic};
 use crate::config::Config;
 use crate::dane::explain::{Explanation, Status};
 use crate::dns::text::print_moment;
@@ -77,6 +77,11 @@ fn show_status(report: &StatusReport, out: &mut Output) -> Result<(), CliError> 
     if !report.secondaries.is_empty() {
         out.line("")?;
         out.table(&secondaries(&report.secondaries))?;
+    }
+    if !report.messages.is_empty() {
+        let rows = messages::channels(&report.messages);
+        out.line("")?;
+        out.table(&rows.iter().map(|row| row.iter().map(|cell| harmless(cell)).collect()).collect::<Vec<_>>())?;
     }
     for (rows, none) in [(certificates(report), "no certificates"), (tlsa(&report.tlsa), "no TLSA owners")] {
         out.line("")?;

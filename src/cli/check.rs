@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::args::Check;
 use super::output::{Mark, Output};
 use super::{CliError, Outcome};
-use crate::config::{Config, SigningMode};
+use crate::config::{Config, SigningMode, internal};
 use crate::dns::Name;
 use crate::keeper::{Beneath, now};
 use crate::observe::zones::{self, ZoneFile};
@@ -26,7 +26,9 @@ pub fn run(config: &Config, args: &Check, out: &mut Output) -> Result<Outcome, C
         for finding in &findings {
             out.line(finding.to_string())?;
         }
-        for warning in config.warnings() {
+        let is_served = |domain: &Name| files.iter().any(|file| domain.is_at_or_below(&file.origin));
+        let internal = config.messages.internal(is_served).into_iter().map(internal);
+        for warning in config.warnings().into_iter().chain(internal) {
             out.line(format!("warning: {warning}"))?;
         }
         let mark = match (errors, warnings) {

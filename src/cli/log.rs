@@ -6,14 +6,20 @@ use tracing_subscriber::EnvFilter;
 
 use super::output::wants_colours;
 
+/// What strangers can make rustls say goes by no limit of ours.
+const USUAL: &str = "info,rustls=off";
+/// It says whole URLs, and a webhook's may be a secret.
+const NEVER: &str = "ureq=off";
+
 /// Begins to log. `DANELAW_LOG` says how much, as `debug` or `danelaw::serve=debug`; `info` without it.
 pub fn begin() {
     let asked = std::env::var("DANELAW_LOG").unwrap_or_default();
-    let filter = EnvFilter::builder().parse(if asked.is_empty() { "info" } else { &asked });
+    let asked = if asked.is_empty() { USUAL } else { &asked };
+    let filter = EnvFilter::builder().parse(format!("{asked},{NEVER}"));
     let wrong = filter.as_ref().err().map(ToString::to_string);
     let stderr_is_terminal = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new(USUAL)))
         .with_writer(std::io::stderr)
         .with_target(false)
         .with_ansi(wants_colours(stderr_is_terminal));

@@ -10,6 +10,7 @@ pub mod keys;
 pub mod keys_import;
 pub mod keys_tsig;
 pub mod log;
+pub mod messages;
 pub mod output;
 pub mod ready;
 pub mod rollover;
@@ -26,7 +27,7 @@ use crate::serve::ServeError;
 use crate::serve::control::ControlError;
 use crate::store::StoreError;
 
-use args::{Args, Command, KeysCommand, ZoneCommand};
+use args::{Args, Command, KeysCommand, MessagesCommand, ZoneCommand};
 use output::Output;
 
 /// Where the configuration is when the working folder has none.
@@ -114,6 +115,7 @@ fn run(args: &Args, out: &mut Output) -> Result<Outcome, CliError> {
         Command::Keys(KeysCommand::Generate(zone)) => keys::generate(&load(file)?, &zone.zone, out),
         Command::Keys(KeysCommand::Tsig(tsig)) => keys_tsig::run(&load(file)?, tsig, out),
         Command::Keys(KeysCommand::Import(import)) => keys_import::run(&load(file)?, import, out),
+        Command::Messages(MessagesCommand::Test(plain)) => messages::test(&load(file)?, plain, out),
         Command::Rollover(command) => rollover::run(&load(file)?, command, out),
         Command::Log(log) => rollover::log(&load(file)?, log, out),
         Command::Status(_)

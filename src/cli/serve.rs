@@ -94,6 +94,8 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
         tokio::spawn(act::notify::run(orders, sender, keeper::now));
         let (transfer_orders, (transfer_news, transferred)) = (keeper.transfer_orders(), mpsc::channel(NEWS));
         tokio::spawn(act::transfer::run(transfer_orders, transfer_news, keeper::now));
+        let (message_orders, (message_news, sent)) = (keeper.message_orders(), mpsc::channel(NEWS));
+        tokio::spawn(act::messages::run(message_orders, message_news));
         let notified = answering.counters.notified();
         let rollovers = drive(&mut keeper);
         let around = Surroundings {
@@ -102,6 +104,7 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
             news,
             taken,
             transferred,
+            sent,
             notified,
             rollovers,
             calls,

@@ -8,6 +8,7 @@ use toml::de::DeTable;
 
 use super::catalog;
 use super::denial::check_denial;
+use super::messages::{self, Messages};
 use super::primary;
 use super::reader::{Problems, Section, Span, as_section};
 use super::rollover::{self, RolloverConfig};
@@ -57,6 +58,7 @@ pub(super) fn defaults(folder: &Path) -> Config {
         updates: Vec::new(),
         catalogs: Vec::new(),
         notify_nameservers: false,
+        messages: Messages::default(),
     }
 }
 
@@ -125,6 +127,9 @@ fn check_root(mut root: Section<'_>, config: &mut Config, problems: &mut Problem
     }
     update::check(&mut root, config, problems);
     catalog::check(&mut root, config, problems);
+    if let Some(section) = root.section("messages", problems) {
+        messages::check(section, config, problems);
+    }
     if let Some(example) = root.section("example", problems) {
         check_example(example, config, problems);
     }

@@ -5,6 +5,7 @@
 mod catalog;
 mod check;
 mod denial;
+mod messages;
 mod primary;
 mod reader;
 mod rollover;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use crate::zone::Diagnostic;
 
 pub use catalog::CatalogConfig;
+pub use messages::{Mailer, Messages, Smarthost, SmtpTls, Webhook, internal};
 pub use primary::Primaries;
 pub use rollover::{Command, HostConfig, RolloverConfig};
 pub use secondary::Secondary;

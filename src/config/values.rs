@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::catalog::CatalogConfig;
+use super::messages::Messages;
 use super::primary::Primaries;
 use super::rollover::RolloverConfig;
 use super::secondary::Secondary;
@@ -69,6 +70,8 @@ pub struct Config {
     pub catalogs: Vec<CatalogConfig>,
     /// `notify-nameservers`: whether a zone's nameservers are told of changes besides them.
     pub notify_nameservers: bool,
+    /// `[messages]`
+    pub messages: Messages,
 }
 
 /// DoT, DoH and DoQ; off where the lists are empty.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tracing::{error, info};
 
 use super::served::ServedZones;
-use super::{Keeper, RESCAN, publish};
+use super::{Keeper, RESCAN, messages, publish};
 use crate::dane;
 use crate::dane::explain::Explanation;
 use crate::dane::plan::{Input, Planned};
@@ -84,15 +84,21 @@ impl Keeper {
         if self.take_lead(planned, now) {
             step = self.plan(&touched, now);
         }
+        // Stored together, so that what is published is told, and once.
+        let told = self.messages.after(self.publications(&step, now), &self.config, now);
         let changed = || step.hosts.iter().filter(|(_, replanned)| replanned.is_new_state);
         let states = changed().map(|(host, replanned)| (host, &replanned.plan.state));
         if changed().next().is_some()
-            && let Err(error) = self.store.together(|store| save(store, states))
+            && let Err(error) = self.store.together(|store| {
+                save(store, states)?;
+                store.save(&messages::stored(&told)?)
+            })
         {
             error!("the TLSA decisions can't be stored, so none of them is published: {error}");
             self.store_problem = Some(format!("store: {error}"));
             return Some(now + RESCAN);
         }
+        self.messages.state = told;
         for (host, replanned) in changed() {
             self.dane.put(host, replanned.plan.state.clone());
         }

@@ -4,6 +4,7 @@
 //! likes. What was decided is stored before it is served.
 
 mod catalogs;
+mod conditions;
 mod decide;
 mod heap;
 mod history;
@@ -12,6 +13,7 @@ mod images;
 mod keys_aside;
 mod layered;
 mod look;
+mod messages;
 mod nameservers;
 mod notices;
 mod policy;
@@ -60,6 +62,7 @@ pub use catalogs::CatalogReport;
 use decide::{PlannedFrom, Synthesised};
 pub use hurry::Wanted;
 use look::Scope;
+pub use messages::{ChannelReport, TestReport};
 pub use notices::{CopyReport, CopyState};
 pub use policy::Policy;
 pub use primaries::{PrimaryReport, PrimaryState};
@@ -123,6 +126,7 @@ pub struct Keeper {
     /// What was published and is to be told.
     said: Vec<(Name, u32)>,
     notices: notices::Notices,
+    messages: messages::Messages,
     catalogs: catalogs::Catalogs,
     /// Why any of them can't be.
     catalog_problems: Vec<String>,
@@ -181,6 +185,7 @@ impl Keeper {
     /// A keeper over a store. It serves nothing until its first cycle.
     pub fn new(config: Config, mut store: Store, ephemeral: bool, now: Timestamp) -> Result<Keeper, StoreError> {
         let dane = decide::load(&mut store)?;
+        let messages = messages::Messages::load(&store)?;
         let rollovers = rollovers::Rollovers::load(&store)?;
         for warning in config.warnings() {
             warn!("{warning}");
@@ -216,6 +221,7 @@ impl Keeper {
             found: None,
             said: Vec::new(),
             notices: notices::Notices::default(),
+            messages,
             catalogs: catalogs::Catalogs::default(),
             catalog_problems: Vec::new(),
             layers: HashMap::new(),
@@ -332,6 +338,7 @@ impl Keeper {
 
     fn run_cycle(&mut self, scope: &Scope, finished: &Finished, now: Timestamp) -> Cycle {
         let mut found = false;
+        self.configure_messages(now);
         match &scope.zones {
             Some(only) => self.read_zones(Some(only), finished, now),
             None => {
@@ -370,8 +377,10 @@ impl Keeper {
         if scope.zones.is_none() {
             self.note_all_versions(now);
             self.retain_rollover_nameservers();
+            self.check_messages();
         }
         self.tell_problems(now);
+        self.look_at_messages(now);
         // Changes that come all the time don't put the look at everything off.
         let rescan = self.looked_at_all + RESCAN;
         let later = [self.vanishing(), self.settling(), self.catalogs_at(now), self.remove_images(now)];

@@ -49,6 +49,7 @@ impl Keeper {
         problems.extend(self.policy_problem.clone());
         problems.extend(self.tsig_problems.iter().cloned());
         problems.extend(self.notice_problems());
+        problems.extend(self.message_problems());
         problems.extend(self.catalog_problems.iter().cloned());
         problems.extend(self.catalogs.problems());
         problems.extend(self.update_problems());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CatalogReport, CopyReport, Keeper, PrimaryReport, RolloverReport};
+use super::{CatalogReport, ChannelReport, CopyReport, Keeper, PrimaryReport, RolloverReport};
 use crate::dane::Chain;
 use crate::dane::certificate::Certificate;
 use crate::dane::explain::Explanation;
@@ -44,6 +44,9 @@ pub struct StatusReport {
     pub catalogs: Vec<CatalogReport>,
     /// Who has copies of them.
     pub secondaries: Vec<CopyReport>,
+    /// Who is told of what happens.
+    #[serde(default)]
+    pub messages: Vec<ChannelReport>,
     /// The certificates that count.
     pub certificates: Vec<CertificateReport>,
     /// The TLSA owners.
@@ -149,6 +152,7 @@ impl Keeper {
             zones: self.zone_reports(),
             catalogs: self.catalogs.reports(),
             secondaries: self.copy_reports(),
+            messages: self.channel_reports(),
             certificates: self.certificate_reports(),
             tlsa: self.explained(now),
             rollovers: self.rollover_reports(),

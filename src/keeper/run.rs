@@ -13,7 +13,7 @@ use super::updates::TOGETHER;
 use super::zone::{Stamp, stamp};
 use super::{Answering, Cycle, Finished, Keeper, RolloverEdges};
 use crate::act::notify::News;
-use crate::act::transfer;
+use crate::act::{messages, transfer};
 use crate::config::{Config, Cookies, TlsCertificate};
 use crate::dns::Timestamp;
 use crate::observe::watch::{Changed, Folder, Watcher};
@@ -45,6 +45,8 @@ pub struct Surroundings {
     pub changed: mpsc::Receiver<Changed>,
     /// What secondaries say.
     pub news: mpsc::Receiver<News>,
+    /// What became of messages to the operator.
+    pub sent: mpsc::Receiver<messages::News>,
     /// What came from primaries.
     pub transferred: mpsc::Receiver<transfer::News>,
     /// What primaries have said themselves.
@@ -84,7 +86,8 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
         let mut request: Option<(Request, oneshot::Sender<Reply>)> = None;
         let mut reload = false;
         let mut what = Look::All(Finished::none());
-        let to_send = [keeper.send_notices(now()), keeper.send_checks(now())].into_iter().flatten().min();
+        let to_send = [keeper.send_notices(now()), keeper.send_checks(now()), keeper.send_messages(now())];
+        let to_send = to_send.into_iter().flatten().min();
         let notices = to_send.map(moment);
         tokio::select! {
             // A moment, not a wait: those who ask often don't put it off.
@@ -92,6 +95,10 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
             () = tokio::time::sleep_until(notices.unwrap_or(due)), if notices.is_some() => continue,
             Some(news) = around.news.recv() => {
                 keeper.hear(&news, now());
+                continue;
+            }
+            Some(news) = around.sent.recv() => {
+                keeper.hear_message(&news, now());
                 continue;
             }
             Some(taken) = around.taken.recv() => {
@@ -122,6 +129,10 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
             }
             Some(update) = around.updates.recv() => what = Look::Updates(gather(update, &mut around.updates)),
             Some(call) = around.calls.recv() => {
+                if call.request == Request::TestMessages {
+                    keeper.test_messages(call.reply, now());
+                    continue;
+                }
                 reload = call.request == Request::Reload;
                 if reload {
                     what = Look::All(Finished::All);
@@ -162,6 +173,7 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
                 | Request::Explain { .. }
                 | Request::Dump { .. }
                 | Request::Export { .. }
+                | Request::TestMessages
                 | Request::Reload => {}
             }
             if request.is_change() {
@@ -251,6 +263,8 @@ fn report(keeper: &Keeper, request: &Request, around: &Surroundings) -> Reply {
         Request::Log { subject, limit } => json(serde_json::to_value(keeper.log(subject.as_deref(), *limit)?)),
         Request::Dump { zone, origin } => keeper.dump(zone, *origin).map(Into::into),
         Request::Export { zone } => json(serde_json::to_value(keeper.export(zone)?)),
+        // It is answered when the channels have.
+        Request::TestMessages => Ok(serde_json::Value::Null),
     }
 }
 

@@ -11,6 +11,7 @@ mod lanes;
 pub mod layouts;
 pub mod nameservers;
 pub mod presented;
+pub mod secrets;
 pub mod tsig_keys;
 pub mod watch;
 pub mod zone_keys;

@@ -112,6 +112,8 @@ pub enum Request {
         /// Algorithm and tag, `013+55648`.
         key: String,
     },
+    /// Send a message through every channel now, and say what each answered.
+    TestMessages,
     /// Read configuration, zones, keys and certificates again.
     Reload,
 }
@@ -140,7 +142,8 @@ impl Request {
             | Request::Export { .. }
             | Request::Rollovers { .. }
             | Request::Plan { .. }
-            | Request::Log { .. } => false,
+            | Request::Log { .. }
+            | Request::TestMessages => false,
             Request::Freeze { .. }
             | Request::Thaw { .. }
             | Request::Withdraw { .. }

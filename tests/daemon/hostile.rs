@@ -146,7 +146,7 @@ fn tcp_connections(daemon: &Daemon<'_>, what: &str) -> u64 {
 #[test]
 fn a_thousand_idle_clients_keep_neither_others_nor_the_daemon_itself_from_anything() {
     many_descriptors();
-    let house = House::good().with_soft_descriptors(1024);
+    let house = House::good().begun_after("ulimit -Sn 1024");
     let daemon = house.start();
     let serial = daemon.serial();
     let held = idle(daemon.address, 18, 60);

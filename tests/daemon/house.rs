@@ -132,10 +132,10 @@ impl House {
         house
     }
 
-    /// The same, its daemon begun with so many descriptors as its soft limit.
-    pub fn with_soft_descriptors(mut self, limit: u32) -> House {
-        let script = format!("#!/bin/sh\nulimit -Sn {limit}\nexec '{}' \"$@\"\n", self.binary.display());
-        self.binary = self.root.path().join("limited");
+    /// The same, its daemon begun by a shell after a line of its own: `ulimit -Sn 64`, `export NAME=value`.
+    pub fn begun_after(mut self, line: &str) -> House {
+        let script = format!("#!/bin/sh\n{line}\nexec '{}' \"$@\"\n", self.binary.display());
+        self.binary = self.root.path().join("begun");
         fs::write(&self.binary, script).unwrap();
         fs::set_permissions(&self.binary, fs::Permissions::from_mode(0o755)).unwrap();
         self

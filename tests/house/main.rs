@@ -14,31 +14,32 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("answer", &["dns", "zone"]),
     ("transfer", &["dns", "zone"]),
     ("update", &["dns", "zone"]),
-    ("config", &["dns", "zone", "dane", "keys", "answer", "update"]),
+    ("tell", &["dns"]),
+    ("config", &["dns", "zone", "dane", "keys", "answer", "update", "tell"]),
     ("crash", &[]),
     ("observe", &["crash", "dns", "zone", "dane", "keys", "answer", "config"]),
-    ("act", &["crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "config"]),
+    ("act", &["crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "tell", "config"]),
     ("serve", &["crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "config"]),
     ("store", &["crash", "dns", "zone", "dane", "keys", "answer", "config"]),
     ("plugin", &["dns", "zone", "dane", "keys", "answer"]),
     (
         "keeper",
         &[
-            "crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "config", "observe", "act",
+            "crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "tell", "config", "observe", "act",
             "serve", "store",
         ],
     ),
     (
         "cli",
         &[
-            "crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "config", "observe", "act",
+            "crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "tell", "config", "observe", "act",
             "serve", "store", "keeper", "plugin",
         ],
     ),
 ];
 
 /// Rooms that are functions of values: none of these words may stand in them, tests aside.
-const PURE: &[&str] = &["dns", "zone", "dane", "keys", "answer", "transfer", "update"];
+const PURE: &[&str] = &["dns", "zone", "dane", "keys", "answer", "transfer", "update", "tell"];
 const IMPURE: &[&str] = &[
     "std::fs",
     "std::net::Udp",
