@@ -264,8 +264,22 @@ impl Running {
         }
         // To the first process of a container falls what the command left behind, to be waited for.
         while let Ok(Some(_)) = waitpgid(self.group, WaitOptions::NOHANG) {}
-        test_kill_process_group(self.group) != Err(Errno::SRCH)
+        test_kill_process_group(self.group) != Err(Errno::SRCH) && has_living(self.group)
     }
+}
+
+/// Whether a group is more than processes that have ended and that their parent has not asked for: the first process of many a
+/// container never asks.
+fn has_living(group: Pid) -> bool {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return true };
+    let is_living = |stat: &str| {
+        // Number, name in brackets, state, parent, group: proc_pid_stat(5).
+        let mut words = stat.rsplit_once(") ")?.1.split(' ');
+        let has_ended = matches!(words.next()?, "Z" | "X");
+        Some(!has_ended && words.nth(1)?.parse() == Ok(group.as_raw_pid()))
+    };
+    let mut stats = entries.flatten().filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+    stats.any(|stat| is_living(&stat) == Some(true))
 }
 
 async fn read(pipe: &mut Option<Receiver>, kept: &mut Kept) {
