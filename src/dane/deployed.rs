@@ -17,6 +17,8 @@ use super::certificate::KeyType;
 
 /// The folder of the versions within `deployed/`.
 pub const VERSIONS: &str = ".versions";
+/// An empty file within `deployed/` that is replaced whenever something was installed.
+pub const STAMP: &str = ".installed";
 /// The private key.
 pub const KEY: &str = "privkey";
 /// The leaf.

@@ -9,6 +9,7 @@ mod facts;
 mod report;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -123,6 +124,8 @@ struct Driven {
     failures: BTreeMap<&'static str, String>,
     /// What became of asking each address.
     probes: BTreeMap<String, Result<(), String>>,
+    /// Why nameservers do not show anything.
+    unshown: BTreeMap<String, String>,
 }
 
 impl Rollovers {
@@ -300,12 +303,13 @@ impl Keeper {
         for _ in 0..ROUNDS {
             let (actions, before) = (std::mem::take(&mut steps.actions), std::mem::take(&mut steps.before));
             let hosts: Vec<Name> = before.keys().cloned().collect();
+            self.say(&actions, now);
             if !self.store_rollovers(before, reading) {
                 break;
             }
             changed |= hosts.iter().fold(false, |changed, host| self.lead(host) | changed);
             self.plan_ticks(&hosts, reading);
-            let events = self.act(actions, now);
+            let events = self.act(actions);
             if events.is_empty() {
                 break;
             }

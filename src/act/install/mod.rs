@@ -14,7 +14,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::dane::deployed::{CHAIN, COMBINED, FULL_CHAIN, Folder, KEY, LEAF, VERSIONS, file_name, host_name, is_id};
+use crate::dane::deployed::{
+    CHAIN, COMBINED, FULL_CHAIN, Folder, KEY, LEAF, STAMP, VERSIONS, file_name, host_name, is_id,
+};
 use crate::dns::Name;
 
 use files::{at, check_folder, keep_all, keep_like, make_folder, remove_folder, same_content, sync_folder};
@@ -141,7 +143,15 @@ pub fn install(deployed: &Path, host: &Name, id: &str) -> Result<Vec<NotKept>, I
         at("swap the link", &place.link, || fs::rename(&unnamed, &place.link))?;
     }
     sync_folder(deployed)?;
+    stamp(deployed)?;
     Ok(lost)
+}
+
+/// Changes the file that others watch, to be started when something was installed. They look for themselves what it is.
+fn stamp(deployed: &Path) -> Result<(), InstallError> {
+    let (new, stamp) = (deployed.join(".installed.new"), deployed.join(STAMP));
+    at("write the stamp", &new, || fs::write(&new, ""))?;
+    at("swap the stamp", &stamp, || fs::rename(&new, &stamp))
 }
 
 /// Removes a version, never the one that the mail server reads. One that is not there is removed already.

@@ -7,21 +7,17 @@ use tracing::{info, warn};
 
 use super::Events;
 use super::facts::HERE;
+use super::words::{HOOK, INSTALLATION};
 use crate::act::{hook, install};
-use crate::dane::rollover::{Action, Alarm, Event, Notice, Phase};
-use crate::dns::{Name, Timestamp};
+use crate::dane::rollover::{Action, Event, Phase};
+use crate::dns::Name;
 use crate::keeper::Keeper;
 use crate::observe::{deployed, nameservers, presented};
 
-/// Failures of these are told of.
-const INSTALLATION: &str = "installation";
-const HOOK: &str = "hook";
-
 impl Keeper {
     /// Does it; gives what came of it at once.
-    pub(super) fn act(&mut self, actions: Vec<(Name, Action)>, now: Timestamp) -> Events {
+    pub(super) fn act(&mut self, actions: Vec<(Name, Action)>) -> Events {
         let mut events = Events::new();
-        let mut said = Vec::new();
         for (host, action) in actions {
             match action {
                 // What is wanted is read where zones are published.
@@ -31,24 +27,10 @@ impl Keeper {
                 Action::Install { version } => events.extend(self.install(&host, &version)),
                 Action::RunHook { version } => self.run_hook(&host, version),
                 Action::Retire { version } => self.retire(&host, &version),
-                Action::Alarm(alarm) => {
-                    let text = self.alarm_text(&host, &alarm);
-                    warn!("{}: {text}", host.to_host());
-                    said.push(("rollover-alarm", host.to_host(), text));
-                }
-                Action::Cleared(alarm) => {
-                    let text = format!("over: {}", self.alarm_text(&host, &alarm));
-                    info!("{}: {text}", host.to_host());
-                    said.push(("rollover-cleared", host.to_host(), text));
-                }
-                Action::Tell(notice) => {
-                    let (kind, text) = notice_text(&notice);
-                    info!("{}: {text}", host.to_host());
-                    said.push((kind, host.to_host(), text));
-                }
+                // That was said before.
+                Action::Alarm(_) | Action::Cleared(_) | Action::Tell(_) => {}
             }
         }
-        self.events(now, said);
         events
     }
 
@@ -72,7 +54,9 @@ impl Keeper {
                     let (host, label, zone, owners) = (host.clone(), label.clone(), zone.clone(), owners.clone());
                     let order = nameservers::Order { host, label, server: *server, zone, owners };
                     // What finds no room is asked for again.
-                    let _ = self.rollovers.orders.as_ref().map(|orders| orders.nameservers.try_send(order));
+                    if let Some(orders) = &self.rollovers.orders {
+                        drop(orders.nameservers.try_send(order));
+                    }
                 }
                 Some(None) => {
                     let owners = self.plans.of_host(host);
@@ -109,7 +93,9 @@ impl Keeper {
                 Some(&address) => {
                     let greeting = presented::Greeting::of(address.port());
                     let order = presented::Order { host: host.clone(), label: label.clone(), address, greeting };
-                    let _ = self.rollovers.orders.as_ref().map(|orders| orders.presented.try_send(order));
+                    if let Some(orders) = &self.rollovers.orders {
+                        drop(orders.presented.try_send(order));
+                    }
                 }
                 None => events.push((host.clone(), Event::Unasked { address: label.clone() })),
             }
@@ -178,6 +164,15 @@ impl Keeper {
         vec![(host, event)]
     }
 
+    /// A nameserver was asked. Why it shows nothing is shown.
+    pub(super) fn note_nameserver(&mut self, host: &Name, label: &str, why: Option<String>) {
+        let Some(driven) = self.rollovers.hosts.get_mut(host) else { return };
+        match why {
+            None => drop(driven.unshown.remove(label)),
+            Some(why) => drop(driven.unshown.insert(label.to_owned(), why)),
+        }
+    }
+
     /// A mail server was asked. What became of it is shown, and part of what a first publication needs.
     pub(super) fn note_probe(&mut self, host: &Name, label: &str, outcome: Result<(), String>) {
         let Some(driven) = self.rollovers.hosts.get_mut(host) else { return };
@@ -201,79 +196,8 @@ impl Keeper {
             }
         }
     }
-
-    /// What is wrong, for people.
-    pub(super) fn alarm_text(&self, host: &Name, alarm: &Alarm) -> String {
-        let driven = self.rollovers.hosts.get(host);
-        let failure =
-            |what| driven.and_then(|driven| driven.failures.get(what)).map_or(String::new(), |why| format!(": {why}"));
-        let why = |label: &str| {
-            let probe = driven.and_then(|driven| driven.probes.get(label));
-            probe.and_then(|probe| probe.as_ref().err()).map_or(String::new(), |why| format!(": {why}"))
-        };
-        match alarm {
-            Alarm::Swapped(id) => format!(
-                "a certificate ({id}) was put in place by somebody else; its record is published beside the others and nothing is \
-                 removed, but mail from senders that hold older records may be deferred until their caches run out: let mail \
-                 servers read {} and nothing else",
-                self.config.rollover.deployed.join(host.to_host()).display()
-            ),
-            Alarm::Mismatch(label) => format!(
-                "{label} presents a certificate that is not known here; nothing is installed and nothing removed: does it read {}?",
-                self.config.rollover.deployed.join(host.to_host()).display()
-            ),
-            Alarm::Unasked(label) => {
-                format!(
-                    "{label} can't be asked which certificate it presents{}; nothing is installed and nothing removed",
-                    why(label)
-                )
-            }
-            Alarm::Behind(label) => {
-                format!(
-                    "nameserver {label} does not show the new records; the rollover waits: is it told of changes, and may it transfer?"
-                )
-            }
-            Alarm::Unreachable(label) => format!(
-                "nameserver {label} can't be reached; the rollover waits until its zone must have expired and caches are empty: start it, \
-                 or take it out of the zone's NS records"
-            ),
-            Alarm::PassedOver(label) => {
-                format!(
-                    "nameserver {label} could not be reached for so long that its zone has expired; it is waited for no longer"
-                )
-            }
-            Alarm::InstallFailed => {
-                format!("the certificate can't be installed{}; it is tried again", failure(INSTALLATION))
-            }
-            Alarm::HookFailed => format!("the hook failed{}; it is tried again, and both records stay", failure(HOOK)),
-        }
-    }
 }
 
 fn last_line(text: &str) -> String {
     text.trim_end().lines().last().map_or(String::new(), |line| format!(": {line}"))
-}
-
-/// The event's kind, and what is said.
-fn notice_text(notice: &Notice) -> (&'static str, String) {
-    match notice {
-        Notice::Begun(id) => (
-            "rollover-begun",
-            format!("a rollover to certificate {id} has begun: its record goes out beside the old one"),
-        ),
-        Notice::Installing(id) => {
-            ("rollover-installing", format!("every cache must have the record of certificate {id}: it is installed"))
-        }
-        Notice::Installed(id) => ("rollover-installed", format!("certificate {id} is installed")),
-        Notice::Finished(id) => (
-            "rollover-finished",
-            format!("the rollover is over: certificate {id} is presented everywhere, and older records are gone"),
-        ),
-        Notice::Queued(id) => ("rollover-queued", format!("certificate {id} waits for the rollover that is under way")),
-        Notice::GivenUp(id) => ("rollover-given-up", format!("the rollover to certificate {id} was given up")),
-        Notice::ClockJumped(seconds) => {
-            ("clock-jumped", format!("the wall clock jumped by {seconds} s; waits go by the slower of the two clocks"))
-        }
-        Notice::Refused(why) => ("rollover-refused", why.clone()),
-    }
 }

@@ -330,10 +330,11 @@ impl Keeper {
         match news {
             RolloverNews::Nameserver(nameservers::News::Shows { host, label, shown }) => {
                 let nameservers::Shown { serial, records, ttl } = shown;
+                self.note_nameserver(&host, &label, None);
                 vec![(host, Event::Shows { server: label, serial, records, ttl })]
             }
             RolloverNews::Nameserver(nameservers::News::Unreachable { host, label, why }) => {
-                debug!("{}: nameserver {label}: {why}", host.to_host());
+                self.note_nameserver(&host, &label, Some(why.to_string()));
                 vec![(host, Event::Unreachable { server: label })]
             }
             RolloverNews::Presented(presented::News::Presents { host, label, fingerprint, .. }) => {

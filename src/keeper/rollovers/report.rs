@@ -12,6 +12,7 @@ use crate::dns::{Name, Timestamp};
 use crate::keeper::Keeper;
 use crate::serve::control::Word;
 use crate::store;
+use crate::tell::{Kind, Notice};
 
 /// One host's rollover. Times are seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,7 +94,10 @@ impl Keeper {
             Word::Abort => (Event::Abort, "abort"),
         };
         self.say_to_rollover(host, event, now)?;
-        self.events(now, vec![("rollover-word", host.to_host(), format!("{said} by the operator"))]);
+        match word {
+            Word::Hold => self.tell(Notice::new(now, Kind::RolloverHeld, &host.to_host(), "by the operator"), now),
+            _ => self.events(now, vec![("rollover", host.to_host(), format!("{said} by the operator"))]),
+        }
         Ok(())
     }
 
@@ -149,14 +153,7 @@ impl Keeper {
         }
     }
 
-    /// What is wrong with a host's rollover, each with its host.
-    fn problems_of_rollover(&self, host: &Name, driven: &Driven) -> Vec<String> {
-        let alarms = driven.state.alarms().iter().map(|alarm| self.alarm_text(host, alarm));
-        let alarms = alarms.map(|text| format!("{}: {text}", host.to_host()));
-        alarms.chain(driven.problems.iter().cloned()).collect()
-    }
-
-    /// The same of all.
+    /// What is wrong with any rollover.
     pub(in crate::keeper) fn rollover_problems(&self) -> Vec<String> {
         let unknown = self.rollovers.nameservers.failures().map(|(host, why)| {
             format!("nameserver {}: its address can't be looked up: {why}; rollovers that need it wait", host.to_host())

@@ -76,7 +76,7 @@ fn a_renewed_one_is_installed_when_every_cache_must_have_its_record() {
     let versions = fs::read_dir(place.path("deployed/.versions").join(HOST)).unwrap().count();
     assert_eq!(versions, 1, "the old version is gone");
     let kinds: Vec<String> = keeper.log(Some(HOST), 100).unwrap().into_iter().rev().map(|event| event.kind).collect();
-    for kind in ["rollover-begun", "rollover-installing", "rollover-installed", "rollover-finished"] {
+    for kind in ["rollover-begun", "certificate-installed", "rollover-finished"] {
         assert!(kinds.iter().any(|other| other == kind), "{kind} in {kinds:?}");
     }
 }

@@ -1,0 +1,152 @@
+//! What is said of a rollover, for people: in the log, the event list, `status`, and messages.
+
+use super::Driven;
+use crate::dane::rollover::{Action, Alarm, Notice as Said};
+use crate::dns::{Name, Timestamp};
+use crate::keeper::Keeper;
+use crate::tell::{Kind, Notice};
+
+/// Failures of these are told of.
+pub(super) const INSTALLATION: &str = "installation";
+pub(super) const HOOK: &str = "hook";
+
+/// An alarm in words.
+struct Words {
+    /// What is wrong, the same as long as it is.
+    text: String,
+    /// Why it is now, where that is known.
+    why: Option<String>,
+    /// What follows from it, and what to do.
+    help: String,
+}
+
+impl Keeper {
+    /// Tells the operator what machines tell: before it is done, so that nothing of it is lost with the process.
+    pub(super) fn say(&mut self, actions: &[(Name, Action)], now: Timestamp) {
+        let (mut notices, mut events) = (Vec::new(), Vec::new());
+        for (host, action) in actions {
+            let host_name = host.to_host();
+            match action {
+                Action::Alarm(alarm) => {
+                    let Words { text, why, help } = self.words(host, alarm);
+                    let detail = why.into_iter().chain([help]).collect::<Vec<_>>().join(". ");
+                    notices.push(Notice::new(now, Kind::Alarm, &host_name, &text).with(detail));
+                }
+                Action::Cleared(alarm) => {
+                    notices.push(Notice::new(now, Kind::AlarmCleared, &host_name, &self.words(host, alarm).text));
+                }
+                Action::Tell(said) => match words_of(said) {
+                    (Some(kind), text, detail) => {
+                        notices.push(Notice::new(now, kind, &host_name, &text).with(detail));
+                    }
+                    (None, text, _) => {
+                        tracing::info!("{host_name}: {text}");
+                        events.push(("rollover", host_name, text));
+                    }
+                },
+                _ => {}
+            }
+        }
+        self.events(now, events);
+        if !notices.is_empty() {
+            self.tell_all(notices, now);
+        }
+    }
+
+    /// What is wrong with a host's rollover, a line each.
+    pub(super) fn problems_of_rollover(&self, host: &Name, driven: &Driven) -> Vec<String> {
+        let alarm = |alarm| {
+            let Words { text, why, help } = self.words(host, alarm);
+            let why = why.map_or(String::new(), |why| format!(": {why}"));
+            format!("{}: {text}{why}; {help}", host.to_host())
+        };
+        driven.state.alarms().iter().map(alarm).chain(driven.problems.iter().cloned()).collect()
+    }
+
+    fn words(&self, host: &Name, alarm: &Alarm) -> Words {
+        let driven = self.rollovers.hosts.get(host);
+        let failure = |what| driven?.failures.get(what).cloned();
+        let probe = |label: &str| driven?.probes.get(label)?.as_ref().err().cloned();
+        let unshown = |label: &str| driven?.unshown.get(label).cloned();
+        let place = self.config.rollover.deployed.join(host.to_host()).display().to_string();
+        let (text, why, help) = match alarm {
+            Alarm::Swapped(id) => (
+                format!("certificate {id} was put in place by somebody else"),
+                None,
+                format!(
+                    "its record is published beside the others and nothing is removed, but mail may be deferred until caches of \
+                     older records run out: let mail servers read {place} and nothing else, and let nothing else write there"
+                ),
+            ),
+            Alarm::Mismatch(label) => (
+                format!("{label} presents a certificate that is not known here"),
+                None,
+                format!("nothing is installed and nothing removed: let the mail server read {place}, and reload it"),
+            ),
+            Alarm::Unasked(label) => (
+                format!("{label} can't be asked which certificate it presents"),
+                probe(label),
+                "nothing is installed and nothing removed until it answers".to_owned(),
+            ),
+            Alarm::Behind(label) => (
+                format!("nameserver {label} does not show the new records"),
+                None,
+                "the rollover waits for it: see that it is told of changes, and may transfer the zone".to_owned(),
+            ),
+            Alarm::Unreachable(label) => (
+                format!("nameserver {label} can't be reached"),
+                unshown(label),
+                "the rollover waits until its zone must have expired and caches are empty: start it, or take it out of the zone's \
+                 NS records"
+                    .to_owned(),
+            ),
+            Alarm::PassedOver(label) => (
+                format!("nameserver {label} could not be reached for so long that its zone has expired"),
+                unshown(label),
+                "it is waited for no longer: start it, or take it out of the zone's NS records".to_owned(),
+            ),
+            Alarm::InstallFailed => (
+                "the certificate can't be installed".to_owned(),
+                failure(INSTALLATION),
+                "it is tried again, and both records stay".to_owned(),
+            ),
+            Alarm::HookFailed => (
+                "the hook failed".to_owned(),
+                failure(HOOK),
+                "it is run again, and both records stay".to_owned(),
+            ),
+        };
+        Words { text, why, help }
+    }
+}
+
+/// The kind of message, where there is one; what is said, and what follows.
+fn words_of(said: &Said) -> (Option<Kind>, String, String) {
+    let (kind, text, detail) = match said {
+        Said::Begun(id) => (
+            Some(Kind::RolloverBegun),
+            format!("certificate {id}"),
+            "its record goes out beside the old one; `danelaw plan` shows when it is installed",
+        ),
+        Said::Installing(id) => {
+            (None, format!("every cache must have the record of certificate {id}: it is installed"), "")
+        }
+        Said::Installed(id) => (
+            Some(Kind::CertificateInstalled),
+            format!("certificate {id}"),
+            "the old record stays until every address presents the new one and caches have run out",
+        ),
+        Said::Finished(id) => (
+            Some(Kind::RolloverFinished),
+            format!("certificate {id}"),
+            "it is presented everywhere, and older records are gone",
+        ),
+        Said::Queued(id) => (None, format!("certificate {id} waits for the rollover that is under way"), ""),
+        Said::GivenUp(id) => (None, format!("the rollover to certificate {id} was given up"), ""),
+        Said::ClockJumped(seconds) => {
+            (None, format!("the wall clock jumped by {seconds} s; waits go by the slower of the two clocks"), "")
+        }
+        Said::Refused(why) => (None, why.clone(), ""),
+    };
+    (kind, text, detail.to_owned())
+}
