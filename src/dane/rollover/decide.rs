@@ -100,9 +100,9 @@ impl Machine<'_> {
         let matches = state.sets.satisfy(&next.version) || !self.guards.on(Guard::Cached);
         let known = state.is_live_known(self.age) || !self.guards.on(Guard::LiveKnown);
         let fresh = state.sets.are_fresh(self.age, FRESH) || !self.guards.on(Guard::Fresh);
-        // Where nothing was deployed nobody reads it, and nothing of it is out.
-        let first = state.live.is_none() && state.old.is_empty() && !state.is_out();
-        !state.held && state.after.is_none() && matches && (fresh || first) && (known || !state.is_out())
+        // Where nothing was deployed nobody reads it yet, and nobody has to be asked.
+        let first = state.live.is_none() && state.old.is_empty();
+        !state.held && state.after.is_none() && matches && (first || fresh && (known || !state.is_out()))
     }
 
     fn install(&mut self) {

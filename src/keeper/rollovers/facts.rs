@@ -136,6 +136,7 @@ impl Keeper {
         let Some(driven) = self.rollovers.hosts.get_mut(host) else { return Events::new() };
         let told = &mut driven.told;
         let mut events = Vec::new();
+        let look = look || !told.started;
         if !told.started {
             told.started = true;
             events.push(Event::Started);
