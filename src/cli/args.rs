@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::dane::Protocol;
+use crate::config::values::parse_duration;
+use crate::dane::{Parameters, Protocol};
 use crate::dns::Name;
 use crate::dns::tsig::Algorithm;
 
@@ -62,10 +63,57 @@ pub enum Command {
     /// The rollover of a host's certificate
     #[command(subcommand)]
     Rollover(RolloverCommand),
+    /// Print what a host's rollover, or the next one, will do, when and why
+    Plan(Host),
+    /// Print what a rollover does, for any settings and without a daemon
+    Simulate(Simulate),
     /// Print what the running daemon did and saw
     Log(Log),
     /// Make the running daemon read everything again
     Reload(Plain),
+}
+
+/// `simulate`
+#[derive(Clone, Debug, clap::Args)]
+pub struct Simulate {
+    /// The TTL of the TLSA RRset
+    #[arg(long, default_value = "1h", value_parser = duration)]
+    pub ttl: u64,
+    /// How long both records are out at least before the certificate is installed
+    #[arg(long, default_value = "1d", value_parser = duration)]
+    pub confirmation_interval: u64,
+    /// The SOA's EXPIRE
+    #[arg(long, default_value = "2w", value_parser = duration)]
+    pub expire: u64,
+    /// Nameservers beside this one
+    #[arg(long, default_value_t = 1)]
+    pub secondaries: u8,
+    /// How long it takes them to show a new version
+    #[arg(long, default_value = "1m", value_parser = duration)]
+    pub lag: u64,
+    /// How many of them can't be reached
+    #[arg(long, default_value_t = 0)]
+    pub dead: u8,
+    /// Usage, selector and matching type of the records
+    #[arg(long, default_value = "3 1 1", num_args = 1.., value_delimiter = ',')]
+    pub parameters: Vec<Parameters>,
+    /// The renewed certificate has the key of the one before
+    #[arg(long, conflicts_with = "next_key")]
+    pub same_key: bool,
+    /// The renewed certificate's key was published long before
+    #[arg(long)]
+    pub next_key: bool,
+    /// What a mail server does that reads its certificate as soon as it is renewed
+    #[arg(long)]
+    pub naive: bool,
+    /// JSON in place of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Seconds.
+fn duration(text: &str) -> Result<u64, String> {
+    parse_duration(text).ok_or_else(|| "seconds, or such as 90s, 1h30m, 2d".to_owned())
 }
 
 /// `rollover ...`

@@ -15,6 +15,7 @@ pub mod output;
 pub mod ready;
 pub mod rollover;
 pub mod serve;
+pub mod simulate;
 pub mod tlsa;
 mod traffic;
 pub mod zone;
@@ -117,6 +118,8 @@ fn run(args: &Args, out: &mut Output) -> Result<Outcome, CliError> {
         Command::Keys(KeysCommand::Import(import)) => keys_import::run(&load(file)?, import, out),
         Command::Messages(MessagesCommand::Test(plain)) => messages::test(&load(file)?, plain, out),
         Command::Rollover(command) => rollover::run(&load(file)?, command, out),
+        Command::Plan(host) => simulate::plan(&load(file)?, host, out),
+        Command::Simulate(args) => simulate::run(args, out),
         Command::Log(log) => rollover::log(&load(file)?, log, out),
         Command::Status(_)
         | Command::Explain(_)

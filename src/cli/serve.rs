@@ -46,6 +46,7 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
 
     let mut keeper = Keeper::new(config, store, args.ephemeral, keeper::now())?;
     keeper.read_clocks(clock::reading);
+    let rollovers = drive(&mut keeper, runtime.handle());
     // Zones that are not signed yet are answered SERVFAIL meanwhile.
     keeper.begin(keeper::now());
     let counters = Arc::new(Counters::default());
@@ -97,7 +98,6 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
         let (message_orders, (message_news, sent)) = (keeper.message_orders(), mpsc::channel(NEWS));
         tokio::spawn(act::messages::run(message_orders, message_news));
         let notified = answering.counters.notified();
-        let rollovers = drive(&mut keeper);
         let around = Surroundings {
             watcher,
             changed,
@@ -125,13 +125,13 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
 }
 
 /// Who asks nameservers and mail servers, and runs hooks, when a rollover wants it.
-fn drive(keeper: &mut Keeper) -> RolloverEdges {
+fn drive(keeper: &mut Keeper, runtime: &tokio::runtime::Handle) -> RolloverEdges {
     let ((ask, asked), (shown, nameservers)) = (mpsc::channel(NEWS), mpsc::channel(NEWS));
     let ((probe, probed), (presents, presented)) = (mpsc::channel(NEWS), mpsc::channel(NEWS));
     let ((run, to_run), (ran, hooks)) = (mpsc::channel(NEWS), mpsc::channel(NEWS));
-    tokio::spawn(observe::nameservers::run(asked, shown));
-    tokio::spawn(observe::presented::run(probed, presents));
-    tokio::spawn(act::hook::work(to_run, ran));
+    runtime.spawn(observe::nameservers::run(asked, shown));
+    runtime.spawn(observe::presented::run(probed, presents));
+    runtime.spawn(act::hook::work(to_run, ran));
     keeper.drive(RolloverOrders { nameservers: ask, presented: probe, hooks: run });
     RolloverEdges { nameservers, presented, hooks }
 }

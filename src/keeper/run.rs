@@ -259,7 +259,7 @@ fn report(keeper: &Keeper, request: &Request, around: &Surroundings) -> Reply {
         },
         Request::Rollover { host, .. } => json(serde_json::to_value(keeper.rollovers(Some(host))?)),
         Request::Rollovers { host } => json(serde_json::to_value(keeper.rollovers(host.as_ref())?)),
-        Request::Plan { .. } => Err(String::new()),
+        Request::Plan { host } => json(serde_json::to_value(keeper.timeline(host, now())?)),
         Request::Log { subject, limit } => json(serde_json::to_value(keeper.log(subject.as_deref(), *limit)?)),
         Request::Dump { zone, origin } => keeper.dump(zone, *origin).map(Into::into),
         Request::Export { zone } => json(serde_json::to_value(keeper.export(zone)?)),

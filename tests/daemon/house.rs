@@ -141,6 +141,21 @@ impl House {
         self
     }
 
+    /// Another folder with everything that is in this one.
+    pub fn copied(&self) -> House {
+        let root = tempfile::tempdir().unwrap();
+        succeed("cp", &["-a", self.path("").to_str().unwrap(), root.path().to_str().unwrap()]);
+        House { root, binary: self.binary.clone(), user: self.user }
+    }
+
+    /// Starts a daemon with these variables in its environment, whatever becomes of it.
+    pub fn begin(&self, environment: &[(&str, &str)]) -> Child {
+        let log = fs::File::options().create(true).append(true).open(self.root.path().join("log")).unwrap();
+        let mut command = Command::new(&self.binary);
+        command.arg("--config").arg(self.path("danelaw.toml")).arg("serve").envs(environment.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).env_remove("DANELAW_LOG").spawn().unwrap()
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.root.path().join("etc").join(name)
     }

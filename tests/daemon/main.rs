@@ -12,6 +12,7 @@ mod bad_input;
 mod certificates;
 mod changes;
 mod commands;
+mod crashes;
 mod hostile;
 mod house;
 mod keys;

@@ -39,6 +39,7 @@ pub mod guard;
 pub mod report;
 pub mod sets;
 pub mod state;
+pub mod timeline;
 
 pub use clock::{Age, Reading};
 pub use facts::{Action, Alarm, Chain, Event, Notice, Settings, Version};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::dane::tlsa::Tlsa;
 use crate::dns::Timestamp;
 
 use super::facts::Chain;
@@ -64,6 +65,16 @@ impl State {
         let old = self.old.last().map(|leaving| &leaving.version);
         let next = self.next.as_ref().map(|next| &next.version);
         self.live.as_ref().or(old).or(next)?.chains.first()
+    }
+
+    /// What our zone was last seen to have: serial, records and TTL; none where that is not known.
+    pub fn published(&self) -> Option<(u32, Vec<Tlsa>, u32)> {
+        self.sets.published_now()
+    }
+
+    /// The RRsets that resolvers may hold, or will.
+    pub fn cached(&self) -> impl Iterator<Item = &[Tlsa]> {
+        self.sets.all().map(|set| set.records.as_slice())
     }
 
     /// The versions that may be installed yet, or be looked for.

@@ -130,6 +130,12 @@ impl Sets {
         }
     }
 
+    /// What our zone has: serial, records and TTL.
+    pub(super) fn published_now(&self) -> Option<(u32, Vec<Tlsa>, u32)> {
+        let newest = self.newest()?;
+        Some((self.serial?, newest.records.clone(), newest.ttl))
+    }
+
     /// The servers that the zone names.
     pub(super) fn name_servers(&mut self, names: &std::collections::BTreeSet<String>) {
         for (name, server) in &mut self.servers {

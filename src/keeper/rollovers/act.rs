@@ -8,7 +8,8 @@ use tracing::{info, warn};
 use super::Events;
 use super::facts::HERE;
 use super::words::{HOOK, INSTALLATION};
-use crate::act::{hook, install};
+use crate::act::hook;
+use crate::act::install::{self, InstallError};
 use crate::dane::rollover::{Action, Event, Phase};
 use crate::dns::Name;
 use crate::keeper::Keeper;
@@ -26,7 +27,7 @@ impl Keeper {
                 Action::Probe { addresses, .. } => events.extend(self.probe(&host, &addresses)),
                 Action::Install { version } => events.extend(self.install(&host, &version)),
                 Action::RunHook { version } => self.run_hook(&host, version),
-                Action::Retire { version } => self.retire(&host, &version),
+                Action::Retire { .. } => self.clean_up(&host),
                 // That was said before.
                 Action::Alarm(_) | Action::Cleared(_) | Action::Tell(_) => {}
             }
@@ -183,16 +184,17 @@ impl Keeper {
         }
     }
 
-    /// Takes away what nothing needs any more: this version, and those that never came to be installed.
-    fn retire(&mut self, host: &Name, version: &str) {
+    /// Takes away what nothing needs any more: what was retired, and what never came to be installed.
+    pub(super) fn clean_up(&self, host: &Name) {
         let deployed = &self.config.rollover.deployed;
         let Some(driven) = self.rollovers.hosts.get(host) else { return };
         let needed: BTreeSet<&str> = driven.state.needed().collect();
         let there = install::staged(deployed, host).unwrap_or_default();
-        let of_no_use = there.iter().map(String::as_str).chain([version]).filter(|id| !needed.contains(id));
-        for id in of_no_use.collect::<BTreeSet<_>>() {
-            if let Err(error) = install::retire(deployed, host, id) {
-                warn!("{}: an old certificate stays in {}: {error}", host.to_host(), deployed.display());
+        for id in there.iter().filter(|id| !needed.contains(id.as_str())) {
+            match install::retire(deployed, host, id) {
+                // What somebody else put in place is theirs.
+                Ok(()) | Err(InstallError::Live(_)) => {}
+                Err(error) => warn!("{}: an old certificate stays: {error}", host.to_host()),
             }
         }
     }

@@ -136,9 +136,8 @@ impl Keeper {
         let Some(driven) = self.rollovers.hosts.get_mut(host) else { return Events::new() };
         let told = &mut driven.told;
         let mut events = Vec::new();
-        let look = look || !told.started;
-        if !told.started {
-            told.started = true;
+        let starting = !std::mem::replace(&mut told.started, true);
+        if starting {
             events.push(Event::Started);
         }
         news(&mut told.settings, settings, Event::Settings, &mut events);
@@ -150,7 +149,10 @@ impl Keeper {
             told.published = Some((records.clone(), ttl));
             events.push(Event::Published { serial, records, ttl });
         }
-        if look {
+        if starting {
+            self.clean_up(host);
+        }
+        if look || starting {
             events.extend(self.on_the_disk(host));
         }
         events.into_iter().map(|event| (host.clone(), event)).collect()

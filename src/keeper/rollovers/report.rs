@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Driven;
 use crate::config::CertificateMode;
+use crate::dane::rollover::timeline::{self, Assumptions, Moment};
 use crate::dane::rollover::{Event, Phase};
 use crate::dane::{Chain, deployed};
 use crate::dns::{Name, Timestamp};
@@ -13,6 +14,9 @@ use crate::keeper::Keeper;
 use crate::serve::control::Word;
 use crate::store;
 use crate::tell::{Kind, Notice};
+
+/// How long it takes nameservers to show a new version, in seconds: as a plan takes it.
+const LAG: u64 = 60;
 
 /// One host's rollover. Times are seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +103,13 @@ impl Keeper {
             _ => self.events(now, vec![("rollover", host.to_host(), format!("{said} by the operator"))]),
         }
         Ok(())
+    }
+
+    /// What a host's rollover will do and when; or the next one, where none is under way.
+    pub fn timeline(&self, host: &Name, now: Timestamp) -> Result<Vec<Moment>, String> {
+        let driven = self.rollovers.hosts.get(host).ok_or_else(|| self.is_not_led(host))?;
+        let assumptions = Assumptions { lag: LAG, hook: 1, ..Assumptions::default() };
+        Ok(timeline::plan(&driven.state, self.rollovers.reading(now), &assumptions))
     }
 
     /// What happened last, newest first; to one host, zone or owner, or at all.

@@ -23,33 +23,29 @@ struct Words {
 impl Keeper {
     /// Tells the operator what machines tell: before it is done, so that nothing of it is lost with the process.
     pub(super) fn say(&mut self, actions: &[(Name, Action)], now: Timestamp) {
-        let (mut notices, mut events) = (Vec::new(), Vec::new());
         for (host, action) in actions {
             let host_name = host.to_host();
             match action {
                 Action::Alarm(alarm) => {
                     let Words { text, why, help } = self.words(host, alarm);
                     let detail = why.into_iter().chain([help]).collect::<Vec<_>>().join(". ");
-                    notices.push(Notice::new(now, Kind::Alarm, &host_name, &text).with(detail));
+                    self.tell(Notice::new(now, Kind::Alarm, &host_name, &text).with(detail), now);
                 }
                 Action::Cleared(alarm) => {
-                    notices.push(Notice::new(now, Kind::AlarmCleared, &host_name, &self.words(host, alarm).text));
+                    let text = self.words(host, alarm).text;
+                    self.tell(Notice::new(now, Kind::AlarmCleared, &host_name, &text), now);
                 }
                 Action::Tell(said) => match words_of(said) {
                     (Some(kind), text, detail) => {
-                        notices.push(Notice::new(now, kind, &host_name, &text).with(detail));
+                        self.tell(Notice::new(now, kind, &host_name, &text).with(detail), now);
                     }
                     (None, text, _) => {
                         tracing::info!("{host_name}: {text}");
-                        events.push(("rollover", host_name, text));
+                        self.events(now, vec![("rollover", host_name, text)]);
                     }
                 },
                 _ => {}
             }
-        }
-        self.events(now, events);
-        if !notices.is_empty() {
-            self.tell_all(notices, now);
         }
     }
 
