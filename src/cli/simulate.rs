@@ -78,7 +78,7 @@ fn simulated(args: &Simulate) -> Vec<Moment> {
         interval: args.confirmation_interval,
         expire: u32::try_from(args.expire).unwrap_or(u32::MAX),
         hook: true,
-        vouched: false,
+        ..Settings::default()
     };
     let state = timeline::settled(settings, &servers, current, now);
     let key = next.chains.first().filter(|_| args.next_key).map(|chain| Chain {

@@ -397,7 +397,10 @@ impl Keeper {
     }
 
     fn decide_and_publish(&mut self, now: Timestamp) -> (Option<Timestamp>, Option<Timestamp>) {
-        let dane_next = self.decide_tlsa(now);
+        let mut dane_next = self.decide_tlsa(now);
+        if self.store_problem.is_none() && self.tell_withheld(now) {
+            dane_next = self.decide_tlsa(now);
+        }
         let refresh = match self.store_problem {
             None => self.publish_as_decided(now),
             Some(_) => self.publish_as_served(now),

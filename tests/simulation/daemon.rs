@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use danelaw::dane::rollover::guard::Guards;
-use danelaw::dane::rollover::{Action, Chain, Event, Settings, Version, step_with};
+use danelaw::dane::rollover::{Action, Chain, Event, Phase, Settings, Version, step_with};
 use danelaw::dane::tlsa::{Matching, Parameters, Selector, Tlsa, Usage};
 
 use crate::oracle::{By, Cert, Record, delivers};
-use crate::world::{Happening, PARAMETERS, World};
+use crate::world::{Happening, PARAMETERS, World, Zone};
 
 fn tlsa((usage, selector, data): Record) -> Tlsa {
     let usage = if usage == 3 { Usage::DaneEe } else { Usage::DaneTa };
@@ -21,13 +21,12 @@ fn record(tlsa: &Tlsa) -> Record {
     (usage as u8, selector as u8, u16::from_be_bytes([tlsa.data[0], tlsa.data[1]]))
 }
 
-fn version(cert: Cert) -> Version {
+fn chain(cert: Cert) -> Chain {
     let mut records = vec![tlsa((3, 0, cert.number)), tlsa((3, 1, cert.key))];
     if cert.whole {
         records.push(tlsa((2, 1, cert.issuer)));
     }
-    let chain = Chain { fingerprint: cert.number.to_string(), records, also: Vec::new() };
-    Version { id: cert.number.to_string(), chains: vec![chain] }
+    Chain { fingerprint: cert.number.to_string(), records, also: Vec::new() }
 }
 
 fn server_name(server: usize) -> String {
@@ -35,6 +34,10 @@ fn server_name(server: usize) -> String {
 }
 
 impl World {
+    fn version(&self, number: u16) -> Version {
+        Version { id: number.to_string(), chains: self.chains(number).map(chain).collect() }
+    }
+
     /// Gives the machine a fact, stores what it says, and does what it wants; or dies on the way.
     pub fn tell(&mut self, event: Event, guards: Guards) {
         let dies = !self.healthy && self.crashes > 0 && self.chance.one_in(self.crashes);
@@ -117,20 +120,69 @@ impl World {
         self.tell_all(guards);
     }
 
+    /// Acts upon the prerequisites of the owners: the machine knows before anything comes out.
+    pub fn withhold(&mut self, guards: Guards) {
+        let life = self.life;
+        if self.state.wanted().is_none() {
+            // What is out from before is told before anything is changed.
+            self.tell_published(guards);
+        }
+        if self.up && self.life == life {
+            self.tell(Event::Withheld(self.owners.iter().all(|owner| !owner.open)), guards);
+        }
+        if self.up && self.life == life && self.state.wanted().is_some() {
+            self.owners.iter_mut().for_each(|owner| owner.publishes = owner.open);
+            let wanted = self.wanted();
+            self.republish(wanted, self.zone().ttl);
+            self.tell_published(guards);
+        }
+    }
+
+    /// What the stored state says.
+    fn wanted(&mut self) -> Option<usize> {
+        let records = self.state.wanted()?.iter().map(record).collect();
+        Some(self.oracle.set(records))
+    }
+
+    /// Our zone has what is wanted and may be out; what stands there stays as long as nothing was asked for.
+    pub fn republish(&mut self, wanted: Option<usize>, ttl: u32) {
+        let zone = self.zone();
+        let none = self.oracle.set(Vec::new());
+        let sets = match wanted {
+            Some(wanted) => self.publication(wanted),
+            None => [0, 1].map(|owner| if self.owners[owner].publishes { zone.sets[owner] } else { none }),
+        };
+        if zone.sets != sets || zone.ttl != ttl {
+            self.publish(sets, ttl);
+        }
+    }
+
     /// Everything that is so now.
     pub fn tell_all(&mut self, guards: Guards) {
-        let from = usize::from(self.hidden);
-        let servers: BTreeSet<String> = (from..self.servers.len()).map(server_name).collect();
         let addresses = (0..self.down.len()).map(|address| address.to_string()).collect();
         let settings = self.settings();
         self.tell(Event::Settings(settings), guards);
-        self.tell(Event::Servers(servers), guards);
+        self.tell_servers(guards);
         self.tell(Event::Addresses(addresses), guards);
-        self.tell_published(guards);
+        self.withhold(guards);
+        if self.state.live().is_none() {
+            for number in self.also.clone() {
+                self.surely(Event::Also(self.version(number)), false, guards);
+            }
+        }
         self.tell_deployed(guards);
-        let source = self.cert(self.source);
-        self.tell(Event::Source(version(source)), guards);
+        self.tell_source(guards);
         self.tell_key(guards);
+    }
+
+    pub fn tell_servers(&mut self, guards: Guards) {
+        let named = (0..self.servers.len()).filter(|server| self.servers[*server].named);
+        let event = Event::Servers(named.map(server_name).collect());
+        let life = self.life;
+        self.tell(event, guards);
+        for server in self.servers.iter_mut().filter(|_| self.up && self.life == life) {
+            server.known |= server.named;
+        }
     }
 
     pub fn settings(&self) -> Settings {
@@ -140,14 +192,22 @@ impl World {
             ttl: self.ttl,
             interval: self.interval,
             expire: self.expire,
-            hook: true,
-            vouched: false,
+            delegation: self.delegation,
+            hook: self.hook,
+            vouched: self.declared,
         }
+    }
+
+    /// Those of all owners.
+    fn records(&self, zone: Zone) -> Vec<Tlsa> {
+        let records = zone.sets.into_iter().flat_map(|set| self.oracle.records(set));
+        let records: BTreeSet<Tlsa> = records.copied().map(tlsa).collect();
+        records.into_iter().collect()
     }
 
     pub fn tell_published(&mut self, guards: Guards) {
         let zone = self.zone();
-        let records = self.oracle.records(zone.set).iter().copied().map(tlsa).collect();
+        let records = self.records(zone);
         self.tell(Event::Published { serial: zone.serial, records, ttl: zone.ttl }, guards);
     }
 
@@ -158,24 +218,27 @@ impl World {
     }
 
     pub fn tell_source(&mut self, guards: Guards) {
-        let cert = self.cert(self.source);
-        self.tell(Event::Source(version(cert)), guards);
+        self.tell(Event::Source(self.version(self.source)), guards);
     }
 
     /// What stands on the disk; if somebody else put it there, the union has to be asked for in this very step.
     pub fn tell_deployed(&mut self, guards: Guards) {
-        let cert = self.cert(self.disk);
+        let Some(disk) = self.disk else { return };
         let before = self.life;
-        self.surely(Event::Deployed(version(cert)), false, guards);
+        self.surely(Event::Deployed(self.version(disk)), false, guards);
         if !self.up || before != self.life {
             return;
         }
-        self.oracle.told(cert, self.now);
-        let Some(set) = self.commanded.filter(|_| self.disk_by_outsider) else { return };
+        self.disk_told = self.disk_told.min(self.now);
+        if !self.hook {
+            self.told_of = Some(disk);
+        }
+        self.chains(disk).for_each(|cert| self.oracle.told(cert, self.now));
+        let Some(set) = self.wanted().filter(|_| self.disk_by_outsider) else { return };
         let records = self.oracle.records(set);
         let known = |by: By| by == By::Machine || matches!(by, By::Outsider { told } if told < u64::MAX);
         let presented = self.oracle.presented.iter().flatten().filter(|(_, by)| known(*by)).map(|(cert, _)| *cert);
-        let wrong = presented.chain([cert]).find(|cert| !delivers(*cert, records));
+        let wrong = presented.chain(self.chains(disk)).find(|cert| !delivers(*cert, records));
         if let Some(wrong) = wrong {
             let text = format!("{}: after a swap {records:?} is asked for, not {wrong:?}", self.now);
             self.oracle.violations.push(text);
@@ -203,6 +266,14 @@ impl World {
                     self.later(delay, Happening::Shown { life, server, zone });
                 }
             }
+            Action::Probe { .. } if self.declared && self.state.phase() == Phase::Reloading => {}
+            Action::Probe { .. } if self.declared => {
+                for address in 0..self.down.len() {
+                    if let Some(cert) = self.told_of {
+                        self.later(delay, Happening::Presented { life, address, cert: Some(cert) });
+                    }
+                }
+            }
             Action::Probe { addresses, .. } => {
                 for address in addresses {
                     let address: usize = address.parse().unwrap();
@@ -214,7 +285,8 @@ impl World {
             }
             Action::Install { version } => {
                 let number = version.parse().unwrap();
-                let out = self.commanded.is_some_and(|set| !self.oracle.records(set).is_empty());
+                // Where nothing is deployed nobody reads it yet.
+                let out = self.oracle.is_out(self.now) && self.disk.is_some();
                 if self.installing.as_ref() != Some(&version) && out && self.asked.contains(&Some(false)) {
                     let text = format!("{}: installed though an address could not be asked", self.now);
                     self.oracle.violations.push(text);
@@ -226,7 +298,7 @@ impl World {
                 self.later(delay, Happening::Hook { life, number: version.parse().unwrap() });
             }
             Action::Retire { version } => {
-                if self.disk.to_string() == version && !self.disk_by_outsider {
+                if self.disk.is_some_and(|disk| disk.to_string() == version) && !self.disk_by_outsider {
                     self.oracle.violations.push(format!("{}: what is deployed is retired", self.now));
                 }
             }
@@ -245,7 +317,7 @@ impl World {
             zone = self.servers[server].zone;
         }
         let zone = self.zones[zone];
-        let records = self.oracle.records(zone.set).iter().copied().map(tlsa).collect();
+        let records = self.records(zone);
         self.surely(Event::Shows { server: name, serial: zone.serial, records, ttl: zone.ttl }, false, guards);
         self.heard(server);
     }

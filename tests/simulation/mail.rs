@@ -5,24 +5,13 @@ use danelaw::dane::rollover::guard::Guards;
 use danelaw::dane::rollover::{Event, Phase};
 
 use crate::oracle::{By, Cert};
-use crate::world::{Happening, World};
+use crate::world::{Chains, Happening, World};
 
 impl World {
     /// A certificate comes into the source.
     pub fn arrives(&mut self, guards: Guards) {
-        let last = self.cert(self.source);
         let number = self.certs.len() as u16;
-        let mut cert = Cert { number, ..last };
-        if !self.chance.one_in(4) {
-            cert.key = self.next_key.take().unwrap_or(number);
-        }
-        if self.chance.one_in(3) {
-            cert.issuer = number;
-        }
-        if self.chance.one_in(4) {
-            cert.whole = !cert.whole;
-        }
-        self.certs.push(cert);
+        self.renew();
         self.source = number;
         self.tell_source(guards);
         self.tell_key(guards);
@@ -38,13 +27,17 @@ impl World {
         if self.hooks_fail == 3 && !self.healthy && self.chance.one_in(2) {
             return self.tell(Event::InstallFailed { version }, guards);
         }
-        if self.disk != number || self.disk_by_outsider {
-            self.disk = number;
+        if self.disk != Some(number) || self.disk_by_outsider {
+            self.disk = Some(number);
             self.disk_by_outsider = false;
             for address in 0..self.oracle.presented.len() {
                 if self.chance.one_in(3) {
-                    self.oracle.presents(address, self.cert(number), By::Machine, self.now);
+                    self.presents(address, By::Machine);
                 }
+            }
+            if !self.hook {
+                self.reload_all();
+                self.told_of = Some(number);
             }
         }
         self.tell(Event::Installed { version }, guards);
@@ -55,25 +48,43 @@ impl World {
         if self.hooks_fail > 0 && !self.healthy && !self.chance.one_in(1 + 4 * self.hooks_fail) {
             return self.tell(Event::HookFailed { version }, guards);
         }
+        self.reload_all();
+        self.told_of = self.disk;
+        self.tell(Event::HookDone { version }, guards);
+    }
+
+    /// An address has a process that shows what is deployed.
+    fn presents(&mut self, address: usize, by: By) {
+        let Some(disk) = self.disk else { return };
+        for cert in self.chains(disk) {
+            self.oracle.presents(address, cert, by, self.now);
+        }
+    }
+
+    fn reload_all(&mut self) {
         for address in 0..self.oracle.presented.len() {
             let is_mixed = self.oracle.presented[address].len() > 1;
-            let most = match self.healthy || is_mixed {
+            let most = match self.healthy || is_mixed || self.declared {
                 true => u64::from(self.ttl) / 3,
                 false => 4 * u64::from(self.ttl),
             };
             let most = if self.chance.one_in(2) { 2 } else { most };
             self.within(most, Happening::Reload { address });
         }
-        self.tell(Event::HookDone { version }, guards);
     }
 
     pub fn reload(&mut self, address: usize) {
+        let by = if self.disk_by_outsider { By::Outsider { told: self.disk_told } } else { By::Machine };
+        self.presents(address, by);
+        let shown = self.oracle.presented[address].iter().map(|(cert, _)| cert.number);
+        let stays = |number: &u16| self.disk.is_none_or(|disk| self.chains(disk).any(|cert| cert.number == *number));
+        let gone: Vec<u16> = shown.filter(|number| !stays(number)).collect();
+        // The old processes leave since the reload before.
+        if gone.iter().all(|number| self.leaving[address].contains(number)) {
+            return;
+        }
         self.reloads[address] += 1;
-        let gone =
-            self.oracle.presented[address].iter().map(|(cert, _)| cert.number).filter(|other| *other != self.disk);
-        let gone = gone.collect();
-        let by = if self.disk_by_outsider { By::Outsider { told: self.now } } else { By::Machine };
-        self.oracle.presents(address, self.cert(self.disk), by, self.now);
+        self.leaving[address].clone_from(&gone);
         let most = u64::from(self.ttl.min(self.zone().ttl));
         self.within(most, Happening::Linger { address, reload: self.reloads[address], gone });
     }
@@ -84,13 +95,16 @@ impl World {
             return None;
         }
         let before = self.state.leaving().next()?.parse().ok()?;
-        let cert = self.cert(before);
-        if !self.oracle.is_fine(cert, self.now) || !self.chance.one_in(3) {
+        let is_fine = self.chains(before).all(|cert| self.oracle.is_fine(cert, self.now));
+        if self.declared || !is_fine || !self.chance.one_in(3) {
             return None;
         }
         self.relapses[address] = false;
+        self.leaving[address].clear();
         self.oracle.presented[address].clear();
-        self.oracle.presents(address, cert, By::Machine, self.now);
+        for cert in self.chains(before) {
+            self.oracle.presents(address, cert, By::Machine, self.now);
+        }
         self.reloads[address] += 1;
         let most = 5 * u64::from(self.ttl);
         self.within(most, Happening::Reload { address });
@@ -100,6 +114,7 @@ impl World {
     /// The processes from before a reload are gone.
     pub fn linger(&mut self, address: usize, reload: u64, gone: &[u16]) {
         if self.reloads[address] == reload {
+            self.leaving[address].clear();
             self.oracle.presented[address].retain(|(cert, _)| !gone.contains(&cert.number));
         }
     }
@@ -117,24 +132,28 @@ impl World {
             _ => {
                 let number = self.certs.len() as u16;
                 let whole = !self.chance.one_in(4);
-                self.certs.push(Cert { number, key: number, issuer: number, whole });
+                self.certs.push(Chains { main: Cert { number, key: number, issuer: number, whole }, second: None });
                 number
             }
         };
-        if number == self.disk {
+        if Some(number) == self.disk {
             return;
         }
-        self.disk = number;
-        self.disk_by_outsider = true;
+        self.disk = Some(number);
+        (self.disk_by_outsider, self.disk_told) = (true, u64::MAX);
         for address in 0..self.oracle.presented.len() {
             if self.chance.one_in(2) {
-                let cert = self.cert(number);
-                self.oracle.presents(address, cert, By::Outsider { told: u64::MAX }, self.now);
+                self.presents(address, By::Outsider { told: u64::MAX });
                 if self.chance.one_in(2) {
-                    self.oracle.presented[address].retain(|(other, _)| *other == cert);
+                    let stays: Vec<Cert> = self.chains(number).collect();
+                    self.oracle.presented[address].retain(|(other, _)| stays.contains(other));
                     self.reloads[address] += 1;
+                    self.leaving[address].clear();
                 }
             }
+        }
+        if !self.hook {
+            self.reload_all();
         }
         let after = self.chance.within(1, 20);
         self.later(after, Happening::Noticed);

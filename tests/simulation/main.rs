@@ -5,6 +5,7 @@
 //! goes wrong without each guard.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod begin;
 mod chance;
 mod daemon;
 mod mail;

@@ -99,6 +99,16 @@ impl Oracle {
         set.until = set.until.max(now + 2 * u64::from(ttl));
     }
 
+    /// It was presented before anything was judged.
+    pub fn is_presented(&mut self, address: usize, chains: impl Iterator<Item = Cert>) {
+        self.presented[address] = chains.map(|cert| (cert, By::Machine)).collect();
+    }
+
+    /// Whether a resolver may hold a record.
+    pub fn is_out(&self, now: u64) -> bool {
+        self.sets.iter().any(|set| !set.records.is_empty() && (set.servers > 0 || set.until > now))
+    }
+
     pub fn presents(&mut self, address: usize, cert: Cert, by: By, now: u64) {
         match self.presented[address].iter_mut().find(|(other, _)| *other == cert) {
             Some(entry) if entry.1 == by || by != By::Machine => return,

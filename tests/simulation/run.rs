@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use danelaw::dane::rollover::guard::Guards;
 use danelaw::dane::rollover::{Event, Phase};
 
+use crate::oracle::Cert;
 use crate::world::{Happening, World};
 
 /// How it went.
@@ -27,7 +28,11 @@ pub fn run(seed: u64, with_interval: bool, guards: Guards) -> Outcome {
         events += 1;
         world.now = at;
         if verbose {
-            let line = format!("{at} {happening:?} {:?}\n", world.state.phase());
+            let line = format!(
+                "{at} {happening:?} {:?} {}\n",
+                world.state.phase(),
+                serde_json::to_string(&world.state).unwrap()
+            );
             std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
         }
         if happening == Happening::Healthy {
@@ -79,20 +84,28 @@ impl World {
             }
             Happening::Crash => self.crash(),
             Happening::Publish { life, order, set, ttl } if life == self.life && order == self.commands => {
-                if self.zone().set != set || self.zone().ttl != ttl {
-                    self.publish(set, ttl);
-                }
+                self.republish(Some(set), ttl);
                 self.tell_published(guards);
             }
             Happening::Refresh => {
                 let zone = self.zone();
-                self.publish(zone.set, zone.ttl);
+                self.publish(zone.sets, zone.ttl);
                 self.tell_published(guards);
             }
             Happening::Fetch { server } => self.fetch(server),
             Happening::Expire { server, fetched } => self.expires(server, fetched),
             Happening::Outage { server } if !self.healthy => self.outage(server),
             Happening::OutageEnds { server } => self.outage_ends(server),
+            Happening::Named if !self.healthy => {
+                self.named();
+                self.later(1, Happening::NamedAnew);
+            }
+            Happening::NamedAnew => self.tell_servers(guards),
+            Happening::Forgotten { server, unnamed } => self.forgotten(server, unnamed),
+            Happening::Gate { owner } if !self.healthy => {
+                self.owners[owner].open = !self.owners[owner].open;
+                self.withhold(guards);
+            }
             Happening::Shown { life, server, zone } if life == self.life => self.shown(server, zone, guards),
             Happening::Presented { life, address, cert } if life == self.life => self.presented(address, cert, guards),
             Happening::AddressDown { address } if !self.healthy => {
@@ -144,7 +157,10 @@ impl World {
         (self.offset, self.synchronised) = (0, true);
         self.down.fill(false);
         for server in 1..self.servers.len() {
-            self.outage_ends(server);
+            // Who is named no more may stay away.
+            if self.servers[server].named || self.chance.one_in(2) {
+                self.outage_ends(server);
+            }
         }
         self.asleep = false;
         self.restart(guards);
@@ -159,32 +175,38 @@ impl World {
     /// How long everything may take: what is under way, what waits behind it, and what is swapped in, each with its hold and its drain.
     fn bound(&self) -> u64 {
         let ttl = u64::from(self.longest_ttl);
-        4 * (self.interval.max(2 * ttl) + 2 * ttl + 4 * 600 + ttl)
+        let unnamed = self.servers.iter().any(|server| server.unnamed > 0);
+        let gone = if unnamed { u64::from(self.delegation) + 2 * ttl } else { 0 };
+        4 * (self.interval.max(2 * ttl) + 2 * ttl + 4 * 600 + ttl) + gone
     }
 
     /// What is left to do where nothing may be.
-    fn unfinished(&self) -> Option<String> {
-        let live = self.cert(self.disk);
+    fn unfinished(&mut self) -> Option<String> {
+        let Some(disk) = self.disk else { return Some(format!("{}: nothing is installed", self.now)) };
         let right = self.state.phase() == Phase::Idle
-            && self.state.live() == Some(&self.disk.to_string()[..])
-            && (self.swaps > 0 || self.disk == self.source);
-        let mut records = self.records_of(live);
+            && self.state.live() == Some(&disk.to_string()[..])
+            && (self.swaps > 0 || disk == self.source);
+        let mut records = self.records_of(disk);
         records.extend(
             self.next_key
                 .map(|key| (3, 1, key))
                 .filter(|_| records.iter().any(|record| record.1 == 1 && record.0 == 3)),
         );
         records.sort_unstable();
-        let mut served = self.oracle.records(self.zone().set).to_vec();
-        served.sort_unstable();
-        let presented = self.oracle.presented.iter().all(|shown| shown.iter().all(|(cert, _)| *cert == live));
-        if right && presented && served == records {
+        let wanted = self.oracle.set(records.clone());
+        let wanted = self.publication(wanted);
+        let served = self.zone().sets;
+        let live = |cert: &Cert| self.chains(disk).any(|live| live == *cert);
+        let presented = self.oracle.presented.iter().all(|shown| shown.iter().all(|(cert, _)| live(cert)));
+        if right && presented && served == wanted {
             return None;
         }
         let state = serde_json::to_string(&self.state).unwrap();
         Some(format!(
-            "{}: it does not end: {live:?}, source {}, {served:?} for {records:?}: {state}",
-            self.now, self.source
+            "{}: it does not end: {disk}, source {}, {:?} for {records:?}: {state}",
+            self.now,
+            self.source,
+            served.map(|set| self.oracle.records(set))
         ))
     }
 }

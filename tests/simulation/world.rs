@@ -7,7 +7,7 @@ use std::collections::BinaryHeap;
 use danelaw::dane::rollover::{Reading, State};
 
 use crate::chance::Chance;
-use crate::oracle::{By, Cert, Oracle, Record};
+use crate::oracle::{Cert, Oracle, Record};
 
 /// Something that happens.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +42,19 @@ pub enum Happening {
     },
     OutageEnds {
         server: usize,
+    },
+    /// The zone names another set of servers.
+    Named,
+    /// The machine is told of it.
+    NamedAnew,
+    /// No cache has the delegation any more that named a server.
+    Forgotten {
+        server: usize,
+        unnamed: u64,
+    },
+    /// The publication of an owner is withheld, or no longer.
+    Gate {
+        owner: usize,
     },
     Shown {
         life: u64,
@@ -93,8 +106,20 @@ pub enum Happening {
 #[derive(Clone, Copy, Debug)]
 pub struct Zone {
     pub serial: u32,
-    pub set: usize,
+    /// Of each owner.
+    pub sets: [usize; 2],
     pub ttl: u32,
+}
+
+/// A TLSA owner of the host: a port.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Owner {
+    /// Its prerequisites hold.
+    pub open: bool,
+    /// The daemon acts upon that.
+    pub publishes: bool,
+    /// It has records of usage 3 alone, where there are any.
+    pub ee_only: bool,
 }
 
 /// An authoritative server.
@@ -105,6 +130,14 @@ pub struct Server {
     pub reachable: bool,
     pub fetching: bool,
     pub expired: bool,
+    /// The zone names it.
+    pub named: bool,
+    /// The machine was told of it.
+    pub known: bool,
+    /// When it was named no more, last; resolvers ask it until then and the delegation's TTL.
+    pub unnamed: u64,
+    /// A resolver may have it from the delegation.
+    pub delegated: bool,
     /// The most seconds that it lags.
     pub lag: u64,
     /// Whom it asks besides while the primary can't be reached.
@@ -115,6 +148,16 @@ pub struct Server {
     pub restored: bool,
 }
 
+/// What is installed together: one certificate, or one of each key type.
+#[derive(Clone, Copy, Debug)]
+pub struct Chains {
+    pub main: Cert,
+    pub second: Option<Cert>,
+}
+
+/// The number of a second certificate is so much higher than that of the first.
+pub const SECOND: u16 = 500;
+
 /// Everything.
 pub struct World {
     pub chance: Chance,
@@ -123,6 +166,13 @@ pub struct World {
     pub order: u64,
     pub oracle: Oracle,
     pub healthy: bool,
+    /// Who was there before the machine: the certificates that may be presented besides, with records of theirs.
+    pub also: Vec<u16>,
+    /// Nobody is asked what an address presents: it is what the mail server was told of last.
+    pub declared: bool,
+    pub told_of: Option<u16>,
+    pub hook: bool,
+    pub owners: [Owner; 2],
     // What the daemon is.
     pub state: State,
     pub up: bool,
@@ -142,20 +192,24 @@ pub struct World {
     // The zone.
     pub zones: Vec<Zone>,
     pub servers: Vec<Server>,
-    pub hidden: bool,
     pub expire: u32,
     pub ttl: u32,
     pub longest_ttl: u32,
     pub interval: u64,
+    pub delegation: u32,
     pub parameters: u8,
     // Certificates and the mail server.
-    pub certs: Vec<Cert>,
+    pub certs: Vec<Chains>,
     pub source: u16,
-    pub disk: u16,
+    pub disk: Option<u16>,
     pub disk_by_outsider: bool,
+    /// Since when the machine knows of it.
+    pub disk_told: u64,
     pub swaps: u64,
     pub down: Vec<bool>,
     pub reloads: Vec<u64>,
+    /// The certificates of old processes that are on their way out.
+    pub leaving: Vec<Vec<u16>>,
     /// Whether an address may go back to the certificate before, once.
     pub relapses: Vec<bool>,
     pub hooks_fail: u64,
@@ -166,117 +220,6 @@ pub struct World {
 pub const PARAMETERS: [&[(u8, u8)]; 5] = [&[(3, 1)], &[(3, 1), (2, 1)], &[(3, 0)], &[(3, 1), (3, 0)], &[(2, 1)]];
 
 impl World {
-    pub fn new(seed: u64, with_interval: bool) -> World {
-        let mut chance = Chance::new(seed);
-        let ttl = chance.within(2, 12) as u32 * 300;
-        let interval = if with_interval && chance.one_in(2) { chance.below(4 * u64::from(ttl)) } else { 0 };
-        let expire = ttl * chance.within(1, 12) as u32;
-        let secondaries = chance.within(u64::from(!with_interval), 3) as usize;
-        let hidden = secondaries > 0 && chance.one_in(2);
-        let server = |chance: &mut Chance, all: u64| Server {
-            zone: 0,
-            fetched: 0,
-            reachable: true,
-            fetching: true,
-            expired: false,
-            lag: if chance.one_in(3) { u64::from(expire.min(6 * ttl)) } else { 20 },
-            feeder: chance.below(all) as usize,
-            restores: if chance.one_in(if with_interval { 4 } else { 2 }) { 6 } else { 0 },
-            restored: false,
-        };
-        let mut servers: Vec<Server> = (0..=secondaries).map(|_| server(&mut chance, secondaries as u64 + 1)).collect();
-        servers[0] = Server { lag: 0, restores: 0, ..servers[0].clone() };
-        let addresses = chance.within(1, 3) as usize;
-        let mut oracle = Oracle::default();
-        let none = oracle.set(Vec::new());
-        let cert = Cert { number: 0, key: 0, issuer: 0, whole: !chance.one_in(4) };
-        oracle.presented = vec![vec![(cert, By::Machine)]; addresses];
-        let mut world = World {
-            now: 10_000_000,
-            queue: BinaryHeap::new(),
-            order: 0,
-            oracle,
-            healthy: false,
-            state: State::default(),
-            up: false,
-            asleep: false,
-            life: 0,
-            planned: 0,
-            crashes: if chance.one_in(3) { 0 } else { chance.within(15, if with_interval { 300 } else { 100 }) },
-            commanded: None,
-            commands: 0,
-            installing: None,
-            asked: vec![None; addresses],
-            offset: 0,
-            boot: 9_000_000,
-            boot_id: 1,
-            synchronised: true,
-            zones: vec![Zone { serial: 4_294_967_290u32.wrapping_add(chance.below(9) as u32), set: none, ttl }],
-            servers,
-            hidden,
-            expire,
-            ttl,
-            longest_ttl: ttl,
-            interval,
-            parameters: chance.below(5) as u8,
-            certs: vec![cert],
-            source: 0,
-            disk: 0,
-            disk_by_outsider: false,
-            swaps: 0,
-            down: vec![false; addresses],
-            reloads: vec![0; addresses],
-            relapses: (0..addresses).map(|_| chance.one_in(5)).collect(),
-            hooks_fail: if chance.one_in(3) { chance.within(1, 3) } else { 0 },
-            next_key: None,
-            chance,
-        };
-        for server in 0..world.servers.len() {
-            if server > 0 || !hidden {
-                world.oracle.serves(none, world.now);
-            }
-        }
-        world.plan();
-        world
-    }
-
-    /// What will go on until everything is well.
-    fn plan(&mut self) {
-        let end = u64::from(self.ttl) * self.chance.within(5, 14);
-        self.later(0, Happening::Restart);
-        self.later(end, Happening::Healthy);
-        for _ in 0..self.chance.within(1, 3) {
-            self.within(end, Happening::Arrives);
-        }
-        for (often, happening) in [
-            (2, Happening::Parameters),
-            (3, Happening::Parameters),
-            (3, Happening::NextKey),
-            (3, Happening::Swap),
-            (3, Happening::ClockStep),
-            (3, Happening::ClockStep),
-            (4, Happening::Sleep),
-            (3, Happening::Crash),
-            (3, Happening::Word),
-            (4, Happening::Word),
-            (2, Happening::Refresh),
-        ] {
-            if self.chance.one_in(often) {
-                self.within(end, happening);
-            }
-        }
-        for server in 1..self.servers.len() {
-            if self.chance.one_in(2) {
-                self.within(end, Happening::Outage { server });
-            }
-        }
-        for address in 0..self.down.len() {
-            if self.chance.one_in(3) {
-                self.within(end, Happening::AddressDown { address });
-            }
-        }
-    }
-
     pub fn later(&mut self, seconds: u64, happening: Happening) {
         self.order += 1;
         self.queue.push(Reverse((self.now + seconds, self.order, happening)));
@@ -296,28 +239,66 @@ impl World {
         }
     }
 
-    pub fn cert(&self, number: u16) -> Cert {
-        self.certs[usize::from(number)]
+    /// The certificates of a version: an address presents either.
+    pub fn chains(&self, number: u16) -> impl Iterator<Item = Cert> + use<> {
+        let Chains { main, second } = self.certs[usize::from(number)];
+        std::iter::once(main).chain(second)
+    }
+
+    /// A version that comes after the last one in the source.
+    pub fn renew(&mut self) {
+        let Chains { main, second } = self.certs[usize::from(self.source)];
+        let number = self.certs.len() as u16;
+        let mut main = Cert { number, ..main };
+        if !self.chance.one_in(4) {
+            main.key = self.next_key.take().unwrap_or(number);
+        }
+        if self.chance.one_in(3) {
+            main.issuer = number;
+        }
+        if self.chance.one_in(4) {
+            main.whole = !main.whole;
+        }
+        let mut second = second.map(|second| Cert { number: SECOND + number, issuer: main.issuer, ..second });
+        if self.chance.one_in(6) {
+            second = second.is_none().then(|| Cert { number: SECOND + number, key: SECOND + number, ..main });
+        } else if let Some(second) = second.as_mut().filter(|_| !self.chance.one_in(3)) {
+            second.key = SECOND + number;
+        }
+        self.certs.push(Chains { main, second });
     }
 
     pub fn zone(&self) -> Zone {
         self.zones[self.zones.len() - 1]
     }
 
-    /// The records that a certificate alone would have.
-    pub fn records_of(&self, cert: Cert) -> Vec<Record> {
-        let makes = |&&(usage, _): &&(u8, u8)| usage == 3 || cert.whole;
+    /// What our zone has of what the machine wants: each owner's part, while its gate is open.
+    pub fn publication(&mut self, wanted: usize) -> [usize; 2] {
+        let records = self.oracle.records(wanted).to_vec();
+        self.owners.map(|owner| {
+            let mut records = if owner.publishes { records.clone() } else { Vec::new() };
+            if owner.ee_only && records.iter().any(|record| record.0 == 3) {
+                records.retain(|record| record.0 == 3);
+            }
+            self.oracle.set(records)
+        })
+    }
+
+    /// The records that a version alone would have.
+    pub fn records_of(&self, number: u16) -> Vec<Record> {
+        let makes = |&&(usage, _): &&(u8, u8)| usage == 3 || self.chains(number).all(|cert| cert.whole);
         let sets = PARAMETERS[usize::from(self.parameters)];
         let made: Vec<(u8, u8)> = sets.iter().filter(makes).copied().collect();
         let made = if made.is_empty() { vec![(3, 1)] } else { made };
-        let data = |usage, selector| match (usage, selector) {
+        let data = |cert: Cert, (usage, selector)| match (usage, selector) {
             (3, 1) => cert.key,
             (3, 0) => cert.number,
             _ => cert.issuer,
         };
-        let mut records: Vec<Record> =
-            made.into_iter().map(|(usage, selector)| (usage, selector, data(usage, selector))).collect();
+        let of = |cert| made.iter().map(move |&(usage, selector)| (usage, selector, data(cert, (usage, selector))));
+        let mut records: Vec<Record> = self.chains(number).flat_map(of).collect();
         records.sort_unstable();
+        records.dedup();
         records
     }
 }

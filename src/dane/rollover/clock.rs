@@ -62,6 +62,11 @@ impl Clock {
         self.age
     }
 
+    /// From when on a wait counts that begins now: what is credited later of the time before is not for it.
+    pub(super) fn mark(&self) -> Age {
+        self.age.saturating_add(self.spare.0.max(self.spare.1))
+    }
+
     /// How many seconds have gone by since an age. What began in the very second of a boot is taken for later.
     pub(super) fn elapsed(&self, since: Age) -> u64 {
         let gaps = self.gaps.iter().filter(|(at, _)| since < *at).map(|(_, seconds)| seconds);

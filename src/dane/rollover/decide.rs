@@ -58,14 +58,13 @@ impl Machine<'_> {
     }
 
     /// The records of every version that may be presented or will be, under each of the parameters that a record can be made
-    /// with for all of them. None: what is live is not known, and what is out stays.
+    /// with for all of them. While it is not known what is live, what is out stays; none: it is not known what is out.
     fn wanted(&self) -> Option<Vec<Tlsa>> {
         let state = &*self.state;
-        if !state.public {
-            return Some(Vec::new());
-        }
-        if state.live.is_none() && state.old.is_empty() {
-            return None;
+        let served = state.sets.served();
+        let published = if self.guards.on(Guard::Told) { served? } else { served.unwrap_or_default() };
+        if !state.public || state.live.is_none() && state.next.is_none() {
+            return Some(if state.public { published.to_vec() } else { Vec::new() });
         }
         let is_next = |version: &Version| state.next.as_ref().is_some_and(|next| next.version.id == version.id);
         let chains = || {
@@ -102,7 +101,7 @@ impl Machine<'_> {
         let fresh = state.sets.are_fresh(self.age, FRESH) || !self.guards.on(Guard::Fresh);
         // Where nothing was deployed nobody reads it yet, and nobody has to be asked.
         let first = state.live.is_none() && state.old.is_empty();
-        !state.held && state.after.is_none() && matches && (first || fresh && (known || !state.is_out()))
+        !state.held && state.after.is_none() && matches && (first || fresh && (known || !state.sets.is_out()))
     }
 
     fn install(&mut self) {
@@ -119,11 +118,11 @@ impl Machine<'_> {
         let before = (self.state.old.len(), self.state.public, self.state.after.is_some());
         let served = self.is_served();
         let drain = if self.guards.on(Guard::Drain) { self.state.drain() } else { 0 };
-        let (age, presented) = (self.age, self.guards.on(Guard::Presented));
+        let (age, mark, presented) = (self.age, self.state.clock.mark(), self.guards.on(Guard::Presented));
         self.publish_first(served);
         for leaving in &mut self.state.old {
             if served {
-                leaving.unseen.get_or_insert(age);
+                leaving.unseen.get_or_insert(mark);
             } else if presented {
                 leaving.unseen = None;
             }
@@ -149,7 +148,7 @@ impl Machine<'_> {
     fn publish_first(&mut self, served: bool) {
         let drain = self.state.first_drain();
         let Some(after) = &mut self.state.after else { return };
-        after.served = if served { after.served.or(Some(self.age)) } else { None };
+        after.served = if served { after.served.or(Some(self.state.clock.mark())) } else { None };
         self.state.public |= after.served.is_some_and(|since| self.state.clock.elapsed(since) >= drain);
     }
 
@@ -192,7 +191,7 @@ impl Machine<'_> {
         let by = self.state.clock.wall_at(age + PATIENCE);
         if is_due(due.servers) {
             self.state.tries.ask.ask(age);
-            let servers = self.state.sets.named().cloned().collect();
+            let servers = self.state.sets.servers().cloned().collect();
             self.actions.push(Action::AskServers { servers, by });
         }
         if is_due(due.probe) {
@@ -243,11 +242,6 @@ impl State {
             && self.addresses.values().all(|address| address.presents.as_ref().is_some_and(is_known))
     }
 
-    /// Whether a cache may hold a record.
-    fn is_out(&self) -> bool {
-        self.public || self.sets.all().any(|set| !set.records.is_empty())
-    }
-
     /// How long an old record stays after nothing presents its certificate any more, in seconds.
     fn drain(&self) -> u64 {
         2 * u64::from(self.sets.ttl().max(self.settings.ttl))
@@ -262,7 +256,7 @@ impl State {
         let mut due = Due::default();
         let Due { publish, servers, probe, install, hook } = &mut due;
         let is_published = self.sets.is_published();
-        if !is_published {
+        if !is_published && !self.sets.is_withheld() {
             *publish = Some(self.tries.publish.due(10, 600));
         }
         let slow = self.slow();
@@ -270,8 +264,8 @@ impl State {
         let later = |retry: &Retry| retry.last.map_or(0, |last| last + slow);
         let ready = self.next.as_ref().filter(|next| !next.installing && self.after.is_none() && !self.held);
         let ready = ready.is_some_and(|next| self.sets.satisfy(&next.version));
-        if self.sets.named().next().is_some() {
-            *servers = match (is_published && !self.sets.is_shown(), self.sets.is_waiting()) {
+        if self.sets.servers().next().is_some() {
+            *servers = match (self.sets.is_settled() && !self.sets.is_shown(), self.sets.is_waiting()) {
                 _ if ready && !self.sets.are_fresh(age, FRESH) => {
                     Some(self.tries.ask.last.map_or(0, |last| last + PATIENCE))
                 }

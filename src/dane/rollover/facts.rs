@@ -113,8 +113,11 @@ impl Version {
     }
 }
 
+/// What parents have as the TTL of NS records, in seconds: two days.
+const DELEGATION: u32 = 172_800;
+
 /// What is configured.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Settings {
     /// The parameters to publish under.
@@ -125,6 +128,10 @@ pub struct Settings {
     pub interval: u64,
     /// The zone's SOA EXPIRE in seconds.
     pub expire: u32,
+    /// How long in seconds resolvers may ask a server that the zone names no more: the TTL of its NS, here or at the parent,
+    /// whichever is longer.
+    #[serde(default = "delegation")]
+    pub delegation: u32,
     /// Whether there is a hook to run after an installation.
     pub hook: bool,
     /// The operator vouches that addresses present what is deployed: what they presented before anything was is none of ours.
@@ -132,11 +139,22 @@ pub struct Settings {
     pub vouched: bool,
 }
 
+fn delegation() -> u32 {
+    DELEGATION
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        let (ttl, interval, expire, hook, vouched) = Default::default();
+        Settings { parameters: BTreeSet::new(), ttl, interval, expire, delegation: DELEGATION, hook, vouched }
+    }
+}
+
 /// What happened. The facts of one server, and of one address, come in the order in which they were observed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The daemon has started: whatever was asked for may be lost. Come then: settings, servers, addresses, what the zone
-    /// publishes, what is deployed, what is in the source.
+    /// The daemon has started: whatever was asked for may be lost. Come then: settings, servers, addresses, whether
+    /// the publication is withheld, what the zone publishes, what may be presented besides, what is deployed, what is in the source.
     Started,
     /// Time has gone by.
     Tick,
@@ -154,7 +172,10 @@ pub enum Event {
     Deployed(Version),
     /// A version that may be presented besides: from before the machine began.
     Also(Version),
-    /// Our zone as it is served now.
+    /// Whether nothing that is decided on from now on comes out, since the prerequisites are not there or the operator said so.
+    /// `false` is told, and the state stored, before anything comes out again. Until it is told, nothing is withheld.
+    Withheld(bool),
+    /// Our zone as it is served now. What was out before the machine began is told before it is changed.
     Published {
         /// Its serial.
         serial: u32,

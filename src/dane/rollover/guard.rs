@@ -19,10 +19,16 @@ pub enum Guard {
     DeadServer,
     /// And what it served then is cached for two TTLs.
     DeadCaches,
+    /// A server that the zone names no more is asked by resolvers for a while.
+    Gone,
     /// A server that is seen with old data again starts the wait again.
     SeenAgain,
     /// A set that was out before counts as shown only with the serial that it came back with.
     Serial,
+    /// Nothing is asked for before it is known what is out from before.
+    Told,
+    /// What is withdrawn is cached for a while.
+    Withdrawn,
     /// The servers are asked again just before an installation.
     Fresh,
     /// Nothing is installed while it is unknown what an address presents.
@@ -51,7 +57,7 @@ pub enum Guard {
 
 impl Guard {
     /// All of them.
-    pub const ALL: [Guard; 22] = [
+    pub const ALL: [Guard; 25] = [
         Guard::Union,
         Guard::Cached,
         Guard::EveryServer,
@@ -60,8 +66,11 @@ impl Guard {
         Guard::Hold,
         Guard::DeadServer,
         Guard::DeadCaches,
+        Guard::Gone,
         Guard::SeenAgain,
         Guard::Serial,
+        Guard::Told,
+        Guard::Withdrawn,
         Guard::Fresh,
         Guard::LiveKnown,
         Guard::Hook,

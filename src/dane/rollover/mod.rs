@@ -28,8 +28,8 @@
 //! crash does no harm, and an action that was lost comes again. Only what can't be undone is a state of its own: that the
 //! installer was called, and that the hook has run.
 //!
-//! Whether the records really go out is for [`super::publication`]: what our zone serves comes back as a fact, and where
-//! nothing is out nothing has to be waited for.
+//! Whether the records really go out is for [`super::publication`]: what it withholds and what our zone serves come back as
+//! facts, and where nothing is out nothing has to be waited for.
 
 pub mod clock;
 mod decide;
@@ -88,7 +88,7 @@ impl Machine<'_> {
                 }
                 self.state.settings = settings;
             }
-            Event::Servers(names) => self.state.sets.name_servers(&names),
+            Event::Servers(names) => self.state.sets.name_servers(&names, self.state.clock.mark(), self.guards),
             Event::Addresses(names) => {
                 self.state.addresses.retain(|name, _| names.contains(name));
                 for name in names {
@@ -99,6 +99,7 @@ impl Machine<'_> {
             Event::NextKey(key) => self.state.next_key = key,
             Event::Deployed(version) => self.deployed(version),
             Event::Also(version) => self.leave(version),
+            Event::Withheld(withheld) => self.state.sets.withhold(withheld, self.guards),
             Event::Published { serial, records, ttl } => {
                 self.state.public |= !records.is_empty();
                 self.state.sets.published(serial, records, ttl);
@@ -192,6 +193,10 @@ impl Machine<'_> {
             self.state.queued.take_if(|queued| queued.id == version.id);
             self.state.live = Some(version);
             self.state.after = Some(After { hooked: Some(self.age), served: None });
+            // Mail servers that present something else were never told.
+            if self.state.versions().count() > 1 {
+                self.reload();
+            }
         } else if self.state.live.as_ref().is_some_and(|live| live.id != version.id) {
             self.swapped(version);
         }

@@ -46,7 +46,7 @@ impl State {
             Some((_, server)) if server.dead => Standing::Unreachable,
             Some(_) => Standing::Behind,
         };
-        self.sets.named().map(move |name| (name.as_str(), standing(name)))
+        self.sets.named().map(move |(name, _)| (name.as_str(), standing(name)))
     }
 
     /// Where mail servers are asked, and the fingerprint of what each presented last.
@@ -74,7 +74,7 @@ impl State {
 
     /// The RRsets that resolvers may hold, or will.
     pub fn cached(&self) -> impl Iterator<Item = &[Tlsa]> {
-        self.sets.all().map(|set| set.records.as_slice())
+        self.sets.cached().map(|set| set.records.as_slice())
     }
 
     /// The versions that may be installed yet, or be looked for.

@@ -3,9 +3,14 @@
 //! A set is remembered from the moment when it is decided on until max(2 x TTL, `confirmation-interval`) after the last
 //! server showed a later one: two TTLs, since one cache may have it from another. A server that can't be reached may serve
 //! what it has until SOA EXPIRE after it could last have fetched it, and then there are the two TTLs; it could fetch from others
-//! that can't be reached, so each of these adds its EXPIRE.
+//! that can't be reached, so each of these adds its EXPIRE. One that the zone names no more counts as the others do for as
+//! long as a resolver may have it from the delegation.
+//!
+//! What is decided on while the publication is withheld does not come out, and is forgotten when something else is wanted.
+//! A host may have several owners, each under parameters of its own: what is seen is a part of what is wanted where some of
+//! them are withheld, and a version that matches the whole matches the part.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +34,8 @@ pub struct Set {
     serial: Option<u32>,
     /// Since when each server that can be reached is known to have a later one.
     superseded: Option<Age>,
+    /// It may have come out: it was wanted while nothing was withheld, or was seen.
+    out: bool,
 }
 
 /// An authoritative server.
@@ -39,8 +46,8 @@ pub struct Server {
     has: Option<u64>,
     /// It could not be reached when it was asked last.
     pub(super) dead: bool,
-    /// The zone names it no more; it is asked no more, and may be asked by others.
-    gone: bool,
+    /// Since when the zone names it no more. Resolvers may ask it as long as they have the delegation from before.
+    gone: Option<Age>,
     /// When it was asked last and answered or not, since the daemon started.
     asked: Option<Age>,
     /// It was dead for so long that it is not waited for.
@@ -55,20 +62,18 @@ pub struct Sets {
     servers: BTreeMap<String, Server>,
     /// What is to be out; none: what is out stays.
     wanted: Option<Vec<Tlsa>>,
-    /// The highest serial that our zone had.
+    /// The highest serial that our zone had, and what it has.
     serial: Option<u32>,
+    served: Option<Vec<Tlsa>>,
     last_number: u64,
+    /// What is wanted does not come out.
+    withheld: bool,
 }
 
 impl Sets {
     /// What is to be out.
     pub(super) fn wanted(&self) -> Option<&[Tlsa]> {
         self.wanted.as_deref()
-    }
-
-    /// Those that may be cached, the coming one included.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Set> {
-        self.sets.iter()
     }
 
     /// The longest TTL that anything is cached with.
@@ -89,17 +94,25 @@ impl Sets {
             }
             return false;
         }
-        self.push(records.clone(), ttl, None);
+        self.sets.retain(|set| set.out);
+        // What our zone has needs nothing, unless something else was to come in between.
+        let is_last = self.sets.last().is_some_and(|last| last.serial.is_some());
+        if !is_last || self.sets.last().is_none_or(|last| last.records != records) {
+            let has_part = self.served.as_ref().is_some_and(|served| is_part(served, &records));
+            self.push(records.clone(), ttl, self.serial.filter(|_| is_last && has_part));
+        }
         self.wanted = Some(records);
+        self.overtake();
         true
     }
 
     /// Puts a set at the end, wherever it was.
     fn push(&mut self, records: Vec<Tlsa>, ttl: u32, serial: Option<u32>) {
         let before = self.sets.iter().position(|set| set.records == records).map(|at| self.sets.remove(at));
+        let out = !self.withheld || serial.is_some() || before.as_ref().is_some_and(|before| before.out);
         let ttl = before.map_or(ttl, |before| before.ttl.max(ttl));
         self.last_number += 1;
-        self.sets.push(Set { number: self.last_number, records, ttl, serial, superseded: None });
+        self.sets.push(Set { number: self.last_number, records, ttl, serial, superseded: None, out });
     }
 
     /// The set that our zone has now; none before it was told.
@@ -107,9 +120,46 @@ impl Sets {
         self.sets.iter().rev().find(|set| set.serial.is_some())
     }
 
+    /// What our zone has; none before that was told.
+    pub(super) fn served(&self) -> Option<&[Tlsa]> {
+        self.served.as_deref()
+    }
+
     /// Whether our zone has what is wanted.
     pub(super) fn is_published(&self) -> bool {
-        self.wanted.is_none() || self.newest().map(|set| &set.records) == self.wanted.as_ref()
+        self.wanted.is_none() || self.served == self.wanted
+    }
+
+    /// Whether nothing else need come: our zone has what is wanted or a part of it, or that is withheld.
+    pub(super) fn is_settled(&self) -> bool {
+        let has_part = |served: &Vec<Tlsa>| self.wanted.as_ref().is_none_or(|wanted| is_part(served, wanted));
+        self.withheld || self.served.as_ref().is_some_and(has_part)
+    }
+
+    /// The sets that a cache may hold, or will.
+    pub(super) fn cached(&self) -> impl Iterator<Item = &Set> {
+        let may_come = |set: &Set| !self.is_withheld() && self.wanted.as_ref() == Some(&set.records);
+        self.sets.iter().filter(move |set| set.out || may_come(set))
+    }
+
+    /// Whether a cache may hold a record, or will.
+    pub(super) fn is_out(&self) -> bool {
+        self.sets.iter().any(|set| !set.records.is_empty() && set.out)
+    }
+
+    /// Whether what is wanted is withheld.
+    pub(super) fn is_withheld(&self) -> bool {
+        self.withheld
+    }
+
+    /// What is wanted comes out from now on, or does not.
+    pub(super) fn withhold(&mut self, withheld: bool, guards: Guards) {
+        self.withheld = withheld;
+        if withheld && !guards.on(Guard::Withdrawn) {
+            self.sets.iter_mut().for_each(|set| set.out = set.records.is_empty());
+        }
+        self.sets.iter_mut().for_each(|set| set.out |= !withheld);
+        self.overtake();
     }
 
     /// Our zone as it is served now.
@@ -117,16 +167,29 @@ impl Sets {
         if self.serial.is_some_and(|last| is_after(last, serial)) {
             return;
         }
-        self.serial = Some(serial);
-        let at = self.sets.iter().position(|set| set.records == records);
-        match at {
+        (self.serial, self.served) = (Some(serial), Some(records.clone()));
+        let is_wanted = |set: &Set| Some(&set.records) == self.wanted.as_ref() && is_part(&records, &set.records);
+        let at = self.sets.iter().position(is_wanted);
+        match at.or_else(|| self.sets.iter().position(|set| set.records == records)) {
             Some(at) if self.sets.iter().skip(at + 1).all(|later| later.serial.is_none()) => {
                 if let Some(set) = self.sets.get_mut(at) {
                     set.serial.get_or_insert(serial);
                     set.ttl = set.ttl.max(ttl);
+                    set.out = true;
                 }
             }
             _ => self.push(records, ttl, Some(serial)),
+        }
+        self.overtake();
+    }
+
+    /// Of what was to come out and is withheld now, or was told of too late, nothing comes after what our zone has.
+    fn overtake(&mut self) {
+        let Some(newest) = self.newest().filter(|_| self.withheld) else { return };
+        let is_later = |set: &Set| set.number > newest.number && self.wanted.as_ref() != Some(&set.records);
+        if self.sets.iter().any(is_later) {
+            let Set { records, ttl, .. } = newest.clone();
+            self.push(records, ttl, self.serial);
         }
     }
 
@@ -137,10 +200,10 @@ impl Sets {
     }
 
     /// The servers that the zone names.
-    pub(super) fn name_servers(&mut self, names: &std::collections::BTreeSet<String>) {
+    pub(super) fn name_servers(&mut self, names: &BTreeSet<String>, age: Age, guards: Guards) {
+        self.servers.retain(|name, _| names.contains(name) || guards.on(Guard::Gone));
         for (name, server) in &mut self.servers {
-            server.gone = !names.contains(name);
-            server.dead |= server.gone;
+            server.gone = if names.contains(name) { None } else { server.gone.or(Some(age)) };
         }
         for name in names {
             if !self.servers.contains_key(name) {
@@ -160,21 +223,24 @@ impl Sets {
         age: Age,
         guards: Guards,
     ) {
-        if self.servers.get(name).is_none_or(|server| server.gone) {
+        if !self.servers.contains_key(name) {
             return;
         }
-        let known = self.sets.iter_mut().find(|set| set.records == records);
-        let now = match known {
-            Some(set) => {
-                set.ttl = set.ttl.max(ttl);
+        let mut known = self.sets.iter_mut().filter(|set| is_part(&records, &set.records)).peekable();
+        let mut now = 0;
+        if known.peek().is_none() {
+            self.sets.insert(0, Set { number: 0, records, ttl, serial: None, superseded: None, out: true });
+        } else {
+            for set in known {
                 let is_later = set.serial.is_some_and(|first| !is_after(first, serial));
-                if is_later || !guards.on(Guard::Serial) { set.number } else { 0 }
+                if is_later || set.records == records {
+                    (set.ttl, set.out) = (set.ttl.max(ttl), true);
+                }
+                if is_later || !guards.on(Guard::Serial) {
+                    now = now.max(set.number);
+                }
             }
-            None => {
-                self.sets.insert(0, Set { number: 0, records, ttl, serial: None, superseded: None });
-                0
-            }
-        };
+        }
         let Some(server) = self.servers.get_mut(name) else { return };
         let before = server.has;
         server.dead = false;
@@ -207,17 +273,22 @@ impl Sets {
     /// The servers that are not known to have what is wanted. Those that the zone names no more are not among them.
     pub(super) fn behind(&self) -> impl Iterator<Item = (&String, &Server)> {
         let newest = self.newest().map_or(0, |set| set.number);
-        self.servers.iter().filter(move |(_, server)| !server.gone && server.has.is_none_or(|has| has < newest))
+        self.named().filter(move |(_, server)| server.has.is_none_or(|has| has < newest))
     }
 
-    /// The servers that can be asked.
-    pub(super) fn named(&self) -> impl Iterator<Item = &String> {
-        self.servers.iter().filter(|(_, server)| !server.gone).map(|(name, _)| name)
+    /// The servers that the zone names.
+    pub(super) fn named(&self) -> impl Iterator<Item = (&String, &Server)> {
+        self.servers.iter().filter(|(_, server)| server.gone.is_none())
     }
 
-    /// Whether each server was seen with what is wanted.
+    /// The servers that resolvers may ask.
+    pub(super) fn servers(&self) -> impl Iterator<Item = &String> {
+        self.servers.keys()
+    }
+
+    /// Whether each server that the zone names was seen with what is wanted, or with nothing where that is withheld.
     pub(super) fn is_shown(&self) -> bool {
-        self.is_published() && self.named().next().is_some() && self.behind().next().is_none()
+        self.is_settled() && self.named().next().is_some() && self.behind().next().is_none()
     }
 
     /// The daemon has started: what the servers have is asked anew before anything is built on it.
@@ -227,8 +298,7 @@ impl Sets {
 
     /// Whether each server was asked in the last so many seconds.
     pub(super) fn are_fresh(&self, age: Age, seconds: u64) -> bool {
-        let is_fresh = |server: &Server| server.gone || server.asked.is_some_and(|at| age <= at + seconds);
-        self.servers.values().all(is_fresh)
+        self.servers.values().all(|server| server.asked.is_some_and(|at| age <= at + seconds))
     }
 
     /// Whether there is something that a server could be seen with again.
@@ -244,32 +314,35 @@ impl Sets {
         let wanted = wanted.map(|set| set.number);
         let may_go = |set: &Set| set.number < newest && Some(set.number) != wanted;
         let servers = &self.servers;
+        let is_past =
+            |server: &Server| server.gone.is_some_and(|since| clock.elapsed(since) >= settings.delegation.into());
         for set in self.sets.iter_mut().filter(|set| may_go(set)) {
             let has_later = |server: &Server| server.has.is_some_and(|has| has > set.number);
             let is_over = match guards.on(Guard::EveryServer) {
-                true => servers.values().all(|server| has_later(server) || server.dead),
+                true => servers.values().all(|server| has_later(server) || server.dead || is_past(server)),
                 false => servers.values().any(has_later),
             };
             if !servers.is_empty() && (is_over || !guards.on(Guard::LastServer)) {
-                set.superseded.get_or_insert(age);
+                set.superseded.get_or_insert(clock.mark());
             }
         }
         let mut passed_over = 0;
         let every = guards.on(Guard::EveryServer);
         self.sets.retain(|set| {
             let seen = |server: &Server| server.has.is_some_and(|has| has > set.number);
-            let is_held = servers.values().any(|server| !seen(server) && !server.dead);
+            let is_held = servers.values().any(|server| !seen(server) && !server.dead && !is_past(server));
             let blocked = is_held && every;
             let stays =
                 !may_go(set) || blocked || gone_at(set, servers, settings, clock, guards).is_none_or(|gone| age < gone);
             passed_over = if stays { passed_over } else { passed_over.max(set.number) };
             stays
         });
-        let oldest = self.sets.iter().filter(|set| may_go(set)).map(|set| set.number).min().unwrap_or(newest);
         for server in self.servers.values_mut() {
             server.passed_over |= server.dead && server.has.is_none_or(|has| has <= passed_over) && passed_over > 0;
         }
-        self.servers.retain(|_, server| !server.gone || server.has.is_none_or(|has| has <= oldest) && oldest < newest);
+        let last = self.sets.iter().filter(|set| may_go(set)).map(|set| set.number).max();
+        let may_matter = |server: &Server| last.is_some_and(|last| server.has.is_none_or(|has| has <= last));
+        self.servers.retain(|_, server| !is_past(server) || may_matter(server));
     }
 
     /// When the last set is forgotten that does not match a version; none where it is not known, or there is none.
@@ -282,7 +355,10 @@ impl Sets {
 
     /// When the next set is forgotten.
     pub(super) fn next(&self, settings: &Settings, clock: &Clock) -> Option<Age> {
-        self.sets.iter().filter_map(|set| gone_at(set, &self.servers, settings, clock, Guards::default())).min()
+        let gone = self.servers.values().filter_map(|server| server.gone).filter(|_| self.is_waiting());
+        let past = gone.map(|since| clock.end(since, settings.delegation.into()));
+        let sets = self.sets.iter().filter_map(|set| gone_at(set, &self.servers, settings, clock, Guards::default()));
+        past.chain(sets).filter(|at| *at > clock.age()).min()
     }
 }
 
@@ -299,15 +375,32 @@ fn gone_at(
         (true, false) => u64::from(set.ttl),
         (true, true) => 2 * u64::from(set.ttl),
     };
-    let is_dead = |server: &Server| server.dead && server.has.is_none_or(|has| has <= set.number);
-    let mut wait = caches.max(settings.interval);
-    // Of several dead ones each may have had it from the one before, until that one's zone expired.
-    let dead = servers.values().filter(|server| is_dead(server)).count() as u64;
-    if dead > 0 && guards.on(Guard::DeadServer) {
-        let caches = if guards.on(Guard::DeadCaches) { 2 * u64::from(set.ttl) } else { 0 };
-        wait = wait.max(dead.saturating_mul(settings.expire.into()).saturating_add(caches));
+    let superseded = set.superseded?;
+    let end = clock.end(superseded, caches.max(settings.interval));
+    let is_dead = |server: &&Server| server.dead && server.has.is_none_or(|has| has <= set.number);
+    let dead: Vec<&Server> = servers.values().filter(is_dead).collect();
+    if dead.is_empty() || !guards.on(Guard::DeadServer) {
+        return Some(end);
     }
-    Some(clock.end(set.superseded?, wait))
+    let caches = if guards.on(Guard::DeadCaches) { 2 * u64::from(set.ttl) } else { 0 };
+    // Of several dead ones each may have had it from the one before, until that one's zone expired.
+    let expired = (dead.len() as u64).saturating_mul(settings.expire.into());
+    let mut until = clock.end(superseded, expired.saturating_add(caches));
+    // Those that the zone names no more are asked only as long as the delegation is cached.
+    let gone: Option<Vec<Age>> = dead.iter().map(|server| server.gone).collect();
+    if let Some(last) = gone.and_then(|gone| gone.into_iter().max()) {
+        until = until.min(clock.end(last, u64::from(settings.delegation).saturating_add(caches)));
+    }
+    Some(end.max(until))
+}
+
+/// Whether records are all of a whole that there are under their parameters.
+fn is_part(part: &[Tlsa], whole: &[Tlsa]) -> bool {
+    let has = |record: &Tlsa| part.iter().any(|other| other.parameters == record.parameters);
+    part == whole
+        || !part.is_empty()
+            && part.iter().all(|record| whole.contains(record))
+            && whole.iter().all(|record| part.contains(record) || !has(record))
 }
 
 /// Whether a serial comes after another (RFC 1982 section 3.2).

@@ -1,5 +1,7 @@
 //! The rollover, rule by rule.
 
+mod zone;
+
 use std::collections::BTreeSet;
 
 use super::{chain, pem};
@@ -8,6 +10,7 @@ use crate::dane::tlsa::{Parameters, Tlsa};
 
 const TTL: u32 = 3600;
 const EXPIRE: u32 = 604_800;
+const DELEGATION: u32 = 172_800;
 const DAY: u64 = 86_400;
 const START: u64 = 1_800_000_000;
 
@@ -41,13 +44,14 @@ fn union(versions: &[Version]) -> Vec<Tlsa> {
 }
 
 impl Host {
-    /// Published and served, on two servers and two addresses.
-    fn settled() -> Host {
+    /// Two servers and two addresses, and nothing else is known.
+    fn new() -> Host {
         let settings = Settings {
             parameters: BTreeSet::from([Parameters::DEFAULT]),
             ttl: TTL,
             interval: DAY,
             expire: EXPIRE,
+            delegation: DELEGATION,
             hook: true,
             vouched: false,
         };
@@ -60,11 +64,24 @@ impl Host {
             Event::Settings(settings),
             Event::Servers(names(["ns1", "ns2"])),
             Event::Addresses(names(["a1", "a2"])),
-            Event::Deployed(old()),
-            Event::Source(old()),
         ] {
             host.tell(event);
         }
+        host
+    }
+
+    /// The old version is deployed, and nothing is out.
+    fn begun() -> Host {
+        let mut host = Host::new();
+        host.tell(Event::Published { serial: 1, records: Vec::new(), ttl: TTL });
+        host.tell(Event::Deployed(old()));
+        host.tell(Event::Source(old()));
+        host
+    }
+
+    /// Published and served.
+    fn settled() -> Host {
+        let mut host = Host::begun();
         host.present(&old());
         host.publish();
         host.show("ns1");

@@ -10,8 +10,9 @@ use crate::act::{hook, install};
 use crate::config::{CertificateFolder, CertificateMode};
 use crate::dane::certificate::KeyType;
 use crate::dane::config::MailServiceStrength;
+use crate::dane::explain::Status;
 use crate::dane::plan::Planned;
-use crate::dane::publication::Phase;
+use crate::dane::publication::{Phase, Reason};
 use crate::dane::rollover::{Chain as Records, Event, Settings, Version};
 use crate::dane::state::HostState;
 use crate::dane::tlsa::{Protocol, Service, Tlsa};
@@ -33,7 +34,8 @@ pub(super) struct Told {
     settings: Option<Settings>,
     servers: Option<BTreeSet<String>>,
     addresses: Option<BTreeSet<String>>,
-    pub(super) published: Option<(Vec<Tlsa>, u32)>,
+    published: Option<(Vec<Tlsa>, u32)>,
+    withheld: Option<bool>,
     deployed: Option<Vec<Chain>>,
     source: Option<Source>,
     next_key: Option<Option<Records>>,
@@ -118,6 +120,23 @@ impl Keeper {
         events.into_iter().map(|event| (host.clone(), event)).collect()
     }
 
+    /// Tells each machine whether what it wants is withheld: before what was withheld goes out. Whether any says something else of its
+    /// host than before.
+    pub(in crate::keeper) fn tell_withheld(&mut self, now: Timestamp) -> bool {
+        let hosts: Vec<Name> = self.rollovers.hosts.keys().cloned().collect();
+        let mut events = Events::new();
+        for host in hosts {
+            let owners = self.plans.of_host(&host);
+            let (known, withheld) = (!owners.is_empty(), is_withheld(owners));
+            let Some(driven) = self.rollovers.hosts.get_mut(&host) else { continue };
+            if known && driven.told.started && driven.told.withheld != Some(withheld) {
+                driven.told.withheld = Some(withheld);
+                events.push((host, Event::Withheld(withheld)));
+            }
+        }
+        !events.is_empty() && self.step_rollovers(events, now)
+    }
+
     /// Everything that is otherwise than it was told. `look`: what stands on the disk is looked at, too.
     pub(super) fn new_facts(&mut self, look: bool) -> Events {
         let hosts: Vec<Name> = self.rollovers.hosts.keys().cloned().collect();
@@ -127,6 +146,7 @@ impl Keeper {
     fn facts_of(&mut self, host: &Name, look: bool) -> Events {
         let owners = self.plans.of_host(host);
         let settings = self.settings(host, owners);
+        let withheld = (!owners.is_empty()).then(|| is_withheld(owners));
         let addresses = self.probed(host).into_keys().collect::<BTreeSet<_>>();
         let (published, apex) = match self.zone_of(owners) {
             Some(zone) => (shown(zone, owners), Some(zone.origin.clone())),
@@ -142,6 +162,7 @@ impl Keeper {
         }
         news(&mut told.settings, settings, Event::Settings, &mut events);
         news(&mut told.servers, servers, Event::Servers, &mut events);
+        news(&mut told.withheld, withheld, Event::Withheld, &mut events);
         news(&mut told.addresses, Some(addresses).filter(|all| !all.is_empty()), Event::Addresses, &mut events);
         if let Some((serial, records, ttl)) = published
             && told.published.as_ref().is_none_or(|before| (&before.0, before.1) != (&records, ttl))
@@ -281,6 +302,8 @@ impl Keeper {
         let own = self.config.rollover.hosts.get(host).and_then(|own| own.confirmation_interval);
         settings.interval = own.unwrap_or(config.confirmation_interval);
         let soa = zone.contents.as_ref()?.rrset(&zone.origin, Rtype::SOA)?;
+        let ns = zone.contents.as_ref()?.rrset(&zone.origin, Rtype::NS);
+        settings.delegation = settings.delegation.max(ns.map_or(0, |ns| ns.ttl));
         settings.expire = soa.rdatas.first().and_then(|soa| serial::timers_of_soa(soa)).map_or(0, |timers| timers[2]);
         Some(settings)
     }
@@ -351,6 +374,16 @@ impl Keeper {
             RolloverNews::Hook(hook::News { host, version, outcome }) => self.hook_ended(host, version, outcome),
         }
     }
+}
+
+/// Whether nothing of a host comes out, whatever its rollover wants.
+fn is_withheld(owners: &[Planned]) -> bool {
+    let by_gate = |planned: &Planned| {
+        use Reason::{Disabled, Lost, NotYet, WithdrawnByOperator};
+        let status = &planned.explanation.status;
+        planned.zone.is_some() && matches!(status, Status::Withheld(NotYet | Lost | Disabled | WithdrawnByOperator))
+    };
+    owners.iter().all(by_gate)
 }
 
 /// A fact that is another than before.
