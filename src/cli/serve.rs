@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -63,6 +64,8 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
         begun,
     });
     let handle = listeners.run(&answerer, &counters)?;
+    // What the first cycle asks for is not to wait until it is asked for again.
+    let rollovers = drive(&mut keeper, &runtime);
     let first = keeper.cycle(&Finished::All, keeper::now());
     let encrypted = encrypted.run(runtime.handle(), &answerer, &counters, &keeper.presented())?;
     let addresses = answering(&handle, &encrypted);
@@ -97,7 +100,6 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
         let (message_orders, (message_news, sent)) = (keeper.message_orders(), mpsc::channel(NEWS));
         tokio::spawn(act::messages::run(message_orders, message_news));
         let notified = answering.counters.notified();
-        let rollovers = drive(&mut keeper);
         let around = Surroundings {
             watcher,
             changed,
@@ -125,13 +127,13 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
 }
 
 /// Who asks nameservers and mail servers, and runs hooks, when a rollover wants it.
-fn drive(keeper: &mut Keeper) -> RolloverEdges {
+fn drive(keeper: &mut Keeper, runtime: &Runtime) -> RolloverEdges {
     let ((ask, asked), (shown, nameservers)) = (mpsc::channel(NEWS), mpsc::channel(NEWS));
     let ((probe, probed), (presents, presented)) = (mpsc::channel(NEWS), mpsc::channel(NEWS));
     let ((run, to_run), (ran, hooks)) = (mpsc::channel(NEWS), mpsc::channel(NEWS));
-    tokio::spawn(observe::nameservers::run(asked, shown));
-    tokio::spawn(observe::presented::run(probed, presents));
-    tokio::spawn(act::hook::work(to_run, ran));
+    runtime.spawn(observe::nameservers::run(asked, shown));
+    runtime.spawn(observe::presented::run(probed, presents));
+    runtime.spawn(act::hook::work(to_run, ran));
     keeper.drive(RolloverOrders { nameservers: ask, presented: probe, hooks: run });
     RolloverEdges { nameservers, presented, hooks }
 }
@@ -162,11 +164,7 @@ fn make_example(config: &Config) -> Result<(), CliError> {
 type Calls = mpsc::Receiver<crate::serve::control::Call>;
 
 /// `--ephemeral` leaves nothing in the state folder, the control socket neither.
-fn control(
-    config: &Config,
-    ephemeral: bool,
-    runtime: &tokio::runtime::Runtime,
-) -> Result<(Option<ControlHandle>, Calls), CliError> {
+fn control(config: &Config, ephemeral: bool, runtime: &Runtime) -> Result<(Option<ControlHandle>, Calls), CliError> {
     let (sender, calls) = mpsc::channel(16);
     if ephemeral && config.control_socket.starts_with(&config.state) {
         info!("--ephemeral: no control socket (set [control] socket outside {} for one)", config.state.display());
