@@ -133,7 +133,10 @@ fn a_hand_written_record_is_served_as_it_stands_and_a_conflict_names_both() {
     let problems = daemon.problems();
     let (ours, theirs) = (record.replace(' ', "").to_lowercase(), foreign.replace(' ', "").to_lowercase());
     let flat = problems.replace(' ', "").to_lowercase();
-    assert!(flat.contains(&ours) && flat.contains(&theirs) && problems.contains("deployed/mail.example.org"), "{problems}");
+    assert!(
+        flat.contains(&ours) && flat.contains(&theirs) && problems.contains("deployed/mail.example.org"),
+        "{problems}"
+    );
     wait_until("it is served", || daemon.tlsa() == [foreign.clone()]);
     house.put_zone(&[HEAD, MX, DKIM].concat());
     daemon.await_verdict("served all-held");
