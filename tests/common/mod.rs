@@ -2,6 +2,7 @@
 #![expect(dead_code, reason = "each test program uses its part")]
 
 pub mod parsed;
+pub mod postfix;
 pub mod program;
 pub mod server;
 pub mod wire;
@@ -181,4 +182,22 @@ pub fn free_port() -> u16 {
         std::net::UdpSocket::bind(address).is_ok() && std::net::TcpListener::bind(address).is_ok()
     };
     (start..start + 1000).find(free).expect("a free port")
+}
+
+/// Signs with BIND, a KSK and a ZSK of RSA; gives the signed zone and its DS.
+pub fn sign_elsewhere(origin: &str, text: &str, folder: &Path) -> (String, String) {
+    let file = folder.join("unsigned.zone");
+    std::fs::write(&file, text).unwrap();
+    let folder_text = folder.to_str().unwrap();
+    for flags in [&["-f", "KSK"][..], &[]] {
+        let arguments = ["-q", "-K", folder_text, "-a", "RSASHA256", "-b", "2048"];
+        succeed("dnssec-keygen", &[&arguments, flags, &[origin]].concat());
+    }
+    let signed = folder.join("signed.zone");
+    let arguments = ["-S", "-q", "-K", folder_text, "-d", folder_text, "-o", origin, "-O", "full", "-3", "-", "-f"];
+    succeed("dnssec-signzone", &[&arguments[..], &[signed.to_str().unwrap(), file.to_str().unwrap()]].concat());
+    (
+        std::fs::read_to_string(signed).unwrap(),
+        std::fs::read_to_string(folder.join(format!("dsset-{origin}."))).unwrap(),
+    )
 }

@@ -53,13 +53,19 @@ pub fn good_zone() -> String {
 
 /// Waits until `look` gives something.
 #[track_caller]
-pub fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn wait<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    wait_within(PATIENCE, what, look)
+}
+
+/// The same for what may take longer, or has to come sooner.
+#[track_caller]
+pub fn wait_within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(begun.elapsed() < PATIENCE, "never happened: {what}");
+        assert!(begun.elapsed() < limit, "never happened: {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }

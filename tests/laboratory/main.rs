@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[expect(dead_code, reason = "each test program uses its part")]
 mod namespace;
 mod questions;
 mod resolvers;

@@ -14,7 +14,7 @@ use danelaw::dns::{Rtype, Timestamp};
 use danelaw::keys::ZoneKey;
 use danelaw::zone::print;
 
-use super::common::{name, now, sign_with, succeed, zone};
+use super::common::{name, now, sign_elsewhere, sign_with, succeed, zone};
 use super::namespace::{Namespace, said, wait_until};
 
 /// A server's name, and its IPv4 and IPv6 address. Addresses for documentation or private use would be complained of, so
@@ -229,21 +229,6 @@ fn settings_of_child(parent: &str) -> &'static str {
         "presigned" => "denial = \"nsec3\"\nnsec3-iterations = 2\nnsec3-salt = \"aabb\"",
         _ => "",
     }
-}
-
-/// Signs with BIND, a KSK and a ZSK of RSA; gives the signed zone and its DS.
-fn sign_elsewhere(origin: &str, text: &str, folder: &Path) -> (String, String) {
-    let file = folder.join("unsigned.zone");
-    fs::write(&file, text).unwrap();
-    let folder_text = folder.to_str().unwrap();
-    for flags in [&["-f", "KSK"][..], &[]] {
-        let arguments = ["-q", "-K", folder_text, "-a", "RSASHA256", "-b", "2048"];
-        succeed("dnssec-keygen", &[&arguments, flags, &[origin]].concat());
-    }
-    let signed = folder.join("signed.zone");
-    let arguments = ["-S", "-q", "-K", folder_text, "-d", folder_text, "-o", origin, "-O", "full", "-3", "-", "-f"];
-    succeed("dnssec-signzone", &[&arguments[..], &[signed.to_str().unwrap(), file.to_str().unwrap()]].concat());
-    (fs::read_to_string(signed).unwrap(), fs::read_to_string(folder.join(format!("dsset-{origin}."))).unwrap())
 }
 
 /// Zones that don't validate, signed by danelaw and then spoilt, and zones that are not signed; gives what example has

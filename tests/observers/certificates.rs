@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::ring::{default_provider, sign::any_supported_type};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -38,6 +38,8 @@ fn of(key: KeyPair) -> Made {
 /// A leaf and its CA's certificate.
 pub fn issued() -> Made {
     let mut authority = CertificateParams::new([]).unwrap();
+    // What has the name of its issuer would be taken for its own issuer.
+    authority.distinguished_name.push(DnType::CommonName, "an authority");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let (key, authority_key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
     let above = authority.self_signed(&authority_key).unwrap();

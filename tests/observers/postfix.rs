@@ -2,7 +2,6 @@
 //! has nothing to complain of in its log.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -11,7 +10,7 @@ use danelaw::observe::presented::{Greeting, NotPresented, Stage, present};
 use rustls::pki_types::CertificateDer;
 
 use super::certificates::{HOST, Made, ec, issued, rsa};
-use super::common::{free_port, name, succeed};
+use super::common::{free_port, name, postfix, succeed};
 use super::house::wait_until;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -27,19 +26,10 @@ struct Postfix {
 impl Postfix {
     fn start(put: impl Fn(PathBuf)) -> Postfix {
         let folder = tempfile::tempdir().unwrap();
-        // Its processes run as another user, and begin at the root.
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let path = folder.path().display().to_string();
-        for name in ["etc", "queue", "data"] {
-            fs::create_dir(folder.path().join(name)).unwrap();
-        }
-        succeed("chown", &["postfix", &format!("{path}/data")]);
-        put(folder.path().join("etc"));
         let ports = [(); 7].map(|()| free_port());
         let main = format!(
-            "compatibility_level = 3.6\nqueue_directory = {path}/queue\ndata_directory = {path}/data\nmail_owner = postfix\n\
-             setgid_group = postdrop\nmyhostname = {HOST}\nmydestination =\nmynetworks =\ninet_interfaces = 127.0.0.1\n\
-             inet_protocols = ipv4\nmaillog_file = {path}/log\nmaillog_file_prefixes = {path}\nalias_maps =\n\
+            "myhostname = {HOST}\nmydestination =\nmynetworks =\ninet_interfaces = 127.0.0.1\ninet_protocols = ipv4\n\
              smtpd_tls_security_level = may\nsmtpd_tls_chain_files = {path}/etc/identity.pem\nsmtpd_tls_loglevel = 1\n\
              smtpd_relay_restrictions = reject\nsmtpd_recipient_restrictions = reject\n"
         );
@@ -57,11 +47,8 @@ impl Postfix {
             let with = if with.is_empty() { String::new() } else { format!(" -o {}", with.replace("{path}", &path)) };
             services += &format!("127.0.0.1:{port} inet n - n - - smtpd{with}\n");
         }
-        services += "postlog unix-dgram n - n - 1 postlogd\ntlsmgr unix - - n 1000? 1 tlsmgr\nanvil unix - - n - 1 anvil\n\
-                     cleanup unix n - n - 0 cleanup\nrewrite unix - - n - - trivial-rewrite\nproxymap unix - - n - - proxymap\n";
-        fs::write(folder.path().join("etc/main.cf"), main).unwrap();
-        fs::write(folder.path().join("etc/master.cf"), services).unwrap();
-        succeed("postconf", &["-c", &format!("{path}/etc"), "mail_version"]);
+        postfix::lay(folder.path(), &main, &services);
+        put(folder.path().join("etc"));
         let master = Command::new("postfix")
             .args(["-c", &format!("{path}/etc"), "start-fg"])
             .stdin(Stdio::null())
@@ -79,7 +66,7 @@ impl Postfix {
     }
 
     fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        postfix::log(self.folder.path())
     }
 
     async fn presents(&self, service: usize, how: Greeting) -> Result<Vec<CertificateDer<'static>>, NotPresented> {
