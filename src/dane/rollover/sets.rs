@@ -120,7 +120,17 @@ impl Sets {
         self.sets.iter().rev().find(|set| set.serial.is_some())
     }
 
-    /// What our zone has; none before that was told.
+    /// Those that may be cached, or will.
+    pub(super) fn cached(&self) -> impl Iterator<Item = &Set> {
+        self.sets.iter().filter(|set| set.out)
+    }
+
+    /// What our zone has: serial, records and TTL; none before that was told.
+    pub(super) fn published_now(&self) -> Option<(u32, Vec<Tlsa>, u32)> {
+        Some((self.serial?, self.served.clone()?, self.newest()?.ttl))
+    }
+
+    /// Its records.
     pub(super) fn served(&self) -> Option<&[Tlsa]> {
         self.served.as_deref()
     }
@@ -134,12 +144,6 @@ impl Sets {
     pub(super) fn is_settled(&self) -> bool {
         let has_part = |served: &Vec<Tlsa>| self.wanted.as_ref().is_none_or(|wanted| is_part(served, wanted));
         self.withheld || self.served.as_ref().is_some_and(has_part)
-    }
-
-    /// The sets that a cache may hold, or will.
-    pub(super) fn cached(&self) -> impl Iterator<Item = &Set> {
-        let may_come = |set: &Set| !self.is_withheld() && self.wanted.as_ref() == Some(&set.records);
-        self.sets.iter().filter(move |set| set.out || may_come(set))
     }
 
     /// Whether a cache may hold a record, or will.
@@ -191,12 +195,6 @@ impl Sets {
             let Set { records, ttl, .. } = newest.clone();
             self.push(records, ttl, self.serial);
         }
-    }
-
-    /// What our zone has: serial, records and TTL.
-    pub(super) fn published_now(&self) -> Option<(u32, Vec<Tlsa>, u32)> {
-        let newest = self.newest()?;
-        Some((self.serial?, newest.records.clone(), newest.ttl))
     }
 
     /// The servers that the zone names.
