@@ -173,6 +173,14 @@ impl Config {
         }
         warnings.extend(self.dane_rules().warnings());
         warnings.extend(self.updates.iter().filter_map(Updater::warning));
+        let observed = self.certificates.iter().filter(|folder| folder.mode == CertificateMode::Observed);
+        warnings.extend(observed.map(|folder| {
+            format!(
+                "{} is observed: a renewed certificate is presented before resolvers can know its record, and mail may be deferred \
+                 until their caches run out; let the mail server read `deployed`, and this folder be \"staged\"",
+                folder.path.display()
+            )
+        }));
         warnings
     }
 

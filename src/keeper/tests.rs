@@ -44,6 +44,15 @@ impl Place {
         fs::write(self.path("certs").join(file), made.cert.pem()).unwrap();
     }
 
+    /// A certificate with a key that there is, which lies beside it then.
+    pub(super) fn renew(&self, stem: &str, key: &rcgen::KeyPair) {
+        let params = rcgen::CertificateParams::new(vec!["mail.example.test".to_owned()]).unwrap();
+        let made = params.self_signed(key).unwrap();
+        let _ = fs::remove_file(self.path("certs").join(format!("{stem}.key.next")));
+        fs::write(self.path("certs").join(format!("{stem}.key")), key.serialize_pem()).unwrap();
+        fs::write(self.path("certs").join(format!("{stem}.pem")), made.pem()).unwrap();
+    }
+
     /// A certificate with its key beside it.
     pub(super) fn pair(&self, stem: &str) {
         let made = rcgen::generate_simple_self_signed(["mail.example.test".to_owned()]).unwrap();

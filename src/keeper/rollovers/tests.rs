@@ -174,3 +174,36 @@ fn what_somebody_else_puts_in_place_is_published_at_once_and_told() {
     assert_eq!(tlsa(&keeper), 2);
     assert!(has_problem(&keeper, "somebody else"), "{:?}", keeper.problems);
 }
+
+#[test]
+fn with_the_next_key_or_the_same_one_a_renewal_waits_for_nothing() {
+    let place = place();
+    let folder = |mode: &str| format!("{}[[certificates]]\npath = \"certs\"\nmode = \"{mode}\"\n", config());
+    let mut keeper = place.keeper(&folder("next-key"), NOW);
+    assert!(has_problem(&keeper, "no next key lies beside"), "{:?}", keeper.problems);
+    let next = rcgen::KeyPair::generate().unwrap();
+    fs::write(place.path("certs/mail.key.next"), next.serialize_pem()).unwrap();
+    keeper.cycle(&Finished::All, NOW + 60);
+    assert_eq!(tlsa(&keeper), 2, "the next key's record is out long before its certificate");
+    assert!(!has_problem(&keeper, "next key"), "{:?}", keeper.problems);
+    advance(&mut keeper, NOW + 60, NOW + 2 * DAY);
+    place.renew("mail", &next);
+    let renewed = source(&place);
+    keeper.cycle(&Finished::All, NOW + 2 * DAY);
+    advance(&mut keeper, NOW + 2 * DAY, NOW + 2 * DAY + 120);
+    assert_eq!(installed(&place), renewed);
+    drop(keeper);
+
+    let mut keeper = place.keeper(&folder("stable-key"), NOW + 3 * DAY);
+    advance(&mut keeper, NOW + 3 * DAY, NOW + 4 * DAY);
+    assert_eq!(tlsa(&keeper), 1);
+    place.renew("mail", &next);
+    let renewed = source(&place);
+    keeper.cycle(&Finished::All, NOW + 4 * DAY);
+    advance(&mut keeper, NOW + 4 * DAY, NOW + 4 * DAY + 120);
+    assert_eq!((installed(&place), tlsa(&keeper)), (renewed.clone(), 1));
+    place.pair("mail");
+    keeper.cycle(&Finished::All, NOW + 5 * DAY);
+    assert!(has_problem(&keeper, "has another key"), "{:?}", keeper.problems);
+    assert_eq!((installed(&place), tlsa(&keeper)), (renewed, 2), "it is held back");
+}

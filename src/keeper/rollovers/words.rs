@@ -1,9 +1,12 @@
 //! What is said of a rollover, for people: in the log, the event list, `status`, and messages.
 
 use super::Driven;
+use crate::config::CertificateMode;
+use crate::dane::Chain;
 use crate::dane::rollover::{Action, Alarm, Notice as Said};
 use crate::dns::{Name, Timestamp};
 use crate::keeper::Keeper;
+use crate::observe::certificates::Found;
 use crate::tell::{Kind, Notice};
 
 /// Failures of these are told of.
@@ -56,7 +59,31 @@ impl Keeper {
             let why = why.map_or(String::new(), |why| format!(": {why}"));
             format!("{}: {text}{why}; {help}", host.to_host())
         };
-        driven.state.alarms().iter().map(alarm).chain(driven.problems.iter().cloned()).collect()
+        let alarms = driven.state.alarms().iter().map(alarm);
+        alarms.chain(driven.problems.iter().cloned()).chain(self.broken_mode(host, driven)).collect()
+    }
+
+    /// What the mode of a host's folder promises, and isn't so.
+    fn broken_mode(&self, host: &Name, driven: &Driven) -> Option<String> {
+        let staged = self.candidates(host, true);
+        let (folder, _) = staged.first()?;
+        let keys =
+            |chains: &[Chain]| -> Vec<String> { chains.iter().map(|chain| chain.leaf().spki_sha256()).collect() };
+        let has_known_key = |found: &Found| keys(&driven.live).contains(&found.chain.leaf().spki_sha256());
+        let what = match folder.mode {
+            CertificateMode::StableKey
+                if !driven.live.is_empty() && !staged.iter().all(|(_, found)| has_known_key(found)) =>
+            {
+                "`stable-key`, and the renewed certificate has another key: it is held back for its record; let the ACME client \
+                 reuse the key (certbot --reuse-key)"
+            }
+            CertificateMode::NextKey if staged.iter().all(|(_, found)| found.next_key.is_none()) => {
+                "`next-key`, and no next key lies beside the certificate (acme.sh: .key.next, dehydrated: privkey.roll.pem): a \
+                 renewed certificate is held back for its record"
+            }
+            _ => return None,
+        };
+        Some(format!("{}: {} is {what}", host.to_host(), folder.path.display()))
     }
 
     fn words(&self, host: &Name, alarm: &Alarm) -> Words {
