@@ -69,6 +69,7 @@ fn show(report: &RolloverReport, out: &mut Output) -> Result<(), CliError> {
     }
     for address in &report.addresses {
         let presents = match (&address.version, &address.presents, &address.problem) {
+            (Some(version), ..) if address.vouched => format!("certificate {version}, by your word (mail-service)"),
             (_, _, Some(problem)) => format!("can't be asked: {problem}"),
             (Some(version), ..) => format!("presents certificate {version}"),
             (None, Some(chain), _) => format!("presents a certificate that is not known here ({chain})"),

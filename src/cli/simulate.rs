@@ -16,7 +16,7 @@ use crate::dns::text::print_moment;
 use crate::serve::control::{Request, call};
 
 /// What the certificate is called that there is.
-const CURRENT: &str = "the current one";
+const CURRENT: &str = "the current certificate";
 /// When a simulation begins, seconds since 1970; it prints what has gone by since.
 const START: Timestamp = 1_000_000_000;
 
@@ -54,7 +54,8 @@ fn show(moments: &[Moment], time: impl Fn(Timestamp) -> String, out: &mut Output
     };
     for moment in moments {
         out.line(harmless(&format!("{}  {}", time(moment.at), moment.what)))?;
-        out.line(harmless(&format!("    why: {}", moment.why)))?;
+        let until = moment.until.map_or(String::new(), |until| format!(", until {}", time(until)));
+        out.line(harmless(&format!("    why: {}{until}", moment.why)))?;
         out.line(harmless(&format!("    resolvers may hold: {}", cached(moment))))?;
     }
     Ok(())
@@ -90,7 +91,11 @@ fn simulated(args: &Simulate) -> Vec<Moment> {
         None => (state, now),
     };
     let mut moments = timeline::after(&state, Event::Source(next), now, &assumptions);
-    moments.iter_mut().for_each(|moment| moment.at -= now.wall - START);
+    let before = now.wall - START;
+    for moment in &mut moments {
+        moment.at -= before;
+        moment.until = moment.until.map(|until| until - before);
+    }
     moments
 }
 
@@ -128,6 +133,7 @@ fn naive(args: &Simulate) -> Vec<Moment> {
         at: START + after,
         what: what.to_owned(),
         why,
+        until: None,
         cached,
     };
     let both = vec![ids(&[CURRENT]), ids(&[HYPOTHETICAL])];

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::dane::tlsa::{Tlsa, Usage};
 use crate::dns::Timestamp;
-use crate::dns::text::print_moment;
 
 use super::facts::{Action, Alarm, Chain, Event, Notice, Version};
 use super::report::Standing;
@@ -17,7 +16,7 @@ use super::{Reading, step};
 /// More steps than any rollover takes.
 const STEPS: usize = 20_000;
 /// What the version is called that does not exist yet.
-pub const HYPOTHETICAL: &str = "the next one";
+pub const HYPOTHETICAL: &str = "the next certificate";
 
 /// What is taken for granted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +39,8 @@ pub struct Moment {
     pub what: String,
     /// Why then.
     pub why: String,
+    /// Until when what it begins lasts; none where that is not known, or it begins nothing.
+    pub until: Option<Timestamp>,
     /// What resolvers may hold from then on: of each RRset, the versions that it has records of.
     pub cached: Vec<Vec<String>>,
 }
@@ -76,6 +77,11 @@ pub fn hypothetical(live: &Version) -> Version {
         also: chain.also.clone(),
     };
     Version { id: HYPOTHETICAL.to_owned(), chains: live.chains.iter().map(chain).collect() }
+}
+
+/// A version's id in a sentence.
+fn called(id: &str) -> String {
+    if id.starts_with("the ") { id.to_owned() } else { format!("certificate {id}") }
 }
 
 /// What a zone has: serial, records, TTL.
@@ -204,7 +210,7 @@ impl<'a> World<'a> {
             }
             Action::Tell(Notice::Finished(id)) if self.state.coming() == (None, None) => {
                 self.moment(
-                    format!("certificate {id} is all that is published"),
+                    format!("{} is all that is published", called(&id)),
                     "nothing needs the old record any more",
                 );
                 self.is_over = true;
@@ -239,7 +245,8 @@ impl<'a> World<'a> {
             ids.into_iter().cloned().collect()
         };
         let cached = self.state.cached().map(whose).collect::<BTreeSet<_>>().into_iter().collect();
-        self.moments.push(Moment { at: self.now.wall, what: what.into(), why: why.into(), cached });
+        let (at, until) = (self.now.wall, self.state.goes_on());
+        self.moments.push(Moment { at, what: what.into(), why: why.into(), until, cached });
     }
 
     fn note_phase(&mut self) {
@@ -249,20 +256,20 @@ impl<'a> World<'a> {
         }
         self.phase = phase;
         let next = self.state.coming().0.unwrap_or_default().to_owned();
-        let live = self.state.live().unwrap_or_default().to_owned();
-        let until = self.state.goes_on().map_or(String::new(), |until| format!(" until {}", print_moment(until)));
+        let (is_first, next) = (next.is_empty(), called(&next));
+        let live = called(self.state.live().unwrap_or_default());
         match phase {
-            Phase::Publishing if next.is_empty() => {}
+            Phase::Publishing if is_first => {}
             Phase::Publishing => self.moment(
-                format!("the records of certificate {live} and of certificate {next} are published together"),
+                format!("the records of {live} and of {next} are published together"),
                 "resolvers have to know the next key before it is presented",
             ),
             Phase::Holding => self.moment(
                 "every nameserver that can be reached shows both: the wait begins",
-                format!("a resolver may hold the set without the next key{until}"),
+                "a resolver may hold the set without the next key",
             ),
             Phase::Installing => self.moment(
-                format!("certificate {next} is installed"),
+                format!("{next} is installed"),
                 "whatever set a resolver may hold has a record that it matches",
             ),
             Phase::Reloading => self.moment("the hook is run", "the mail server has to read what was installed"),
@@ -270,8 +277,8 @@ impl<'a> World<'a> {
                 self.moment("every address is asked which certificate it presents", "both records stay until then")
             }
             Phase::Draining => self.moment(
-                format!("every address presents certificate {live}"),
-                format!("the old record stays{until}: old processes and caches may need it"),
+                format!("every address presents {live}"),
+                "the old record stays: old processes and caches may need it",
             ),
             Phase::Idle => {}
         }

@@ -68,6 +68,8 @@ pub struct AddressReport {
     pub presents: Option<String>,
     /// The version that this is of; none where it is not known here.
     pub version: Option<String>,
+    /// The operator vouches for it, and it is not asked.
+    pub vouched: bool,
     /// Why it can't be asked.
     pub problem: Option<String>,
 }
@@ -128,10 +130,12 @@ impl Keeper {
     fn rollover_report(&self, host: &Name, driven: &Driven) -> RolloverReport {
         let state = &driven.state;
         let (next, queued) = state.coming();
+        let vouched = self.is_declared(host);
         let addresses = state.addresses().map(|(address, presents)| AddressReport {
             address: address.to_owned(),
             presents: presents.map(str::to_owned),
             version: presents.and_then(|chain| state.version_of(chain)).map(str::to_owned),
+            vouched,
             problem: driven.probes.get(address).and_then(|probe| probe.as_ref().err().cloned()),
         });
         let nameservers = state
