@@ -282,6 +282,13 @@ impl Keeper {
     /// The operator's word that a certificate will never be presented again, though no replacement was seen. `certificate` is the
     /// beginning of its fingerprint.
     pub fn forget_certificate(&mut self, host: &Name, certificate: &str, now: Timestamp) -> Result<(), String> {
+        if self.rollovers.led().contains_key(host) {
+            let host = host.to_host();
+            return Err(format!(
+                "{host}: a rollover knows what is presented and lets records go by itself; `danelaw rollover status {host}` shows \
+                 what it waits for"
+            ));
+        }
         let mut dane = self.dane.clone();
         let known = dane.hosts.get_mut(host).ok_or_else(|| format!("no certificate of {} is known", host.to_host()))?;
         let known = &mut known.keyset;
@@ -360,12 +367,12 @@ impl Keeper {
         let expires = self.look_at_expiry(now);
         let (mut dane_next, mut refresh) = self.decide_and_publish(now);
         // What a rollover wants may follow from what is published.
-        for round in 0..ROUNDS {
-            if !self.roll(scope.certificates && round == 0, now) {
-                break;
-            }
+        let mut rounds = 0;
+        while rounds < ROUNDS && self.roll(scope.certificates && rounds == 0, now) {
             (dane_next, refresh) = self.decide_and_publish(now);
+            rounds += 1;
         }
+        let unfinished = (rounds == ROUNDS).then_some(now + 1);
         self.zones.values_mut().for_each(|zone| zone.before = None);
         // After its record.
         self.look_at_presented(now);
@@ -384,8 +391,11 @@ impl Keeper {
         // Changes that come all the time don't put the look at everything off.
         let rescan = self.looked_at_all + RESCAN;
         let later = [self.vanishing(), self.settling(), self.catalogs_at(now), self.remove_images(now)];
-        let next =
-            [dane_next, refresh, expires, linting].into_iter().chain(later).flatten().fold(rescan, Timestamp::min);
+        let next = [dane_next, refresh, expires, linting, unfinished]
+            .into_iter()
+            .chain(later)
+            .flatten()
+            .fold(rescan, Timestamp::min);
         let watch = self.folders();
         let new_folders = scope.zones.is_none() || watch != self.watched;
         self.watched.clone_from(&watch);

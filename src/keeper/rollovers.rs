@@ -122,6 +122,8 @@ struct Driven {
     problems: BTreeSet<String>,
     /// Why something that it asked for failed last.
     failures: BTreeMap<&'static str, String>,
+    /// By the operator's word the source may lack a key type from now on.
+    takes_less: bool,
     /// What became of asking each address.
     probes: BTreeMap<String, Result<(), String>>,
     /// Why nameservers do not show anything.
@@ -300,7 +302,7 @@ impl Keeper {
     /// Stores what machines have become, does what they ask for, and tells them what came of it, until nothing comes of it.
     fn finish_steps(&mut self, mut steps: Steps, reading: Reading, now: Timestamp) -> bool {
         let mut changed = false;
-        for _ in 0..ROUNDS {
+        for round in 1..=ROUNDS {
             let (actions, before) = (std::mem::take(&mut steps.actions), std::mem::take(&mut steps.before));
             let hosts: Vec<Name> = before.keys().cloned().collect();
             self.say(&actions, now);
@@ -310,7 +312,8 @@ impl Keeper {
             changed |= hosts.iter().fold(false, |changed, host| self.lead(host) | changed);
             self.plan_ticks(&hosts, reading);
             let events = self.act(actions);
-            if events.is_empty() {
+            // What is not told now is asked for again.
+            if events.is_empty() || round == ROUNDS {
                 break;
             }
             for (host, event) in events {
@@ -345,8 +348,9 @@ impl Keeper {
             self.store_problem = Some(format!("store: {error}"));
             for (host, state) in before {
                 let Some(driven) = self.rollovers.hosts.get_mut(&host) else { continue };
+                driven.state = state;
                 // What it was told is told again.
-                *driven = Driven { state, live: std::mem::take(&mut driven.live), ..Driven::default() };
+                driven.told = Told::default();
             }
             return false;
         }

@@ -98,9 +98,15 @@ impl Keeper {
             .map(|(host, owners)| (host.clone(), self.inherited(host, owners)))
             .collect();
         for (host, events) in &new {
-            info!("{}: from now on its certificate is installed by danelaw", host.to_host());
             self.rollovers.hosts.insert(host.clone(), Driven::default());
             self.step_rollovers(events.clone(), now);
+            if self.store_problem.is_some() {
+                // A machine that does not know what was before must not lead.
+                self.rollovers.hosts.remove(host);
+                self.rollovers.led.remove(host);
+                return true;
+            }
+            info!("{}: from now on its certificate is installed by danelaw", host.to_host());
         }
         !new.is_empty()
     }
@@ -205,7 +211,8 @@ impl Keeper {
         let told = &self.rollovers.hosts.get(host)?.told;
         let mut disk = Disk::default();
         let staged = self.candidates(host, true);
-        let observed = if staged.is_empty() { self.candidates(host, false) } else { Vec::new() };
+        // Where a staged folder can't be looked at now, nobody has turned to another one.
+        let observed = if staged.is_empty() && self.are_readable() { self.candidates(host, false) } else { Vec::new() };
         let chains = |candidates: &[Candidate<'_>]| -> Vec<Chain> {
             candidates.iter().map(|(_, found)| found.chain.clone()).collect()
         };
@@ -224,7 +231,7 @@ impl Keeper {
         let source = Source { chains: chains(&staged), files };
         // What comes next is decided on when it is known what is there.
         if disk.problems.is_empty() && is_new(told.source.as_ref().map(|told| &told.chains), &source.chains) {
-            match self.stage(host, &staged) {
+            match self.is_less(host, &source).map_or_else(|| self.stage(host, &staged), Err) {
                 Ok(version) => disk.source = Some((version, source)),
                 Err(problem) => drop(disk.problems.insert(format!("{}: {problem}", host.to_host()))),
             }
@@ -237,6 +244,26 @@ impl Keeper {
             disk.next_key = Some(staged.iter().find_map(of).map(|spki| Records::of_key(&spki)));
         }
         Some(disk)
+    }
+
+    /// Why what is in the source is not taken over: there is no certificate of a key type that is installed, as when one of two is
+    /// being renewed. The operator's word makes it one that is not wanted any more.
+    fn is_less(&self, host: &Name, source: &Source) -> Option<String> {
+        let driven = self.rollovers.hosts.get(host).filter(|driven| !driven.takes_less)?;
+        let types = |chains: &[Chain]| chains.iter().map(|chain| chain.leaf().key_type).collect::<BTreeSet<_>>();
+        let missing = types(&driven.live).difference(&types(&source.chains)).next().copied()?;
+        Some(format!(
+            "no certificate with an {missing} key and its private key is in the source any more, and one is installed: what is installed \
+             stays; put it back, or say `danelaw rollover start {}` to go on without it",
+            host.to_host()
+        ))
+    }
+
+    /// Whether every staged folder could be looked at whole.
+    fn are_readable(&self) -> bool {
+        let staged = self.config.certificates.iter().zip(&self.scans);
+        let mut staged = staged.filter(|(folder, _)| folder.mode != CertificateMode::Observed);
+        staged.all(|(_, scan)| scan.problems.iter().all(|problem| problem.severity == Severity::Note))
     }
 
     /// Whether a file beside these is half written, or can't be used now.

@@ -100,6 +100,9 @@ impl Keeper {
             Word::Abort => (Event::Abort, "abort"),
         };
         self.say_to_rollover(host, event, now)?;
+        if let Some(driven) = self.rollovers.hosts.get_mut(host) {
+            driven.takes_less |= word == Word::Start;
+        }
         match word {
             Word::Hold => self.tell(Notice::new(now, Kind::RolloverHeld, &host.to_host(), "by the operator"), now),
             _ => self.events(now, vec![("rollover", host.to_host(), format!("{said} by the operator"))]),
@@ -121,7 +124,8 @@ impl Keeper {
 
     /// The chain that a host's rollover has installed, and the files of chain and key.
     pub(in crate::keeper) fn deployed_files(&self, host: &Name) -> Option<(Chain, PathBuf, PathBuf)> {
-        let chain = self.rollovers.hosts.get(host)?.live.first()?.clone();
+        let driven = self.rollovers.hosts.get(host).filter(|_| self.mode_of(host) != CertificateMode::Observed)?;
+        let chain = driven.live.first()?.clone();
         let folder = self.config.rollover.deployed.join(deployed::host_name(host)?);
         let file = |what| folder.join(deployed::file_name(what, None));
         Some((chain, file(deployed::FULL_CHAIN), file(deployed::KEY)))

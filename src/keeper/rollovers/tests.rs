@@ -207,3 +207,26 @@ fn with_the_next_key_or_the_same_one_a_renewal_waits_for_nothing() {
     assert!(has_problem(&keeper, "has another key"), "{:?}", keeper.problems);
     assert_eq!((installed(&place), tlsa(&keeper)), (renewed, 2), "it is held back");
 }
+
+#[test]
+fn one_of_two_certificates_that_is_away_for_a_while_is_not_given_up() {
+    let place = place();
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    place.renew("other", &key);
+    let mut keeper = place.keeper(&config(), NOW);
+    assert_eq!(tlsa(&keeper), 2, "{:?}", keeper.problems);
+    let file = place.path("certs/other.key");
+    fs::rename(&file, place.path("away")).unwrap();
+    keeper.cycle(&Finished::All, NOW + 60);
+    advance(&mut keeper, NOW + 60, NOW + 3 * DAY);
+    assert_eq!((tlsa(&keeper), phase(&keeper)), (2, Phase::Idle));
+    assert!(has_problem(&keeper, "no certificate with an Ed25519 key"), "{:?}", keeper.problems);
+    fs::rename(place.path("away"), &file).unwrap();
+    keeper.cycle(&Finished::All, NOW + 3 * DAY);
+    assert!(!has_problem(&keeper, "Ed25519"), "{:?}", keeper.problems);
+    fs::remove_file(&file).unwrap();
+    keeper.rollover(&name(HOST), Word::Start, NOW + 3 * DAY).unwrap();
+    keeper.cycle(&Finished::All, NOW + 3 * DAY + 60);
+    advance(&mut keeper, NOW + 3 * DAY + 60, NOW + 5 * DAY);
+    assert_eq!((tlsa(&keeper), phase(&keeper)), (1, Phase::Idle), "by the operator's word");
+}
