@@ -92,7 +92,7 @@ impl World {
     /// How everything stands when the daemon is started for the first time.
     fn before(&mut self) {
         let main = Cert { number: 0, key: 0, issuer: 0, whole: !self.chance.one_in(4) };
-        let second = self.chance.one_in(4).then(|| Cert { number: SECOND, key: SECOND, ..main });
+        let second = self.chance.one_in(4).then_some(Cert { number: SECOND, key: SECOND, ..main });
         self.certs.push(Chains { main, second });
         if self.chance.one_in(3) {
             self.owners[1] = Owner { open: self.chance.one_in(2), ee_only: self.chance.one_in(2), publishes: false };

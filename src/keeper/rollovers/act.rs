@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::Events;
-use super::facts::HERE;
+use super::facts::{HERE, called};
 use super::words::{HOOK, INSTALLATION};
 use crate::act::hook;
 use crate::act::install::{self, InstallError};
@@ -38,9 +38,7 @@ impl Keeper {
     /// Asks nameservers; this server is seen from here.
     fn ask_servers(&mut self, host: &Name, servers: &[String]) -> Events {
         let zone = self.zone_of(self.plans.of_host(host)).map(|zone| zone.origin.clone());
-        let Some((zone, known)) = zone.and_then(|zone| Some((zone.clone(), self.servers(&zone)?))) else {
-            return Events::new();
-        };
+        let Some(zone) = zone else { return Events::new() };
         let owners: Vec<Name> = self
             .plans
             .of_host(host)
@@ -50,26 +48,21 @@ impl Keeper {
             .collect();
         let mut events = Events::new();
         for label in servers {
-            match known.get(label) {
-                Some(Some(server)) => {
-                    let (host, label, zone, owners) = (host.clone(), label.clone(), zone.clone(), owners.clone());
-                    let order = nameservers::Order { host, label, server: *server, zone, owners };
-                    // What finds no room is asked for again.
-                    if let Some(orders) = &self.rollovers.orders {
-                        drop(orders.nameservers.try_send(order));
-                    }
+            if label == HERE {
+                let owners = self.plans.of_host(host);
+                let shown = self.zone_of(owners).and_then(|zone| super::facts::shown(zone, owners));
+                let event = shown.map(|(serial, records, ttl)| {
+                    let server = HERE.to_owned();
+                    Event::Shows { server, serial, records, ttl }
+                });
+                events.extend(event.map(|event| (host.clone(), event)));
+            } else if let Some(server) = called(label) {
+                let (host, label, zone, owners) = (host.clone(), label.clone(), zone.clone(), owners.clone());
+                let order = nameservers::Order { host, label, server, zone, owners };
+                // What finds no room is asked for again.
+                if let Some(orders) = &self.rollovers.orders {
+                    drop(orders.nameservers.try_send(order));
                 }
-                Some(None) => {
-                    let owners = self.plans.of_host(host);
-                    let shown = self.zone_of(owners).and_then(|zone| super::facts::shown(zone, owners));
-                    let event = shown.map(|(serial, records, ttl)| {
-                        let server = HERE.to_owned();
-                        Event::Shows { server, serial, records, ttl }
-                    });
-                    events.extend(event.map(|event| (host.clone(), event)));
-                }
-                // The zone names it no more, or not yet.
-                None => events.push((host.clone(), Event::Unreachable { server: label.clone() })),
             }
         }
         events

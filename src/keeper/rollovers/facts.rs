@@ -27,10 +27,21 @@ use crate::zone::serial;
 /// What this server is called among a zone's nameservers.
 pub(super) const HERE: &str = "this server";
 
+/// Where nameservers answer, unless it is said otherwise.
+const PORT: u16 = 53;
+
+/// Where a nameserver is that is called so: one that the zone names no more may still be asked by resolvers.
+pub(super) fn called(label: &str) -> Option<SocketAddr> {
+    let with_port = || Some(SocketAddr::new(label.parse::<IpAddr>().ok()?, PORT));
+    label.parse().ok().or_else(with_port)
+}
+
 /// What a machine was told last; none: nothing since the start.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     started: bool,
+    /// The serial that its zone was served with then.
+    serial: Option<u32>,
     settings: Option<Settings>,
     servers: Option<BTreeSet<String>>,
     addresses: Option<BTreeSet<String>>,
@@ -151,6 +162,11 @@ impl Keeper {
 
     fn facts_of(&mut self, host: &Name, look: bool) -> Events {
         let owners = self.plans.of_host(host);
+        let serial = self.zone_of(owners).and_then(Zone::published).map(|published| published.serial);
+        let told = self.rollovers.hosts.get(host).map(|driven| &driven.told);
+        if !look && told.is_some_and(|told| told.started && told.serial == serial) {
+            return Events::new();
+        }
         let settings = self.settings(host, owners);
         let withheld = (!owners.is_empty()).then(|| is_withheld(owners));
         let addresses = self.probed(host).into_keys().collect::<BTreeSet<_>>();
@@ -158,10 +174,11 @@ impl Keeper {
             Some(zone) => (shown(zone, owners), Some(zone.origin.clone())),
             None => (None, None),
         };
-        let servers = apex.and_then(|apex| self.servers(&apex)).map(|servers| servers.into_keys().collect());
+        let servers = apex.and_then(|apex| self.servers(&apex));
         let Some(driven) = self.rollovers.hosts.get_mut(host) else { return Events::new() };
         let told = &mut driven.told;
         let mut events = Vec::new();
+        told.serial = serial;
         let starting = !std::mem::replace(&mut told.started, true);
         if starting {
             events.push(Event::Started);
@@ -346,16 +363,16 @@ impl Keeper {
         self.rollovers.hosts.keys().filter_map(zone).collect()
     }
 
-    /// A zone's nameservers by what they are called here; none while one of them isn't known.
-    pub(super) fn servers(&mut self, apex: &Name) -> Option<BTreeMap<String, Option<SocketAddr>>> {
+    /// What a zone's nameservers are called here; none while one of them isn't known.
+    fn servers(&mut self, apex: &Name) -> Option<BTreeSet<String>> {
         let ours = Ours { config: &self.config, zones: &self.zones };
         let places = self.rollovers.nameservers.asked(&ours, apex).ok().filter(|places| !places.is_empty())?;
-        let called = |place| match place {
-            Place::Here => (HERE.to_owned(), None),
-            Place::At(address) if address.port() == 53 => (address.ip().to_string(), Some(address)),
-            Place::At(address) => (address.to_string(), Some(address)),
+        let label = |place| match place {
+            Place::Here => HERE.to_owned(),
+            Place::At(address) if address.port() == PORT => address.ip().to_string(),
+            Place::At(address) => address.to_string(),
         };
-        Some(places.into_iter().map(called).collect())
+        Some(places.into_iter().map(label).collect())
     }
 
     /// Where a host's services present their certificate, by what these places are called here.
