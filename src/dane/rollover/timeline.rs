@@ -258,8 +258,11 @@ impl<'a> World<'a> {
         let next = self.state.coming().0.unwrap_or_default().to_owned();
         let (is_first, next) = (next.is_empty(), called(&next));
         let live = called(self.state.live().unwrap_or_default());
+        let matches = self.state.next.as_ref().is_some_and(|next| self.state.sets.satisfy(&next.version));
         match phase {
             Phase::Publishing if is_first => {}
+            // Nothing is waited for.
+            Phase::Holding if matches => {}
             Phase::Publishing => self.moment(
                 format!("the records of {live} and of {next} are published together"),
                 "resolvers have to know the next key before it is presented",

@@ -1,5 +1,6 @@
 //! The rollover, rule by rule.
 
+mod timeline;
 mod zone;
 
 use std::collections::BTreeSet;
