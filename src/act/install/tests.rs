@@ -102,7 +102,7 @@ fn a_staged_version_is_installed_by_its_link_and_retired_when_another_is() {
         retire(&deployed, &host(), "one").unwrap();
         assert_eq!(ids(&deployed), ["two"]);
     }
-    assert_eq!(names(&deployed), [".versions", HOST]);
+    assert_eq!(names(&deployed), [".installed", ".versions", HOST]);
     assert_eq!(names(&deployed.join(".versions").join(HOST)), ["two"]);
 }
 

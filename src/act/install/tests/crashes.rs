@@ -76,6 +76,6 @@ fn follow_after_crash(deployed: &Path, pairs: &BTreeMap<String, (String, String)
     retire(deployed, &host(), "one").unwrap();
     let key = fs::read_to_string(deployed.join(HOST).join("privkey.pem")).unwrap();
     assert_eq!(key, pairs["two"].0, "point {at}");
-    assert_eq!(names(deployed), [".versions", HOST], "point {at}");
+    assert_eq!(names(deployed), [".installed", ".versions", HOST], "point {at}");
     assert_eq!(names(&deployed.join(".versions").join(HOST)), ["two"], "point {at}");
 }
