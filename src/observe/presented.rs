@@ -25,6 +25,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::lanes;
+use crate::dane::certificate::KeyType;
 use crate::dane::{self, Chain};
 use crate::dns::Name;
 use smtp::Dialogue;
@@ -152,6 +153,23 @@ pub struct Order {
     pub address: SocketAddr,
     /// How it is spoken to.
     pub greeting: Greeting,
+    /// Of which key type its certificate is to be, where it has several; none: whichever it likes best.
+    pub key_type: Option<KeyType>,
+}
+
+/// How a service is spoken to, and the key type that its certificate is to be of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct How {
+    /// The former.
+    pub greeting: Greeting,
+    /// The latter; none: whichever it likes best.
+    pub key_type: Option<KeyType>,
+}
+
+impl From<Greeting> for How {
+    fn from(greeting: Greeting) -> How {
+        How { greeting, key_type: None }
+    }
 }
 
 /// What came of an order.
@@ -198,7 +216,10 @@ impl lanes::Order for Order {
     }
 
     async fn ask(&self) -> Result<Chain, NotPresented> {
-        let presented = present(self.address, self.greeting, &self.host, LIMIT).await?;
+        let presented = {
+            let how = How { greeting: self.greeting, key_type: self.key_type };
+            present(self.address, how, &self.host, LIMIT).await?
+        };
         Ok(Chain::presented(&presented)?)
     }
 
@@ -225,11 +246,11 @@ impl lanes::Order for Order {
 /// It comes within `limit`, or an error does; the service is left properly then, which takes two seconds at most.
 pub async fn present(
     address: SocketAddr,
-    how: Greeting,
+    how: impl Into<How>,
     name: &Name,
     limit: Duration,
 ) -> Result<Vec<CertificateDer<'static>>, NotPresented> {
-    let (mut stage, mut open) = (Stage::Connecting, Open::Nothing);
+    let (mut stage, mut open, how) = (Stage::Connecting, Open::Nothing, how.into());
     let presented = timeout(limit, converse(address, how, name, &mut stage, &mut open)).await;
     // What is known is known, however it ends.
     let _ = timeout(LEAVE, open.leave()).await;
@@ -257,19 +278,20 @@ impl Open {
 
 async fn converse(
     address: SocketAddr,
-    how: Greeting,
+    how: How,
     name: &Name,
     stage: &mut Stage,
     open: &mut Open,
 ) -> Result<Vec<CertificateDer<'static>>, NotPresented> {
     let server = ServerName::try_from(name.to_host()).map_err(|_| NotPresented::Name(name.clone()))?;
-    let connector = TlsConnector::from(Arc::new(client().map_err(|error| NotPresented::Handshake(error.to_string()))?));
+    let connector =
+        TlsConnector::from(Arc::new(client(how.key_type).map_err(|error| NotPresented::Handshake(error.to_string()))?));
     let mut stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
         ErrorKind::ConnectionRefused => NotPresented::Refused,
         ErrorKind::TimedOut => NotPresented::TimedOut(Stage::Connecting),
         kind => NotPresented::Unreachable(kind),
     })?;
-    if how == Greeting::Smtp {
+    if how.greeting == Greeting::Smtp {
         let ourselves = smtp::ourselves(stream.local_addr().ok());
         let mut dialogue = Dialogue::new(stream);
         if let Err(why) = dialogue.start_tls(&ourselves, stage).await {
@@ -283,7 +305,7 @@ async fn converse(
     *stage = Stage::Handshake;
     let stream = connector.connect(server, stream).await.map_err(|error| failed(&error))?;
     let presented = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
-    *open = match how {
+    *open = match how.greeting {
         Greeting::Smtp => Open::SmtpOverTls(Dialogue::new(stream)),
         Greeting::Tls => Open::Tls(stream),
     };
@@ -291,9 +313,12 @@ async fn converse(
 }
 
 /// TLS as mail servers speak it (RFC 7672 section 8.2 asks for 1.2 at least), always with a full handshake.
-fn client() -> Result<ClientConfig, rustls::Error> {
+fn client(key_type: Option<KeyType>) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(default_provider());
-    let verifier = Arc::new(AnyCertificate(provider.signature_verification_algorithms));
+    let algorithms = provider.signature_verification_algorithms;
+    let mut schemes = algorithms.supported_schemes();
+    schemes.retain(|scheme| key_type.is_none_or(|key_type| signs(*scheme, key_type)));
+    let verifier = Arc::new(AnyCertificate { algorithms, schemes });
     let mut client = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .dangerous()
@@ -311,9 +336,25 @@ fn failed(error: &Error) -> NotPresented {
     }
 }
 
-/// Takes any certificate, and wants its key proven.
+/// Whether a signature of this scheme is made with a key of that type: what is offered decides which certificate is presented
+/// (RFC 8446 section 4.2.3, RFC 5246 section 7.4.1.4.1).
+fn signs(scheme: SignatureScheme, key_type: KeyType) -> bool {
+    use SignatureScheme as Of;
+    match scheme {
+        Of::RSA_PKCS1_SHA256 | Of::RSA_PKCS1_SHA384 | Of::RSA_PKCS1_SHA512 => key_type == KeyType::Rsa,
+        Of::RSA_PSS_SHA256 | Of::RSA_PSS_SHA384 | Of::RSA_PSS_SHA512 => key_type == KeyType::Rsa,
+        Of::ECDSA_NISTP256_SHA256 | Of::ECDSA_NISTP384_SHA384 | Of::ECDSA_NISTP521_SHA512 => key_type == KeyType::Ecdsa,
+        Of::ED25519 => key_type == KeyType::Ed25519,
+        _ => false,
+    }
+}
+
+/// Takes any certificate whose key is proven by one of these schemes.
 #[derive(Debug)]
-struct AnyCertificate(WebPkiSupportedAlgorithms);
+struct AnyCertificate {
+    algorithms: WebPkiSupportedAlgorithms,
+    schemes: Vec<SignatureScheme>,
+}
 
 impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
@@ -333,7 +374,7 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0)
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -342,10 +383,10 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0)
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
+        self.schemes.clone()
     }
 }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use danelaw::dane::Chain;
-use danelaw::observe::presented::{self, Greeting, News, NotPresented, Order, Stage, present};
+use danelaw::dane::certificate::KeyType;
+use danelaw::observe::presented::{self, Greeting, How, News, NotPresented, Order, Stage, present};
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::version::{TLS12, TLS13};
@@ -331,6 +332,25 @@ async fn openssl_presents_what_is_seen() {
 }
 
 #[tokio::test]
+async fn of_two_certificates_the_one_that_is_asked_for_is_seen() {
+    let (one, other) = (ec(), rsa());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("other.pem");
+    other.write(&file);
+    let file = file.to_str().unwrap();
+    for version in ["-tls1_2", "-tls1_3"] {
+        let server = OpenSsl::start(&one, &[version, "-dcert", file, "-dkey", file]);
+        let asked = async |key_type| {
+            let how = How { greeting: Greeting::Tls, key_type };
+            present(server.address, how, &name(HOST), LIMIT).await
+        };
+        assert_eq!(asked(Some(KeyType::Ecdsa)).await.unwrap(), one.chain, "{version}");
+        assert_eq!(asked(Some(KeyType::Rsa)).await.unwrap(), other.chain, "{version}");
+        asked(Some(KeyType::Ed25519)).await.unwrap_err();
+    }
+}
+
+#[tokio::test]
 async fn orders_are_carried_out_and_told_of() {
     let made = issued();
     let good = Service::start(Greeting::Smtp, Script::good(made.tls(&TLS13))).await;
@@ -343,6 +363,7 @@ async fn orders_are_carried_out_and_told_of() {
         label: label.to_owned(),
         address,
         greeting: Greeting::Smtp,
+        key_type: None,
     };
     for host in ["a.test", "b.test", "c.test"] {
         orders.send(order(host, "good", good.address)).await.unwrap();

@@ -222,6 +222,11 @@ pub enum Event {
         /// With which version.
         version: String,
     },
+    /// What was to be installed is nowhere any more.
+    Lost {
+        /// Which version.
+        version: String,
+    },
     /// The hook ended well.
     HookDone {
         /// For which version.

@@ -119,6 +119,7 @@ impl Machine<'_> {
                 let is_it = self.state.next.as_ref().is_some_and(|next| next.installing && next.version.id == version);
                 self.state.tries.install.failed |= is_it;
             }
+            Event::Lost { version } => self.lost(&version),
             Event::HookDone { version } => self.hooked(&version),
             Event::HookFailed { version } => {
                 self.state.tries.hook.failed |= self.is_to_reload(&version);
@@ -263,6 +264,7 @@ impl Machine<'_> {
         let Some(next) = self.state.next.take_if(|next| next.installing && next.version.id == id) else { return };
         let before = self.state.live.replace(next.version);
         self.state.strange |= before.is_none();
+        self.state.tries.install = Retry::default();
         if let Some(before) = before {
             self.leave(before);
         }
@@ -283,7 +285,9 @@ impl Machine<'_> {
     }
 
     fn abort(&mut self) {
-        if let Some(next) = self.state.next.take_if(|next| !next.installing) {
+        if self.state.next.as_ref().is_some_and(|next| next.installing) {
+            self.tell(Notice::Refused("it is being installed".to_owned()));
+        } else if let Some(next) = self.state.next.take() {
             self.state.given_up = Some(self.state.queued.take().unwrap_or_else(|| next.version.clone()));
             self.tell(Notice::GivenUp(next.version.id.clone()));
             self.leave(next.version);
@@ -291,8 +295,15 @@ impl Machine<'_> {
             self.tell(Notice::GivenUp(queued.id.clone()));
             self.state.given_up = Some(queued);
         } else {
-            let why = if self.state.next.is_some() { "it is being installed" } else { "there is nothing to give up" };
-            self.tell(Notice::Refused(why.to_owned()));
+            self.tell(Notice::Refused("there is nothing to give up".to_owned()));
+        }
+    }
+
+    /// It can't be installed, now or ever. It was not presented by what we did; who knows by what else.
+    fn lost(&mut self, id: &str) {
+        if self.state.next.as_ref().is_some_and(|next| next.version.id == id) {
+            self.state.tries.install = Retry::default();
+            self.give_up_next();
         }
     }
 

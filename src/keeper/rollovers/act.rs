@@ -10,7 +10,7 @@ use super::facts::{HERE, called};
 use super::words::{HOOK, INSTALLATION};
 use crate::act::hook;
 use crate::act::install::{self, InstallError};
-use crate::dane::rollover::{Action, Event, Phase};
+use crate::dane::rollover::{Action, Event, Phase, Version};
 use crate::dns::Name;
 use crate::keeper::Keeper;
 use crate::observe::{deployed, nameservers, presented};
@@ -84,9 +84,10 @@ impl Keeper {
                     let event = chain.map(|chain| Event::Presents { address: label.clone(), chain });
                     events.extend(event.map(|event| (host.clone(), event)));
                 }
-                Some(&address) => {
+                Some(&(address, key_type)) => {
                     let greeting = presented::Greeting::of(address.port());
-                    let order = presented::Order { host: host.clone(), label: label.clone(), address, greeting };
+                    let (host, label) = (host.clone(), label.clone());
+                    let order = presented::Order { host, label, address, greeting, key_type };
                     if let Some(orders) = &self.rollovers.orders {
                         drop(orders.presented.try_send(order));
                     }
@@ -112,6 +113,11 @@ impl Keeper {
                 }
                 driven.told.forget_deployed();
                 vec![(host.clone(), Event::Installed { version })]
+            }
+            Err(InstallError::Missing { .. })
+                if driven.told.source().is_some_and(|source| Version::of(&source.chains).id != version) =>
+            {
+                vec![(host.clone(), Event::Lost { version })]
             }
             Err(error) => {
                 driven.failures.insert(INSTALLATION, error.to_string());

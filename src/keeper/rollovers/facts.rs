@@ -87,6 +87,9 @@ struct Disk {
     problems: BTreeSet<String>,
 }
 
+/// Where a service is asked, and for a certificate of which key type.
+pub(super) type Probed = (SocketAddr, Option<KeyType>);
+
 /// A certificate in a folder, and the folder.
 type Candidate<'a> = (&'a CertificateFolder, &'a Found);
 
@@ -129,7 +132,10 @@ impl Keeper {
             events.push(Event::Settings(settings.clone()));
             let records = self.dane.hosts.get(host).map(|state| out(state, owners)).unwrap_or_default();
             if !records.is_empty() {
-                events.push(Event::Published { serial: serial_of(zone), records, ttl: settings.ttl });
+                let known = self.dane.hosts.get(host).into_iter().flat_map(|state| state.publications.values());
+                let cached = known.filter_map(|publication| Some(publication.cached?.ttl)).max().unwrap_or(0);
+                let ttl = settings.ttl.max(cached);
+                events.push(Event::Published { serial: serial_of(zone), records, ttl });
             }
         }
         let keyset = self.dane.hosts.get(host).map(|state| &state.keyset.known[..]).unwrap_or_default();
@@ -146,7 +152,7 @@ impl Keeper {
             let owners = self.plans.of_host(&host);
             let (known, withheld) = (!owners.is_empty(), is_withheld(owners));
             let Some(driven) = self.rollovers.hosts.get_mut(&host) else { continue };
-            if known && driven.told.started && driven.told.withheld != Some(withheld) {
+            if known && driven.told.withheld != Some(withheld) {
                 driven.told.withheld = Some(withheld);
                 events.push((host, Event::Withheld(withheld)));
             }
@@ -240,9 +246,20 @@ impl Keeper {
         };
         let is_new =
             |told: Option<&Vec<Chain>>, now: &[Chain]| !now.is_empty() && told.is_none_or(|told| !is_same(told, now));
+        let deployed = deployed.map_err(|error| error.to_string()).and_then(|found| match found {
+            None => self.put_back(host, &staged),
+            found => Ok(found),
+        });
         match deployed {
             Ok(deployed) => disk.deployed = deployed.filter(|deployed| is_new(told.deployed.as_ref(), deployed)),
             Err(error) => drop(disk.problems.insert(format!("{}: {error}", host.to_host()))),
+        }
+        for found in self.keyless(host) {
+            let file = found.path.display();
+            disk.problems.insert(format!(
+                "{}: {file} is not taken over, since its private key can't be read beside it: let danelaw's user read it (chown, chmod)",
+                host.to_host()
+            ));
         }
         let files = staged.iter().map(|(_, found)| found.path.display().to_string()).collect();
         let source = Source { chains: chains(&staged), files };
@@ -263,12 +280,31 @@ impl Keeper {
         Some(disk)
     }
 
+    /// What was installed and is gone, as after a folder was lost: put back where it can be.
+    fn put_back(&self, host: &Name, staged: &[Candidate<'_>]) -> Result<Option<Vec<Chain>>, String> {
+        let live = self.rollovers.hosts.get(host).and_then(|driven| driven.state.live());
+        let Some(live) = live else { return Ok(None) };
+        let folder = &self.config.rollover.deployed;
+        let is_there = install::staged(folder, host).is_ok_and(|there| there.contains(live));
+        if !is_there && Version::of(staged.iter().map(|(_, found)| &found.chain)).id == live {
+            self.stage(host, staged)?;
+        }
+        let put_back = install::install(folder, host, live).map_err(|error| error.to_string());
+        put_back.map_err(|why| {
+            format!("what was installed in {} is gone, and can't be put back: {why}", folder.display())
+        })?;
+        info!("{}: what was installed was gone, and is put back", host.to_host());
+        deployed::read(folder, host).map(|found| found.map(|found| found.chains)).map_err(|error| error.to_string())
+    }
+
     /// Why what is in the source is not taken over: there is no certificate of a key type that is installed, as when one of two is
     /// being renewed. The operator's word makes it one that is not wanted any more.
     fn is_less(&self, host: &Name, source: &Source) -> Option<String> {
         let driven = self.rollovers.hosts.get(host).filter(|driven| !driven.takes_less)?;
         let types = |chains: &[Chain]| chains.iter().map(|chain| chain.leaf().key_type).collect::<BTreeSet<_>>();
-        let missing = types(&driven.live).difference(&types(&source.chains)).next().copied()?;
+        let (live, left) = (types(&driven.live), types(&source.chains));
+        // Another type in the place of one is a renewal.
+        let missing = live.difference(&left).next().filter(|_| left.is_subset(&live))?;
         Some(format!(
             "no certificate with an {missing} key and its private key is in the source any more, and one is installed: what is installed \
              stays; put it back, or say `danelaw rollover start {}` to go on without it",
@@ -292,16 +328,28 @@ impl Keeper {
             .any(|problem| problem.path.parent().is_some_and(|parent| folders.contains(parent)))
     }
 
-    /// The certificates that count for a host, one of each key type, the newest ones: in staged folders, with their keys; or in
-    /// observed ones.
+    /// The certificates that count for a host, one of each key type, the newest ones: in staged folders, those with their keys; or
+    /// in observed ones.
     pub(super) fn candidates(&self, host: &Name, staged: bool) -> Vec<Candidate<'_>> {
+        let mut newest = self.newest(host, staged);
+        newest.retain(|(_, found)| !staged || found.key_checked);
+        newest
+    }
+
+    /// Those whose key can't be had.
+    fn keyless(&self, host: &Name) -> impl Iterator<Item = &Found> {
+        let newest = self.newest(host, true).into_iter();
+        newest.filter(|(_, found)| !found.key_checked).map(|(_, found)| found)
+    }
+
+    fn newest(&self, host: &Name, staged: bool) -> Vec<Candidate<'_>> {
         let mut best: BTreeMap<KeyType, Candidate<'_>> = BTreeMap::new();
         let folders = self.config.certificates.iter().zip(&self.scans);
         let of_mode = folders.filter(|(folder, _)| (folder.mode != CertificateMode::Observed) == staged);
         for (folder, found) in
             of_mode.flat_map(|(folder, scan)| scan.certificates.iter().map(move |found| (folder, found)))
         {
-            if !found.chain.covers(host) || staged && !found.key_checked {
+            if !found.chain.covers(host) {
                 continue;
             }
             let leaf = found.chain.leaf();
@@ -375,18 +423,34 @@ impl Keeper {
         Some(places.into_iter().map(label).collect())
     }
 
-    /// Where a host's services present their certificate, by what these places are called here.
-    pub(super) fn probed(&self, host: &Name) -> BTreeMap<String, SocketAddr> {
-        let called = |address: SocketAddr| (address.to_string(), address);
+    /// Where a host's services present their certificates, by what these places are called here: of each key type for itself, where
+    /// several are installed.
+    pub(super) fn probed(&self, host: &Name) -> BTreeMap<String, Probed> {
+        let live = self.rollovers.hosts.get(host).map(|driven| &driven.live[..]).unwrap_or_default();
+        let types: Vec<Option<KeyType>> = match live {
+            [] | [_] => vec![None],
+            several => several.iter().map(|chain| Some(chain.leaf().key_type)).collect(),
+        };
+        let called = |(address, key_type): (SocketAddr, Option<KeyType>)| match key_type {
+            None => (address.to_string(), (address, key_type)),
+            Some(of) => (format!("{address} ({of})"), (address, key_type)),
+        };
+        let places = self.places(host);
+        places.into_iter().flat_map(|address| types.iter().map(move |of| (address, *of))).map(called).collect()
+    }
+
+    fn places(&self, host: &Name) -> Vec<SocketAddr> {
         if let Some(named) = self.config.rollover.hosts.get(host).and_then(|own| own.probe.as_ref()) {
-            return named.iter().copied().map(called).collect();
+            return named.clone();
         }
         let ours = Ours { config: &self.config, zones: &self.zones };
         let addresses: Vec<IpAddr> = ours.addresses(host).unwrap_or_default();
         let services = self.plans.of_host(host).iter().filter(|planned| planned.zone.is_some());
         let services = services.filter_map(|planned| Service::from_owner(&planned.owner));
-        let ports = services.filter(|service| service.protocol == Protocol::Tcp).map(|service| service.port);
-        ports.flat_map(|port| addresses.iter().map(move |&ip| SocketAddr::new(ip, port))).map(called).collect()
+        // Those over UDP can't be asked: where there are no others, it takes the operator's word.
+        let is_known = |service: &Service| service.protocol == Protocol::Tcp || self.is_declared(host);
+        let ports = services.filter(is_known).map(|service| service.port).collect::<BTreeSet<_>>();
+        ports.into_iter().flat_map(|port| addresses.iter().map(move |&ip| SocketAddr::new(ip, port))).collect()
     }
 
     /// Whether the operator vouches for what a host's services present.
@@ -422,12 +486,14 @@ impl Keeper {
 
 /// Whether nothing of a host comes out, whatever its rollover wants.
 fn is_withheld(owners: &[Planned]) -> bool {
-    let by_gate = |planned: &Planned| {
-        use Reason::{Disabled, Lost, NotYet, WithdrawnByOperator};
-        let status = &planned.explanation.status;
-        planned.zone.is_some() && matches!(status, Status::Withheld(NotYet | Lost | Disabled | WithdrawnByOperator))
+    use Reason::{Disabled, Lost, NotYet, Presigned, WithdrawnByOperator};
+    let is_withheld = |planned: &Planned| match &planned.explanation.status {
+        Status::Withheld(reason) => matches!(reason, NotYet | Lost | Disabled | WithdrawnByOperator | Presigned),
+        // What is there is the zone's own, and what a rollover wants does not come out beside it.
+        Status::HandWritten { .. } => true,
+        Status::Served(_) | Status::Alias { .. } | Status::NotOurs => false,
     };
-    owners.iter().all(by_gate)
+    owners.iter().all(is_withheld)
 }
 
 /// A fact that is another than before.

@@ -220,13 +220,59 @@ fn one_of_two_certificates_that_is_away_for_a_while_is_not_given_up() {
     keeper.cycle(&Finished::All, NOW + 60);
     advance(&mut keeper, NOW + 60, NOW + 3 * DAY);
     assert_eq!((tlsa(&keeper), phase(&keeper)), (2, Phase::Idle));
-    assert!(has_problem(&keeper, "no certificate with an Ed25519 key"), "{:?}", keeper.problems);
+    assert!(has_problem(&keeper, "other.pem is not taken over"), "{:?}", keeper.problems);
     fs::rename(place.path("away"), &file).unwrap();
     keeper.cycle(&Finished::All, NOW + 3 * DAY);
-    assert!(!has_problem(&keeper, "Ed25519"), "{:?}", keeper.problems);
+    assert!(!has_problem(&keeper, "not taken over"), "{:?}", keeper.problems);
     fs::remove_file(&file).unwrap();
+    fs::remove_file(place.path("certs/other.pem")).unwrap();
+    keeper.cycle(&Finished::All, NOW + 3 * DAY);
+    assert!(has_problem(&keeper, "no certificate with an Ed25519 key"), "{:?}", keeper.problems);
     keeper.rollover(&name(HOST), Word::Start, NOW + 3 * DAY).unwrap();
     keeper.cycle(&Finished::All, NOW + 3 * DAY + 60);
     advance(&mut keeper, NOW + 3 * DAY + 60, NOW + 5 * DAY);
     assert_eq!((tlsa(&keeper), phase(&keeper)), (1, Phase::Idle), "by the operator's word");
+}
+
+#[test]
+fn what_was_installed_and_is_gone_is_put_back() {
+    let place = place();
+    let mut keeper = place.keeper(&config(), NOW);
+    let before = installed(&place);
+    fs::remove_dir_all(place.path("deployed")).unwrap();
+    keeper.cycle(&Finished::All, NOW + 60);
+    assert_eq!((installed(&place), tlsa(&keeper)), (before.clone(), 1));
+    // What is on its way is not what stands there.
+    place.pair("mail");
+    keeper.cycle(&Finished::All, NOW + 120);
+    advance(&mut keeper, NOW + 120, NOW + 600);
+    fs::remove_dir_all(place.path("deployed")).unwrap();
+    keeper.cycle(&Finished::All, NOW + 600);
+    assert!(has_problem(&keeper, "is gone, and can't be put back"), "{:?}", keeper.problems);
+    assert_eq!(tlsa(&keeper), 2);
+    drop(keeper);
+    assert!(has_problem(&place.keeper(&config(), NOW + 660), "is gone, and can't be put back"));
+}
+
+#[test]
+fn a_key_type_that_becomes_another_one_is_a_renewal() {
+    let place = place();
+    let mut keeper = place.keeper(&config(), NOW);
+    place.renew("mail", &rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap());
+    keeper.cycle(&Finished::All, NOW + 60);
+    advance(&mut keeper, NOW + 60, NOW + 2 * DAY);
+    assert_eq!((tlsa(&keeper), installed(&place)), (1, source(&place)), "{:?}", keeper.problems);
+}
+
+#[test]
+fn an_older_certificate_never_takes_the_place_of_one_whose_key_is_away() {
+    let place = place();
+    let mut keeper = place.keeper(&config(), NOW);
+    let before = installed(&place);
+    fs::create_dir(place.path("certs/new")).unwrap();
+    place.pair("new/mail");
+    fs::remove_file(place.path("certs/new/mail.key")).unwrap();
+    keeper.cycle(&Finished::All, NOW + 60);
+    advance(&mut keeper, NOW + 60, NOW + 3 * DAY);
+    assert_eq!((installed(&place), tlsa(&keeper)), (before, 1), "{:?}", keeper.problems);
 }
