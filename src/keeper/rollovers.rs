@@ -239,16 +239,18 @@ impl Keeper {
         self.step_rollovers(events, now)
     }
 
-    /// A second has gone by. Whether what a machine says of its host has changed.
+    /// A second has gone by. Whether anything has to be decided anew: what a machine says of its host has changed, or the wall clock has
+    /// leapt, so that signatures may have run out or not begun.
     pub fn tick(&mut self, now: Timestamp) -> bool {
         let reading = self.rollovers.reading(now);
         if !self.rollovers.is_due(reading) {
             return false;
         }
+        let leapt = reading.wall.abs_diff(self.rollovers.seen.wall) > 2 * CLOCKS;
         let jumped = self.rollovers.due.is_none_or(|due| due > reading.boot);
         let due = self.rollovers.hosts.iter().filter(|(_, driven)| jumped || driven.due <= reading.boot);
         let events = due.map(|(host, _)| (host.clone(), Event::Tick)).collect();
-        self.step_rollovers(events, now)
+        self.step_rollovers(events, now) | leapt
     }
 
     /// An edge has said something. Whether anything has to be decided anew.

@@ -1,7 +1,6 @@
 //! The daemon is killed at every point of a rollover: what is installed is whole then, and a restart brings the rollover to its end.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Child;
@@ -9,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::common::succeed;
-use crate::house::{CONFIG, Daemon, HOST, House, good_zone, record_of};
+use crate::house::{HOST, House, good_zone, record_of, rolling};
 
 /// As many daemons at a time: they wait more than they work.
 const AT_ONCE: usize = 12;
@@ -19,16 +18,7 @@ const LONG: Duration = Duration::from_secs(60);
 const SLACK: usize = 4;
 
 fn config() -> String {
-    // Of several at a time each has an address of its own; a free port could be another one's a moment later.
-    static NUMBER: AtomicUsize = AtomicUsize::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let here = format!("127.77.{}.{}:{port}", number / 250, 1 + number % 250);
-    let dane = "[dane]\nttl = \"1s\"\nconfirmation-interval = \"1s\"";
-    let text = CONFIG.replace("127.0.0.1:0", &here).replace("[dane]", dane);
-    format!(
-        "{text}\n[rollover]\ninstall-hook = [\"touch\", \"/dev/null\"]\n[zone.\"example.org\"]\nnameservers = [\"{here}\"]\n"
-    )
+    rolling("ttl = \"1s\"\nconfirmation-interval = \"1s\"")
 }
 
 /// The same folder for another daemon, which listens elsewhere.
@@ -47,7 +37,7 @@ fn renewed() -> (House, String, String) {
     let before = record_of(&house.path("certs/mail.pem"));
     let daemon = house.start();
     daemon.await_verdict("served all-held");
-    assert!(comes(|| phase(&daemon) == "idle"), "{}", daemon.log());
+    assert!(comes(|| daemon.phase() == "idle"), "{}", daemon.log());
     daemon.stop();
     house.certificate("mail", &[HOST]);
     let after = record_of(&house.path("certs/mail.pem"));
@@ -65,12 +55,8 @@ fn comes(mut is_so: impl FnMut() -> bool) -> bool {
     false
 }
 
-fn phase(daemon: &Daemon<'_>) -> String {
-    daemon.json(&["rollover", "status"])[0]["phase"].as_str().unwrap_or_default().to_owned()
-}
-
 /// What mail servers would read, if it is whole: the record of the certificate in it.
-fn installed(house: &House) -> String {
+pub fn installed(house: &House) -> String {
     let folder = house.path("deployed").join(HOST);
     let file = |name: &str| folder.join(name);
     let public = |kind: &[&str], path: &Path| {
@@ -120,7 +106,7 @@ fn kill_at(template: &House, point: usize, (before, after): (&str, &str)) -> boo
     let stands = installed(&house);
     assert!([before, after].contains(&stands.as_str()), "{at}: another certificate is installed");
     let daemon = house.start();
-    let is_right = || daemon.tlsa() == [after] && phase(&daemon) == "idle";
+    let is_right = || daemon.tlsa() == [after] && daemon.phase() == "idle";
     assert!(comes(is_right), "{at}: {:?}, {}", daemon.tlsa(), daemon.json(&["rollover", "status"]));
     assert_eq!(installed(&house), after, "{at}");
     assert_eq!(daemon.problems(), "", "{at}");

@@ -1,11 +1,12 @@
 //! A folder as an operator has it, a daemon over it, and the ways to ask that daemon.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -49,6 +50,20 @@ pub const DKIM: &str = "s1._domainkey TXT \"v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/
 /// A zone whose prerequisites hold.
 pub fn good_zone() -> String {
     [HEAD, MX, DKIM].concat()
+}
+
+/// The configuration for rollovers: with an address of its own, which is the only nameserver that is asked, and a hook. `dane`: what
+/// is said of waits.
+pub fn rolling(dane: &str) -> String {
+    // A free port could be another one's a moment later.
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let here = format!("127.77.{}.{}:{port}", number / 250, 1 + number % 250);
+    let text = CONFIG.replace("127.0.0.1:0", &here).replace("[dane]", &format!("[dane]\n{dane}"));
+    format!(
+        "{text}\n[rollover]\ninstall-hook = [\"touch\", \"/dev/null\"]\n[zone.\"{ZONE}\"]\nnameservers = [\"{here}\"]\n"
+    )
 }
 
 /// Waits until `look` gives something.
@@ -346,6 +361,11 @@ impl Daemon<'_> {
 
     pub fn status(&self) -> Value {
         self.json(&["status"])
+    }
+
+    /// Where the rollover of the only host stands.
+    pub fn phase(&self) -> String {
+        self.json(&["rollover", "status"])[0]["phase"].as_str().unwrap_or_default().to_owned()
     }
 
     /// The problems of `status`, as one text.

@@ -11,6 +11,7 @@ mod common;
 mod bad_input;
 mod certificates;
 mod changes;
+mod clocks;
 mod commands;
 mod crashes;
 mod hostile;
