@@ -77,6 +77,15 @@ pub enum Command {
     Change(Repeated),
     /// From a Knot secondary's request until it has the whole zone
     Transfer(Repeated),
+    /// What hosts cost whose certificates are installed, while nothing happens
+    Rollover {
+        /// How many
+        #[arg(long, default_value_t = 1000)]
+        hosts: usize,
+        /// Seconds of each look
+        #[arg(long, default_value = "120", value_parser = seconds)]
+        seconds: Duration,
+    },
     /// Where an answer's time goes
     #[command(subcommand)]
     Profile(Profile),

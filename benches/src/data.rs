@@ -24,6 +24,12 @@ pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+/// Writes what nobody else may read.
+pub fn write_secret(path: &Path, text: &str) -> Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    Ok(file.write_all(text.as_bytes())?)
+}
+
 /// A set on disk.
 #[derive(Clone, Debug)]
 pub struct Data {
@@ -85,8 +91,7 @@ impl Data {
 
     /// Writes the key as danelaw reads it.
     pub fn write_pem(&self, path: &Path) -> Result<()> {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-        Ok(file.write_all(self.pem.as_bytes())?)
+        write_secret(path, &self.pem)
     }
 
     /// Writes the key as BIND and ldns read it: `.private` and `.key` of the path that is given back.

@@ -11,6 +11,7 @@ pub mod flood;
 pub mod probe;
 pub mod process;
 pub mod profile;
+pub mod rollover;
 pub mod servers;
 pub mod signing;
 pub mod startup;

@@ -12,6 +12,7 @@ use danelaw_benches::change::change;
 use danelaw_benches::compare::{Plan, QUESTIONS, compare};
 use danelaw_benches::data::now;
 use danelaw_benches::fixture::{Asking, bench_answers, snapshot};
+use danelaw_benches::rollover::rollover;
 use danelaw_benches::servers::{Server, Setting};
 use danelaw_benches::signing::signing;
 use danelaw_benches::startup::startup;
@@ -60,6 +61,7 @@ fn run(args: &Args) -> Result<Option<Table>> {
         Command::Signing(how) => signing(&setting, &danelaw, how.set, how.runs)?,
         Command::Change(how) => change(&setting, &servers()?, how.set, how.runs)?,
         Command::Transfer(how) => transfer(&setting, &servers()?, how.set, how.runs)?,
+        Command::Rollover { hosts, seconds } => rollover(&setting, &danelaw, *hosts, *seconds)?,
         Command::Profile(Profile::Instructions { set }) => profile::instructions(*set)?,
         Command::Profile(Profile::SystemCalls(how)) => profile::system_calls(&setting, &first()?, &look(how))?,
         Command::Profile(Profile::Functions { look: how, top, folded }) => {

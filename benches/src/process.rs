@@ -72,6 +72,17 @@ impl Process {
         Duration::from_nanos(all.sum())
     }
 
+    /// How often its threads were switched, by their own will or not.
+    pub fn switches(&self) -> u64 {
+        let of = |task: PathBuf| -> Option<u64> {
+            let text = fs::read_to_string(task.join("status")).ok()?;
+            let counts =
+                text.lines().filter_map(|line| line.split_once("ctxt_switches:")?.1.trim().parse::<u64>().ok());
+            Some(counts.sum())
+        };
+        self.tree().into_iter().flat_map(tasks).filter_map(of).sum()
+    }
+
     /// Proportional set size of the tree in MiB: what processes share counts once.
     pub fn memory(&self) -> f64 {
         let kib = |id: u32| -> Option<f64> {

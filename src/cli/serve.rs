@@ -25,6 +25,8 @@ use crate::store::Store;
 
 /// What secondaries said and the keeper has not heard yet.
 const NEWS: usize = 256;
+/// What rollovers may ask for at once: something at each address of thousands of hosts. What finds no room waits for the next try.
+const ORDERS: usize = 1 << 16;
 
 /// Serves until SIGTERM or SIGINT.
 pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
@@ -126,9 +128,9 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
 
 /// Who asks nameservers and mail servers, and runs hooks, when a rollover wants it.
 fn drive(keeper: &mut Keeper, runtime: &tokio::runtime::Handle) -> RolloverEdges {
-    let ((ask, asked), (shown, nameservers)) = (mpsc::channel(NEWS), mpsc::channel(NEWS));
-    let ((probe, probed), (presents, presented)) = (mpsc::channel(NEWS), mpsc::channel(NEWS));
-    let ((run, to_run), (ran, hooks)) = (mpsc::channel(NEWS), mpsc::channel(NEWS));
+    let ((ask, asked), (shown, nameservers)) = (mpsc::channel(ORDERS), mpsc::channel(NEWS));
+    let ((probe, probed), (presents, presented)) = (mpsc::channel(ORDERS), mpsc::channel(NEWS));
+    let ((run, to_run), (ran, hooks)) = (mpsc::channel(ORDERS), mpsc::channel(NEWS));
     runtime.spawn(observe::nameservers::run(asked, shown));
     runtime.spawn(observe::presented::run(probed, presents));
     runtime.spawn(act::hook::work(to_run, ran));

@@ -50,7 +50,8 @@ use crate::dane::state::State as DaneState;
 use crate::dane::tlsa::Service;
 use crate::dns::tsig::Key;
 use crate::dns::{Name, Timestamp};
-use crate::observe::certificates;
+use crate::observe::certificates::{CertificateScanner, Scan};
+use crate::observe::covering::Covering;
 use crate::observe::watch::Changed;
 use crate::observe::zone_keys::{KeyProblem, KeyScanner, REMOVED};
 use crate::serve::encrypted::Presented;
@@ -58,6 +59,7 @@ use crate::store::{Store, StoreError};
 use crate::zone::print::{self, Layers};
 use crate::zone::{Layer, Snapshot};
 
+pub use crate::observe::stamps::{Stamp, stamp};
 pub use catalogs::CatalogReport;
 use decide::{PlannedFrom, Synthesised};
 pub use hurry::Wanted;
@@ -70,7 +72,7 @@ pub use report::{Answering, CertificateReport, EncryptedReport, StatusReport, Zo
 pub use rollovers::{AddressReport, NameserverReport, RolloverEdges, RolloverNews, RolloverOrders, RolloverReport};
 pub use run::{Message, Surroundings, now, run};
 use zone::Zone;
-pub use zone::{Beneath, Finished, Stamp, stamp};
+pub use zone::{Beneath, Finished};
 
 /// A zone file that is gone is missed for so long, in seconds, before its zone goes: editors and deployments replace files in steps.
 const VANISHED: u64 = 10;
@@ -98,7 +100,10 @@ pub struct Keeper {
     /// The TLSA RRsets that they put into each zone.
     tlsa: Synthesised,
     lagging: Option<BTreeSet<Name>>,
-    scans: Vec<certificates::Scan>,
+    scanner: CertificateScanner,
+    scans: Vec<Scan>,
+    /// What they found, by host.
+    covering: Covering,
     key_scanner: KeyScanner,
     key_problems: Vec<KeyProblem>,
     /// Keys of removed zones that can't be kept aside.
@@ -203,7 +208,9 @@ impl Keeper {
             planned_from: None,
             tlsa: Synthesised::new(),
             lagging: None,
+            scanner: CertificateScanner::default(),
             scans: Vec::new(),
+            covering: Covering::default(),
             key_scanner: KeyScanner::default(),
             key_problems: Vec::new(),
             aside_problems: Vec::new(),
@@ -362,7 +369,8 @@ impl Keeper {
             self.look_at_keys(now);
         }
         if scope.certificates {
-            self.scans = self.config.certificates.iter().map(certificates::scan).collect();
+            self.scans = self.scanner.scan(&self.config.certificates);
+            self.covering = Covering::new(&self.scans);
         }
         let expires = self.look_at_expiry(now);
         let (mut dane_next, mut refresh) = self.decide_and_publish(now);

@@ -58,14 +58,9 @@ impl Keeper {
         if let Some(why) = self.presented_from.as_ref().and_then(|path| self.broken(path)) {
             return Err(why);
         }
-        let newest = self
-            .config
-            .certificates
-            .iter()
-            .zip(&self.scans)
-            .flat_map(|(folder, scan)| scan.certificates.iter().map(move |found| (folder, found)))
-            .filter(|(_, found)| found.chain.covers(host))
-            .max_by_key(|(_, found)| rank(found, now));
+        let own = self.covering.of(host, &self.scans).into_iter();
+        let own = own.filter_map(|(folder, found)| Some((self.config.certificates.get(folder)?, found)));
+        let newest = own.max_by_key(|(_, found)| rank(found, now));
         let Some((folder, found)) = newest else {
             return Err(format!("no certificate in the certificate folders names {}", host.to_host()));
         };

@@ -20,6 +20,7 @@ use tracing::error;
 
 use super::Keeper;
 use super::nameservers::{Nameservers, Ours};
+use super::updates::TOGETHER;
 use crate::act::hook;
 use crate::dane::Chain;
 use crate::dane::led::{Led, LedHosts};
@@ -73,6 +74,18 @@ impl RolloverEdges {
             Some(news) = self.hooks.recv() => Some(RolloverNews::Hook(news)),
             else => None,
         }
+    }
+
+    /// What has come already besides.
+    fn waiting(&mut self) -> Option<RolloverNews> {
+        let mut nameserver = || self.nameservers.try_recv().ok().map(RolloverNews::Nameserver);
+        let presented = || self.presented.try_recv().ok().map(RolloverNews::Presented);
+        nameserver().or_else(presented).or_else(|| self.hooks.try_recv().ok().map(RolloverNews::Hook))
+    }
+
+    /// It and what waits behind it: of a thousand hosts as much is stored and published at once as has come meanwhile.
+    pub(super) fn gather(&mut self, first: RolloverNews) -> Vec<RolloverNews> {
+        std::iter::once(first).chain(std::iter::from_fn(|| self.waiting())).take(TOGETHER).collect()
     }
 }
 
@@ -253,9 +266,9 @@ impl Keeper {
         self.step_rollovers(events, now) | leapt
     }
 
-    /// An edge has said something. Whether anything has to be decided anew.
-    pub fn hear_rollover(&mut self, news: RolloverNews, now: Timestamp) -> bool {
-        let events = self.events_of(news);
+    /// Edges have said something. Whether anything has to be decided anew.
+    pub fn hear_rollovers(&mut self, news: Vec<RolloverNews>, now: Timestamp) -> bool {
+        let events = news.into_iter().flat_map(|news| self.events_of(news)).collect();
         self.step_rollovers(events, now) | !self.rollovers.probed.is_empty()
     }
 

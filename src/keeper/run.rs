@@ -10,12 +10,13 @@ use tracing::{error, info, warn};
 
 use super::look::Scope;
 use super::updates::TOGETHER;
-use super::zone::{Stamp, stamp};
+
 use super::{Answering, Cycle, Finished, Keeper, RolloverEdges};
 use crate::act::notify::News;
 use crate::act::{messages, transfer};
 use crate::config::{Config, Cookies, TlsCertificate};
 use crate::dns::Timestamp;
+use crate::observe::stamps::{Stamp, stamp};
 use crate::observe::watch::{Changed, Folder, Watcher};
 use crate::serve::Notified;
 use crate::serve::control::{Call, Reply, Request};
@@ -117,7 +118,8 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
                 what = Look::Decided;
             }
             Some(news) = around.rollovers.recv() => {
-                if !tokio::task::block_in_place(|| keeper.hear_rollover(news, now())) {
+                let news = around.rollovers.gather(news);
+                if !tokio::task::block_in_place(|| keeper.hear_rollovers(news, now())) {
                     continue;
                 }
                 what = Look::Decided;
@@ -304,7 +306,7 @@ fn watch(around: &Surroundings, keeper: &Keeper, cycle: &Cycle) {
         folders.extend(certificates.roots.iter().map(Folder::deep));
     }
     if keeper.has_rollovers() {
-        folders.push(Folder::deep(&config.rollover.deployed));
+        folders.push(Folder::linked(&config.rollover.deployed));
     }
     if let Some(TlsCertificate::Files { certificate, key }) = &config.encrypted.certificate {
         folders.extend([certificate, key].into_iter().filter_map(|path| path.parent()).map(Folder::flat));

@@ -12,6 +12,7 @@ use crate::config::{SigningConfig, SigningMode};
 use crate::dns::dnssec::Signer;
 use crate::dns::{Name, RRset, Rtype, Timestamp};
 use crate::keys::{KnownKey, ZoneKey};
+use crate::observe::stamps::{Stamp, stamp};
 use crate::observe::watch::Changed;
 use crate::observe::zones::{ZoneFile, ZoneIncludes};
 use crate::store::{Images, Store, StoreError};
@@ -194,17 +195,6 @@ impl Keys {
 pub(super) struct Input {
     path: PathBuf,
     stamp: Option<Stamp>,
-}
-
-/// Device, inode, length, and when any of it was changed last, its mode included.
-pub type Stamp = [u64; 5];
-
-/// A file's stamp: another one tells that it is to be read again. None where there is no file.
-pub fn stamp(path: &Path) -> Option<Stamp> {
-    use std::os::unix::fs::MetadataExt;
-    let found = std::fs::metadata(path).ok()?;
-    let changed = [found.ctime().cast_unsigned(), found.ctime_nsec().cast_unsigned()];
-    Some([found.dev(), found.ino(), found.len(), changed[0], changed[1]])
 }
 
 impl Input {

@@ -3,7 +3,7 @@
 //! A file that can't be used now (half-written, its key another's, not readable) is reported and left out; whoever holds
 //! the last good chain of that file keeps it. Says nothing to the log and keeps no key material.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -17,6 +17,7 @@ use crate::config::{CertificateFolder, CertificateMode};
 use super::files::{FileError, Roots, check_folder};
 use super::keys::{self, KeyMatch};
 use super::layouts::{self, Candidate, Layout};
+use super::stamps::Stamps;
 
 /// A chain that counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +83,41 @@ pub(super) fn roots(directory: &CertificateFolder) -> Roots {
 
 /// Scans one directory. Never fails: what fails is a problem in the result.
 pub fn scan(directory: &CertificateFolder) -> Scan {
-    let mut scanner = Scanner { mode: directory.mode, roots: roots(directory), scan: Scan::default() };
+    scan_anew(directory, &mut HashMap::new())
+}
+
+/// Scans directories again and again. Of thousands of certificates it reads those that changed, and those that anything is wrong with.
+#[derive(Debug, Default)]
+pub struct CertificateScanner {
+    directories: Vec<CertificateFolder>,
+    pub(super) known: Vec<Known>,
+}
+
+/// What was read of a directory, by the certificates' paths.
+pub(super) type Known = HashMap<PathBuf, Read>;
+
+/// A certificate with nothing wrong.
+#[derive(Debug)]
+pub(super) struct Read {
+    stamps: Stamps,
+    candidate: Candidate,
+    found: Found,
+}
+
+impl CertificateScanner {
+    /// Scans each of these.
+    pub fn scan(&mut self, directories: &[CertificateFolder]) -> Vec<Scan> {
+        if self.directories != directories {
+            self.directories = directories.to_vec();
+            self.known = directories.iter().map(|_| Known::new()).collect();
+        }
+        directories.iter().zip(&mut self.known).map(|(directory, known)| scan_anew(directory, known)).collect()
+    }
+}
+
+fn scan_anew(directory: &CertificateFolder, known: &mut Known) -> Scan {
+    let before = std::mem::take(known);
+    let mut scanner = Scanner { mode: directory.mode, roots: roots(directory), before, known, scan: Scan::default() };
     scanner.folder(&directory.path, DEPTH);
     let mut scan = scanner.scan;
     scan.certificates = counting(scan.certificates);
@@ -107,13 +142,16 @@ pub fn sightings(scans: &[Scan]) -> Sightings {
     }
 }
 
-struct Scanner {
+struct Scanner<'a> {
     mode: CertificateMode,
     roots: Roots,
+    /// What was read by the scan before, and is by this one.
+    before: Known,
+    known: &'a mut Known,
     scan: Scan,
 }
 
-impl Scanner {
+impl Scanner<'_> {
     fn problem(&mut self, path: &Path, severity: Severity, message: impl Into<String>, help: impl Into<String>) {
         let problem = Problem { path: path.to_owned(), severity, message: message.into(), help: help.into() };
         self.scan.problems.push(problem);
@@ -144,26 +182,51 @@ impl Scanner {
 
     fn candidate(&mut self, folder: &Path, candidate: &Candidate) {
         let path = folder.join(&candidate.chain);
+        let before = self.before.remove(&path).filter(|read| read.candidate == *candidate && read.stamps.are_same());
+        if let Some(read) = before {
+            self.scan.certificates.push(read.found.clone());
+            self.known.insert(path, read);
+            return;
+        }
+        let files: Vec<PathBuf> = candidate.files().map(|name| folder.join(name)).collect();
+        let stamps = Stamps::of(&files, self.roots.folders_of(&files));
+        let problems = self.scan.problems.len();
+        let Some(found) = self.found(folder, candidate) else { return };
+        self.scan.certificates.push(found.clone());
+        if let Some(stamps) = stamps.filter(|_| problems == self.scan.problems.len()) {
+            self.known.insert(path, Read { stamps, candidate: candidate.clone(), found });
+        }
+    }
+
+    /// A certificate that is read, unless something keeps it from counting.
+    fn found(&mut self, folder: &Path, candidate: &Candidate) -> Option<Found> {
+        let path = folder.join(&candidate.chain);
         let octets = match self.roots.read(&path) {
             Ok(octets) => octets,
-            Err(error) => return self.file_problem(&path, Severity::Error, &error),
+            Err(error) => {
+                self.file_problem(&path, Severity::Error, &error);
+                return None;
+            }
         };
         let chain = match Chain::parse(&octets) {
             Ok(chain) => chain,
-            Err(error) => return self.unusable(&path, candidate.layout, octets.is_empty(), &error),
+            Err(error) => {
+                self.unusable(&path, candidate.layout, octets.is_empty(), &error);
+                return None;
+            }
         };
         if let Some(leaf) = &candidate.leaf
             && !self.is_same_leaf(&folder.join(leaf), &chain, &path)
         {
-            return;
+            return None;
         }
-        let Some(key_checked) = self.key(folder, candidate, &octets, &chain, &path) else { return };
+        let key_checked = self.key(folder, candidate, &octets, &chain, &path)?;
         let key = match &candidate.key {
             Some(name) => Some(folder.join(name)),
             None => holds_key(&octets).then(|| path.clone()),
         };
         let next_key = self.next_key(folder, candidate);
-        self.scan.certificates.push(Found { chain, path, layout: candidate.layout, key, key_checked, next_key });
+        Some(Found { chain, path, layout: candidate.layout, key, key_checked, next_key })
     }
 
     /// The key that comes next. It is told where there should be one and none can be read.

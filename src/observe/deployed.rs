@@ -8,6 +8,7 @@ use crate::dane::{Chain, Error};
 use crate::dns::Name;
 
 use super::files::{self, FileError, check_folder};
+use super::stamps::Stamps;
 
 /// What the mail server reads for a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +86,18 @@ pub fn read(deployed: &Path, host: &Name) -> Result<Option<Deployed>, DeployedEr
         chains.push(Chain::parse(&octets).map_err(|error| DeployedError::Chain { path, error })?);
     }
     Ok(Some(Deployed { chains, id: version.map(|version| version.id) }))
+}
+
+/// How it looks, to be asked before it is read; none where that tells nothing.
+pub fn stamps(deployed: &Path, host: &Name) -> Option<Stamps> {
+    let link = deployed.join(host_name(host)?);
+    let names = std::fs::read_dir(&link).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let files: Vec<PathBuf> = names.filter(|name| is_chain(name)).map(|name| link.join(name)).collect();
+    let folder = |file: &PathBuf| Some(file.canonicalize().ok()?.parent()?.to_owned());
+    let folders = files.iter().filter_map(folder).chain([deployed.to_owned()]).collect();
+    // Behind the link is another folder after an installation.
+    let all: Vec<PathBuf> = files.into_iter().chain([link]).collect();
+    Stamps::of(&all, folders)
 }
 
 /// `fullchain.pem`, and `fullchain-rsa.pem` of a further key type.

@@ -99,12 +99,8 @@ impl Roots {
     /// down to it must not be writable by others. It is then opened from the root, with no symlink followed any more.
     pub fn read(&self, path: &Path) -> Result<Vec<u8>, FileError> {
         let target = path.canonicalize().map_err(io_error)?;
-        let (root, below) = self
-            .0
-            .iter()
-            .find_map(|root| Some((root, target.strip_prefix(root).ok()?)))
-            .ok_or_else(|| FileError::Escapes(target.clone()))?;
-        for folder in target.ancestors().skip(1).take(below.components().count()) {
+        let (root, below) = self.place(&target).ok_or_else(|| FileError::Escapes(target.clone()))?;
+        for folder in folders_between(&target, below) {
             check_folder(folder)?;
         }
         let file = open_below(root, below, &target)?;
@@ -123,6 +119,30 @@ impl Roots {
         }
         Ok(octets)
     }
+}
+
+impl Roots {
+    /// The root that a canonical path is in, and where in it.
+    fn place<'a>(&self, target: &'a Path) -> Option<(&PathBuf, &'a Path)> {
+        self.0.iter().find_map(|root| Some((root, target.strip_prefix(root).ok()?)))
+    }
+
+    /// The folders that are checked when files are read.
+    pub(super) fn folders_of(&self, files: &[PathBuf]) -> Vec<PathBuf> {
+        let mut folders = Vec::new();
+        for target in files.iter().filter_map(|path| path.canonicalize().ok()) {
+            let Some((_, below)) = self.place(&target) else { continue };
+            folders.extend(folders_between(&target, below).map(Path::to_owned));
+        }
+        folders.sort();
+        folders.dedup();
+        folders
+    }
+}
+
+/// From the folder of a file up to the root that it lies in.
+fn folders_between<'a>(target: &'a Path, below: &Path) -> impl Iterator<Item = &'a Path> {
+    target.ancestors().skip(1).take(below.components().count())
 }
 
 /// Reads a file that is named itself, wherever its symlinks lead; the folder that it is in at last must not be writable by others.

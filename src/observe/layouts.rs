@@ -54,6 +54,13 @@ pub struct Candidate {
     pub layout: Layout,
 }
 
+impl Candidate {
+    /// All of its files.
+    pub fn files(&self) -> impl Iterator<Item = &String> {
+        [Some(&self.chain), self.leaf.as_ref(), self.key.as_ref(), self.next_key.as_ref()].into_iter().flatten()
+    }
+}
+
 /// Folders that hold copies, requests, keys or accounts, never a certificate that counts.
 const NEVER: [&str; 9] =
     ["archive", "archives", "backup", "backups", "csr", "keys", "renewal", "renewal-hooks", "accounts"];

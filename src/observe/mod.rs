@@ -3,6 +3,7 @@
 pub mod certificates;
 pub mod clock;
 pub mod cookie_secrets;
+pub mod covering;
 pub mod deployed;
 pub mod files;
 pub mod identity;
@@ -12,6 +13,7 @@ pub mod layouts;
 pub mod nameservers;
 pub mod presented;
 pub mod secrets;
+pub mod stamps;
 pub mod tsig_keys;
 pub mod watch;
 pub mod zone_keys;

@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::certificates::{Scan, Severity, scan, sightings};
+use super::certificates::{CertificateScanner, Scan, Severity, scan, sightings};
 use super::layouts::Layout;
 use crate::config::{CertificateFolder, CertificateMode};
 use crate::dane::certificate::KeyType;
@@ -280,6 +280,44 @@ fn every_key_type_and_encoding_is_compared_and_hashes_as_openssl_says() {
             assert_eq!(found.chain.leaf().spki_sha256().as_bytes(), &hash[..64], "{name}");
         }
     }
+}
+
+#[test]
+fn what_did_not_change_is_not_read_again_and_the_result_is_the_same() {
+    let place = Place::new();
+    certbot(&place, &ec("mail.example.org"));
+    for name in ["a", "b", "c", "bad"] {
+        let (certificate, key) = ec(&format!("{name}.example.org"));
+        place.write(&format!("plain/{name}.pem"), &certificate);
+        place.write(&format!("plain/{name}.key"), if name == "bad" { "not a key" } else { &key });
+    }
+    let folder = |path: &str, mode| CertificateFolder { path: place.watched(path), mode, roots: Vec::new() };
+    let folders = [folder("", CertificateMode::Staged), folder("plain", CertificateMode::Observed)];
+    let mut scanner = CertificateScanner::default();
+    // So many of each folder need not be read the next time.
+    let mut look = |folders: &[CertificateFolder], kept: [usize; 2], what: &str| {
+        assert_eq!(scanner.scan(folders), folders.iter().map(scan).collect::<Vec<_>>(), "{what}");
+        let known: Vec<usize> = scanner.known.iter().map(std::collections::HashMap::len).collect();
+        assert_eq!(known, kept, "{what}");
+    };
+    look(&folders, [0, 0], "they may change again in this very moment");
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    look(&folders, [4, 4], "but for the one that something is wrong with");
+    look(&folders, [4, 4], "nothing changed");
+
+    place.write("plain/a.pem", &ec("a.example.org").0);
+    place.write("plain/b.key", &ec("b.example.org").1);
+    fs::remove_file(place.watched("plain/c.key")).expect("removed");
+    fs::write(place.watched("archive/m/cert1.pem"), "half").expect("written");
+    look(
+        &folders,
+        [1, 2],
+        "but for what changed just now; c has no key any more, and bad is not compared where it is observed",
+    );
+    fs::set_permissions(place.watched("plain"), Permissions::from_mode(0o777)).expect("mode");
+    look(&folders, [0, 0], "anybody may write there");
+    fs::set_permissions(place.watched("plain"), Permissions::from_mode(0o755)).expect("mode");
+    look(&[folder("", CertificateMode::Observed), folders[0].clone()], [2, 1], "other folders are others");
 }
 
 #[test]

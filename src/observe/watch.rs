@@ -55,19 +55,35 @@ impl Default for Timing {
 pub struct Folder {
     /// Where.
     pub path: PathBuf,
-    /// The folders below it too, and those that its files' symlinks lead into.
-    pub deep: bool,
+    /// What besides its own entries.
+    pub reach: Reach,
+}
+
+/// How much of a folder is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Its own entries.
+    Flat,
+    /// Those of its folders and of those that its symlinks lead into, too, but for hidden ones.
+    Linked,
+    /// The folders below it too, and those that symlinks in any of them lead into.
+    Deep,
 }
 
 impl Folder {
     /// A folder with all that is below it.
     pub fn deep(path: impl Into<PathBuf>) -> Folder {
-        Folder { path: path.into(), deep: true }
+        Folder { path: path.into(), reach: Reach::Deep }
+    }
+
+    /// A folder with what its entries lead into.
+    pub fn linked(path: impl Into<PathBuf>) -> Folder {
+        Folder { path: path.into(), reach: Reach::Linked }
     }
 
     /// A folder's own entries.
     pub fn flat(path: impl Into<PathBuf>) -> Folder {
-        Folder { path: path.into(), deep: false }
+        Folder { path: path.into(), reach: Reach::Flat }
     }
 }
 

@@ -216,7 +216,7 @@ fn the_wall_clock_alone_ahead_ends_no_wait() {
         before = offset;
     }
     assert_eq!(jumps(&daemon).len(), 3);
-    daemon.stop();
+    ends_with_both(daemon, &hold, 0);
 }
 
 #[test]
@@ -227,18 +227,24 @@ fn the_wall_clock_back_by_a_day_neither_ends_a_wait_nor_begins_it_anew() {
     move_under(&daemon, -DAY);
     await_jump(&daemon, -DAY);
     hold.goes_on(&daemon, -DAY);
-    daemon.stop();
+    ends_with_both(daemon, &hold, -DAY);
+}
 
-    // From here on both move. That the boot-time clock is another one says nothing: the wall clock goes on.
-    choose(&house, Moving::Both);
+/// The same wait in a daemon that is started anew, for which both clocks move: it ends when what was left of it has gone by. The boot-time
+/// clock leaps at the start, by which the wall clock's leaps before must not be made good.
+fn ends_with_both(daemon: Daemon<'_>, hold: &Hold, offset: i64) {
+    let house = daemon.house;
+    daemon.stop();
+    choose(house, Moving::Both);
     let daemon = house.start();
     wait_until("the wait goes on", || daemon.phase() == "holding");
-    hold.goes_on(&daemon, -DAY);
-    move_under(&daemon, -BELOW);
-    hold.goes_on_to_the_end(&daemon, -BELOW);
-    move_under(&daemon, 5);
+    hold.goes_on(&daemon, offset);
+    let end = offset + DAY;
+    move_under(&daemon, end - BELOW);
+    hold.goes_on_to_the_end(&daemon, end - BELOW);
+    move_under(&daemon, end + 5);
     hold.is_over(&daemon);
-    move_under(&daemon, 10 + DRAIN);
+    move_under(&daemon, end + DRAIN + 10);
     hold.is_retired(&daemon);
     daemon.stop();
 }

@@ -21,6 +21,7 @@ use crate::dns::{Name, Rtype, Timestamp};
 use crate::keeper::nameservers::{Ours, Place};
 use crate::keeper::{Keeper, Zone};
 use crate::observe::certificates::{Found, Severity};
+use crate::observe::stamps::Stamps;
 use crate::observe::{deployed, identity, nameservers, presented};
 use crate::zone::serial;
 
@@ -48,6 +49,8 @@ pub(super) struct Told {
     published: Option<(Vec<Tlsa>, u32)>,
     withheld: Option<bool>,
     deployed: Option<Vec<Chain>>,
+    /// How the files looked that it was read from.
+    looked: Option<Stamps>,
     source: Option<Source>,
     next_key: Option<Option<Records>>,
 }
@@ -82,6 +85,8 @@ pub(super) struct Source {
 #[derive(Default)]
 struct Disk {
     deployed: Option<Vec<Chain>>,
+    /// How it looks, where it was read.
+    looked: Option<Option<Stamps>>,
     source: Option<(Version, Source)>,
     next_key: Option<Option<Records>>,
     problems: BTreeSet<String>,
@@ -111,18 +116,24 @@ impl Keeper {
             .filter(|(host, owners)| is_new(host, owners))
             .map(|(host, owners)| (host.clone(), self.inherited(host, owners)))
             .collect();
-        for (host, events) in &new {
+        for (host, _) in &new {
             self.rollovers.hosts.insert(host.clone(), Driven::default());
-            self.step_rollovers(events.clone(), now);
+        }
+        let (hosts, events): (Vec<Name>, Vec<Events>) = new.into_iter().unzip();
+        if hosts.is_empty() {
+            return false;
+        }
+        self.step_rollovers(events.into_iter().flatten().collect(), now);
+        for host in &hosts {
             if self.store_problem.is_some() {
                 // A machine that does not know what was before must not lead.
                 self.rollovers.hosts.remove(host);
                 self.rollovers.led.remove(host);
-                return true;
+            } else {
+                info!("{}: from now on its certificate is installed by danelaw", host.to_host());
             }
-            info!("{}: from now on its certificate is installed by danelaw", host.to_host());
         }
-        !new.is_empty()
+        true
     }
 
     /// What is known of a host that had no rollover: what is out, and what may be presented.
@@ -213,6 +224,9 @@ impl Keeper {
         let Some(found) = self.look_at_disk(host) else { return Vec::new() };
         let Some(driven) = self.rollovers.hosts.get_mut(host) else { return Vec::new() };
         let mut events = Vec::new();
+        if let Some(looked) = found.looked {
+            driven.told.looked = looked;
+        }
         if let Some(deployed) = found.deployed {
             events.push(Event::Deployed(Version::of(&deployed)));
             driven.live.clone_from(&deployed);
@@ -239,20 +253,29 @@ impl Keeper {
         let chains = |candidates: &[Candidate<'_>]| -> Vec<Chain> {
             candidates.iter().map(|(_, found)| found.chain.clone()).collect()
         };
+        let folder = &self.config.rollover.deployed;
+        let is_told = told.deployed.is_some() && told.looked.as_ref().is_some_and(Stamps::are_same);
         let deployed = match observed.is_empty() {
-            true => deployed::read(&self.config.rollover.deployed, host).map(|found| found.map(|found| found.chains)),
+            true if is_told => Ok(None),
+            true => {
+                disk.looked = Some(deployed::stamps(folder, host));
+                match deployed::read(folder, host) {
+                    Ok(Some(found)) => Ok(Some(found.chains)),
+                    Ok(None) => self.put_back(host, &staged),
+                    Err(error) => Err(error.to_string()),
+                }
+            }
             // Mail servers read it directly: whoever writes there deploys.
             false => Ok(Some(chains(&observed))),
         };
         let is_new =
             |told: Option<&Vec<Chain>>, now: &[Chain]| !now.is_empty() && told.is_none_or(|told| !is_same(told, now));
-        let deployed = deployed.map_err(|error| error.to_string()).and_then(|found| match found {
-            None => self.put_back(host, &staged),
-            found => Ok(found),
-        });
         match deployed {
             Ok(deployed) => disk.deployed = deployed.filter(|deployed| is_new(told.deployed.as_ref(), deployed)),
-            Err(error) => drop(disk.problems.insert(format!("{}: {error}", host.to_host()))),
+            Err(error) => {
+                disk.looked = Some(None);
+                disk.problems.insert(format!("{}: {error}", host.to_host()));
+            }
         }
         for found in self.keyless(host) {
             let file = found.path.display();
@@ -344,12 +367,9 @@ impl Keeper {
 
     fn newest(&self, host: &Name, staged: bool) -> Vec<Candidate<'_>> {
         let mut best: BTreeMap<KeyType, Candidate<'_>> = BTreeMap::new();
-        let folders = self.config.certificates.iter().zip(&self.scans);
-        let of_mode = folders.filter(|(folder, _)| (folder.mode != CertificateMode::Observed) == staged);
-        for (folder, found) in
-            of_mode.flat_map(|(folder, scan)| scan.certificates.iter().map(move |found| (folder, found)))
-        {
-            if !found.chain.covers(host) {
+        for (folder, found) in self.covering.of(host, &self.scans) {
+            let Some(folder) = self.config.certificates.get(folder) else { continue };
+            if (folder.mode != CertificateMode::Observed) != staged {
                 continue;
             }
             let leaf = found.chain.leaf();

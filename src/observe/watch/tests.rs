@@ -68,6 +68,31 @@ fn symlinks_hard_links_and_the_folders_they_lead_into_are_seen() {
 }
 
 #[test]
+fn of_installed_versions_those_that_the_symlinks_name_are_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for name in [".versions/mail/one", ".versions/mail/two", "by.hand"] {
+        std::fs::create_dir_all(at(name)).unwrap();
+    }
+    symlink(".versions/mail/one", at("mail")).unwrap();
+    let (watcher, mut changed) = Watcher::start(TIMING).unwrap();
+    watcher.watch(vec![Folder::linked(folder.path())]);
+    std::fs::write(at(".versions/mail/two/fullchain.pem"), "staged").unwrap();
+    assert_eq!(next(&mut changed, 300), None, "nobody reads it yet");
+    for name in ["mail/fullchain.pem", "by.hand/fullchain.pem"] {
+        std::fs::write(at(name), "another's").unwrap();
+        assert!(next(&mut changed, 2000).is_some(), "{name}");
+        drain(&mut changed);
+    }
+    symlink(".versions/mail/two", at("mail.new")).unwrap();
+    std::fs::rename(at("mail.new"), at("mail")).unwrap();
+    assert!(next(&mut changed, 2000).unwrap().paths.contains(&at("mail")));
+    drain(&mut changed);
+    std::fs::write(at("mail/fullchain.pem"), "another's").unwrap();
+    assert!(next(&mut changed, 2000).is_some(), "it is the one that is read now");
+}
+
+#[test]
 fn new_missing_and_replaced_folders_are_picked_up() {
     let outer = tempfile::tempdir().unwrap();
     let certs = outer.path().join("certs");

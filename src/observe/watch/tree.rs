@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
-use super::Folder;
+use super::{Folder, Reach};
 
 /// How deep a tree is followed: Caddy's and certbot's are four deep.
 const MAX_DEPTH: usize = 8;
@@ -20,10 +20,12 @@ pub(super) fn folders_of(folders: &[Folder]) -> BTreeSet<PathBuf> {
             if let Some(parent) = folder.path.parent().map(or_here).filter(|parent| parent.is_dir()) {
                 wanted.insert(parent.to_owned());
             }
-        } else if folder.deep {
-            gather(&folder.path, MAX_DEPTH, &mut wanted);
         } else {
-            wanted.insert(folder.path.clone());
+            match folder.reach {
+                Reach::Flat => drop(wanted.insert(folder.path.clone())),
+                Reach::Linked => gather(&folder.path, 1, |name| !name.starts_with('.'), &mut wanted),
+                Reach::Deep => gather(&folder.path, MAX_DEPTH, |_| true, &mut wanted),
+            }
         }
     }
     if wanted.len() >= MAX_FOLDERS {
@@ -32,7 +34,7 @@ pub(super) fn folders_of(folders: &[Folder]) -> BTreeSet<PathBuf> {
     wanted
 }
 
-fn gather(folder: &Path, depth: usize, wanted: &mut BTreeSet<PathBuf>) {
+fn gather(folder: &Path, depth: usize, is_meant: fn(&str) -> bool, wanted: &mut BTreeSet<PathBuf>) {
     if wanted.len() >= MAX_FOLDERS || !wanted.insert(folder.to_owned()) || depth == 0 {
         return;
     }
@@ -41,7 +43,9 @@ fn gather(folder: &Path, depth: usize, wanted: &mut BTreeSet<PathBuf>) {
         let Ok(kind) = entry.file_type() else { continue };
         let path = entry.path();
         if kind.is_dir() {
-            gather(&path, depth - 1, wanted);
+            if is_meant(&entry.file_name().to_string_lossy()) {
+                gather(&path, depth - 1, is_meant, wanted);
+            }
         } else if kind.is_symlink() && wanted.len() < MAX_FOLDERS {
             target_folder(folder, &path).into_iter().for_each(|target| {
                 wanted.insert(target);
