@@ -178,6 +178,27 @@ impl Keeper {
             format!("nameserver {}: its address can't be looked up: {why}; rollovers that need it wait", host.to_host())
         });
         let of_hosts = self.rollovers.hosts.iter().flat_map(|(host, driven)| self.problems_of_rollover(host, driven));
-        of_hosts.chain(unknown).collect()
+        of_hosts.chain(unknown).chain(self.unguarded()).collect()
+    }
+
+    /// Certificates in staged folders that can't be installed from there, of hosts that no rollover leads: their renewals are
+    /// published as those of observed folders.
+    fn unguarded(&self) -> impl Iterator<Item = String> {
+        let folders = self.config.certificates.iter().zip(&self.scans);
+        let staged = folders.filter(|(folder, _)| folder.mode != CertificateMode::Observed && !self.ephemeral);
+        let keyless = staged.flat_map(|(_, scan)| &scan.certificates).filter(|found| !found.key_checked);
+        keyless.filter_map(|found| {
+            let key = found.key.as_ref()?;
+            let mut hosts = self.plans.owners().filter(|planned| planned.zone.is_some());
+            let host = hosts.find(|planned| found.chain.covers(&planned.explanation.host))?.explanation.host.clone();
+            (!self.rollovers.hosts.contains_key(&host)).then(|| {
+                format!(
+                    "{}: its private key {} can't be read, so danelaw can't install it, and a renewal is not held back for its record: \
+                     let danelaw's user read the key (chown, chmod), or say that the folder is \"observed\"",
+                    found.path.display(),
+                    key.display()
+                )
+            })
+        })
     }
 }
