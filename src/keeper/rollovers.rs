@@ -5,6 +5,7 @@
 //! of caches and mail servers is not known anywhere else.
 
 mod act;
+mod disk;
 mod facts;
 mod report;
 #[cfg(test)]
