@@ -3,6 +3,7 @@
 use super::Driven;
 use crate::config::CertificateMode;
 use crate::dane::Chain;
+use crate::dane::explain::Status;
 use crate::dane::rollover::{Action, Alarm, Notice as Said};
 use crate::dns::{Name, Timestamp};
 use crate::keeper::Keeper;
@@ -60,7 +61,23 @@ impl Keeper {
             format!("{}: {text}{why}; {help}", host.to_host())
         };
         let alarms = driven.state.alarms().iter().map(alarm);
-        alarms.chain(driven.problems.iter().cloned()).chain(self.broken_mode(host, driven)).collect()
+        let problems = alarms.chain(driven.problems.iter().cloned()).chain(self.broken_mode(host, driven));
+        problems.chain(self.aliased(host, driven)).collect()
+    }
+
+    /// What is behind an alias is not known to be out, so nothing new is installed.
+    fn aliased(&self, host: &Name, driven: &Driven) -> Option<String> {
+        let next = driven.state.coming().0?;
+        let mut owners = self.plans.of_host(host).iter();
+        owners.find_map(|planned| match &planned.explanation.status {
+            Status::Alias { target } => Some(format!(
+                "{}: {} is an alias to {target}, whose records are not looked at: certificate {next} is not installed; take the CNAME \
+                 out of the zone file, and its records are published here",
+                host.to_host(),
+                planned.owner
+            )),
+            _ => None,
+        })
     }
 
     /// What the mode of a host's folder promises, and isn't so.
