@@ -2,7 +2,7 @@
 
 use std::collections::BinaryHeap;
 
-use danelaw::dane::rollover::State;
+use rooms::dane::rollover::State;
 
 use crate::chance::Chance;
 use crate::oracle::{Cert, Oracle, Record, delivers};

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use danelaw::dane::rollover::guard::Guards;
-use danelaw::dane::rollover::{Action, Chain, Event, Phase, Settings, Version, step_with};
-use danelaw::dane::tlsa::{Matching, Parameters, Selector, Tlsa, Usage};
+use rooms::dane::rollover::guard::Guards;
+use rooms::dane::rollover::{Action, Chain, Event, Phase, Settings, Version, step_with};
+use rooms::dane::tlsa::{Matching, Parameters, Selector, Tlsa, Usage};
 
 use crate::oracle::{By, Cert, Record, delivers};
 use crate::world::{Happening, PARAMETERS, World, Zone};

@@ -1,8 +1,8 @@
 //! The mail server, and what is done to it. Processes show a new certificate before any reload, some of them; a reload comes
 //! late, and the old processes stay for a while after it.
 
-use danelaw::dane::rollover::guard::Guards;
-use danelaw::dane::rollover::{Event, Phase};
+use rooms::dane::rollover::guard::Guards;
+use rooms::dane::rollover::{Event, Phase};
 
 use crate::oracle::{By, Cert};
 use crate::world::{Chains, Happening, World};

@@ -1,8 +1,8 @@
 //! The rollover in a world that is against it: many random schedules, a judge that knows the truth, and for each guard of the
 //! machine a proof that it is needed.
 //!
-//! `DANELAW_SCHEDULES=1000000` runs so many (best in a release build: `cargo test --release --test simulation`), `DANELAW_SEED=7` that one and prints what happens in it, `DANELAW_SHOW=1` prints what
-//! goes wrong without each guard.
+//! `DANELAW_SCHEDULES=1000000 cargo test --release --test simulation` runs a million, `DANELAW_SEED=7` that one and prints what
+//! happens in it, `DANELAW_SHOW=1` prints what goes wrong without each guard.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod begin;
@@ -16,7 +16,7 @@ mod zone;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use danelaw::dane::rollover::guard::{Guard, Guards};
+use rooms::dane::rollover::guard::{Guard, Guards};
 
 use run::{Outcome, run};
 
@@ -52,7 +52,7 @@ fn asked() -> Option<u64> {
 }
 
 /// So many are run where nobody asks for more.
-const SCHEDULES: u64 = 4000;
+const SCHEDULES: u64 = 100_000;
 
 #[test]
 fn no_mail_is_lost_and_every_rollover_ends() {

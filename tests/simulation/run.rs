@@ -2,8 +2,8 @@
 
 use std::cmp::Reverse;
 
-use danelaw::dane::rollover::guard::Guards;
-use danelaw::dane::rollover::{Event, Phase};
+use rooms::dane::rollover::guard::Guards;
+use rooms::dane::rollover::{Event, Phase};
 
 use crate::oracle::Cert;
 use crate::world::{Happening, World};

@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use danelaw::dane::rollover::{Reading, State};
+use rooms::dane::rollover::{Reading, State};
 
 use crate::chance::Chance;
 use crate::oracle::{Cert, Oracle, Record};

@@ -1,6 +1,6 @@
 //! The zone and its servers: they lag, have it from one another, can't be reached, expire, and go back to what they had.
 
-use danelaw::dane::rollover::Phase;
+use rooms::dane::rollover::Phase;
 
 use crate::oracle::delivers;
 use crate::world::{Happening, Server, World, Zone};
