@@ -253,6 +253,11 @@ impl Keeper {
         self.step_rollovers(events, now)
     }
 
+    /// Whether a second that has gone by matters to any machine.
+    pub fn is_tick_due(&self, now: Timestamp) -> bool {
+        self.rollovers.is_due(self.rollovers.reading(now))
+    }
+
     /// A second has gone by. Whether anything has to be decided anew: what a machine says of its host has changed, or the wall clock has
     /// leapt, so that signatures may have run out or not begun.
     pub fn tick(&mut self, now: Timestamp) -> bool {

@@ -112,7 +112,7 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
                 continue;
             }
             _ = tick.tick(), if keeper.has_rollovers() => {
-                if !tokio::task::block_in_place(|| keeper.tick(now())) {
+                if !keeper.is_tick_due(now()) || !tokio::task::block_in_place(|| keeper.tick(now())) {
                     continue;
                 }
                 what = Look::Decided;
