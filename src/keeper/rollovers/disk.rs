@@ -98,7 +98,11 @@ impl Keeper {
                 disk.problems.insert(format!("{}: {error}", host.to_host()));
             }
         }
-        for found in self.keyless(host) {
+        // Of what is installed the key isn't needed any more.
+        let live = disk.deployed.as_ref().unwrap_or(&self.rollovers.hosts.get(host)?.live);
+        let is_installed = |found: &&Found| live.iter().any(|chain| chain.is_same(&found.chain));
+        let (known, unknown): (Vec<&Found>, Vec<&Found>) = self.keyless(host).partition(is_installed);
+        for found in unknown {
             let file = found.path.display();
             disk.problems.insert(format!(
                 "{}: {file} is not taken over, since its private key can't be read beside it: let danelaw's user read it (chown, chmod)",
@@ -108,7 +112,10 @@ impl Keeper {
         let files = staged.iter().map(|(_, found)| found.path.display().to_string()).collect();
         let source = Source { chains: chains(&staged), files };
         // What comes next is decided on when it is known what is there.
-        if disk.problems.is_empty() && is_new(told.source.as_ref().map(|told| &told.chains), &source.chains) {
+        if known.is_empty()
+            && disk.problems.is_empty()
+            && is_new(told.source.as_ref().map(|told| &told.chains), &source.chains)
+        {
             match self.is_less(host, &source).map_or_else(|| self.stage(host, &staged), Err) {
                 Ok(version) => disk.source = Some((version, source)),
                 Err(problem) => drop(disk.problems.insert(format!("{}: {problem}", host.to_host()))),
