@@ -360,8 +360,8 @@ fn nothing_of_a_flood_is_left() {
         flood();
     }
     wait_until("all connections are closed", || Footprint::of(&daemon).descriptors <= before.descriptors);
-    // A thread that has nothing to do any more ends after a while.
-    wait_until("all threads have ended", || Footprint::of(&daemon).threads <= after_one.threads);
+    // While the keeper works another thread stands in for its, and ends after a while.
+    wait_until("all threads have ended", || Footprint::of(&daemon).threads <= after_one.threads + 1);
     let after = Footprint::of(&daemon);
     assert!(after.resident < after_one.resident + (24 << 10), "{after:?} after {after_one:?}, {before:?} before");
 }
