@@ -471,7 +471,7 @@ fn unreadable_files() {
     ];
     go_through(&house, &cases);
 
-    // A mail server's key that danelaw may not read is as it should be.
+    // The key of what is installed isn't needed any more.
     chmod(&house.path(KEY), 0);
     let daemon = house.start();
     assert_eq!((daemon.verdict().as_str(), daemon.problems().as_str()), ("served all-held", ""));

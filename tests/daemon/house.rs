@@ -145,8 +145,9 @@ impl House {
             // The build's folder may be closed to others.
             house.binary = house.root.path().join("danelaw");
             fs::copy(BINARY, &house.binary).unwrap();
-            for folder in [house.root.path(), &house.path("")] {
-                chown(folder, Some(NOBODY), Some(NOBODY)).unwrap();
+            // The mail server's key is read, to be installed.
+            for path in [house.root.path(), &house.path(""), &house.path("certs/mail.key")] {
+                chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
             }
             house.user = Some(NOBODY);
         }
