@@ -29,6 +29,7 @@ impl World {
             lag: if chance.one_in(3) { u64::from(expire.min(6 * ttl)) } else { 20 },
             feeder: chance.below(all) as usize,
             restores: if chance.one_in(if with_interval { 4 } else { 2 }) { 6 } else { 0 },
+            turn: 0,
             restored: false,
         };
         let mut servers: Vec<Server> = (0..=secondaries).map(|_| server(&mut chance, secondaries as u64 + 1)).collect();
@@ -78,6 +79,7 @@ impl World {
             down: vec![false; addresses],
             reloads: vec![0; addresses],
             leaving: vec![Vec::new(); addresses],
+            turns: vec![0; addresses],
             relapses: (0..addresses).map(|_| chance.one_in(5)).collect(),
             hooks_fail: if chance.one_in(3) { chance.within(1, 3) } else { 0 },
             next_key: None,

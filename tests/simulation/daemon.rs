@@ -261,16 +261,17 @@ impl World {
             Action::AskServers { servers, .. } => {
                 for server in servers {
                     let server = server.parse().unwrap();
-                    let zone = self.answer(server);
+                    let (zone, turn) = (self.answer(server), self.servers[server].turn);
                     let delay = self.chance.below(5);
-                    self.later(delay, Happening::Shown { life, server, zone });
+                    self.later(delay, Happening::Shown { life, server, turn, zone });
                 }
             }
             Action::Probe { .. } if self.declared && self.state.phase() == Phase::Reloading => {}
             Action::Probe { .. } if self.declared => {
                 for address in 0..self.down.len() {
                     if let Some(cert) = self.told_of {
-                        self.later(delay, Happening::Presented { life, address, cert: Some(cert) });
+                        let turn = self.turns[address];
+                        self.later(delay, Happening::Presented { life, address, turn, cert: Some(cert) });
                     }
                 }
             }
@@ -280,7 +281,8 @@ impl World {
                     let shown = &self.oracle.presented[address];
                     let cert = shown[self.chance.below(shown.len() as u64) as usize].0.number;
                     let cert = (!self.down[address]).then_some(cert);
-                    self.later(delay, Happening::Presented { life, address, cert });
+                    let turn = self.turns[address];
+                    self.later(delay, Happening::Presented { life, address, turn, cert });
                 }
             }
             Action::Install { version } => {

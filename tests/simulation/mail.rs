@@ -27,6 +27,10 @@ impl World {
         if self.hooks_fail == 3 && !self.healthy && self.chance.one_in(2) {
             return self.tell(Event::InstallFailed { version }, guards);
         }
+        // A newer one is in the source, and nobody has kept this one.
+        if number != self.source && self.disk != Some(number) && !self.healthy && self.chance.one_in(6) {
+            return self.tell(Event::Lost { version }, guards);
+        }
         if self.disk != Some(number) || self.disk_by_outsider {
             self.disk = Some(number);
             self.disk_by_outsider = false;
@@ -100,6 +104,7 @@ impl World {
             return None;
         }
         self.relapses[address] = false;
+        self.turns[address] += 1;
         self.leaving[address].clear();
         self.oracle.presented[address].clear();
         for cert in self.chains(before) {

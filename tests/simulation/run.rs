@@ -106,8 +106,12 @@ impl World {
                 self.owners[owner].open = !self.owners[owner].open;
                 self.withhold(guards);
             }
-            Happening::Shown { life, server, zone } if life == self.life => self.shown(server, zone, guards),
-            Happening::Presented { life, address, cert } if life == self.life => self.presented(address, cert, guards),
+            Happening::Shown { life, server, turn, zone } if (life, turn) == (self.life, self.servers[server].turn) => {
+                self.shown(server, zone, guards);
+            }
+            Happening::Presented { life, address, turn, cert } if (life, turn) == (self.life, self.turns[address]) => {
+                self.presented(address, cert, guards);
+            }
             Happening::AddressDown { address } if !self.healthy => {
                 self.down[address] = true;
                 let seconds = 6 * u64::from(self.ttl);

@@ -56,14 +56,17 @@ pub enum Happening {
     Gate {
         owner: usize,
     },
+    /// What came back before is not told after what came back later.
     Shown {
         life: u64,
         server: usize,
+        turn: u64,
         zone: Option<usize>,
     },
     Presented {
         life: u64,
         address: usize,
+        turn: u64,
         cert: Option<u16>,
     },
     AddressDown {
@@ -144,6 +147,8 @@ pub struct Server {
     pub feeder: usize,
     /// How often it may go back to what it had.
     pub restores: u64,
+    /// How often it did.
+    pub turn: u64,
     /// It did, and the machine has not heard of it. It stays so until then: what nobody saw nobody can wait for.
     pub restored: bool,
 }
@@ -210,8 +215,9 @@ pub struct World {
     pub reloads: Vec<u64>,
     /// The certificates of old processes that are on their way out.
     pub leaving: Vec<Vec<u16>>,
-    /// Whether an address may go back to the certificate before, once.
+    /// Whether an address may go back to the certificate before, once; and whether it did.
     pub relapses: Vec<bool>,
+    pub turns: Vec<u64>,
     pub hooks_fail: u64,
     pub next_key: Option<u16>,
 }

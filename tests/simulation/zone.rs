@@ -189,6 +189,7 @@ impl World {
             return false;
         }
         self.servers[server].restores = 0;
+        self.servers[server].turn += 1;
         self.turn(server, back);
         self.servers[server].restored = true;
         true
