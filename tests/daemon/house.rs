@@ -1,7 +1,7 @@
 //! A folder as an operator has it, a daemon over it, and the ways to ask that daemon.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::common::succeed;
+use crate::common::{free_port, succeed};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_danelaw");
 pub const ZONE: &str = "example.org";
@@ -55,10 +55,10 @@ pub fn good_zone() -> String {
 /// The configuration for rollovers: with an address of its own, which is the only nameserver that is asked, and a hook. `dane`: what
 /// is said of waits.
 pub fn rolling(dane: &str) -> String {
-    // A free port could be another one's a moment later.
+    // Of a port that the kernel gives to clients another's socket at every address would be in the way of a restart.
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let here = format!("127.77.{}.{}:{port}", number / 250, 1 + number % 250);
     let text = CONFIG.replace("127.0.0.1:0", &here).replace("[dane]", &format!("[dane]\n{dane}"));
     format!(
