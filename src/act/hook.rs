@@ -25,7 +25,7 @@ use crate::dns::Name;
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// The most octets that are kept of what a hook prints: its last ones.
 const OUTPUT_MAX: usize = 16 * 1024;
-/// From SIGTERM to SIGKILL.
+/// From the end of a command that did well to SIGTERM to what it left behind, and from there to SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
 /// Even what was killed may take a while (a file system that hangs); longer than this it isn't waited for.
 const KILLED: Duration = Duration::from_secs(1);
@@ -148,7 +148,8 @@ pub async fn run(commands: &[Vec<String>], limit: Duration) -> Result<Output, Ho
         let mut running = spawn(program, arguments)?;
         let ended = running.watch(&mut kept, limit).await;
         let ended = ended.map_err(|error| HookError::Io { program: program.clone(), error })?;
-        running.end(&mut kept).await;
+        let is_well = ended.is_some_and(|status| status.success());
+        running.end(&mut kept, is_well).await;
         match ended {
             Some(status) if status.success() => {}
             Some(status) => return Err(HookError::Failed { program: program.clone(), status, output: kept.output() }),
@@ -237,12 +238,16 @@ impl Running {
     }
 
     /// Ends what is left of the group, and takes what it printed. Whoever left the group may hold the pipe for as long as it likes.
-    async fn end(&mut self, kept: &mut Kept) {
-        for (signal, time) in [(Signal::TERM, GRACE), (Signal::KILL, KILLED)] {
+    /// `is_well`: what the command left behind may finish first.
+    async fn end(&mut self, kept: &mut Kept, is_well: bool) {
+        let patience = is_well.then_some((None, GRACE));
+        for (signal, time) in patience.into_iter().chain([(Some(Signal::TERM), GRACE), (Some(Signal::KILL), KILLED)]) {
             if !self.is_alive() {
                 break;
             }
-            let _ = kill_process_group(self.group, signal);
+            if let Some(signal) = signal {
+                let _ = kill_process_group(self.group, signal);
+            }
             let until = Instant::now() + time;
             while self.is_alive() && Instant::now() < until {
                 let _ = timeout(LOOK, read(&mut self.pipe, kept)).await;

@@ -100,14 +100,16 @@ pub(super) fn rows(reports: &[RolloverReport]) -> Vec<Vec<String>> {
 /// What happened, oldest first.
 pub fn log(config: &Config, log: &Log, out: &mut Output) -> Result<Outcome, CliError> {
     let subject = log.subject.as_ref().map(|name| name.to_lowercase().to_host());
-    let answer = call(&config.control_socket, &Request::Log { subject, limit: log.limit })?;
+    let answer = call(&config.control_socket, &Request::Log { subject: subject.clone(), limit: log.limit })?;
     if log.json {
         out.json(&answer)?;
         return Ok(Outcome::Done);
     }
     let events: Vec<Event> = serde_json::from_value(answer).map_err(unreadable)?;
     if events.is_empty() {
-        out.line("nothing happened")?;
+        let whom =
+            subject.map_or(String::new(), |subject| format!(" to {subject}, if that is a zone, host or owner here"));
+        out.line(harmless(&format!("nothing happened{whom}")))?;
     }
     for event in events.iter().rev() {
         let Event { time, kind, subject, text, .. } = event;
@@ -116,6 +118,6 @@ pub fn log(config: &Config, log: &Log, out: &mut Output) -> Result<Outcome, CliE
     Ok(Outcome::Done)
 }
 
-fn unreadable(error: serde_json::Error) -> CliError {
+pub(super) fn unreadable(error: serde_json::Error) -> CliError {
     CliError::Failed(format!("the daemon's answer is not understood: {error}"))
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use super::args::{Host, Simulate};
 use super::ask::harmless;
-use super::output::Output;
+use super::output::{Mark, Output};
+use super::rollover::unreadable;
 use super::{CliError, Outcome};
 use crate::config::Config;
 use crate::dane::rollover::timeline::{self, Assumptions, HYPOTHETICAL, Moment};
@@ -13,6 +14,7 @@ use crate::dane::rollover::{Chain, Event, Reading, Settings, Version};
 use crate::dane::tlsa::{Matching, Parameters, Selector, Tlsa, Usage};
 use crate::dns::Timestamp;
 use crate::dns::text::print_moment;
+use crate::keeper::RolloverReport;
 use crate::serve::control::{Request, call};
 
 /// What the certificate is called that there is.
@@ -27,10 +29,19 @@ pub fn plan(config: &Config, host: &Host, out: &mut Output) -> Result<Outcome, C
         out.json(&answer)?;
         return Ok(Outcome::Done);
     }
-    let moments: Vec<Moment> = serde_json::from_value(answer)
-        .map_err(|error| CliError::Failed(format!("the daemon's answer is not understood: {error}")))?;
+    let moments: Vec<Moment> = serde_json::from_value(answer).map_err(unreadable)?;
     show(&moments, print_moment, out)?;
-    Ok(Outcome::Done)
+    let reports = call(&config.control_socket, &Request::Rollovers { host: Some(host.host.clone()) })?;
+    let reports: Vec<RolloverReport> = serde_json::from_value(reports).map_err(unreadable)?;
+    let problems: Vec<String> = reports.into_iter().flat_map(|report| report.problems).collect();
+    if problems.is_empty() {
+        return Ok(Outcome::Done);
+    }
+    out.line("this is so if nothing stands in the way, and something does:")?;
+    for problem in problems {
+        out.line(out.marked(Mark::Bad, &harmless(&format!("  problem: {problem}"))))?;
+    }
+    Ok(Outcome::Findings)
 }
 
 /// Of nobody.
@@ -87,7 +98,9 @@ fn simulated(args: &Simulate) -> Vec<Moment> {
         ..chain.clone()
     });
     let (state, now) = match key {
-        Some(key) => timeline::later(&state, Event::NextKey(Some(key)), now, args.confirmation_interval + 3 * args.ttl),
+        Some(key) => {
+            timeline::later(&state, Event::NextKeys(vec![key]), now, args.confirmation_interval + 3 * args.ttl)
+        }
         None => (state, now),
     };
     let mut moments = timeline::after(&state, Event::Source(next), now, &assumptions);

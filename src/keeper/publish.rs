@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::history::Past;
 use super::images::{LARGE, image_due};
@@ -427,8 +427,9 @@ fn number<'a>(
     }
     let at_least = match &last {
         None if zone.is_known && serial::compare(now as u32, file_serial) == Some(Ordering::Greater) => {
-            warn!(
-                "{origin}: its key is older than what is remembered of it, so its serial goes on from the time, {now}"
+            info!(
+                "{origin}: its key was there before this server remembered anything of it, so its serial goes on from the time, {now}: \
+                 secondaries that have it never see it go back"
             );
             now as u32
         }

@@ -214,7 +214,7 @@ impl World {
     pub fn tell_key(&mut self, guards: Guards) {
         let chain =
             |key| Chain { fingerprint: format!("key {key}"), records: vec![tlsa((3, 1, key))], also: Vec::new() };
-        self.tell(Event::NextKey(self.next_key.map(chain)), guards);
+        self.tell(Event::NextKeys(self.next_key.map(chain).into_iter().collect()), guards);
     }
 
     pub fn tell_source(&mut self, guards: Guards) {

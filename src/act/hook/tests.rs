@@ -124,10 +124,12 @@ async fn who_does_not_listen_to_sigterm_is_killed() {
 }
 
 #[tokio::test]
-async fn what_a_command_leaves_in_its_group_ends_with_it() {
+async fn what_a_command_leaves_in_its_group_may_finish_and_ends_then() {
     let begun = Instant::now();
-    let out = script("sleep 300 & echo $!", LONG).await.unwrap();
+    let out = script("{ sleep 1; echo finished; } & echo begun", LONG).await.unwrap();
+    assert_eq!(out.text, "begun\nfinished\n");
     assert!(begun.elapsed() < GRACE);
+    let out = script("sleep 300 & echo $!", LONG).await.unwrap();
     assert!(!is_there(numbers(&out.text)[0]), "{out:?}");
 }
 

@@ -79,7 +79,7 @@ impl Machine<'_> {
         let before = state.sets.wanted().unwrap_or_default();
         let next: Vec<_> = state.next.iter().flat_map(|next| &next.version.chains).collect();
         let mut records: Vec<Tlsa> = Vec::new();
-        for chain in chains().chain(&state.next_key) {
+        for chain in chains().chain(&state.next_keys) {
             for record in chain.records.iter().filter(|record| parameters.contains(&record.parameters)) {
                 // RFC 7671 section 8.4: new parameters begin with the current key.
                 let is_old = before.iter().any(|other| other.parameters == record.parameters);
@@ -284,7 +284,7 @@ impl State {
                 false => Some(later(&self.tries.probe)),
             };
         }
-        if self.next.as_ref().is_some_and(|next| next.installing) {
+        if !self.held && self.next.as_ref().is_some_and(|next| next.installing) {
             *install = Some(self.tries.install.due(30, 600));
         }
         // What was swapped in is live on the disk: telling the mail server of it waits as an installation does.

@@ -166,8 +166,8 @@ pub enum Event {
     Addresses(BTreeSet<String>),
     /// The certificate in the source.
     Source(Version),
-    /// The key that will come next, with the records that can be made without its certificate; none: it isn't known.
-    NextKey(Option<Chain>),
+    /// The keys that will come next, each with the records that can be made without its certificate.
+    NextKeys(Vec<Chain>),
     /// What the mail server reads, as it stands on the disk.
     Deployed(Version),
     /// A version that may be presented besides: from before the machine began.

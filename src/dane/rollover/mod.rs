@@ -96,7 +96,7 @@ impl Machine<'_> {
                 }
             }
             Event::Source(version) => self.source(version),
-            Event::NextKey(key) => self.state.next_key = key,
+            Event::NextKeys(keys) => self.state.next_keys = keys,
             Event::Deployed(version) => self.deployed(version),
             Event::Also(version) => self.leave(version),
             Event::Withheld(withheld) => self.state.sets.withhold(withheld, self.guards),
@@ -124,11 +124,7 @@ impl Machine<'_> {
             Event::HookFailed { version } => {
                 self.state.tries.hook.failed |= self.is_to_reload(&version);
             }
-            Event::Start => {
-                if let Some(version) = self.state.given_up.take() {
-                    self.source(version);
-                }
-            }
+            Event::Start => self.start(),
             Event::Hold => self.state.held = true,
             Event::Resume => self.state.held = false,
             Event::Abort => self.abort(),
@@ -281,6 +277,22 @@ impl Machine<'_> {
         if self.is_to_reload(id) {
             self.state.after = Some(After { hooked: Some(self.age), served: None });
             self.told();
+        }
+    }
+
+    fn start(&mut self) {
+        match (self.state.given_up.take(), self.state.coming()) {
+            (Some(version), _) => self.source(version),
+            (None, (None, None)) => {
+                let why = "what is installed is the newest that was found: there is nothing to start";
+                self.tell(Notice::Refused(why.to_owned()));
+            }
+            (None, _) if self.state.held => {
+                self.tell(Notice::Refused(
+                    "it was started, and is held: `danelaw rollover resume` lets it go on".to_owned(),
+                ));
+            }
+            (None, _) => self.tell(Notice::Refused("it was started already".to_owned())),
         }
     }
 

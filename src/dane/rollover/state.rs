@@ -139,7 +139,7 @@ pub struct State {
     pub(super) next: Option<Next>,
     pub(super) queued: Option<Version>,
     pub(super) given_up: Option<Version>,
-    pub(super) next_key: Option<Chain>,
+    pub(super) next_keys: Vec<Chain>,
     pub(super) old: Vec<Leaving>,
     pub(super) after: Option<After>,
     /// The id of what somebody else put where the mail server reads.
@@ -175,7 +175,7 @@ impl Default for State {
             next: None,
             queued: None,
             given_up: None,
-            next_key: None,
+            next_keys: Vec::new(),
             old: Vec::new(),
             after: None,
             swapped: None,
@@ -242,7 +242,7 @@ impl State {
         let next = self.next.iter().flat_map(|next| &next.version.chains).map(|chain| (Role::Next, chain));
         let old = self.old.iter().flat_map(|leaving| &leaving.version.chains).map(|chain| (Role::Leaving, chain));
         let live = self.live.iter().flat_map(|live| &live.chains).map(|chain| (Role::Live, chain));
-        live.chain(next).chain(self.next_key.iter().map(|chain| (Role::NextKey, chain))).chain(old)
+        live.chain(next).chain(self.next_keys.iter().map(|chain| (Role::NextKey, chain))).chain(old)
     }
 
     /// Whether a version may be presented, or will be.

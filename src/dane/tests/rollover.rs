@@ -277,7 +277,7 @@ fn a_key_long_published_waits_for_nothing() {
     let mut host = Host::settled();
     let mut key = Chain::of(&chain(pem!("p256-next")));
     key.records.retain(|record| record.parameters == Parameters::DEFAULT);
-    host.tell(Event::NextKey(Some(key)));
+    host.tell(Event::NextKeys(vec![key]));
     assert_eq!(host.wanted(), union(&[old(), new()]));
     host.publish();
     host.answer();

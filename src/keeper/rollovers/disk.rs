@@ -32,7 +32,7 @@ struct Disk {
     /// How it looks, where it was read.
     looked: Option<Option<Stamps>>,
     source: Option<(Version, Source)>,
-    next_key: Option<Option<Records>>,
+    next_keys: Option<Vec<Records>>,
     problems: BTreeSet<String>,
 }
 
@@ -57,9 +57,9 @@ impl Keeper {
             events.push(Event::Source(version));
             driven.told.source = Some(source);
         }
-        if let Some(next_key) = found.next_key.filter(|next_key| driven.told.next_key.as_ref() != Some(next_key)) {
-            driven.told.next_key = Some(next_key.clone());
-            events.push(Event::NextKey(next_key));
+        if let Some(next_keys) = found.next_keys.filter(|next_keys| driven.told.next_keys.as_ref() != Some(next_keys)) {
+            driven.told.next_keys = Some(next_keys.clone());
+            events.push(Event::NextKeys(next_keys));
         }
         driven.problems = found.problems;
         events
@@ -116,7 +116,7 @@ impl Keeper {
             && disk.problems.is_empty()
             && is_new(told.source.as_ref().map(|told| &told.chains), &source.chains)
         {
-            match self.is_less(host, &source).map_or_else(|| self.stage(host, &staged), Err) {
+            match self.is_less(host, &source.chains).map_or_else(|| self.stage(host, &staged), Err) {
                 Ok(version) => disk.source = Some((version, source)),
                 Err(problem) => drop(disk.problems.insert(format!("{}: {problem}", host.to_host()))),
             }
@@ -126,7 +126,7 @@ impl Keeper {
             let of = |(folder, found): &Candidate<'_>| {
                 found.next_key.clone().filter(|_| folder.mode == CertificateMode::NextKey)
             };
-            disk.next_key = Some(staged.iter().find_map(of).map(|spki| Records::of_key(&spki)));
+            disk.next_keys = Some(staged.iter().filter_map(of).map(|spki| Records::of_key(&spki)).collect());
         }
         Some(disk)
     }
@@ -150,10 +150,10 @@ impl Keeper {
 
     /// Why what is in the source is not taken over: there is no certificate of a key type that is installed, as when one of two is
     /// being renewed. The operator's word makes it one that is not wanted any more.
-    fn is_less(&self, host: &Name, source: &Source) -> Option<String> {
+    fn is_less(&self, host: &Name, source: &[Chain]) -> Option<String> {
         let driven = self.rollovers.hosts.get(host).filter(|driven| !driven.takes_less)?;
         let types = |chains: &[Chain]| chains.iter().map(|chain| chain.leaf().key_type).collect::<BTreeSet<_>>();
-        let (live, left) = (types(&driven.live), types(&source.chains));
+        let (live, left) = (types(&driven.live), types(source));
         // Another type in the place of one is a renewal.
         let missing = live.difference(&left).next().filter(|_| left.is_subset(&live))?;
         Some(format!(
@@ -161,6 +161,12 @@ impl Keeper {
              stays; put it back, or say `danelaw rollover start {}` to go on without it",
             host.to_host()
         ))
+    }
+
+    /// Whether it takes the operator's word to go on with what is in the source.
+    pub(super) fn is_waiting_for_word(&self, host: &Name) -> bool {
+        let chains: Vec<Chain> = self.candidates(host, true).iter().map(|(_, found)| found.chain.clone()).collect();
+        !chains.is_empty() && self.is_less(host, &chains).is_some()
     }
 
     /// Whether every staged folder could be looked at whole.

@@ -22,10 +22,13 @@ use crate::keeper::nameservers::{Ours, Place};
 use crate::keeper::{Keeper, Zone};
 use crate::observe::stamps::Stamps;
 use crate::observe::{nameservers, presented};
-use crate::zone::serial;
+use crate::zone::{Published, serial};
 
 /// What this server is called among a zone's nameservers.
 pub(super) const HERE: &str = "this server";
+
+/// So many aliases are followed, one after the other: resolvers follow about as many.
+const ALIASES_MAX: usize = 8;
 
 /// Where nameservers answer, unless it is said otherwise.
 const PORT: u16 = 53;
@@ -51,7 +54,7 @@ pub(super) struct Told {
     /// How the files looked that it was read from.
     pub(super) looked: Option<Stamps>,
     pub(super) source: Option<Source>,
-    pub(super) next_key: Option<Option<Records>>,
+    pub(super) next_keys: Option<Vec<Records>>,
 }
 
 impl Told {
@@ -308,8 +311,8 @@ fn is_withheld(owners: &[Planned]) -> bool {
     let is_withheld = |planned: &Planned| match &planned.explanation.status {
         Status::Withheld(reason) => matches!(reason, NotYet | Lost | Disabled | WithdrawnByOperator | Presigned),
         // What is there is the zone's own, and what a rollover wants does not come out beside it.
-        Status::HandWritten { .. } => true,
-        Status::Served(_) | Status::Alias { .. } | Status::NotOurs => false,
+        Status::HandWritten { .. } | Status::Alias { .. } => true,
+        Status::Served(_) | Status::NotOurs => false,
     };
     owners.iter().all(is_withheld)
 }
@@ -349,9 +352,26 @@ pub(super) fn shown(zone: &Zone, owners: &[Planned]) -> Option<(u32, Vec<Tlsa>, 
     let mut records = BTreeSet::new();
     let mut ttl = 0;
     for planned in owners.iter().filter(|planned| planned.zone.as_ref() == Some(&zone.origin)) {
-        let Some(set) = published.set(&planned.owner, Rtype::TLSA) else { continue };
-        ttl = ttl.max(set.rrset.ttl);
-        records.extend(set.rrset.rdatas.iter().filter_map(|rdata| Tlsa::from_rdata(rdata)));
+        let (found, lifetime) = behind_aliases(published, &planned.owner);
+        records.extend(found);
+        ttl = ttl.max(lifetime);
     }
     Some((published.serial, records.into_iter().collect(), ttl))
+}
+
+/// The TLSA of an owner, or of what it is an alias to within the zone (RFC 7671 section 7), and the highest TTL on the way.
+fn behind_aliases(published: &Published, owner: &Name) -> (Vec<Tlsa>, u32) {
+    let mut at = owner.clone();
+    let mut ttl = 0;
+    for _ in 0..ALIASES_MAX {
+        if let Some(set) = published.set(&at, Rtype::TLSA) {
+            let records = set.rrset.rdatas.iter().filter_map(|rdata| Tlsa::from_rdata(rdata)).collect();
+            return (records, ttl.max(set.rrset.ttl));
+        }
+        let Some(alias) = published.set(&at, Rtype::CNAME) else { break };
+        let target = alias.rrset.rdatas.first().and_then(|target| Name::from_wire(target).ok());
+        let Some(target) = target else { break };
+        (at, ttl) = (target, ttl.max(alias.rrset.ttl));
+    }
+    (Vec::new(), ttl)
 }

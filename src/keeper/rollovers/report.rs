@@ -99,9 +99,10 @@ impl Keeper {
             Word::Resume => (Event::Resume, "resume"),
             Word::Abort => (Event::Abort, "abort"),
         };
-        self.say_to_rollover(host, event, now)?;
-        if let Some(driven) = self.rollovers.hosts.get_mut(host) {
-            driven.takes_less |= word == Word::Start;
+        let is_waiting = word == Word::Start && self.is_waiting_for_word(host);
+        match self.rollovers.hosts.get_mut(host).filter(|_| is_waiting) {
+            Some(driven) => driven.takes_less = true,
+            None => self.say_to_rollover(host, event, now)?,
         }
         match word {
             Word::Hold => self.tell(Notice::new(now, Kind::RolloverHeld, &host.to_host(), "by the operator"), now),

@@ -4,6 +4,7 @@ use std::fs;
 
 use super::*;
 use crate::dane::rollover::Phase;
+use crate::dane::{Parameters, Tlsa};
 use crate::keeper::Finished;
 use crate::keeper::look::Scope;
 use crate::keeper::tests::{CONFIG, DAY, NOW, Place, has_problem, name, tlsa};
@@ -123,6 +124,8 @@ fn the_operators_word_counts() {
         said
     };
     say(&mut keeper, Word::Hold, NOW + 60).unwrap();
+    let nothing = say(&mut keeper, Word::Start, NOW + 60).unwrap_err();
+    assert!(nothing.contains("it was started, and is held"), "{nothing}");
     advance(&mut keeper, NOW + 60, NOW + 3 * DAY);
     assert_eq!((tlsa(&keeper), installed(&place)), (2, before.clone()));
     assert!(keeper.rollovers(Some(&name(HOST))).unwrap()[0].held);
@@ -134,6 +137,8 @@ fn the_operators_word_counts() {
     say(&mut keeper, Word::Start, NOW + 5 * DAY).unwrap();
     advance(&mut keeper, NOW + 5 * DAY, NOW + 7 * DAY);
     assert_eq!((tlsa(&keeper), installed(&place)), (1, source(&place)));
+    let nothing = say(&mut keeper, Word::Start, NOW + 7 * DAY).unwrap_err();
+    assert!(nothing.contains("nothing to start"), "{nothing}");
     let other = keeper.rollover(&name("www.example.test"), Word::Hold, NOW).unwrap_err();
     assert!(other.contains("[[certificates]]"), "{other}");
 }
@@ -275,4 +280,39 @@ fn an_older_certificate_never_takes_the_place_of_one_whose_key_is_away() {
     keeper.cycle(&Finished::All, NOW + 60);
     advance(&mut keeper, NOW + 60, NOW + 3 * DAY);
     assert_eq!((installed(&place), tlsa(&keeper)), (before, 1), "{:?}", keeper.problems);
+}
+
+#[test]
+fn what_stands_in_the_zone_file_or_behind_its_alias_is_looked_at_and_what_is_missing_is_told() {
+    let owner = format!("_25._tcp.{HOST}");
+    for at in [owner.as_str(), "shared.example.test"] {
+        let place = place();
+        let zone = fs::read_to_string(place.path("zones/example.test.zone")).unwrap();
+        let alias = if at == owner { String::new() } else { format!("{owner}. CNAME {at}.\n") };
+        let write = |names: &[String]| {
+            let records: Vec<String> = names.iter().map(|record| format!("{at}. 3600 TLSA {record}\n")).collect();
+            fs::write(place.path("zones/example.test.zone"), format!("{zone}{alias}{}", records.concat())).unwrap();
+        };
+        let record = || {
+            let chain = Chain::from_pem(&source(&place)).unwrap();
+            Tlsa::from_chain(&chain, Parameters::DEFAULT).unwrap().to_string()
+        };
+        let (before, old) = (source(&place), record());
+        write(std::slice::from_ref(&old));
+        let mut keeper = place.keeper(&config(), NOW);
+        assert_eq!(installed(&place), before, "{at}: {:?}", keeper.problems);
+        place.pair("mail");
+        let new = record();
+        keeper.cycle(&Finished::All, NOW + 60);
+        advance(&mut keeper, NOW + 60, NOW + 3 * DAY);
+        assert_eq!(installed(&place), before, "{at}");
+        assert!(has_problem(&keeper, &format!("add TLSA {new} there")), "{at}: {:?}", keeper.problems);
+        write(&[old, new]);
+        keeper.cycle(&Finished::All, NOW + 3 * DAY);
+        advance(&mut keeper, NOW + 3 * DAY, NOW + 4 * DAY - 60);
+        assert_eq!(installed(&place), before, "{at}");
+        assert!(!has_problem(&keeper, "add TLSA"), "{at}: {:?}", keeper.problems);
+        advance(&mut keeper, NOW + 4 * DAY - 60, NOW + 4 * DAY + 300);
+        assert_eq!(installed(&place), source(&place), "{at}: {:?}", keeper.problems);
+    }
 }

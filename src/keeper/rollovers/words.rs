@@ -1,10 +1,15 @@
 //! What is said of a rollover, for people: in the log, the event list, `status`, and messages.
 
+use std::collections::BTreeSet;
+
 use super::Driven;
+use super::facts::shown;
 use crate::config::CertificateMode;
-use crate::dane::Chain;
 use crate::dane::explain::Status;
+use crate::dane::rollover::state::Role;
 use crate::dane::rollover::{Action, Alarm, Notice as Said};
+use crate::dane::tlsa::Tlsa;
+use crate::dane::{Chain, Parameters};
 use crate::dns::{Name, Timestamp};
 use crate::keeper::Keeper;
 use crate::observe::certificates::Found;
@@ -62,22 +67,51 @@ impl Keeper {
         };
         let alarms = driven.state.alarms().iter().map(alarm);
         let problems = alarms.chain(driven.problems.iter().cloned()).chain(self.broken_mode(host, driven));
-        problems.chain(self.aliased(host, driven)).collect()
+        problems.chain(self.homeless(host)).chain(self.by_hand(host, driven)).collect()
     }
 
-    /// What is behind an alias is not known to be out, so nothing new is installed.
-    fn aliased(&self, host: &Name, driven: &Driven) -> Option<String> {
-        let next = driven.state.coming().0?;
-        let mut owners = self.plans.of_host(host).iter();
-        owners.find_map(|planned| match &planned.explanation.status {
-            Status::Alias { target } => Some(format!(
-                "{}: {} is an alias to {target}, whose records are not looked at: certificate {next} is not installed; take the CNAME \
-                 out of the zone file, and its records are published here",
-                host.to_host(),
-                planned.owner
-            )),
-            _ => None,
+    /// That what a host's records need is not served here any more.
+    fn homeless(&self, host: &Name) -> Option<String> {
+        let is_here = self.zone_of(self.plans.of_host(host)).is_some();
+        (!is_here).then(|| {
+            format!(
+                "{host}: its zone is not served here, so its records can't be published and a renewed certificate is not installed:                  serve the zone here again, or let the mail server read the ACME client's folder instead of {}",
+                self.config.rollover.deployed.join(host.to_host()).display(),
+                host = host.to_host(),
+            )
         })
+    }
+
+    /// That the records of what comes next have to be written by hand, where the zone file has records of its own.
+    fn by_hand(&self, host: &Name, driven: &Driven) -> Option<String> {
+        let next = driven.state.coming().0?;
+        let owners = self.plans.of_host(host);
+        let mut by_hand = owners.iter().filter_map(|planned| match &planned.explanation.status {
+            Status::HandWritten { .. } => Some((planned, None)),
+            Status::Alias { target } => Some((planned, Some(target))),
+            _ => None,
+        });
+        let (planned, target) = by_hand.next()?;
+        let (_, there, _) = shown(self.zone_of(owners)?, std::slice::from_ref(planned))?;
+        let mut parameters: BTreeSet<Parameters> = there.iter().map(|record| record.parameters).collect();
+        if parameters.is_empty() {
+            parameters.insert(Parameters::DEFAULT);
+        }
+        let chains = driven.state.chains().filter(|(role, _)| *role == Role::Next);
+        let records = chains.flat_map(|(_, chain)| &chain.records);
+        let missing: BTreeSet<&Tlsa> =
+            records.filter(|record| parameters.contains(&record.parameters) && !there.contains(record)).collect();
+        if missing.is_empty() {
+            return None;
+        }
+        let missing = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ");
+        let alias = target.map_or(String::new(), |target| format!(" (a CNAME to {target})"));
+        Some(format!(
+            "{}: what stands at {}{alias} is the zone file's own, and danelaw adds nothing to it: certificate {next} is installed when \
+             its record has been there for as long as caches need; add TLSA {missing} there, or take out what the zone file has",
+            host.to_host(),
+            planned.owner
+        ))
     }
 
     /// What the mode of a host's folder promises, and isn't so.

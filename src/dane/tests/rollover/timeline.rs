@@ -76,7 +76,7 @@ fn a_key_that_every_cache_knows_waits_for_nothing() {
     assert!(!same.iter().any(|moment| moment.what.contains("wait")), "{same:#?}");
     let mut key: Chain = new().chains.remove(0);
     key.records.retain(|record| record.parameters == Parameters::DEFAULT);
-    let (state, now) = later(&begun(settings(), now), Event::NextKey(Some(key)), now, DAY);
+    let (state, now) = later(&begun(settings(), now), Event::NextKeys(vec![key]), now, DAY);
     let next = after(&state, Event::Source(new()), now, &Assumptions::default());
     assert_eq!(until(&next, "is installed", now), 0);
 }
