@@ -7,6 +7,7 @@ use super::output::{Mark, Output};
 use super::{CliError, Outcome, messages, rollover, traffic};
 use crate::config::Config;
 use crate::dane::explain::{Explanation, Status};
+use crate::dane::prerequisites::Verdict;
 use crate::dns::text::print_moment;
 use crate::keeper::{CatalogReport, CopyReport, CopyState, PrimaryReport, StatusReport, ZoneReport};
 use crate::serve::control::{Request, call};
@@ -137,6 +138,11 @@ fn zones(zones: &[ZoneReport]) -> Vec<Vec<String>> {
         let notes = [
             (zone.updated > 0).then(|| counted(zone.updated, "RRset", " by update")),
             zone.frozen.then(|| "frozen".to_owned()),
+            zone.outside.as_ref().map(|outside| match outside.verdict {
+                Verdict::Held => "trusted by resolvers".to_owned(),
+                Verdict::Missing => "not trusted by resolvers".to_owned(),
+                Verdict::Unknown => "trust by resolvers unknown".to_owned(),
+            }),
             (zone.warnings > 0 && zone.stale.is_none()).then(|| counted(zone.warnings, "warning", "")),
         ];
         let state = std::iter::once(state).chain(notes.into_iter().flatten()).collect::<Vec<_>>().join(", ");

@@ -99,6 +99,8 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
         tokio::spawn(act::transfer::run(transfer_orders, transfer_news, keeper::now));
         let (message_orders, (message_news, sent)) = (keeper.message_orders(), mpsc::channel(NEWS));
         tokio::spawn(act::messages::run(message_orders, message_news));
+        let (outside_orders, (outside_news, outside)) = (keeper.outside_orders(), mpsc::channel(NEWS));
+        tokio::spawn(observe::parent::run(outside_orders, outside_news));
         let notified = answering.counters.notified();
         let around = Surroundings {
             watcher,
@@ -107,6 +109,7 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
             taken,
             transferred,
             sent,
+            outside,
             notified,
             rollovers,
             calls,

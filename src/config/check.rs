@@ -9,6 +9,7 @@ use toml::de::DeTable;
 use super::catalog;
 use super::denial::check_denial;
 use super::messages::{self, Messages};
+use super::outside::{self, Outside};
 use super::primary;
 use super::reader::{Problems, Section, Span, as_section};
 use super::rollover::{self, RolloverConfig};
@@ -59,6 +60,7 @@ pub(super) fn defaults(folder: &Path) -> Config {
         catalogs: Vec::new(),
         notify_nameservers: false,
         messages: Messages::default(),
+        outside: Outside::default(),
     }
 }
 
@@ -129,6 +131,9 @@ fn check_root(mut root: Section<'_>, config: &mut Config, problems: &mut Problem
     catalog::check(&mut root, config, problems);
     if let Some(section) = root.section("messages", problems) {
         messages::check(section, config, problems);
+    }
+    if let Some(section) = root.section("outside", problems) {
+        config.outside = outside::check(section, problems);
     }
     if let Some(example) = root.section("example", problems) {
         check_example(example, config, problems);

@@ -6,6 +6,7 @@ mod catalog;
 mod check;
 mod denial;
 mod messages;
+mod outside;
 mod primary;
 mod reader;
 mod rollover;
@@ -25,6 +26,7 @@ use crate::zone::Diagnostic;
 
 pub use catalog::CatalogConfig;
 pub use messages::{Mailer, Messages, Smarthost, SmtpTls, Webhook, internal};
+pub use outside::Outside;
 pub use primary::Primaries;
 pub use rollover::{Command, HostConfig, RolloverConfig};
 pub use secondary::Secondary;

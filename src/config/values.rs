@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::catalog::CatalogConfig;
 use super::messages::Messages;
+use super::outside::Outside;
 use super::primary::Primaries;
 use super::rollover::RolloverConfig;
 use super::secondary::Secondary;
@@ -72,6 +73,8 @@ pub struct Config {
     pub notify_nameservers: bool,
     /// `[messages]`
     pub messages: Messages,
+    /// By whom danelaw sees how the world sees its zones.
+    pub outside: Outside,
 }
 
 /// DoT, DoH and DoQ; off where the lists are empty.

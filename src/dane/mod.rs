@@ -22,6 +22,7 @@ pub mod error;
 pub mod explain;
 pub mod keyset;
 pub mod led;
+pub mod parent;
 mod pem;
 pub mod plan;
 pub mod plans;

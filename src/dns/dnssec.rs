@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha384};
 
 use super::{Name, RRset, Rdata, Rtype, rdata};
 
@@ -90,14 +90,29 @@ pub fn key_tag(dnskey: &[u8]) -> u16 {
 
 /// DS and CDS RDATA with a SHA-256 digest (RFC 4509) of a zone's DNSKEY RDATA.
 pub fn ds(owner: &Name, dnskey: &[u8]) -> Rdata {
-    let mut hash = Sha256::new();
-    hash.update(owner.to_lowercase().as_wire());
-    hash.update(dnskey);
     let mut out = Vec::with_capacity(36);
     out.extend_from_slice(&key_tag(dnskey).to_be_bytes());
     out.extend_from_slice(&[dnskey[3], 2]);
-    out.extend_from_slice(&hash.finalize());
+    out.extend_from_slice(&hashed::<Sha256>(owner, dnskey));
     out.into()
+}
+
+/// The digest of a zone's DNSKEY RDATA in a DS of this digest type: SHA-256 (RFC 4509) or SHA-384 (RFC 6605). None of another one;
+/// SHA-1 is not to be relied on (RFC 9905).
+pub fn digest(owner: &Name, dnskey: &[u8], digest_type: u8) -> Option<Vec<u8>> {
+    match digest_type {
+        2 => Some(hashed::<Sha256>(owner, dnskey)),
+        4 => Some(hashed::<Sha384>(owner, dnskey)),
+        _ => None,
+    }
+}
+
+/// RFC 4034 section 5.1.4.
+fn hashed<D: Digest>(owner: &Name, dnskey: &[u8]) -> Vec<u8> {
+    let mut hash = D::new();
+    hash.update(owner.to_lowercase().as_wire());
+    hash.update(dnskey);
+    hash.finalize().to_vec()
 }
 
 /// The fixed head of an RRSIG's RDATA, and what follows it.

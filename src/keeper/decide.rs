@@ -109,6 +109,7 @@ impl Keeper {
         let next = step.next;
         self.plans.take(step, now);
         self.rollovers.planned();
+        self.watch_from_outside();
         next
     }
 
@@ -156,7 +157,7 @@ impl Keeper {
     }
 
     fn with_input<T>(&self, now: Timestamp, work: impl FnOnce(Input<'_>) -> T) -> T {
-        let served = ServedZones::new(&self.zones, self.lagging.as_ref(), &self.rollovers);
+        let served = ServedZones::new(&self.zones, self.lagging.as_ref(), &self.rollovers, &self.outside);
         let certificates = certificates::sightings(&self.scans);
         work(Input {
             served: &served,

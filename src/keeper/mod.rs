@@ -16,6 +16,7 @@ mod look;
 mod messages;
 mod nameservers;
 mod notices;
+mod outside;
 mod policy;
 mod presented;
 mod primaries;
@@ -66,6 +67,7 @@ pub use hurry::Wanted;
 use look::Scope;
 pub use messages::{ChannelReport, TestReport};
 pub use notices::{CopyReport, CopyState};
+pub use outside::OutsideReport;
 pub use policy::Policy;
 pub use primaries::{PrimaryReport, PrimaryState};
 pub use report::{Answering, CertificateReport, EncryptedReport, StatusReport, ZoneReport, explain};
@@ -142,6 +144,7 @@ pub struct Keeper {
     primaries: primaries::Transferred,
     /// Those that lead hosts.
     rollovers: rollovers::Rollovers,
+    outside: outside::Outside,
     /// What was served and is to be stored.
     sealed: publish::Sealed,
     policy: Arc<ArcSwap<Policy>>,
@@ -235,6 +238,7 @@ impl Keeper {
             frozen: BTreeSet::new(),
             primaries: primaries::Transferred::new(now),
             rollovers,
+            outside: outside::Outside::default(),
             sealed: publish::Sealed::default(),
             policy: Arc::default(),
             policy_problem: None,
@@ -263,6 +267,7 @@ impl Keeper {
         self.config_problem = None;
         self.dane_config = config.dane_rules();
         self.planned_from = None;
+        self.outside.hurry();
         self.config = config;
     }
 

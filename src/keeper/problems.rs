@@ -55,6 +55,7 @@ impl Keeper {
         problems.extend(self.update_problems());
         problems.extend(self.primary_problems(now));
         problems.extend(self.rollover_problems());
+        problems.extend(self.outside.problems());
         problems.extend(self.plans.owners().flat_map(|planned| &planned.explanation.problems).cloned());
         problems.extend(self.expiring(now));
         problems

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CatalogReport, ChannelReport, CopyReport, Keeper, PrimaryReport, RolloverReport};
+use super::{CatalogReport, ChannelReport, CopyReport, Keeper, OutsideReport, PrimaryReport, RolloverReport};
 use crate::dane::Chain;
 use crate::dane::certificate::Certificate;
 use crate::dane::explain::Explanation;
@@ -108,6 +108,9 @@ pub struct ZoneReport {
     /// Whether it takes no updates, by the operator's word.
     #[serde(default)]
     pub frozen: bool,
+    /// How it is seen from outside; none where nobody looks.
+    #[serde(default)]
+    pub outside: Option<OutsideReport>,
     /// How many warnings its file has: `danelaw check` shows them.
     pub warnings: usize,
 }
@@ -182,6 +185,7 @@ impl Keeper {
                 stale: zone.stale(),
                 updated: zone.layer.sets().count(),
                 frozen: self.frozen.contains(&zone.origin),
+                outside: self.outside.report(&zone.origin),
                 warnings: zone.warnings(),
             }
         };

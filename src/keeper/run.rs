@@ -16,6 +16,7 @@ use crate::act::notify::News;
 use crate::act::{messages, transfer};
 use crate::config::{Config, Cookies, TlsCertificate};
 use crate::dns::Timestamp;
+use crate::observe::parent;
 use crate::observe::stamps::{Stamp, stamp};
 use crate::observe::watch::{Changed, Folder, Watcher};
 use crate::serve::Notified;
@@ -48,6 +49,8 @@ pub struct Surroundings {
     pub news: mpsc::Receiver<News>,
     /// What became of messages to the operator.
     pub sent: mpsc::Receiver<messages::News>,
+    /// How zones are seen from outside.
+    pub outside: mpsc::Receiver<parent::News>,
     /// What came from primaries.
     pub transferred: mpsc::Receiver<transfer::News>,
     /// What primaries have said themselves.
@@ -87,7 +90,12 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
         let mut request: Option<(Request, oneshot::Sender<Reply>)> = None;
         let mut reload = false;
         let mut what = Look::All(Finished::none());
-        let to_send = [keeper.send_notices(now()), keeper.send_checks(now()), keeper.send_messages(now())];
+        let to_send = [
+            keeper.send_notices(now()),
+            keeper.send_checks(now()),
+            keeper.send_messages(now()),
+            keeper.send_outside(now()),
+        ];
         let to_send = to_send.into_iter().flatten().min();
         let notices = to_send.map(moment);
         tokio::select! {
@@ -101,6 +109,12 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
             Some(news) = around.sent.recv() => {
                 keeper.hear_message(&news, now());
                 continue;
+            }
+            Some(news) = around.outside.recv() => {
+                if !keeper.hear_outside(news, now()) {
+                    continue;
+                }
+                what = Look::Decided;
             }
             Some(taken) = around.taken.recv() => {
                 keeper.note_taken(&taken, now());

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::outside::Outside;
 use super::rollovers::Rollovers;
 use super::zone::{Keys, Zone};
 use crate::dane::prerequisites::{Fact, Served, SignedState};
@@ -14,6 +15,7 @@ pub struct ServedZones<'a> {
     zones: HashMap<&'a Name, &'a Zone>,
     lagging: Option<&'a BTreeSet<Name>>,
     rollovers: &'a Rollovers,
+    outside: &'a Outside,
 }
 
 impl<'a> ServedZones<'a> {
@@ -22,8 +24,14 @@ impl<'a> ServedZones<'a> {
         zones: &'a BTreeMap<Name, Box<Zone>>,
         lagging: Option<&'a BTreeSet<Name>>,
         rollovers: &'a Rollovers,
+        outside: &'a Outside,
     ) -> ServedZones<'a> {
-        ServedZones { zones: zones.iter().map(|(origin, zone)| (origin, &**zone)).collect(), lagging, rollovers }
+        ServedZones {
+            zones: zones.iter().map(|(origin, zone)| (origin, &**zone)).collect(),
+            lagging,
+            rollovers,
+            outside,
+        }
     }
 
     fn nearest(&self, name: &Name) -> Option<&Zone> {
@@ -58,7 +66,7 @@ impl<'a> ServedZones<'a> {
 }
 
 /// The DNSKEYs that sign a zone, here or elsewhere; none of an unsigned one.
-fn dnskeys(zone: &Zone) -> Vec<Rdata> {
+pub(super) fn dnskeys(zone: &Zone) -> Vec<Rdata> {
     if !zone.is_presigned() {
         return zone.keys.held().iter().map(|key| key.dnskey().into()).collect();
     }
@@ -92,6 +100,10 @@ impl Served for ServedZones<'_> {
 
     fn is_presigned(&self, apex: &Name) -> bool {
         self.zones.get(apex).is_some_and(|zone| zone.is_presigned())
+    }
+
+    fn parent(&self, apex: &Name) -> Fact {
+        self.outside.parent(apex)
     }
 
     fn probed(&self, host: &Name) -> Fact {

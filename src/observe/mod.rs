@@ -11,6 +11,7 @@ pub mod keys;
 mod lanes;
 pub mod layouts;
 pub mod nameservers;
+pub mod parent;
 pub mod presented;
 pub mod secrets;
 pub mod stamps;

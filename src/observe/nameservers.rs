@@ -20,7 +20,7 @@ use crate::dane::Tlsa;
 use crate::dns::header::{AA, CLASS_IN, Rcode, TC};
 use crate::dns::question::is_response;
 use crate::dns::walk::{self, Walked};
-use crate::dns::{Name, Question, Rtype, uncompress};
+use crate::dns::{Name, Question, Rdata, Rtype, uncompress};
 use crate::zone::serial;
 
 /// So many servers are asked at a time.
@@ -179,6 +179,20 @@ pub async fn ask(server: SocketAddr, zone: &Name, owners: &[Name], limit: Durati
         serial = after;
     }
     Err(NotShown::Changing)
+}
+
+/// Asks a server of the zone above for the DS of a zone (RFC 4035 section 3.1.4.1). All of it takes `limit` at most.
+pub async fn ask_ds(server: SocketAddr, zone: &Name, limit: Duration) -> Result<Vec<Rdata>, NotShown> {
+    let mut asker = Asker { server, until: Instant::now() + limit, udp: true };
+    let message = asker.ask(&Question::new(zone, Rtype::DS)).await?;
+    let mut found = Vec::new();
+    for record in walk::records(&message).filter(|record| record.section == 1 && is(record, Rtype::DS)) {
+        let (owner, _) = uncompress::name(&message, record.start).ok_or(NotShown::Malformed)?;
+        if owner == *zone {
+            found.push(record.rdata.into());
+        }
+    }
+    Ok(found)
 }
 
 /// The questions to one server.

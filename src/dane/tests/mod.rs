@@ -4,6 +4,7 @@ mod certificate;
 mod kept;
 mod keyset;
 mod laws;
+mod parent;
 mod plan;
 mod prerequisites;
 mod publication;

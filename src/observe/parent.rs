@@ -1,0 +1,242 @@
+//! Asks how the world sees a zone: whether a validating resolver's chain of trust leads to it, and which DS each server of the zone
+//! above shows. Validates by itself, with the anchors that are configured or the root's: the resolver is only the way.
+//!
+//! Which zones to ask about comes in as orders; what was seen goes out as news. What it means, and when to ask again, is decided
+//! elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_proto::dnssec::{Algorithm, Proof, PublicKeyBuf, TrustAnchors};
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::{Name as HickoryName, RData, Record, RecordType};
+use hickory_proto::serialize::binary::BinEncodable;
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+
+use super::nameservers;
+use crate::config::Outside;
+use crate::dane::parent::{Seen, Trust};
+use crate::dns::{Name, Rdata};
+
+/// So many zones are asked about at a time.
+const AT_ONCE: usize = 4;
+/// So many servers of the zone above are asked: some have dozens, and one of them is like the other.
+const SERVERS_MAX: usize = 8;
+/// How long one question may take.
+const LIMIT: Duration = Duration::from_secs(10);
+/// How long all about one zone may take.
+const WHOLE: Duration = Duration::from_secs(90);
+/// Where nameservers answer.
+const PORT: u16 = 53;
+
+/// A zone that is to be asked about.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Its apex.
+    pub zone: Name,
+    /// Whom to ask, and what to trust.
+    pub outside: Arc<Outside>,
+}
+
+/// What was seen of it.
+#[derive(Debug)]
+pub struct News {
+    /// The order's.
+    pub zone: Name,
+    /// From outside.
+    pub seen: Seen,
+}
+
+/// Asks about each zone that it is ordered to, until nobody can order any more.
+pub async fn run(mut orders: mpsc::Receiver<Order>, news: mpsc::Sender<News>) {
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    while let Some(Order { zone, outside }) = orders.recv().await {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let news = news.clone();
+        tokio::spawn(async move {
+            let seen = look(&zone, &outside).await;
+            // Who wants to know may have gone.
+            let _ = news.send(News { zone, seen }).await;
+            drop(place);
+        });
+    }
+}
+
+/// Looks at a zone from outside.
+pub async fn look(zone: &Name, outside: &Outside) -> Seen {
+    let through = || match &outside.resolver[..] {
+        [] => "the system's resolver".to_owned(),
+        named => named.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    };
+    let unknown = |why: String| Seen {
+        through: through(),
+        anchor: anchor(zone, outside),
+        zone: Trust::Unknown(why.clone()),
+        ds: (Trust::Unknown(why.clone()), Vec::new()),
+        parent: None,
+        above: Trust::Unknown(why),
+        servers: BTreeMap::new(),
+    };
+    match resolver(outside) {
+        Err(why) => unknown(why),
+        Ok(resolver) => match timeout(WHOLE, look_by(&resolver, zone, outside, through())).await {
+            Ok(seen) => seen,
+            Err(_) => unknown(format!("it took longer than {} s", WHOLE.as_secs())),
+        },
+    }
+}
+
+/// The nearest zone at or above whose keys are trusted as such.
+fn anchor(zone: &Name, outside: &Outside) -> Name {
+    let is_anchor = |name: &Name| outside.anchors.iter().any(|(owner, _)| owner == name);
+    std::iter::once(zone.clone()).chain(zone.ancestors()).find(is_anchor).unwrap_or_else(Name::root)
+}
+
+fn resolver(outside: &Outside) -> Result<TokioResolver, String> {
+    let said = |error: NetError| error.to_string();
+    let mut builder = if outside.resolver.is_empty() {
+        TokioResolver::builder_tokio().map_err(|error| format!("/etc/resolv.conf: {error}"))?
+    } else {
+        let servers = outside.resolver.iter().map(|address| {
+            let mut connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
+            connections.iter_mut().for_each(|connection| connection.port = address.port());
+            NameServerConfig::new(address.ip(), true, connections.into())
+        });
+        let config = ResolverConfig::from_parts(None, Vec::new(), servers.collect());
+        TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+    };
+    let options = builder.options_mut();
+    // What was seen an hour ago is not what is seen now.
+    options.cache_size = 0;
+    options.use_hosts_file = ResolveHosts::Never;
+    options.validate = true;
+    options.timeout = LIMIT / 2;
+    if !outside.anchors.is_empty() {
+        builder = builder.with_trust_anchor(Arc::new(trusted(outside)?));
+    }
+    builder.build().map_err(said)
+}
+
+/// Only what is configured is trusted: an island's keys say nothing of the root's.
+fn trusted(outside: &Outside) -> Result<TrustAnchors, String> {
+    let mut anchors = TrustAnchors::empty();
+    for (owner, dnskey) in &outside.anchors {
+        let Some((&[_, _, _, algorithm], key)) = dnskey.split_first_chunk::<4>() else { continue };
+        let key = PublicKeyBuf::new(key.to_vec(), Algorithm::from_u8(algorithm));
+        anchors.insert_with_name(&key, hickory(owner)?.into());
+    }
+    Ok(anchors)
+}
+
+fn hickory(name: &Name) -> Result<HickoryName, String> {
+    let labels = name.labels();
+    HickoryName::from_labels(labels).map_err(|error| format!("{name}: {error}"))
+}
+
+async fn look_by(resolver: &TokioResolver, zone: &Name, outside: &Outside, through: String) -> Seen {
+    let (of_zone, _) = lookup(resolver, zone, RecordType::SOA).await;
+    let (of_ds, ds) = lookup(resolver, zone, RecordType::DS).await;
+    let (mut parent, mut above) = (None, Trust::Unknown("it was not found".to_owned()));
+    for ancestor in zone.ancestors() {
+        let (trust, soa) = lookup(resolver, &ancestor, RecordType::SOA).await;
+        above = trust;
+        if !soa.is_empty() {
+            parent = Some(ancestor);
+            break;
+        }
+    }
+    let servers = match &parent {
+        Some(parent) => ask_all(resolver, parent, zone).await,
+        None => BTreeMap::new(),
+    };
+    let ds = ds.iter().filter_map(|record| rdata(&record.data)).collect();
+    Seen { through, anchor: anchor(zone, outside), zone: of_zone, ds: (of_ds, ds), parent, above, servers }
+}
+
+/// The records of a name and type, and how far they are trusted; without records, how far it is that there are none.
+async fn lookup(resolver: &TokioResolver, name: &Name, rtype: RecordType) -> (Trust, Vec<Record>) {
+    let name = match hickory(name) {
+        Ok(name) => name,
+        Err(why) => return (Trust::Unknown(why), Vec::new()),
+    };
+    let found = match timeout(LIMIT, resolver.lookup(name.clone(), rtype)).await {
+        Ok(found) => found,
+        Err(_) => return (Trust::Unknown("no answer in time".to_owned()), Vec::new()),
+    };
+    match found {
+        Ok(found) => {
+            let is_it = |record: &&Record| record.record_type() == rtype && record.name == name;
+            let records: Vec<Record> = found.answers().iter().filter(is_it).cloned().collect();
+            let proofs = records.iter().map(|record| record.proof);
+            (proofs.min().map_or_else(unproven, trust), records)
+        }
+        Err(NetError::Dns(DnsError::DnssecBogus)) => (Trust::Bogus, Vec::new()),
+        Err(NetError::Dns(DnsError::Nsec { proof, .. })) => (trust(proof), Vec::new()),
+        Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
+            let authorities = none.authorities.iter().flat_map(|all| all.iter());
+            (authorities.map(|record| record.proof).min().map_or_else(unproven, trust), Vec::new())
+        }
+        Err(NetError::Dns(DnsError::ResponseCode(ResponseCode::ServFail))) => {
+            let why = "the resolver answers SERVFAIL: it takes the zone for bogus, or reaches no nameserver of it";
+            (Trust::Unknown(why.to_owned()), Vec::new())
+        }
+        Err(error) => (Trust::Unknown(error.to_string()), Vec::new()),
+    }
+}
+
+/// Nothing came, and no proof that there is nothing.
+fn unproven() -> Trust {
+    Trust::Unknown("the resolver gives neither records nor a proof that there are none".to_owned())
+}
+
+fn trust(proof: Proof) -> Trust {
+    match proof {
+        Proof::Secure => Trust::Secure,
+        Proof::Insecure => Trust::Insecure,
+        Proof::Bogus => Trust::Bogus,
+        Proof::Indeterminate => Trust::Unknown("the resolver does not give what it takes to validate".to_owned()),
+    }
+}
+
+/// The DS of a zone at the servers of the zone above.
+async fn ask_all(resolver: &TokioResolver, parent: &Name, zone: &Name) -> BTreeMap<String, Result<Vec<Rdata>, String>> {
+    let (trust, hosts) = lookup(resolver, parent, RecordType::NS).await;
+    let hosts: BTreeSet<HickoryName> = hosts
+        .into_iter()
+        .filter_map(|record| match record.data {
+            RData::NS(host) => Some(host.0),
+            _ => None,
+        })
+        .collect();
+    let mut servers = BTreeMap::new();
+    if hosts.is_empty() {
+        servers.insert(format!("the nameservers of {parent}"), Err(format!("they were not found ({trust:?})")));
+    }
+    for host in hosts {
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        for rtype in [RecordType::A, RecordType::AAAA] {
+            let found = timeout(LIMIT, resolver.lookup(host.clone(), rtype)).await;
+            let records = found.into_iter().flatten().flat_map(|found| found.answers().to_vec());
+            addresses.extend(records.filter_map(|record| record.data.ip_addr()));
+        }
+        for address in addresses {
+            if servers.len() == SERVERS_MAX {
+                return servers;
+            }
+            let shown = nameservers::ask_ds(SocketAddr::new(address, PORT), zone, LIMIT).await;
+            servers.insert(format!("{host} {address}"), shown.map_err(|why| why.to_string()));
+        }
+    }
+    servers
+}
+
+fn rdata(data: &RData) -> Option<Rdata> {
+    data.to_bytes().ok().map(Rdata::from)
+}
