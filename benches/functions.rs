@@ -213,3 +213,58 @@ mod hashing {
         Parameters::default().hash(black_box(NAME))
     }
 }
+
+/// A host whose next certificate waits out its hold, with two nameservers.
+mod rollover {
+    use std::collections::BTreeSet;
+
+    use danelaw::dane::rollover::timeline::{hypothetical, later, settled};
+    use danelaw::dane::rollover::{Chain, Event, Phase, Reading, Settings, State, Version, step};
+    use danelaw::dane::{Parameters, Tlsa};
+
+    use super::*;
+
+    const HOUR: u64 = 3600;
+
+    fn in_hold() -> (State, Reading) {
+        let now = Reading { wall: NOW, boot: NOW, boot_id: 1, synchronised: true };
+        let records = vec![Tlsa { parameters: Parameters::DEFAULT, data: vec![7; 32] }];
+        let chain = Chain { fingerprint: "f".repeat(64), records, also: Vec::new() };
+        let live = Version { id: "live".to_owned(), chains: vec![chain] };
+        let settings = Settings {
+            parameters: BTreeSet::from([Parameters::DEFAULT]),
+            ttl: 3600,
+            interval: 24 * HOUR,
+            expire: 14 * 24 * 3600,
+            hook: true,
+            ..Settings::default()
+        };
+        let servers = BTreeSet::from(["192.0.2.53".to_owned(), "2001:db8::53".to_owned()]);
+        let (state, now) = later(&settled(settings, &servers, live.clone(), now), Event::Tick, now, HOUR);
+        let (state, now) = later(&state, Event::Source(hypothetical(&live)), now, HOUR);
+        assert_eq!(state.phase(), Phase::Holding);
+        (state, now)
+    }
+
+    fn stepped(bencher: Bencher<'_, '_>, event: impl Fn() -> Event) {
+        let (state, now) = in_hold();
+        bencher
+            .with_inputs(|| (state.clone(), event()))
+            .bench_local_values(|(state, event)| step(state, event, black_box(now)));
+    }
+
+    #[divan::bench]
+    fn a_second_goes_by(bencher: Bencher<'_, '_>) {
+        stepped(bencher, || Event::Tick);
+    }
+
+    #[divan::bench]
+    fn a_nameserver_is_silent(bencher: Bencher<'_, '_>) {
+        stepped(bencher, || Event::Unreachable { server: "192.0.2.53".to_owned() });
+    }
+
+    #[divan::bench]
+    fn the_certificate_is_swapped(bencher: Bencher<'_, '_>) {
+        stepped(bencher, || Event::Deployed(Version { id: "somebody's".to_owned(), chains: Vec::new() }));
+    }
+}
