@@ -6,8 +6,9 @@ use tracing_subscriber::EnvFilter;
 
 use super::output::wants_colours;
 
-/// What strangers can make rustls say goes by no limit of ours; notify warns of watches that went with their folders, as they should.
-const USUAL: &str = "info,rustls=off,notify=off";
+/// What strangers can make rustls and hickory say goes by no limit of ours; notify warns of watches that went with their folders, as
+/// they should.
+const USUAL: &str = "info,rustls=off,hickory_net=off,hickory_proto=off,hickory_resolver=off,notify=off";
 /// It says whole URLs, and a webhook's may be a secret.
 const NEVER: &str = "ureq=off";
 

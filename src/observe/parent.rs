@@ -75,7 +75,14 @@ pub async fn look(zone: &Name, outside: &Outside) -> Seen {
         [] => "the system's resolver".to_owned(),
         named => named.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     };
-    let unknown = |why: String| Seen {
+    let looked = match resolver(outside) {
+        Err(why) => Err(why),
+        Ok(resolver) => match timeout(WHOLE, look_by(&resolver, zone, outside, through())).await {
+            Ok(looked) => looked,
+            Err(_) => Err(format!("it took longer than {} s", WHOLE.as_secs())),
+        },
+    };
+    looked.unwrap_or_else(|why| Seen {
         through: through(),
         anchor: anchor(zone, outside),
         zone: Trust::Unknown(why.clone()),
@@ -83,14 +90,7 @@ pub async fn look(zone: &Name, outside: &Outside) -> Seen {
         parent: None,
         above: Trust::Unknown(why),
         servers: BTreeMap::new(),
-    };
-    match resolver(outside) {
-        Err(why) => unknown(why),
-        Ok(resolver) => match timeout(WHOLE, look_by(&resolver, zone, outside, through())).await {
-            Ok(seen) => seen,
-            Err(_) => unknown(format!("it took longer than {} s", WHOLE.as_secs())),
-        },
-    }
+    })
 }
 
 /// The nearest zone at or above whose keys are trusted as such.
@@ -140,7 +140,20 @@ fn hickory(name: &Name) -> Result<HickoryName, String> {
     HickoryName::from_labels(labels).map_err(|error| format!("{name}: {error}"))
 }
 
-async fn look_by(resolver: &TokioResolver, zone: &Name, outside: &Outside, through: String) -> Seen {
+async fn look_by(resolver: &TokioResolver, zone: &Name, outside: &Outside, through: String) -> Result<Seen, String> {
+    let anchor = anchor(zone, outside);
+    let begin = match lookup(resolver, &anchor, RecordType::SOA).await.0 {
+        Trust::Secure => None,
+        Trust::Unknown(why) => Some(why),
+        Trust::Insecure | Trust::Bogus => Some(format!(
+            "nothing that comes from there validates, not even {} (does the resolver pass DNSSEC's records on, and is this machine's \
+             clock right?)",
+            if anchor.is_root() { "the root".to_owned() } else { anchor.to_string() }
+        )),
+    };
+    if let Some(why) = begin {
+        return Err(why);
+    }
     let (of_zone, _) = lookup(resolver, zone, RecordType::SOA).await;
     let (of_ds, ds) = lookup(resolver, zone, RecordType::DS).await;
     let (mut parent, mut above) = (None, Trust::Unknown("it was not found".to_owned()));
@@ -157,7 +170,7 @@ async fn look_by(resolver: &TokioResolver, zone: &Name, outside: &Outside, throu
         None => BTreeMap::new(),
     };
     let ds = ds.iter().filter_map(|record| rdata(&record.data)).collect();
-    Seen { through, anchor: anchor(zone, outside), zone: of_zone, ds: (of_ds, ds), parent, above, servers }
+    Ok(Seen { through, anchor, zone: of_zone, ds: (of_ds, ds), parent, above, servers })
 }
 
 /// The records of a name and type, and how far they are trusted; without records, how far it is that there are none.

@@ -224,7 +224,9 @@ impl Sets {
         if !self.servers.contains_key(name) {
             return;
         }
-        let mut known = self.sets.iter_mut().filter(|set| is_part(&records, &set.records)).peekable();
+        // Of what never came out nobody shows a part.
+        let is_known = |set: &&mut Set| set.records == records || set.out && is_part(&records, &set.records);
+        let mut known = self.sets.iter_mut().filter(is_known).peekable();
         let mut now = 0;
         if known.peek().is_none() {
             self.sets.insert(0, Set { number: 0, records, ttl, serial: None, superseded: None, out: true });

@@ -50,6 +50,31 @@ fn what_was_withdrawn_is_waited_for_and_what_is_withheld_is_not() {
 }
 
 #[test]
+fn what_a_server_has_back_is_no_part_of_what_never_came_out() {
+    let mut host = Host::settled();
+    host.withhold();
+    // Wanted are the old version's records under both from now on, and none of them comes out.
+    host.settings.parameters.insert("3 0 1".parse().unwrap());
+    let settings = host.settings.clone();
+    host.tell(Event::Settings(settings));
+    host.pass(0);
+    host.pass(DAY);
+    host.withhold();
+    assert!(host.state.cached().all(<[Tlsa]>::is_empty), "the withdrawal is all that there is");
+    host.show_old("ns1");
+    host.actions.clear();
+    host.tell(Event::Source(new()));
+    host.present(&old());
+    assert!(!host.installs(), "it may be cached from there");
+    // It has what the others have again.
+    host.withhold();
+    host.pass(DAY);
+    host.withhold();
+    host.present(&old());
+    assert!(host.installs());
+}
+
+#[test]
 fn a_server_that_the_zone_names_no_more_blocks_as_long_as_it_is_asked() {
     let mut host = Host::settled();
     host.tell(Event::Servers(BTreeSet::from(["ns1".to_owned()])));
