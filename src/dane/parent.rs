@@ -1,8 +1,9 @@
 //! What a zone's parent says of it, judged: whether validating resolvers trust the zone, and if not, who has to do what
 //! (RFC 4033 section 5, RFC 4035 section 5.2).
 //!
-//! What resolvers see is what counts; what the parent's own servers show says why. Nothing that was not validated proves a loss:
-//! whoever stands between here and a nameserver can leave a DS out.
+//! What resolvers see is what counts; what the parent's own servers show says why. Whoever stands between here and a resolver can
+//! make a zone look insecure, by leaving out or replaying: so what is missing here keeps TLSA from coming out for the first time, and
+//! takes none back ([`super::prerequisites::Gate`]).
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,7 +11,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::prerequisites::{Fact, Verdict};
 use crate::dns::dnssec::{self, key_tag};
 use crate::dns::text::print_rdata;
-use crate::dns::{Name, Rdata, Rtype, Timestamp, verify};
+use crate::dns::{Name, Rdata, Rtype, Timestamp};
 
 /// How a validating resolver takes records (RFC 4035 section 4.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,9 @@ pub struct Seen {
     /// The DS that each server of the zone above shows, or why it shows nothing.
     pub servers: BTreeMap<String, Result<Vec<Rdata>, String>>,
 }
+
+/// The algorithms that validators know (RFC 9904), whether danelaw does or not.
+const VALIDATED: [u8; 8] = [5, 7, 8, 10, 13, 14, 15, 16];
 
 /// What a DS RRset is worth to a zone with these keys.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,7 +121,9 @@ fn judged(apex: &Name, keys: &[Rdata], seen: &Seen) -> Fact {
             }
             _ => Fact::new(
                 Verdict::Missing,
-                format!("the DS is in {above}, and resolvers still hold that it is not"),
+                format!(
+                    "the DS is in {above}, and resolvers do not go by it: they still hold that it is not, or don't know its algorithm"
+                ),
                 "wait until their caches run out",
             ),
         },
@@ -217,7 +223,7 @@ fn worth_of_one(apex: &Name, keys: &[Rdata], ds: &[u8]) -> Worth {
         return Worth::OtherKeys(vec![tag]);
     }
     let of_both = || of_tag().filter(|key| key.get(3) == Some(&algorithm));
-    if !verify::is_known(algorithm) || of_both().next().is_none() {
+    if !VALIDATED.contains(&algorithm) || of_both().next().is_none() {
         return Worth::NotSupported(tag);
     }
     let digests: Option<Vec<Vec<u8>>> = of_both().map(|key| dnssec::digest(apex, key, digest_type)).collect();
@@ -231,8 +237,8 @@ fn worth_of_one(apex: &Name, keys: &[Rdata], ds: &[u8]) -> Worth {
 /// Seconds until a zone with which all is well is looked at again, and any other one.
 const AGAIN: u64 = 3600;
 const SOON: u64 = 300;
-/// Seconds until an answer that never came is asked for again.
-const PATIENCE: u64 = 180;
+/// Seconds until an answer that never came is asked for again: what waits in the queue is not lost.
+const PATIENCE: u64 = 900;
 
 /// The zones that are looked at from outside, what was seen, and when each is due again.
 #[derive(Debug, Default)]
@@ -259,9 +265,9 @@ impl Watched {
         }
     }
 
-    /// The zones to look at now.
-    pub fn due(&mut self, now: Timestamp) -> Vec<Name> {
-        let due = self.zones.iter_mut().filter(|(_, zone)| zone.due <= now);
+    /// The zones to look at now, so many at most.
+    pub fn due(&mut self, now: Timestamp, room: usize) -> Vec<Name> {
+        let due = self.zones.iter_mut().filter(|(_, zone)| zone.due <= now).take(room);
         due.map(|(apex, zone)| {
             zone.due = now + PATIENCE;
             apex.clone()

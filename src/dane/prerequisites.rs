@@ -162,6 +162,12 @@ impl Gate {
         }
     }
 
+    /// Whether its loss withdraws what was published. What is seen of the parent from here somebody on the way may have put there, and
+    /// where it is so TLSA does no harm: without a chain of trust nobody looks at it (RFC 7672 section 2.2).
+    fn takes_back(self) -> bool {
+        self != Gate::DnssecParent
+    }
+
     /// The weaker gate that holds wherever this one does.
     fn implies(self) -> Option<Gate> {
         match self {
@@ -255,8 +261,9 @@ impl Readiness {
     }
 
     /// Whether it is a proven loss for a host whose `proven` gates have held before: no domain is left that lacks
-    /// nothing of them. A gate that never held, as after a change to a stronger grade, is no loss.
+    /// nothing of them. A gate that never held, as after a change to a stronger grade, is no loss; nor is one that takes nothing back.
     pub fn is_loss(&self, proven: &BTreeSet<Gate>) -> bool {
-        !self.qualified && self.missing.iter().all(|missing| !missing.is_disjoint(proven))
+        let is_lost = |gate: &Gate| gate.takes_back() && proven.contains(gate);
+        !self.qualified && self.missing.iter().all(|missing| missing.iter().any(is_lost))
     }
 }

@@ -97,10 +97,14 @@ pub fn ds(owner: &Name, dnskey: &[u8]) -> Rdata {
     out.into()
 }
 
-/// The digest of a zone's DNSKEY RDATA in a DS of this digest type: SHA-256 (RFC 4509) or SHA-384 (RFC 6605). None of another one;
-/// SHA-1 is not to be relied on (RFC 9905).
+/// The digest of a zone's DNSKEY RDATA in a DS of this digest type: SHA-1 (RFC 4034), SHA-256 (RFC 4509) or SHA-384 (RFC 6605). None
+/// of another one.
 pub fn digest(owner: &Name, dnskey: &[u8], digest_type: u8) -> Option<Vec<u8>> {
     match digest_type {
+        1 => {
+            let octets = [owner.to_lowercase().as_wire(), dnskey].concat();
+            Some(ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, &octets).as_ref().to_vec())
+        }
         2 => Some(hashed::<Sha256>(owner, dnskey)),
         4 => Some(hashed::<Sha384>(owner, dnskey)),
         _ => None,

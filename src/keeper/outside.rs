@@ -102,15 +102,16 @@ impl Keeper {
     pub fn send_outside(&mut self, now: Timestamp) -> Option<Timestamp> {
         let orders = self.outside.orders.as_ref()?;
         let outside = Arc::new(self.config.outside.clone());
-        for zone in self.outside.watched.due(now) {
-            // What finds no room is due again soon.
+        for zone in self.outside.watched.due(now, orders.capacity()) {
+            // There is room, and nobody else sends.
             drop(orders.try_send(Order { zone, outside: Arc::clone(&outside) }));
         }
-        self.outside.watched.next()
+        self.outside.watched.next().map(|next| next.max(now + 1))
     }
 
-    /// A zone was looked at. Whether it is seen otherwise than before.
-    pub fn hear_outside(&mut self, news: News, now: Timestamp) -> bool {
-        self.outside.watched.seen(&news.zone, &news.seen, now)
+    /// Zones were looked at. Whether any is seen otherwise than before. What others were asked than are asked now does not count.
+    pub fn hear_outside(&mut self, news: &[News], now: Timestamp) -> bool {
+        let of_now = news.iter().filter(|news| *news.outside == self.config.outside);
+        of_now.fold(false, |is_other, News { zone, seen, .. }| self.outside.watched.seen(zone, seen, now) | is_other)
     }
 }

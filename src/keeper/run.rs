@@ -111,7 +111,8 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
                 continue;
             }
             Some(news) = around.outside.recv() => {
-                if !keeper.hear_outside(news, now()) {
+                let news: Vec<parent::News> = gather(news, &mut around.outside);
+                if !keeper.hear_outside(&news, now()) {
                     continue;
                 }
                 what = Look::Decided;
@@ -220,15 +221,9 @@ enum Look {
     Transferred(transfer::News),
 }
 
-/// An update, and those that wait behind it.
-fn gather(first: Update, updates: &mut mpsc::Receiver<Update>) -> Vec<Update> {
-    let mut all = vec![first];
-    while all.len() < TOGETHER
-        && let Ok(update) = updates.try_recv()
-    {
-        all.push(update);
-    }
-    all
+/// Something that has come, and what waits behind it.
+fn gather<T>(first: T, more: &mut mpsc::Receiver<T>) -> Vec<T> {
+    std::iter::once(first).chain(std::iter::from_fn(|| more.try_recv().ok())).take(TOGETHER).collect()
 }
 
 /// Runs a cycle; gives the moment of the next one. None where there was nothing to run it for.

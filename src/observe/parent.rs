@@ -18,6 +18,7 @@ use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts,
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::nameservers;
@@ -27,12 +28,13 @@ use crate::dns::{Name, Rdata};
 
 /// So many zones are asked about at a time.
 const AT_ONCE: usize = 4;
-/// So many servers of the zone above are asked: some have dozens, and one of them is like the other.
-const SERVERS_MAX: usize = 8;
-/// How long one question may take.
+/// So many nameservers of the zone above are asked, at an address of each family: some zones have dozens, and one is like the other.
+const HOSTS_MAX: usize = 4;
+/// How long one question to the resolver may take.
 const LIMIT: Duration = Duration::from_secs(10);
-/// How long all about one zone may take.
-const WHOLE: Duration = Duration::from_secs(90);
+/// How long a server of the zone above may take, and all of them.
+const SERVER_LIMIT: Duration = Duration::from_secs(5);
+const SERVERS_LIMIT: Duration = Duration::from_secs(20);
 /// Where nameservers answer.
 const PORT: u16 = 53;
 
@@ -50,6 +52,8 @@ pub struct Order {
 pub struct News {
     /// The order's.
     pub zone: Name,
+    /// The order's.
+    pub outside: Arc<Outside>,
     /// From outside.
     pub seen: Seen,
 }
@@ -63,7 +67,7 @@ pub async fn run(mut orders: mpsc::Receiver<Order>, news: mpsc::Sender<News>) {
         tokio::spawn(async move {
             let seen = look(&zone, &outside).await;
             // Who wants to know may have gone.
-            let _ = news.send(News { zone, seen }).await;
+            let _ = news.send(News { zone, outside, seen }).await;
             drop(place);
         });
     }
@@ -77,10 +81,7 @@ pub async fn look(zone: &Name, outside: &Outside) -> Seen {
     };
     let looked = match resolver(outside) {
         Err(why) => Err(why),
-        Ok(resolver) => match timeout(WHOLE, look_by(&resolver, zone, outside, through())).await {
-            Ok(looked) => looked,
-            Err(_) => Err(format!("it took longer than {} s", WHOLE.as_secs())),
-        },
+        Ok(resolver) => look_by(&resolver, zone, outside, through()).await,
     };
     looked.unwrap_or_else(|why| Seen {
         through: through(),
@@ -159,9 +160,13 @@ async fn look_by(resolver: &TokioResolver, zone: &Name, outside: &Outside, throu
     let (mut parent, mut above) = (None, Trust::Unknown("it was not found".to_owned()));
     for ancestor in zone.ancestors() {
         let (trust, soa) = lookup(resolver, &ancestor, RecordType::SOA).await;
+        // Only of a name without a zone of its own is the zone further up.
+        let goes_on = soa.is_empty() && matches!(trust, Trust::Secure | Trust::Insecure);
         above = trust;
         if !soa.is_empty() {
             parent = Some(ancestor);
+        }
+        if !goes_on {
             break;
         }
     }
@@ -194,6 +199,8 @@ async fn lookup(resolver: &TokioResolver, name: &Name, rtype: RecordType) -> (Tr
         Err(NetError::Dns(DnsError::Nsec { proof, .. })) => (trust(proof), Vec::new()),
         Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
             let authorities = none.authorities.iter().flat_map(|all| all.iter());
+            // Of several signatures hickory marks the one that it has used.
+            let authorities = authorities.filter(|record| record.record_type() != RecordType::RRSIG);
             (authorities.map(|record| record.proof).min().map_or_else(unproven, trust), Vec::new())
         }
         Err(NetError::Dns(DnsError::ResponseCode(ResponseCode::ServFail))) => {
@@ -218,36 +225,48 @@ fn trust(proof: Proof) -> Trust {
     }
 }
 
-/// The DS of a zone at the servers of the zone above.
+/// The DS of a zone at the servers of the zone above, as far as they answer in time: they say why, and not what is so.
 async fn ask_all(resolver: &TokioResolver, parent: &Name, zone: &Name) -> BTreeMap<String, Result<Vec<Rdata>, String>> {
-    let (trust, hosts) = lookup(resolver, parent, RecordType::NS).await;
-    let hosts: BTreeSet<HickoryName> = hosts
-        .into_iter()
-        .filter_map(|record| match record.data {
-            RData::NS(host) => Some(host.0),
-            _ => None,
-        })
-        .collect();
+    let (_, records) = lookup(resolver, parent, RecordType::NS).await;
+    let hosts = records.into_iter().filter_map(|record| match record.data {
+        RData::NS(host) => Some(host.0),
+        _ => None,
+    });
+    let hosts: BTreeSet<HickoryName> = hosts.collect();
+    let mut asking = JoinSet::new();
+    for host in hosts.into_iter().take(HOSTS_MAX) {
+        let (resolver, zone) = (resolver.clone(), zone.clone());
+        asking.spawn(async move { ask_host(&resolver, &host, &zone).await });
+    }
     let mut servers = BTreeMap::new();
-    if hosts.is_empty() {
-        servers.insert(format!("the nameservers of {parent}"), Err(format!("they were not found ({trust:?})")));
-    }
-    for host in hosts {
-        let mut addresses: Vec<IpAddr> = Vec::new();
-        for rtype in [RecordType::A, RecordType::AAAA] {
-            let found = timeout(LIMIT, resolver.lookup(host.clone(), rtype)).await;
-            let records = found.into_iter().flatten().flat_map(|found| found.answers().to_vec());
-            addresses.extend(records.filter_map(|record| record.data.ip_addr()));
+    let all = async {
+        while let Some(asked) = asking.join_next().await {
+            servers.extend(asked.unwrap_or_default());
         }
-        for address in addresses {
-            if servers.len() == SERVERS_MAX {
-                return servers;
-            }
-            let shown = nameservers::ask_ds(SocketAddr::new(address, PORT), zone, LIMIT).await;
-            servers.insert(format!("{host} {address}"), shown.map_err(|why| why.to_string()));
-        }
-    }
+    };
+    // What has come until then counts.
+    let _ = timeout(SERVERS_LIMIT, all).await;
     servers
+}
+
+/// Each address of a nameserver, one after the other.
+async fn ask_host(
+    resolver: &TokioResolver,
+    host: &HickoryName,
+    zone: &Name,
+) -> Vec<(String, Result<Vec<Rdata>, String>)> {
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for rtype in [RecordType::A, RecordType::AAAA] {
+        let found = timeout(LIMIT, resolver.lookup(host.clone(), rtype)).await;
+        let records = found.into_iter().flatten().flat_map(|found| found.answers().to_vec());
+        addresses.extend(records.filter_map(|record| record.data.ip_addr()).take(1));
+    }
+    let mut asked = Vec::new();
+    for address in addresses {
+        let shown = nameservers::ask_ds(SocketAddr::new(address, PORT), zone, SERVER_LIMIT).await;
+        asked.push((format!("{host} {address}"), shown.map_err(|why| why.to_string())));
+    }
+    asked
 }
 
 fn rdata(data: &RData) -> Option<Rdata> {

@@ -298,7 +298,8 @@ impl Machine<'_> {
 
     fn abort(&mut self) {
         if self.state.next.as_ref().is_some_and(|next| next.installing) {
-            self.tell(Notice::Refused("it is being installed".to_owned()));
+            let held = if self.state.held { ", and is held: `danelaw rollover resume` first" } else { "" };
+            self.tell(Notice::Refused(format!("it is being installed{held}")));
         } else if let Some(next) = self.state.next.take() {
             self.state.given_up = Some(self.state.queued.take().unwrap_or_else(|| next.version.clone()));
             self.tell(Notice::GivenUp(next.version.id.clone()));

@@ -162,14 +162,28 @@ fn a_clock_that_steps_neither_ends_nor_breaks_a_hold() {
 
 #[test]
 fn a_stronger_grade_is_no_loss() {
-    // Published under `zone`; `parent` is configured now, and the DS is not there.
-    let (state, decision) = run(published(), &input(&missing(Gate::DnssecParent)), START + 100 * HOLD, true);
+    // Published under `declared`; `probed` is configured now, and nothing answers.
+    let (state, decision) = run(published(), &input(&missing(Gate::MailServiceProbed)), START + 100 * HOLD, true);
     assert_eq!((decision.publish, decision.reason), (true, Reason::Kept));
     // Once it has held, its loss counts.
     let mut stronger = held();
-    stronger.held.insert(Gate::DnssecParent);
+    stronger.held.insert(Gate::MailServiceProbed);
     let (state, _) = step(state, &input(&stronger), START);
-    let (_, decision) = run(state, &input(&missing(Gate::DnssecParent)), START + 100 * HOLD, true);
+    let (_, decision) = run(state, &input(&missing(Gate::MailServiceProbed)), START + 100 * HOLD, true);
+    assert_eq!((decision.publish, decision.reason), (false, Reason::Lost));
+}
+
+#[test]
+fn a_chain_of_trust_that_seems_to_be_lost_takes_nothing_back() {
+    let mut stronger = held();
+    stronger.held.insert(Gate::DnssecParent);
+    let (state, _) = step(published(), &input(&stronger), START);
+    let (state, decision) = run(state, &input(&missing(Gate::DnssecParent)), START + 100 * HOLD, true);
+    assert_eq!((decision.publish, decision.reason), (true, Reason::Kept));
+    // What is lost besides counts.
+    let mut both = missing(Gate::DnssecParent);
+    both.missing[0].insert(Gate::Mx);
+    let (_, decision) = run(state, &input(&both), START + 200 * HOLD, true);
     assert_eq!((decision.publish, decision.reason), (false, Reason::Lost));
 }
 

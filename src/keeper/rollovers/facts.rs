@@ -22,7 +22,7 @@ use crate::keeper::nameservers::{Ours, Place};
 use crate::keeper::{Keeper, Zone};
 use crate::observe::stamps::Stamps;
 use crate::observe::{nameservers, presented};
-use crate::zone::{Published, serial};
+use crate::zone::serial;
 
 /// What this server is called among a zone's nameservers.
 pub(super) const HERE: &str = "this server";
@@ -140,7 +140,7 @@ impl Keeper {
         let mut events = Events::new();
         for host in hosts {
             let owners = self.plans.of_host(&host);
-            let (known, withheld) = (!owners.is_empty(), is_withheld(owners));
+            let (known, withheld) = (!owners.is_empty(), is_withheld(self.zone_of(owners), owners));
             let Some(driven) = self.rollovers.hosts.get_mut(&host) else { continue };
             if known && driven.told.withheld != Some(withheld) {
                 driven.told.withheld = Some(withheld);
@@ -164,7 +164,7 @@ impl Keeper {
             return Events::new();
         }
         let settings = self.settings(host, owners);
-        let withheld = (!owners.is_empty()).then(|| is_withheld(owners));
+        let withheld = (!owners.is_empty()).then(|| is_withheld(self.zone_of(owners), owners));
         let addresses = self.probed(host).into_keys().collect::<BTreeSet<_>>();
         let (published, apex) = match self.zone_of(owners) {
             Some(zone) => (shown(zone, owners), Some(zone.origin.clone())),
@@ -306,12 +306,14 @@ impl Keeper {
 }
 
 /// Whether nothing of a host comes out, whatever its rollover wants.
-fn is_withheld(owners: &[Planned]) -> bool {
+fn is_withheld(zone: Option<&Zone>, owners: &[Planned]) -> bool {
     use Reason::{Disabled, Lost, NotYet, Presigned, WithdrawnByOperator};
     let is_withheld = |planned: &Planned| match &planned.explanation.status {
         Status::Withheld(reason) => matches!(reason, NotYet | Lost | Disabled | WithdrawnByOperator | Presigned),
         // What is there is the zone's own, and what a rollover wants does not come out beside it.
-        Status::HandWritten { .. } | Status::Alias { .. } => true,
+        Status::HandWritten { .. } => true,
+        // What an alias leads to elsewhere is not known to be out, nor known not to be.
+        Status::Alias { .. } => zone.is_some_and(|zone| behind_aliases(zone, &planned.owner).is_some()),
         Status::Served(_) | Status::NotOurs => false,
     };
     owners.iter().all(is_withheld)
@@ -352,26 +354,33 @@ pub(super) fn shown(zone: &Zone, owners: &[Planned]) -> Option<(u32, Vec<Tlsa>, 
     let mut records = BTreeSet::new();
     let mut ttl = 0;
     for planned in owners.iter().filter(|planned| planned.zone.as_ref() == Some(&zone.origin)) {
-        let (found, lifetime) = behind_aliases(published, &planned.owner);
+        let Some((found, lifetime)) = behind_aliases(zone, &planned.owner) else { continue };
         records.extend(found);
         ttl = ttl.max(lifetime);
     }
     Some((published.serial, records.into_iter().collect(), ttl))
 }
 
-/// The TLSA of an owner, or of what it is an alias to within the zone (RFC 7671 section 7), and the highest TTL on the way.
-fn behind_aliases(published: &Published, owner: &Name) -> (Vec<Tlsa>, u32) {
+/// The TLSA of an owner, or of what it is an alias to within the zone (RFC 7671 section 7), and the highest TTL on the way. None
+/// where an alias leads out of what this zone says: to another zone, below a cut, to what a wildcard may answer for, or nowhere.
+pub(super) fn behind_aliases(zone: &Zone, owner: &Name) -> Option<(Vec<Tlsa>, u32)> {
+    let (published, contents) = (zone.published()?, zone.contents.as_ref()?);
     let mut at = owner.clone();
     let mut ttl = 0;
     for _ in 0..ALIASES_MAX {
+        if !at.is_at_or_below(&zone.origin) || contents.cut(&at).is_some() || contents.is_below_dname(&at) {
+            return None;
+        }
         if let Some(set) = published.set(&at, Rtype::TLSA) {
             let records = set.rrset.rdatas.iter().filter_map(|rdata| Tlsa::from_rdata(rdata)).collect();
-            return (records, ttl.max(set.rrset.ttl));
+            return Some((records, ttl.max(set.rrset.ttl)));
         }
-        let Some(alias) = published.set(&at, Rtype::CNAME) else { break };
-        let target = alias.rrset.rdatas.first().and_then(|target| Name::from_wire(target).ok());
-        let Some(target) = target else { break };
-        (at, ttl) = (target, ttl.max(alias.rrset.ttl));
+        let Some(alias) = published.set(&at, Rtype::CNAME) else {
+            let is_there = at == *owner || published.tree.node(at.as_wire()).is_some();
+            return is_there.then_some((Vec::new(), ttl));
+        };
+        ttl = ttl.max(alias.rrset.ttl);
+        at = alias.rrset.rdatas.first().and_then(|target| Name::from_wire(target).ok())?;
     }
-    (Vec::new(), ttl)
+    None
 }

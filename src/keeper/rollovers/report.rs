@@ -100,9 +100,9 @@ impl Keeper {
             Word::Abort => (Event::Abort, "abort"),
         };
         let is_waiting = word == Word::Start && self.is_waiting_for_word(host);
-        match self.rollovers.hosts.get_mut(host).filter(|_| is_waiting) {
-            Some(driven) => driven.takes_less = true,
-            None => self.say_to_rollover(host, event, now)?,
+        match (self.say_to_rollover(host, event, now), self.rollovers.hosts.get_mut(host)) {
+            (_, Some(driven)) if is_waiting => driven.takes_less = true,
+            (said, _) => said?,
         }
         match word {
             Word::Hold => self.tell(Notice::new(now, Kind::RolloverHeld, &host.to_host(), "by the operator"), now),

@@ -316,3 +316,29 @@ fn what_stands_in_the_zone_file_or_behind_its_alias_is_looked_at_and_what_is_mis
         assert_eq!(installed(&place), source(&place), "{at}: {:?}", keeper.problems);
     }
 }
+
+#[test]
+fn what_an_alias_leads_to_in_another_zone_is_not_known_and_nothing_new_is_installed() {
+    let place = place();
+    let path = place.path("zones/example.test.zone");
+    let zone = fs::read_to_string(&path).unwrap();
+    let record = || Tlsa::from_chain(&Chain::from_pem(&source(&place)).unwrap(), Parameters::DEFAULT).unwrap();
+    place.zone(
+        "other.test",
+        &format!("$TTL 1h\n@ SOA ns h 1 4h 1h 2w 5m\n@ NS ns\nns A 192.0.2.53\ntlsa TLSA {}\n", record()),
+    );
+    for target in ["tlsa.other.test.", "tlsa.nowhere.test.", "nothing.example.test."] {
+        fs::write(&path, format!("{zone}_25._tcp.{HOST}. CNAME {target}\n")).unwrap();
+        let mut keeper = place.keeper(&config(), NOW);
+        let before = installed(&place);
+        place.pair("mail");
+        keeper.cycle(&Finished::All, NOW + 60);
+        advance(&mut keeper, NOW + 60, NOW + 3 * DAY);
+        assert_eq!(installed(&place), before, "{target}");
+        assert!(has_problem(&keeper, "is not looked at"), "{target}: {:?}", keeper.problems);
+        drop(keeper);
+        for made in ["deployed", "state"] {
+            fs::remove_dir_all(place.path(made)).unwrap();
+        }
+    }
+}

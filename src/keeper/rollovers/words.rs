@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::Driven;
-use super::facts::shown;
+use super::facts::behind_aliases;
 use crate::config::CertificateMode;
 use crate::dane::explain::Status;
+use crate::dane::plan::Planned;
 use crate::dane::rollover::state::Role;
 use crate::dane::rollover::{Action, Alarm, Notice as Said};
 use crate::dane::tlsa::Tlsa;
@@ -75,43 +76,49 @@ impl Keeper {
         let is_here = self.zone_of(self.plans.of_host(host)).is_some();
         (!is_here).then(|| {
             format!(
-                "{host}: its zone is not served here, so its records can't be published and a renewed certificate is not installed:                  serve the zone here again, or let the mail server read the ACME client's folder instead of {}",
+                "{host}: its zone is not served here, so its records can't be published and a renewed certificate is not installed: \
+                 serve the zone here again, or let the mail server read the ACME client's folder instead of {}",
                 self.config.rollover.deployed.join(host.to_host()).display(),
                 host = host.to_host(),
             )
         })
     }
 
-    /// That the records of what comes next have to be written by hand, where the zone file has records of its own.
-    fn by_hand(&self, host: &Name, driven: &Driven) -> Option<String> {
-        let next = driven.state.coming().0?;
+    /// What has to be written by hand for what comes next, where the zone file has records of its own; and what is not looked at.
+    fn by_hand(&self, host: &Name, driven: &Driven) -> Vec<String> {
         let owners = self.plans.of_host(host);
-        let mut by_hand = owners.iter().filter_map(|planned| match &planned.explanation.status {
-            Status::HandWritten { .. } => Some((planned, None)),
-            Status::Alias { target } => Some((planned, Some(target))),
-            _ => None,
-        });
-        let (planned, target) = by_hand.next()?;
-        let (_, there, _) = shown(self.zone_of(owners)?, std::slice::from_ref(planned))?;
-        let mut parameters: BTreeSet<Parameters> = there.iter().map(|record| record.parameters).collect();
-        if parameters.is_empty() {
-            parameters.insert(Parameters::DEFAULT);
-        }
+        let (Some(next), Some(zone)) = (driven.state.coming().0, self.zone_of(owners)) else { return Vec::new() };
         let chains = driven.state.chains().filter(|(role, _)| *role == Role::Next);
-        let records = chains.flat_map(|(_, chain)| &chain.records);
-        let missing: BTreeSet<&Tlsa> =
-            records.filter(|record| parameters.contains(&record.parameters) && !there.contains(record)).collect();
-        if missing.is_empty() {
-            return None;
-        }
-        let missing = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ");
-        let alias = target.map_or(String::new(), |target| format!(" (a CNAME to {target})"));
-        Some(format!(
-            "{}: what stands at {}{alias} is the zone file's own, and danelaw adds nothing to it: certificate {next} is installed when \
-             its record has been there for as long as caches need; add TLSA {missing} there, or take out what the zone file has",
-            host.to_host(),
-            planned.owner
-        ))
+        let of_next: Vec<&Tlsa> = chains.flat_map(|(_, chain)| &chain.records).collect();
+        let told = |planned: &Planned| {
+            let alias = match &planned.explanation.status {
+                Status::HandWritten { .. } => String::new(),
+                Status::Alias { target } => format!(" (a CNAME to {target})"),
+                _ => return None,
+            };
+            let (host, owner) = (host.to_host(), &planned.owner);
+            let Some((there, _)) = behind_aliases(zone, owner) else {
+                return Some(format!(
+                    "{host}: what {owner} leads to{alias} is not looked at: certificate {next} is not installed; take the CNAME out \
+                     of the zone file, and its records are published here"
+                ));
+            };
+            let mut parameters: BTreeSet<Parameters> = there.iter().map(|record| record.parameters).collect();
+            if parameters.is_empty() {
+                parameters.insert(Parameters::DEFAULT);
+            }
+            let is_missing = |record: &&&Tlsa| parameters.contains(&record.parameters) && !there.contains(record);
+            let missing: BTreeSet<String> = of_next.iter().filter(is_missing).map(ToString::to_string).collect();
+            (!missing.is_empty()).then(|| {
+                format!(
+                    "{host}: what stands at {owner}{alias} is the zone file's own, and danelaw adds nothing to it: certificate {next} is \
+                     installed when its record has been there for as long as caches need; add TLSA {} there, or take out what the zone \
+                     file has",
+                    missing.into_iter().collect::<Vec<_>>().join(" | ")
+                )
+            })
+        };
+        owners.iter().filter_map(told).collect()
     }
 
     /// What the mode of a host's folder promises, and isn't so.
