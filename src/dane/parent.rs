@@ -84,13 +84,21 @@ fn judged(apex: &Name, keys: &[Rdata], seen: &Seen) -> Fact {
     let bad = worths.iter().find(|(_, worth)| !matches!(worth, Worth::Good(_)));
     let shown =
         || bad.and_then(|(label, worth)| Some((format!("{} (asked {label})", wrong(worth)?.0), wrong(worth)?.1)));
-    // The zone above vouches for what is wrong: no validator gets to the zone.
-    if seen.zone != Trust::Secure
-        && seen.ds.0 == Trust::Secure
-        && !seen.ds.1.is_empty()
-        && let Some((why, help)) = wrong(&worth(apex, keys, &seen.ds.1))
-    {
-        return Fact::new(Verdict::Missing, why, help);
+    let vouched = (seen.ds.0 == Trust::Secure && !seen.ds.1.is_empty()).then(|| worth(apex, keys, &seen.ds.1));
+    match (&vouched, &seen.zone) {
+        (None, _) | (_, Trust::Secure) => {}
+        (Some(Worth::Good(tag)), Trust::Insecure | Trust::Bogus) => {
+            let evidence =
+                format!("the DS of key {tag} is in {above}, and what was seen of {apex} does not validate by it");
+            return Fact::unknown(evidence, to_look_at(apex));
+        }
+        (Some(Worth::Good(_)), Trust::Unknown(_)) => {}
+        // The zone above vouches for what is wrong: no validator gets to the zone.
+        (Some(bad), _) => {
+            if let Some((why, help)) = wrong(bad) {
+                return Fact::new(Verdict::Missing, why, help);
+            }
+        }
     }
     match &seen.zone {
         Trust::Secure => {
@@ -131,14 +139,7 @@ fn judged(apex: &Name, keys: &[Rdata], seen: &Seen) -> Fact {
             let evidence = format!("resolvers take {apex} for bogus");
             match shown() {
                 Some((why, help)) => Fact::unknown(format!("{why}, and {evidence}"), help),
-                None => {
-                    let help = format!(
-                        "see that this machine's clock is right, that no nameserver of {apex} serves old signatures, and what \
-                         `delv {} SOA` says",
-                        apex.to_host()
-                    );
-                    Fact::unknown(evidence, help)
-                }
+                None => Fact::unknown(evidence, to_look_at(apex)),
             }
         }
         Trust::Unknown(why) => {
@@ -152,6 +153,13 @@ fn judged(apex: &Name, keys: &[Rdata], seen: &Seen) -> Fact {
             }
         }
     }
+}
+
+fn to_look_at(apex: &Name) -> String {
+    format!(
+        "see that this machine's clock is right, that no nameserver of {apex} serves old signatures, and what `delv {} SOA` says",
+        apex.to_host()
+    )
 }
 
 /// A zone that a configured anchor is of.

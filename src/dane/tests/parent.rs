@@ -92,7 +92,8 @@ fn each_fault_is_named_with_the_line_to_hand_in() {
         ds.extend(dnssec::digest(&name(APEX), &key(1), 1).unwrap());
     });
     is(&seen(Trust::Secure, &[sha1]), Verdict::Held, "the DS of key", "");
-    let unsigned = Seen { above: Trust::Insecure, ..seen(Trust::Insecure, &[good()]) };
+    let unsigned =
+        Seen { above: Trust::Insecure, ds: (Trust::Insecure, Vec::new()), ..seen(Trust::Insecure, &[good()]) };
     is(&unsigned, Verdict::Missing, "parent unsigned: zone org. is not trusted itself", "ask whoever runs zone org.");
     is(&Seen { zone: Trust::Bogus, ..unsigned }, Verdict::Missing, "parent unsigned", "ask whoever runs zone org.");
     let late = Seen { ds: (Trust::Insecure, Vec::new()), ..seen(Trust::Insecure, &[good()]) };
@@ -108,12 +109,13 @@ fn what_can_t_be_told_is_unknown() {
             assert_eq!(judged(&seen).verdict, Verdict::Unknown);
         }
     }
-    is(
-        &seen(Trust::Bogus, &[good()]),
-        Verdict::Unknown,
-        "resolvers take example.org. for bogus",
-        "this machine's clock",
-    );
+    // With a DS that is vouched for nothing else is believed.
+    for zone in [Trust::Insecure, Trust::Bogus] {
+        let seen = Seen { above: Trust::Insecure, ..seen(zone, &[good()]) };
+        is(&seen, Verdict::Unknown, "does not validate by it", "this machine's clock");
+    }
+    let bogus = Seen { ds: (Trust::Bogus, Vec::new()), ..seen(Trust::Bogus, &[good()]) };
+    is(&bogus, Verdict::Unknown, "resolvers take example.org. for bogus", "this machine's clock");
     let nobody = Seen { servers: BTreeMap::new(), ds: (unknown(), Vec::new()), ..seen(unknown(), &[]) };
     is(&nobody, Verdict::Unknown, "resolvers can't be asked: SERVFAIL", "[outside] resolver");
 }

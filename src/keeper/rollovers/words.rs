@@ -68,13 +68,14 @@ impl Keeper {
         };
         let alarms = driven.state.alarms().iter().map(alarm);
         let problems = alarms.chain(driven.problems.iter().cloned()).chain(self.broken_mode(host, driven));
-        problems.chain(self.homeless(host)).chain(self.by_hand(host, driven)).collect()
+        problems.chain(self.homeless(host, driven)).chain(self.by_hand(host, driven)).collect()
     }
 
-    /// That what a host's records need is not served here any more.
-    fn homeless(&self, host: &Name) -> Option<String> {
+    /// That a renewed certificate waits for records whose zone is not served here any more.
+    fn homeless(&self, host: &Name, driven: &Driven) -> Option<String> {
         let is_here = self.zone_of(self.plans.of_host(host)).is_some();
-        (!is_here).then(|| {
+        let is_waiting = driven.state.coming() != (None, None);
+        (is_waiting && !is_here).then(|| {
             format!(
                 "{host}: its zone is not served here, so its records can't be published and a renewed certificate is not installed: \
                  serve the zone here again, or let the mail server read the ACME client's folder instead of {}",
