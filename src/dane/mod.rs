@@ -31,6 +31,7 @@ pub mod publication;
 pub mod rollover;
 pub mod state;
 pub mod tlsa;
+pub mod watched;
 
 pub use certificate::Chain;
 pub use config::DaneConfig;

@@ -33,10 +33,10 @@ pub trait Served {
         let _ = owner;
         false
     }
-    /// What is known of the DS at the parent. This version does not check it.
+    /// Whether resolvers trust a zone, by the DS at its parent.
     fn parent(&self, apex: &Name) -> Fact {
         let _ = apex;
-        Fact::not_checked("the DS at the parent is not checked by this version of danelaw")
+        Fact::not_checked("nobody looks at it from outside")
     }
     /// What is known of the SMTP service of a host. Only hosts whose certificates are installed here are asked.
     fn probed(&self, host: &Name) -> Fact {
@@ -162,8 +162,8 @@ impl Gate {
         }
     }
 
-    /// Whether its loss withdraws what was published. What is seen of the parent from here somebody on the way may have put there, and
-    /// where it is so TLSA does no harm: without a chain of trust nobody looks at it (RFC 7672 section 2.2).
+    /// Whether its loss withdraws what was published. A chain of trust that ends above may be an attacker's word; and where it does end,
+    /// TLSA does no harm, since nobody looks at it (RFC 7672 section 2.2).
     fn takes_back(self) -> bool {
         self != Gate::DnssecParent
     }

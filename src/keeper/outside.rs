@@ -1,4 +1,5 @@
-//! How the world sees the zones: `observe::parent` looks, `dane::parent` says what it means and when to look again.
+//! How the world sees the zones: `observe::parent` looks, `dane::parent` says what it means, `dane::watched` when to look
+//! again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,8 +10,8 @@ use tokio::sync::mpsc;
 use super::Keeper;
 use super::served::dnskeys;
 use crate::dane::config::DnssecStrength;
-use crate::dane::parent::Watched;
 use crate::dane::prerequisites::{Fact, Verdict};
+use crate::dane::watched::Watched;
 use crate::dns::{Name, Rdata, Timestamp};
 use crate::observe::parent::{News, Order};
 
@@ -41,9 +42,9 @@ pub struct OutsideReport {
 impl Outside {
     /// What the parent says of a zone.
     pub(super) fn parent(&self, apex: &Name) -> Fact {
-        self.watched
-            .fact(apex)
-            .map_or_else(|| Fact::not_checked("the parent was not asked yet"), |(fact, _)| fact.clone())
+        let unseen =
+            || Fact::unknown("not checked: it is being looked at from outside", "wait a minute, and ask again");
+        self.watched.fact(apex).map_or_else(unseen, |(fact, _)| fact.clone())
     }
 
     pub(super) fn report(&self, apex: &Name) -> Option<OutsideReport> {

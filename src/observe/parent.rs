@@ -23,7 +23,7 @@ use tokio::time::timeout;
 
 use super::nameservers;
 use crate::config::Outside;
-use crate::dane::parent::{Seen, Trust};
+use crate::dane::parent::{Seen, Trust, called};
 use crate::dns::{Name, Rdata};
 
 /// So many zones are asked about at a time.
@@ -75,23 +75,39 @@ pub async fn run(mut orders: mpsc::Receiver<Order>, news: mpsc::Sender<News>) {
 
 /// Looks at a zone from outside.
 pub async fn look(zone: &Name, outside: &Outside) -> Seen {
-    let through = || match &outside.resolver[..] {
+    let through = match &outside.resolver[..] {
         [] => "the system's resolver".to_owned(),
         named => named.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     };
-    let looked = match resolver(outside) {
-        Err(why) => Err(why),
-        Ok(resolver) => look_by(&resolver, zone, outside, through()).await,
-    };
-    looked.unwrap_or_else(|why| Seen {
-        through: through(),
+    let nothing = |why: String| Seen {
+        through,
         anchor: anchor(zone, outside),
         zone: Trust::Unknown(why.clone()),
         ds: (Trust::Unknown(why.clone()), Vec::new()),
         parent: None,
         above: Trust::Unknown(why),
         servers: BTreeMap::new(),
-    })
+    };
+    match resolver(outside) {
+        Err(why) => nothing(why),
+        Ok(resolver) => match begins(&resolver, &anchor(zone, outside)).await {
+            Err(why) => nothing(why),
+            Ok(()) => look_by(&resolver, zone, nothing(String::new())).await,
+        },
+    }
+}
+
+/// Whether what comes through a resolver can be validated at all; why not.
+async fn begins(resolver: &TokioResolver, anchor: &Name) -> Result<(), String> {
+    match lookup(resolver, anchor, RecordType::SOA).await.0 {
+        Trust::Secure => Ok(()),
+        Trust::Unknown(why) => Err(why),
+        Trust::Insecure | Trust::Bogus => Err(format!(
+            "nothing that comes from there validates, not even {} (does the resolver pass DNSSEC's records on, and is this machine's \
+             clock right?)",
+            called(anchor)
+        )),
+    }
 }
 
 /// The nearest zone at or above whose keys are trusted as such.
@@ -141,44 +157,31 @@ fn hickory(name: &Name) -> Result<HickoryName, String> {
     HickoryName::from_labels(labels).map_err(|error| format!("{name}: {error}"))
 }
 
-async fn look_by(resolver: &TokioResolver, zone: &Name, outside: &Outside, through: String) -> Result<Seen, String> {
-    let anchor = anchor(zone, outside);
-    let begin = match lookup(resolver, &anchor, RecordType::SOA).await.0 {
-        Trust::Secure => None,
-        Trust::Unknown(why) => Some(why),
-        Trust::Insecure | Trust::Bogus => Some(format!(
-            "nothing that comes from there validates, not even {} (does the resolver pass DNSSEC's records on, and is this machine's \
-             clock right?)",
-            if anchor.is_root() { "the root".to_owned() } else { anchor.to_string() }
-        )),
-    };
-    if let Some(why) = begin {
-        return Err(why);
-    }
-    let (of_zone, _) = lookup(resolver, zone, RecordType::SOA).await;
-    let (of_ds, ds) = lookup(resolver, zone, RecordType::DS).await;
-    let (mut parent, mut above) = (None, Trust::Unknown("it was not found".to_owned()));
+/// Puts what is seen of a zone in the place of nothing.
+async fn look_by(resolver: &TokioResolver, zone: &Name, mut seen: Seen) -> Seen {
+    (seen.zone, _) = lookup(resolver, zone, RecordType::SOA).await;
+    let (trust, ds) = lookup(resolver, zone, RecordType::DS).await;
+    seen.ds = (trust, ds.iter().filter_map(|record| rdata(&record.data)).collect());
     for ancestor in zone.ancestors() {
         let (trust, soa) = lookup(resolver, &ancestor, RecordType::SOA).await;
         // Only of a name without a zone of its own is the zone further up.
         let goes_on = soa.is_empty() && matches!(trust, Trust::Secure | Trust::Insecure);
-        above = trust;
+        seen.above = trust;
         if !soa.is_empty() {
-            parent = Some(ancestor);
+            seen.servers = ask_all(resolver, &ancestor, zone).await;
+            seen.parent = Some(ancestor);
         }
         if !goes_on {
             break;
         }
     }
-    let servers = match &parent {
-        Some(parent) => ask_all(resolver, parent, zone).await,
-        None => BTreeMap::new(),
-    };
-    let ds = ds.iter().filter_map(|record| rdata(&record.data)).collect();
-    Ok(Seen { through, anchor, zone: of_zone, ds: (of_ds, ds), parent, above, servers })
+    seen
 }
 
 /// The records of a name and type, and how far they are trusted; without records, how far it is that there are none.
+///
+/// hickory 0.26.3 takes a chain for ended on less than a proof: it believes an unsigned CNAME in the place of a DNSKEY, an NSEC of a zone
+/// that does not enclose the name, and an NSEC3 of the grandparent's. So nothing may be taken back for `Insecure`.
 async fn lookup(resolver: &TokioResolver, name: &Name, rtype: RecordType) -> (Trust, Vec<Record>) {
     let name = match hickory(name) {
         Ok(name) => name,

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::name;
-use crate::dane::parent::{Seen, Trust, Watched, judge};
+use crate::dane::parent::{Seen, Trust, judge};
 use crate::dane::prerequisites::{Fact, Verdict};
+use crate::dane::watched::Watched;
 use crate::dns::dnssec::{self, dnskey, key_tag};
 use crate::dns::{Name, Rdata};
 
@@ -78,7 +79,7 @@ fn each_fault_is_named_with_the_line_to_hand_in() {
     let none = Seen { ds: (Trust::Insecure, Vec::new()), ..seen(Trust::Insecure, &[]) };
     is(&none, Verdict::Missing, "DS missing: zone org. has none (asked a.test 192.0.2.1)", line);
     let unasked = Seen { servers: BTreeMap::new(), ..none.clone() };
-    is(&unasked, Verdict::Missing, "DS missing: zone org. has none (as resolvers see it)", line);
+    is(&unasked, Verdict::Missing, "DS missing: zone org. has none", line);
     let other = seen(unknown(), &[ds(|ds| (ds[0], ds[1]) = (0, 9)), ds(|ds| (ds[0], ds[1]) = (0, 8))]);
     is(&other, Verdict::Missing, "DS for an unknown key: zone org. has the DS of key 8, 9", line);
     is(&seen(Trust::Bogus, &[ds(|ds| ds[9] ^= 1)]), Verdict::Missing, "wrong digest", line);
@@ -114,6 +115,8 @@ fn what_can_t_be_told_is_unknown() {
         let seen = Seen { above: Trust::Insecure, ..seen(zone, &[good()]) };
         is(&seen, Verdict::Unknown, "does not validate by it", "this machine's clock");
     }
+    let silent = Seen { above: Trust::Insecure, ..seen(unknown(), &[good()]) };
+    is(&silent, Verdict::Unknown, "resolvers can't be asked: SERVFAIL", "[outside] resolver");
     let bogus = Seen { ds: (Trust::Bogus, Vec::new()), ..seen(Trust::Bogus, &[good()]) };
     is(&bogus, Verdict::Unknown, "resolvers take example.org. for bogus", "this machine's clock");
     let nobody = Seen { servers: BTreeMap::new(), ds: (unknown(), Vec::new()), ..seen(unknown(), &[]) };

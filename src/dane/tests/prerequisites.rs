@@ -134,7 +134,7 @@ fn optional_dkim_is_shown_and_not_needed() {
 }
 
 #[test]
-fn the_strong_grades_are_not_checked_yet_and_the_weak_ones_below_them_are() {
+fn where_nobody_looks_the_strong_grades_are_unknown_and_the_weak_ones_below_them_count() {
     let mut world = World::new();
     world.config.server.dnssec = DnssecStrength::Parent;
     world.config.server.mail_service = MailServiceStrength::Probed;
