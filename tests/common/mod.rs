@@ -186,14 +186,19 @@ pub fn free_port() -> u16 {
 
 /// Signs with BIND, a KSK and a ZSK of RSA; gives the signed zone and its DS.
 pub fn sign_elsewhere(origin: &str, text: &str, folder: &Path) -> (String, String) {
-    let file = folder.join("unsigned.zone");
-    std::fs::write(&file, text).unwrap();
     let folder_text = folder.to_str().unwrap();
     for flags in [&["-f", "KSK"][..], &[]] {
         let arguments = ["-q", "-K", folder_text, "-a", "RSASHA256", "-b", "2048"];
         succeed("dnssec-keygen", &[&arguments, flags, &[origin]].concat());
     }
-    let signed = folder.join("signed.zone");
+    sign_again(origin, text, folder)
+}
+
+/// The same with the keys that are there.
+pub fn sign_again(origin: &str, text: &str, folder: &Path) -> (String, String) {
+    let (file, signed) = (folder.join("unsigned.zone"), folder.join("signed.zone"));
+    std::fs::write(&file, text).unwrap();
+    let folder_text = folder.to_str().unwrap();
     let arguments = ["-S", "-q", "-K", folder_text, "-d", folder_text, "-o", origin, "-O", "full", "-3", "-", "-f"];
     succeed("dnssec-signzone", &[&arguments[..], &[signed.to_str().unwrap(), file.to_str().unwrap()]].concat());
     (

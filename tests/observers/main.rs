@@ -14,5 +14,6 @@ mod certificates;
 mod liar;
 mod liars;
 mod nameservers;
+mod parent;
 mod postfix;
 mod services;

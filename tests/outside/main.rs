@@ -68,7 +68,7 @@ fn what_is_mended_counts_at_the_operators_word_and_what_can_t_be_seen_takes_noth
     wait_within(LONG, "TLSA of good.org", || world.is_served("good.org").then_some(()));
 
     // The registrar got it.
-    world.delegate(&[("good.org", world.ds("good.org")), ("missing.org", world.ds("missing.org"))]);
+    world.delegate(&["good.org", "missing.org"]);
     wait_within(LONG, "the DS counts", || {
         world.danelaw(&["reload"]);
         (world.outside("missing.org")["verdict"] == "held").then_some(())
@@ -84,7 +84,7 @@ fn what_is_mended_counts_at_the_operators_word_and_what_can_t_be_seen_takes_noth
 
     // The registrar has lost it, or so it seems: nobody looks at TLSA there, and none is taken back.
     world.start_resolver();
-    world.delegate(&[("good.org", world.ds("good.org"))]);
+    world.delegate(&["good.org"]);
     wait_within(LONG, "the loss is seen", || {
         world.danelaw(&["reload"]);
         (world.outside("missing.org")["verdict"] == "missing").then_some(())

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-use super::common::sign_elsewhere;
+use super::common::{sign_again, sign_elsewhere};
 use super::house::{BINARY, DKIM};
 use super::namespace::{Namespace, said};
 use super::servers;
@@ -24,6 +24,8 @@ pub struct World {
     namespace: Namespace,
     folder: tempfile::TempDir,
     resolver: Option<Child>,
+    /// Of the zone above.
+    serial: u32,
     _daemon: Child,
 }
 
@@ -54,10 +56,10 @@ impl World {
             words.join(" ") + "\n"
         };
         let delegated = [
-            ("good.org", ds("good.org")),
-            ("unknown.org", with("unknown.org", 0, "4711")),
-            ("digest.org", with("digest.org", 3, &"5A".repeat(32))),
-            ("algorithm.org", with("algorithm.org", 2, "200")),
+            ds("good.org"),
+            with("unknown.org", 0, "4711"),
+            with("digest.org", 3, &"5A".repeat(32)),
+            with("algorithm.org", 2, "200"),
         ];
         let anchor = write_above(&above, &delegated);
         let below = format!(
@@ -84,7 +86,7 @@ impl World {
         let arguments = ["--config", &config, "serve", "--ready-file", &flag];
         let resolver = start_unbound(&namespace, folder.path());
         let daemon = namespace.spawn(BINARY, &arguments, &danelaw.join("log"), |_| ready.exists());
-        World { namespace, folder, resolver: Some(resolver), _daemon: daemon }
+        World { namespace, folder, resolver: Some(resolver), serial: 1, _daemon: daemon }
     }
 
     /// How danelaw sees a zone from outside.
@@ -111,10 +113,13 @@ impl World {
         said(&Command::new(BINARY).arg("--config").arg(config).args(arguments).output().unwrap())
     }
 
-    /// The zone above has these DS from now on, and validators hold nothing older.
-    pub fn delegate(&mut self, ds: &[(&str, String)]) {
+    /// The zone above has the DS of these zones from now on, and validators hold nothing older.
+    pub fn delegate(&mut self, zones: &[&str]) {
         let above = self.folder.path().join("above");
-        resign_above(&above, ds);
+        let ds: Vec<String> = zones.iter().map(|zone| self.ds(zone)).collect();
+        self.serial += 1;
+        let (signed, _) = sign_again("org", &above_text(self.serial, &ds), &above);
+        fs::write(above.join("zone"), signed).unwrap();
         let config = above.join("nsd.conf").display().to_string();
         self.namespace.succeed("nsd-control", &["-c", &config, "reload"]);
         if self.resolver.is_some() {
@@ -183,19 +188,19 @@ fn lay_danelaw(folder: &Path) {
 }
 
 /// The zone above, unsigned.
-fn above_text(ds: &[(&str, String)]) -> String {
-    let mut text =
-        format!("$TTL 5\n@ SOA ns hostmaster 1 1h 5m 1d 5\n@ NS ns\nns A {ABOVE}\nplain NS ns\nns.good A {DANELAW}\n");
+fn above_text(serial: u32, ds: &[String]) -> String {
+    let mut text = format!(
+        "$TTL 5\n@ SOA ns hostmaster {serial} 1h 5m 1d 5\n@ NS ns\nns A {ABOVE}\nplain NS ns\nns.good A {DANELAW}\n"
+    );
     for zone in all().filter(|zone| !zone.contains("plain")) {
         let _ = writeln!(text, "{zone}. NS ns.good.org.");
     }
-    ds.iter().for_each(|(_, line)| text.push_str(line));
-    text
+    text + &ds.concat()
 }
 
 /// Signs it for the first time; gives the file with its DNSKEY records, which validators trust.
-fn write_above(folder: &Path, ds: &[(&str, String)]) -> PathBuf {
-    let (signed, _) = sign_elsewhere("org", &above_text(ds), folder);
+fn write_above(folder: &Path, ds: &[String]) -> PathBuf {
+    let (signed, _) = sign_elsewhere("org", &above_text(1, ds), folder);
     let lines = signed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
     let keys = lines
         .filter(|line| line.contains(" IN DNSKEY "))
@@ -205,15 +210,4 @@ fn write_above(folder: &Path, ds: &[(&str, String)]) -> PathBuf {
     fs::write(&path, keys).unwrap();
     fs::write(folder.join("zone"), signed).unwrap();
     path
-}
-
-/// Signs it again, by the keys that it has.
-fn resign_above(folder: &Path, ds: &[(&str, String)]) {
-    fs::write(folder.join("unsigned.zone"), above_text(ds)).unwrap();
-    let path = |name: &str| folder.join(name).display().to_string();
-    let arguments =
-        ["-S", "-q", "-K", &path(""), "-d", &path(""), "-o", "org", "-N", "unixtime", "-O", "full", "-3", "-", "-f"];
-    let output =
-        Command::new("dnssec-signzone").args(arguments).args([path("zone"), path("unsigned.zone")]).output().unwrap();
-    assert!(output.status.success(), "{}", said(&output));
 }

@@ -1,5 +1,4 @@
 //! The rooms of danelaw that a rollover is decided in, as they stand there. Nothing else is in it; their own tests are run there.
-#![allow(dead_code, reason = "what the other rooms need of them is not needed here")]
 
 #[cfg(not(test))]
 #[path = "../../src/dane/mod.rs"]
