@@ -16,7 +16,7 @@ use super::{Answerer, Handle, ServeError, TcpLimits, Transport, tcp, udp};
 
 /// Port 0 becomes one of these: below those that systems give to clients. A client that binds with SO_REUSEPORT (dig
 /// does) can be given the very port that our UDP sockets share, and then hears itself instead of us.
-const FREE_PORTS: Range<u16> = 10_000..32_768;
+const FREE_PORTS: Range<u16> = 20_000..32_768;
 /// How many of them are tried.
 const PORT_TRIES: usize = 64;
 /// Asked for as each UDP socket's receive buffer, bytes: bursts wait in it. The system may give less.
