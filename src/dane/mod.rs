@@ -22,7 +22,6 @@ pub mod error;
 pub mod explain;
 pub mod keyset;
 pub mod led;
-pub mod parent;
 mod pem;
 pub mod plan;
 pub mod plans;
@@ -31,7 +30,6 @@ pub mod publication;
 pub mod rollover;
 pub mod state;
 pub mod tlsa;
-pub mod watched;
 
 pub use certificate::Chain;
 pub use config::DaneConfig;

@@ -70,7 +70,8 @@ pub struct Fact {
 }
 
 impl Fact {
-    pub(super) fn new(verdict: Verdict, evidence: impl Into<String>, help: impl Into<String>) -> Fact {
+    /// By its parts.
+    pub fn new(verdict: Verdict, evidence: impl Into<String>, help: impl Into<String>) -> Fact {
         Fact { verdict, evidence: evidence.into(), help: help.into() }
     }
 

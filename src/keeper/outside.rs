@@ -1,4 +1,4 @@
-//! How the world sees the zones: `observe::parent` looks, `dane::parent` says what it means, `dane::watched` when to look
+//! How the world sees the zones: `observe::parent` looks, `outside::chain` says what it means, `outside::watched` when to look
 //! again.
 
 use std::collections::BTreeMap;
@@ -11,9 +11,9 @@ use super::Keeper;
 use super::served::dnskeys;
 use crate::dane::config::DnssecStrength;
 use crate::dane::prerequisites::{Fact, Verdict};
-use crate::dane::watched::Watched;
 use crate::dns::{Name, Rdata, Timestamp};
 use crate::observe::parent::{News, Order};
+use crate::outside::watched::Watched;
 
 /// Looks that wait for an answer at a time.
 const ORDERS: usize = 64;

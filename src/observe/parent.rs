@@ -23,8 +23,9 @@ use tokio::time::timeout;
 
 use super::nameservers;
 use crate::config::Outside;
-use crate::dane::parent::{Seen, Trust, called};
 use crate::dns::{Name, Rdata};
+use crate::outside::Trust;
+use crate::outside::chain::{Seen, called};
 
 /// So many zones are asked about at a time.
 const AT_ONCE: usize = 4;

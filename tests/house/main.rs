@@ -14,10 +14,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("answer", &["dns", "zone"]),
     ("transfer", &["dns", "zone"]),
     ("update", &["dns", "zone"]),
+    ("outside", &["dns", "dane"]),
     ("tell", &["dns"]),
     ("config", &["dns", "zone", "dane", "keys", "answer", "update", "tell"]),
     ("crash", &[]),
-    ("observe", &["crash", "dns", "zone", "dane", "keys", "answer", "config"]),
+    ("observe", &["crash", "dns", "zone", "dane", "keys", "answer", "outside", "config"]),
     ("act", &["crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "tell", "config"]),
     ("serve", &["crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "config"]),
     ("store", &["crash", "dns", "zone", "dane", "keys", "answer", "config"]),
@@ -25,21 +26,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "keeper",
         &[
-            "crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "tell", "config", "observe", "act",
-            "serve", "store",
+            "crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "outside", "tell", "config",
+            "observe", "act", "serve", "store",
         ],
     ),
     (
         "cli",
         &[
-            "crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "tell", "config", "observe", "act",
-            "serve", "store", "keeper", "plugin",
+            "crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "outside", "tell", "config",
+            "observe", "act", "serve", "store", "keeper", "plugin",
         ],
     ),
 ];
 
 /// Rooms that are functions of values: none of these words may stand in them, tests aside.
-const PURE: &[&str] = &["dns", "zone", "dane", "keys", "answer", "transfer", "update", "tell"];
+const PURE: &[&str] = &["dns", "zone", "dane", "keys", "answer", "transfer", "update", "outside", "tell"];
 const IMPURE: &[&str] = &[
     "std::fs",
     "std::net::Udp",

@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use danelaw::config::Outside;
-use danelaw::dane::parent::{Trust, judge};
 use danelaw::dane::prerequisites::Verdict;
 use danelaw::dns::dnssec::{dnskey, ds};
 use danelaw::observe::nameservers::{NotShown, ask_ds};
 use danelaw::observe::parent::look;
+use danelaw::outside::Trust;
+use danelaw::outside::chain::judge;
 
 use super::common::name;
 use super::liar::{AA, Liar, Query, SOA, record, soa_of};

@@ -4,7 +4,6 @@ mod certificate;
 mod kept;
 mod keyset;
 mod laws;
-mod parent;
 mod plan;
 mod prerequisites;
 mod publication;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::parent::{Seen, judge};
-use super::prerequisites::{Fact, Verdict};
+use super::chain::{Seen, judge};
+use crate::dane::prerequisites::{Fact, Verdict};
 use crate::dns::{Name, Rdata, Timestamp};
 
 /// Seconds until a zone with which all is well is looked at again, and any other one.

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::name;
-use crate::dane::parent::{Seen, Trust, judge};
 use crate::dane::prerequisites::{Fact, Verdict};
-use crate::dane::watched::Watched;
 use crate::dns::dnssec::{self, dnskey, key_tag};
 use crate::dns::{Name, Rdata};
+use crate::outside::Trust;
+use crate::outside::chain::{Seen, judge};
+use crate::outside::watched::Watched;
 
 const APEX: &str = "example.org";
 

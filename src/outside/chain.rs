@@ -3,27 +3,15 @@
 //!
 //! What resolvers see is what counts; what the parent's own servers show says why. Whoever stands between here and a resolver can
 //! make a zone look insecure, by leaving out or replaying: so what is missing here keeps TLSA from coming out for the first time, and
-//! takes none back ([`super::prerequisites::Gate`]).
+//! takes none back ([`crate::dane::prerequisites::Gate`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::prerequisites::{Fact, Verdict};
+use super::Trust;
+use crate::dane::prerequisites::{Fact, Verdict};
 use crate::dns::dnssec::{self, key_tag};
 use crate::dns::text::print_rdata;
 use crate::dns::{Name, Rdata, Rtype};
-
-/// How a validating resolver takes records (RFC 4035 section 4.3).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trust {
-    /// The chain of trust leads there.
-    Secure,
-    /// It is said to end above. Without any key of the zone somebody on the way can have that said.
-    Insecure,
-    /// It should lead there, and does not.
-    Bogus,
-    /// It can't be told; why.
-    Unknown(String),
-}
 
 /// What was seen of a zone from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
