@@ -7,7 +7,7 @@
 //! | [`dns`] | pure | nobody |
 //! | [`zone`], [`dane`], [`keys`] | pure | `dns` |
 //! | [`answer`], [`transfer`], [`update`] | pure | `dns`, `zone` |
-//! | [`outside`] | pure | `dns`, `dane`: what others see, judged |
+//! | [`outside`] | pure | `dns`, `zone`, `dane`: what others see, judged |
 //! | [`tell`] | pure | `dns`: notices become messages to the operator |
 //! | `config` | pure | `dns`, `dane`, `zone`, `keys`, `answer`, `update`, `tell`: text becomes a checked value, once |
 //! | `observe`, `act`, `serve` | I/O | the pure rooms, never each other |

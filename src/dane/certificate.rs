@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use x509_parser::error::X509Error;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo, X509Certificate};
 
 use crate::dns::{Name, Timestamp};
 
@@ -158,6 +159,11 @@ impl Certificate {
         names && keys && self.der != other.der
     }
 
+    /// Whether its key made the signature of `other`; none where the algorithm is not known here.
+    pub fn signed(&self, other: &Certificate) -> Option<bool> {
+        is_signed_by(other, self.spki())
+    }
+
     /// Whether one of its dNSNames is `host`, or a wildcard for it.
     ///
     /// `*` is taken only as the whole leftmost label and stands for exactly one label (RFC 6125 section 6.4.3,
@@ -165,6 +171,17 @@ impl Certificate {
     pub fn covers(&self, host: &Name) -> bool {
         let host = host.to_host().to_ascii_lowercase();
         self.dns_names.iter().any(|name| dns_name_covers(name, &host))
+    }
+}
+
+/// Whether the key of a SubjectPublicKeyInfo made a certificate's signature; none where the algorithm is not known here.
+pub fn is_signed_by(certificate: &Certificate, spki: &[u8]) -> Option<bool> {
+    let (_, certificate) = X509Certificate::from_der(&certificate.der).ok()?;
+    let Ok((_, spki)) = SubjectPublicKeyInfo::from_der(spki) else { return Some(false) };
+    match certificate.verify_signature(Some(&spki)) {
+        Ok(()) => Some(true),
+        Err(X509Error::SignatureUnsupportedAlgorithm) => None,
+        Err(_) => Some(false),
     }
 }
 

@@ -354,7 +354,7 @@ fn association(certificate: &Certificate, selector: Selector, matching: Matching
 
 impl Matching {
     /// The selected octets, as they are presented.
-    pub(super) fn digest(self, selected: &[u8]) -> Vec<u8> {
+    pub fn digest(self, selected: &[u8]) -> Vec<u8> {
         match self {
             Matching::Full => selected.to_vec(),
             Matching::Sha256 => Sha256::digest(selected).to_vec(),

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Trust;
+use super::{Area, Check, Fault, Trust};
 use crate::dane::prerequisites::{Fact, Verdict};
 use crate::dns::dnssec::{self, key_tag};
 use crate::dns::text::print_rdata;
@@ -48,25 +48,50 @@ enum Flaw {
     OtherKeys(Vec<u16>),
 }
 
-/// Whether a zone with these keys (DNSKEY RDATA) is trusted.
-pub fn judge(apex: &Name, keys: &[Rdata], seen: &Seen) -> Fact {
-    let mut fact = judged(apex, keys, seen);
-    // Others may see something else.
-    fact.evidence += &format!(" (seen from here through {})", seen.through);
-    fact
+/// How a zone stands in the chain of trust: for the gate of TLSA, and what is wrong by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// For the gate.
+    pub fact: Fact,
+    /// None: all is well.
+    pub fault: Option<Fault>,
 }
 
-fn judged(apex: &Name, keys: &[Rdata], seen: &Seen) -> Fact {
+impl Judged {
+    fn new(fault: Fault, fact: Fact) -> Judged {
+        Judged { fact, fault: Some(fault) }
+    }
+
+    /// The same for people.
+    pub fn check(self, apex: &Name) -> Check {
+        let Fact { evidence, help, .. } = self.fact;
+        match self.fault {
+            None => Check::ok(Area::Chain, apex, evidence),
+            Some(fault) => Check::fault(fault, apex, evidence, help),
+        }
+    }
+}
+
+/// Whether a zone with these keys (DNSKEY RDATA) is trusted.
+pub fn judge(apex: &Name, keys: &[Rdata], seen: &Seen) -> Judged {
+    let mut judged = judged(apex, keys, seen);
+    // Others may see something else.
+    judged.fact.evidence += &format!(" (seen from here through {})", seen.through);
+    judged
+}
+
+fn judged(apex: &Name, keys: &[Rdata], seen: &Seen) -> Judged {
     if seen.anchor == *apex {
         return of_island(apex, &seen.zone);
     }
     let above = seen.parent.as_ref().map_or_else(|| "the zone above".to_owned(), |parent| format!("zone {parent}"));
     let line = to_hand_in(apex, keys);
-    let fault = |flaw| Fault::new(flaw, &above, &line);
+    let flawed = |flaw| Flawed::new(flaw, &above, &line);
     // What the first server has that leads to no key.
     let shown = seen.servers.iter().find_map(|(label, ds)| {
-        let Fault { what, help } = fault(leads(apex, keys, ds.as_ref().ok()?).err()?);
-        Some(Fault { what: format!("{what} (asked {label})"), help })
+        let mut flawed = flawed(leads(apex, keys, ds.as_ref().ok()?).err()?);
+        flawed.what += &format!(" (asked {label})");
+        Some(flawed)
     });
     let vouched = (seen.ds.0 == Trust::Secure && !seen.ds.1.is_empty()).then(|| leads(apex, keys, &seen.ds.1));
     match (&seen.zone, vouched) {
@@ -77,55 +102,61 @@ fn judged(apex: &Name, keys: &[Rdata], seen: &Seen) -> Fact {
             };
             let evidence = format!("{tag}the chain of trust leads from {} to {apex}", called(&seen.anchor));
             match shown {
-                None => Fact::held(evidence),
-                Some(Fault { what, help }) => Fact::new(Verdict::Held, format!("{evidence}; but {what}"), help),
+                None => Judged { fact: Fact::held(evidence), fault: None },
+                Some(Flawed { what, help, .. }) => {
+                    Judged::new(Fault::DsStale, Fact::new(Verdict::Held, format!("{evidence}; but {what}"), help))
+                }
             }
         }
         (Trust::Unknown(why), Some(Ok(_))) => unseen(why, shown),
-        (_, Some(Ok(tag))) => Fact::unknown(
-            format!("the DS of key {tag} is in {above}, and what was seen of {apex} does not validate by it"),
-            to_look_at(apex),
-        ),
+        (_, Some(Ok(tag))) => {
+            let evidence =
+                format!("the DS of key {tag} is in {above}, and what was seen of {apex} does not validate by it");
+            Judged::new(Fault::ZoneBogus, Fact::unknown(evidence, to_look_at(apex)))
+        }
         // The zone above vouches for what leads nowhere: no validator gets to the zone.
-        (_, Some(Err(flaw))) => fault(flaw).missing(),
+        (_, Some(Err(flaw))) => flawed(flaw).missing(),
         // Below what has no chain nothing has one, whatever a validator makes of a DS there.
-        (_, None) if seen.above == Trust::Insecure => Fact::new(
-            Verdict::Missing,
-            format!("parent unsigned: {above} is not trusted itself, so nothing below it can be"),
-            format!(
+        (_, None) if seen.above == Trust::Insecure => {
+            let evidence = format!("parent unsigned: {above} is not trusted itself, so nothing below it can be");
+            let help = format!(
                 "ask whoever runs {above} to sign it, or move {apex} below a signed one; where mail is tested among yourselves alone, \
                  set `[outside] anchors`"
-            ),
-        ),
+            );
+            Judged::new(Fault::ParentUnsigned, Fact::new(Verdict::Missing, evidence, help))
+        }
         (Trust::Insecure, None) => match shown {
-            Some(fault) => fault.missing(),
-            None if seen.servers.values().any(Result::is_ok) => Fact::new(
-                Verdict::Missing,
-                format!(
+            Some(flawed) => flawed.missing(),
+            None if seen.servers.values().any(Result::is_ok) => {
+                let evidence = format!(
                     "the DS is in {above}, and resolvers do not go by it: they still hold that it is not, or don't know its algorithm"
-                ),
-                "wait until their caches run out",
-            ),
-            None => fault(Flaw::Nothing).missing(),
+                );
+                Judged::new(Fault::DsStale, Fact::new(Verdict::Missing, evidence, "wait until their caches run out"))
+            }
+            None => flawed(Flaw::Nothing).missing(),
         },
         (Trust::Bogus, None) => {
             let evidence = format!("resolvers take {apex} for bogus");
-            match shown {
-                Some(Fault { what, help }) => Fact::unknown(format!("{what}, and {evidence}"), help),
-                None => Fact::unknown(evidence, to_look_at(apex)),
-            }
+            let (fault, evidence, help) = match shown {
+                Some(Flawed { what, help, fault }) => (fault, format!("{what}, and {evidence}"), help),
+                None => (Fault::ZoneBogus, evidence, to_look_at(apex)),
+            };
+            Judged::new(fault, Fact::unknown(evidence, help))
         }
         (Trust::Unknown(why), None) => unseen(why, shown),
     }
 }
 
 /// Nobody can say how resolvers take the zone.
-fn unseen(why: &str, shown: Option<Fault>) -> Fact {
+fn unseen(why: &str, shown: Option<Flawed>) -> Judged {
     let evidence = format!("resolvers can't be asked: {why}");
     match shown {
-        Some(Fault { what, help }) => Fact::unknown(format!("{what}, and {evidence}"), help),
+        Some(Flawed { what, help, fault }) => {
+            Judged::new(fault, Fact::unknown(format!("{what}, and {evidence}"), help))
+        }
         None => {
-            Fact::unknown(evidence, "see that a resolver is reached from here, or name one in `[outside] resolver`")
+            let help = "see that a resolver is reached from here, or name one in `[outside] resolver`";
+            Judged::new(Fault::ChainUnknown, Fact::unknown(evidence, help))
         }
     }
 }
@@ -138,16 +169,18 @@ fn to_look_at(apex: &Name) -> String {
 }
 
 /// A zone that a configured anchor is of.
-fn of_island(apex: &Name, zone: &Trust) -> Fact {
-    let evidence = match zone {
+fn of_island(apex: &Name, zone: &Trust) -> Judged {
+    let (fault, evidence) = match zone {
         Trust::Secure => {
-            return Fact::held(format!("{apex} is an island: its own anchor is configured, and it validates"));
+            let evidence = format!("{apex} is an island: its own anchor is configured, and it validates");
+            return Judged { fact: Fact::held(evidence), fault: None };
         }
-        Trust::Insecure | Trust::Bogus => "it does not validate with it".to_owned(),
-        Trust::Unknown(why) => format!("resolvers can't be asked: {why}"),
+        Trust::Insecure | Trust::Bogus => (Fault::ZoneBogus, "it does not validate with it".to_owned()),
+        Trust::Unknown(why) => (Fault::ChainUnknown, format!("resolvers can't be asked: {why}")),
     };
     let help = "see that the DNSKEY in `[outside] anchors` is the zone's, and that the resolver is reached";
-    Fact::unknown(format!("{apex} is an island, its own anchor is configured, and {evidence}"), help)
+    let evidence = format!("{apex} is an island, its own anchor is configured, and {evidence}");
+    Judged::new(fault, Fact::unknown(evidence, help))
 }
 
 /// Where the chain of trust begins, in a sentence.
@@ -156,14 +189,21 @@ pub fn called(anchor: &Name) -> String {
 }
 
 /// What is wrong with a DS RRset, and what to do.
-struct Fault {
+struct Flawed {
+    fault: Fault,
     what: String,
     help: String,
 }
 
-impl Fault {
+impl Flawed {
     /// `line`: the DS records that the zone above is to have.
-    fn new(flaw: Flaw, above: &str, line: &str) -> Fault {
+    fn new(flaw: Flaw, above: &str, line: &str) -> Flawed {
+        let fault = match flaw {
+            Flaw::Nothing => Fault::DsMissing,
+            Flaw::WrongDigest(_) => Fault::DsWrongDigest,
+            Flaw::NotSupported(_) => Fault::DsAlgorithm,
+            Flaw::OtherKeys(_) => Fault::DsUnknownKey,
+        };
         let place = if flaw == Flaw::Nothing { "" } else { " this in place of what is there" };
         let what = match flaw {
             Flaw::Nothing => format!("DS missing: {above} has none"),
@@ -178,11 +218,11 @@ impl Fault {
                 format!("DS for an unknown key: {above} has the DS of key {tags}, which the zone does not have")
             }
         };
-        Fault { what, help: format!("give the registrar{place}: {line}") }
+        Flawed { fault, what, help: format!("give the registrar{place}: {line}") }
     }
 
-    fn missing(self) -> Fact {
-        Fact::new(Verdict::Missing, self.what, self.help)
+    fn missing(self) -> Judged {
+        Judged::new(self.fault, Fact::new(Verdict::Missing, self.what, self.help))
     }
 }
 

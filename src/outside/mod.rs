@@ -4,7 +4,11 @@
 //! Pure: what was seen is handed in ([`seen`]), and what comes out are [`Check`]s. Who looked, and how, is the edge's.
 
 pub mod chain;
+pub mod domain;
+pub mod host;
+mod presented;
 pub mod watched;
+pub mod zone;
 
 use std::fmt;
 
@@ -199,6 +203,8 @@ faults! {
     MxBogus: Mx Critical;
     /// The MX is not secure, so nobody goes on to the TLSA (RFC 7672 section 2.2.1).
     MxInsecure: Mx Critical;
+    /// The addresses of the MX host are not secure, so nobody goes on to the TLSA (RFC 7672 section 2.2.2).
+    HostInsecure: Mx Critical;
     /// The MX names an alias (RFC 2181 section 10.3).
     MxAlias: Mx Warning;
     /// The MX names a host without an address.
@@ -359,6 +365,17 @@ impl Check {
         Check { area, subject, level: Level::Ok, fault: None, evidence, help: String::new() }
     }
 
+    /// It can't be told.
+    pub fn unknown(
+        area: Area,
+        subject: impl fmt::Display,
+        evidence: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Check {
+        let (subject, evidence, help) = (subject.to_string(), evidence.into(), help.into());
+        Check { area, subject, level: Level::Unknown, fault: None, evidence, help }
+    }
+
     /// Something is wrong.
     pub fn fault(
         fault: Fault,
@@ -369,6 +386,15 @@ impl Check {
         let (subject, evidence, help) = (subject.to_string(), evidence.into(), help.into());
         Check { area: fault.area(), subject, level: fault.level(), fault: Some(fault), evidence, help }
     }
+}
+
+/// Why something that was asked gave no answer: what that is called, and in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What is wrong.
+    pub fault: Fault,
+    /// Why, for people.
+    pub why: String,
 }
 
 /// How validating resolvers take an answer (RFC 4035 section 4.3).

@@ -61,7 +61,7 @@ impl Watched {
     /// A zone was looked at. Whether that says something else than before.
     pub fn seen(&mut self, apex: &Name, seen: &Seen, now: Timestamp) -> bool {
         let Some(zone) = self.zones.get_mut(apex) else { return false };
-        let fact = judge(apex, &zone.keys, seen);
+        let fact = judge(apex, &zone.keys, seen).fact;
         let is_well = fact.verdict == Verdict::Held && fact.help.is_empty();
         zone.due = now + spread(apex, if is_well { AGAIN } else { SOON });
         let is_other = zone.fact.as_ref().is_none_or(|(before, _)| *before != fact);

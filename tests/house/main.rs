@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("answer", &["dns", "zone"]),
     ("transfer", &["dns", "zone"]),
     ("update", &["dns", "zone"]),
-    ("outside", &["dns", "dane"]),
+    ("outside", &["dns", "zone", "dane"]),
     ("tell", &["dns"]),
     ("config", &["dns", "zone", "dane", "keys", "answer", "update", "tell"]),
     ("crash", &[]),

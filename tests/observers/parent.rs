@@ -41,7 +41,7 @@ async fn a_resolver_that_gives_no_proof_is_not_believed() {
             let outside = Outside { resolver: vec![liar.address], anchors };
             let seen = look(&name(ZONE), &outside).await;
             assert!(matches!(seen.zone, Trust::Unknown(_)), "{what}: {seen:?}");
-            let fact = judge(&name(ZONE), std::slice::from_ref(&key), &seen);
+            let fact = judge(&name(ZONE), std::slice::from_ref(&key), &seen).fact;
             assert_eq!(fact.verdict, Verdict::Unknown, "{what}: {fact:?}");
             assert!(fact.evidence.contains("resolvers can't be asked") && !fact.help.is_empty(), "{what}: {fact:?}");
         }

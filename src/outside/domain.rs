@@ -1,0 +1,103 @@
+//! A mail domain as others see it: where its mail goes, and the keys that its mail is signed with.
+
+use std::collections::BTreeMap;
+
+use super::{Area, Check, Fault, Lookup, Trust};
+use crate::dns::Name;
+use crate::dns::mailtext::Dkim;
+
+/// What was seen of a mail domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Preference and host.
+    pub mx: Lookup<(u16, Name)>,
+    /// The TXT of each selector, its strings joined; none: no selector is known.
+    pub dkim: BTreeMap<Name, Lookup<Vec<u8>>>,
+}
+
+/// All that is to be said of a domain itself; its hosts are for themselves.
+pub fn judge(domain: &Name, seen: &Seen) -> Vec<Check> {
+    let mut checks = mx(domain, &seen.mx);
+    checks.extend(dkim(domain, &seen.dkim));
+    checks
+}
+
+fn mx(domain: &Name, mx: &Lookup<(u16, Name)>) -> Vec<Check> {
+    let fault = |fault, evidence: &str, help: String| vec![Check::fault(fault, domain, evidence, help)];
+    match &mx.trust {
+        Trust::Unknown(why) => {
+            let help = "senders that can't find it out defer mail: see that every nameserver answers".to_owned();
+            return fault(Fault::MxUnknown, &format!("it can't be looked up: {why}"), help);
+        }
+        Trust::Bogus => {
+            let help = "senders that validate defer mail: mend DNSSEC of the zone".to_owned();
+            return fault(Fault::MxBogus, "resolvers take it for bogus", help);
+        }
+        Trust::Secure | Trust::Insecure => {}
+    }
+    if mx.found.is_empty() {
+        let help = format!("add {domain} IN MX 10 mail.{domain}, with the host that takes its mail");
+        return fault(Fault::MxMissing, "there is none: mail goes to the domain's own address, if it has one", help);
+    }
+    if mx.found.iter().any(|(_, host)| host.is_root()) {
+        let help = "if it is to take mail, put a host into the MX".to_owned();
+        return fault(Fault::MxNull, "it says that the domain takes no mail (RFC 7505)", help);
+    }
+    let mut checks = Vec::new();
+    for (_, host) in mx.found.iter().filter(|(_, host)| is_address(host)) {
+        let help = "give that address to a host, and name the host in the MX";
+        checks.push(Check::fault(Fault::MxIsAddress, domain, format!("{} is an address", host.to_host()), help));
+    }
+    if mx.trust == Trust::Insecure {
+        let evidence = "it is not secure: nobody goes on to the TLSA of its hosts (RFC 7672 section 2.2.1)";
+        checks.extend(fault(Fault::MxInsecure, evidence, "have the zone signed, and the DS put in above".to_owned()));
+    }
+    if checks.is_empty() {
+        let hosts: Vec<String> =
+            mx.found.iter().map(|(preference, host)| format!("{preference} {}", host.to_host())).collect();
+        checks.push(Check::ok(Area::Mx, domain, hosts.join(", ")));
+    }
+    checks
+}
+
+/// Four numbers where a host should be.
+fn is_address(host: &Name) -> bool {
+    host.to_host().parse::<std::net::Ipv4Addr>().is_ok()
+}
+
+/// At least one selector with a key; of a selector without one it is told all the same.
+fn dkim(domain: &Name, keys: &BTreeMap<Name, Lookup<Vec<u8>>>) -> Vec<Check> {
+    if keys.is_empty() {
+        return vec![Check::ok(Area::Dkim, domain, "no selector is known, so none was looked at")];
+    }
+    keys.iter().map(|(owner, lookup)| selector(owner, lookup)).collect()
+}
+
+fn selector(owner: &Name, lookup: &Lookup<Vec<u8>>) -> Check {
+    if let Some(why) = lookup.unknown() {
+        let help = "see that every nameserver answers";
+        return Check::fault(Fault::DkimUnknown, owner, format!("it can't be looked up: {why}"), help);
+    }
+    let read: Vec<_> = lookup.found.iter().map(|text| Dkim::parse(text)).collect();
+    let Some(first) = read.first() else {
+        let help = "add the TXT that your DKIM signer wrote";
+        return Check::fault(Fault::DkimMissing, owner, "it has no TXT", help);
+    };
+    if read.len() > 1 {
+        // RFC 6376 section 3.6.2.2: then anything may be taken.
+        let evidence = format!("it has {} TXT records, of which one alone counts: which one is not said", read.len());
+        let help = "put the strings of one key into one TXT: \"v=DKIM1; p=...\" \"...\"";
+        return Check::fault(Fault::DkimMalformed, owner, evidence, help);
+    }
+    match first {
+        Ok(key) if key.is_revoked() => {
+            let help = "sign with another selector, or publish the key again";
+            Check::fault(Fault::DkimRevoked, owner, "its key is revoked: p= is empty (RFC 6376 section 3.6.1)", help)
+        }
+        Ok(_) => Check::ok(Area::Dkim, owner, "it has a key"),
+        Err(error) => {
+            let help = "add the TXT as your DKIM signer wrote it, all of its strings";
+            Check::fault(Fault::DkimMalformed, owner, format!("its key can't be read: {error}"), help)
+        }
+    }
+}
