@@ -198,11 +198,21 @@ pub struct Init {
 /// `check`
 #[derive(Clone, Debug, clap::Args)]
 pub struct Check {
-    /// Zones by name, or zone files [default: all]
+    /// Zones by name, or zone files; with `--online` any mail domains [default: all zones]
     pub zones: Vec<String>,
     /// Warnings count as errors in the exit code
-    #[arg(long)]
+    #[arg(long, conflicts_with = "online")]
     pub strict: bool,
+    /// Look at domains as others see them: DNSSEC, nameservers, MX, mail servers, TLSA. Exit code 0 ok, 1 warning, 2 critical,
+    /// 3 unknown, as monitoring plugins have it
+    #[arg(long)]
+    pub online: bool,
+    /// A DKIM selector of the domain [default: those in the configuration or the zone file]
+    #[arg(long = "selector", value_name = "SELECTOR", requires = "online")]
+    pub selectors: Vec<String>,
+    /// A port of the mail hosts that is asked beside 25, such as 465
+    #[arg(long = "port", value_name = "PORT", requires = "online")]
+    pub ports: Vec<u16>,
     /// JSON in place of text
     #[arg(long)]
     pub json: bool,

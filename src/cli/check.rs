@@ -43,7 +43,7 @@ pub fn run(config: &Config, args: &Check, out: &mut Output) -> Result<Outcome, C
     Ok(if errors > 0 || (args.strict && warnings > 0) { Outcome::Findings } else { Outcome::Done })
 }
 
-fn files(config: &Config, wanted: &[String]) -> Result<Vec<ZoneFile>, CliError> {
+pub(super) fn files(config: &Config, wanted: &[String]) -> Result<Vec<ZoneFile>, CliError> {
     let named = config.named_files();
     let (as_files, as_names): (Vec<&String>, Vec<&String>) = wanted.iter().partition(|text| Path::new(text).is_file());
     let mut files: Vec<ZoneFile> = as_files.into_iter().map(|path| file(path)).collect::<Result<_, _>>()?;

@@ -11,6 +11,7 @@ pub mod keys_import;
 pub mod keys_tsig;
 pub mod log;
 pub mod messages;
+pub mod online;
 pub mod output;
 pub mod ready;
 pub mod rollover;
@@ -24,6 +25,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::config::{Config, ConfigErrors, FILE_NAME};
+use crate::outside::Level;
 use crate::serve::ServeError;
 use crate::serve::control::ControlError;
 use crate::store::StoreError;
@@ -41,6 +43,8 @@ pub enum Outcome {
     Done,
     /// Exit code 1: it ran, and found something that has to be looked at.
     Findings,
+    /// The exit code of a monitoring plugin.
+    Seen(Level),
 }
 
 /// Why a command didn't run to its end.
@@ -90,8 +94,13 @@ pub fn main(args: &Args) -> ExitCode {
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Findings) => ExitCode::from(1),
+        Ok(Outcome::Seen(level)) => ExitCode::from(level.exit_code()),
         Err(error) => {
-            let code = error.exit_code();
+            let code = match (&args.command, error.exit_code()) {
+                // To whoever monitors, what can't be looked at is unknown, and not critical.
+                (Command::Check(check), 1..) if check.online => Level::Unknown.exit_code(),
+                (_, code) => code,
+            };
             if code != 0 {
                 output::complain(&error.to_string());
             }
@@ -105,6 +114,7 @@ fn run(args: &Args, out: &mut Output) -> Result<Outcome, CliError> {
     match &args.command {
         Command::Serve(serve) => serve::run(file, serve),
         Command::Init(init) => init::run(init, out),
+        Command::Check(check) if check.online => online::run(&load(file)?, check, out),
         Command::Check(check) => check::run(&load(file)?, check, out),
         Command::Tlsa(tlsa) => tlsa::run(tlsa, out),
         Command::Ds(zone) => keys::ds(&load(file)?, &zone.zone, out),

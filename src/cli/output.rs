@@ -94,6 +94,13 @@ fn say(mark: Mark, word: &str, message: &str) {
     let _ = writeln!(stderr.lock(), "{word} {message}");
 }
 
+/// Says on standard error what takes its time, to who looks at it.
+pub fn progress(message: &str) {
+    if io::stderr().is_terminal() {
+        let _ = writeln!(io::stderr().lock(), "{message}");
+    }
+}
+
 /// Whether colours are shown on something that is or isn't a terminal (https://no-color.org).
 pub fn wants_colours(terminal: bool) -> bool {
     terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())

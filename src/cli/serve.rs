@@ -16,6 +16,7 @@ use super::{CliError, Outcome, load, log, ready};
 use crate::act;
 use crate::config::{Config, Encrypted};
 use crate::keeper::{self, Answering, Finished, Keeper, Message, RolloverEdges, RolloverOrders, Surroundings};
+use crate::observe::presented::Turns;
 use crate::observe::watch::{Timing, Watcher};
 use crate::observe::{self, clock};
 use crate::serve::control::{ControlHandle, ControlSocket};
@@ -48,7 +49,8 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
 
     let mut keeper = Keeper::new(config, store, args.ephemeral, keeper::now())?;
     keeper.read_clocks(clock::reading);
-    let rollovers = drive(&mut keeper, runtime.handle());
+    let turns = Turns::default();
+    let rollovers = drive(&mut keeper, runtime.handle(), turns.clone());
     // Zones that are not signed yet are answered SERVFAIL meanwhile.
     keeper.begin(keeper::now());
     let counters = Arc::new(Counters::default());
@@ -100,7 +102,7 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
         let (message_orders, (message_news, sent)) = (keeper.message_orders(), mpsc::channel(NEWS));
         tokio::spawn(act::messages::run(message_orders, message_news));
         let (outside_orders, (outside_news, outside)) = (keeper.outside_orders(), mpsc::channel(NEWS));
-        tokio::spawn(observe::parent::run(outside_orders, outside_news));
+        tokio::spawn(observe::outside::run(outside_orders, outside_news, turns));
         let notified = answering.counters.notified();
         let around = Surroundings {
             watcher,
@@ -130,12 +132,12 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
 }
 
 /// Who asks nameservers and mail servers, and runs hooks, when a rollover wants it.
-fn drive(keeper: &mut Keeper, runtime: &tokio::runtime::Handle) -> RolloverEdges {
+fn drive(keeper: &mut Keeper, runtime: &tokio::runtime::Handle, turns: Turns) -> RolloverEdges {
     let ((ask, asked), (shown, nameservers)) = (mpsc::channel(ORDERS), mpsc::channel(NEWS));
     let ((probe, probed), (presents, presented)) = (mpsc::channel(ORDERS), mpsc::channel(NEWS));
     let ((run, to_run), (ran, hooks)) = (mpsc::channel(ORDERS), mpsc::channel(NEWS));
     runtime.spawn(observe::nameservers::run(asked, shown));
-    runtime.spawn(observe::presented::run(probed, presents));
+    runtime.spawn(observe::presented::run(probed, presents, turns));
     runtime.spawn(act::hook::work(to_run, ran));
     keeper.drive(RolloverOrders { nameservers: ask, presented: probe, hooks: run });
     RolloverEdges { nameservers, presented, hooks }

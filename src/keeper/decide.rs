@@ -109,7 +109,8 @@ impl Keeper {
         let next = step.next;
         self.plans.take(step, now);
         self.rollovers.planned();
-        self.watch_from_outside();
+        self.outside.planned();
+        self.watch_from_outside(now);
         next
     }
 
@@ -128,8 +129,12 @@ impl Keeper {
         if !before.contents.keys().eq(self.zones.keys()) {
             return Touched::all();
         }
-        let mut names: BTreeSet<Name> =
-            lagged.symmetric_difference(lagging).cloned().chain(self.rollovers.newly_probed()).collect();
+        let mut names: BTreeSet<Name> = lagged
+            .symmetric_difference(lagging)
+            .cloned()
+            .chain(self.rollovers.newly_probed())
+            .chain(self.outside.newly_probed())
+            .collect();
         for (old, zone) in before.contents.values().zip(self.zones.values()) {
             let (old, new) = match (old, &zone.contents) {
                 (Some(old), Some(new)) => (old, new),

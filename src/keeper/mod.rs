@@ -67,7 +67,7 @@ pub use hurry::Wanted;
 use look::Scope;
 pub use messages::{ChannelReport, TestReport};
 pub use notices::{CopyReport, CopyState};
-pub use outside::OutsideReport;
+pub use outside::{FoundReport, OutsideReport};
 pub use policy::Policy;
 pub use primaries::{PrimaryReport, PrimaryState};
 pub use report::{Answering, CertificateReport, EncryptedReport, StatusReport, ZoneReport, explain};

@@ -224,7 +224,7 @@ impl Nameservers {
 }
 
 /// Whether an address is one of this machine's: what goes there comes from there. Nothing is sent.
-fn is_local(address: IpAddr) -> bool {
+pub(super) fn is_local(address: IpAddr) -> bool {
     let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let from = || {
         let socket = UdpSocket::bind((any, 0)).ok()?;

@@ -1,28 +1,41 @@
-//! How the world sees the zones: `observe::parent` looks, `outside::chain` says what it means, `outside::watched` when to look
-//! again.
+//! How the world sees zones, mail domains and mail servers: the edge looks, `outside` says what it means, and when to look again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::Keeper;
+use super::nameservers::is_local;
 use super::served::dnskeys;
-use crate::dane::config::DnssecStrength;
+use super::zone::Zone;
+use crate::dane::config::{DnssecStrength, MailServiceStrength};
+use crate::dane::plan::Planned;
 use crate::dane::prerequisites::{Fact, Verdict};
-use crate::dns::{Name, Rdata, Timestamp};
-use crate::observe::parent::{News, Order};
+use crate::dane::tlsa::{Service, Tlsa};
+use crate::dns::{Name, Rtype, Timestamp};
+use crate::observe::outside::{News, Order};
 use crate::outside::watched::Watched;
+use crate::outside::zone::Expected;
+use crate::outside::{Check, Level, Seen, Subject, Wanted, host};
+use crate::tell::{Condition, Kind, Notice, Stands};
 
 /// Looks that wait for an answer at a time.
 const ORDERS: usize = 64;
+/// Seconds until what is to be looked at is gathered again, though nothing was configured or restarted.
+const GATHER: u64 = 5;
 
 /// What is known of the zones from outside, and where questions go.
 #[derive(Default)]
 pub(super) struct Outside {
     watched: Watched,
     orders: Option<mpsc::Sender<Order>>,
+    /// When it was gathered what is to be looked at.
+    gathered: Option<Timestamp>,
+    /// The hosts of which probes tell something else than when they were planned last.
+    probed: BTreeSet<Name>,
 }
 
 /// How a zone is seen from outside.
@@ -39,6 +52,21 @@ pub struct OutsideReport {
     pub at: Timestamp,
 }
 
+/// Everything that was found of a zone, a mail domain or a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FoundReport {
+    /// What was looked at.
+    #[serde(flatten)]
+    pub subject: Subject,
+    /// When.
+    pub at: Timestamp,
+    /// The worst of it.
+    pub level: Level,
+    /// What is to be said of it.
+    pub checks: Vec<Check>,
+}
+
 impl Outside {
     /// What the parent says of a zone.
     pub(super) fn parent(&self, apex: &Name) -> Fact {
@@ -47,23 +75,84 @@ impl Outside {
         self.watched.fact(apex).map_or_else(unseen, |(fact, _)| fact.clone())
     }
 
+    /// What a mail server presents.
+    pub(super) fn probed(&self, host: &Name) -> Fact {
+        let unseen =
+            || Fact::unknown("not checked: it is being asked what it presents", "wait a minute, and ask again");
+        let found = self.watched.found(&Subject::Host(host.clone()));
+        match found.and_then(|found| found.seen.as_ref()) {
+            Some(Seen::Host(seen)) => host::service(&Service::smtp(host.clone()), seen, |ip: IpAddr| is_local(ip)),
+            _ => unseen(),
+        }
+    }
+
     pub(super) fn report(&self, apex: &Name) -> Option<OutsideReport> {
         let (Fact { verdict, evidence, help }, at) = self.watched.fact(apex)?;
         Some(OutsideReport { verdict: *verdict, evidence: evidence.clone(), help: help.clone(), at })
     }
 
-    /// All zones are asked about at once.
+    /// Everything that was found.
+    pub(super) fn reports(&self) -> Vec<FoundReport> {
+        let report = |(subject, found): (&Subject, &crate::outside::watched::Found)| FoundReport {
+            subject: subject.clone(),
+            at: found.at,
+            level: crate::outside::worst(&found.checks),
+            checks: found.checks.clone(),
+        };
+        self.watched.all().map(report).collect()
+    }
+
+    /// What was found of a host, of the zone that it is in, and of the domains that name it.
+    pub(super) fn about(&self, host: &Name, zone: Option<&Name>, domains: &[&Name]) -> Vec<Check> {
+        let subjects = std::iter::once(Subject::Host(host.clone()))
+            .chain(zone.map(|zone| Subject::Zone(zone.clone())))
+            .chain(domains.iter().map(|domain| Subject::Domain((*domain).clone())));
+        let found = subjects.filter_map(|subject| self.watched.found(&subject));
+        found.flat_map(|found| found.checks.iter().cloned()).collect()
+    }
+
+    /// All are looked at at once.
     pub(super) fn hurry(&mut self) {
+        self.gathered = None;
         self.watched.hurry();
     }
 
-    /// What somebody has to do for a zone, a line each.
+    /// What loses mail or its protection, a line each: of what stands.
     pub(super) fn problems(&self) -> impl Iterator<Item = String> {
-        self.watched
-            .facts()
-            .filter(|(_, fact)| fact.verdict != Verdict::Unknown && !fact.help.is_empty())
-            .map(|(apex, Fact { evidence, help, .. })| format!("{apex}: {evidence}; {help}"))
+        let critical = self.watched.standing().filter(|(_, check, _)| check.level == Level::Critical);
+        critical.map(|(_, check, _)| line(check))
     }
+
+    /// The same as conditions, each told once until it is over.
+    pub(super) fn conditions(&self) -> impl Iterator<Item = Condition> {
+        let critical = self.watched.standing().filter(|(_, check, _)| check.level == Level::Critical);
+        critical.map(|(_, check, since)| {
+            let text = check.fault.map_or_else(String::new, |fault| format!("seen from outside: {fault}"));
+            let todo = if check.help.is_empty() { String::new() } else { format!("\nTo do: {}.", check.help) };
+            let notice = Notice::new(since, Kind::Problem, &check.subject, &text);
+            Condition { notice: notice.with(format!("Found: {}.{todo}", check.evidence)), stands: Stands::Yes }
+        })
+    }
+
+    /// Whether something that was wrong with a zone or a host was seen too short a time ago to be called over.
+    pub(super) fn is_calming(&self, subject: &Subject) -> bool {
+        self.watched.standing().any(|(of, check, _)| of == subject && check.level == Level::Critical)
+    }
+
+    /// The hosts of which probes tell something else than when they were planned last.
+    pub(super) fn newly_probed(&self) -> impl Iterator<Item = Name> {
+        self.probed.iter().cloned()
+    }
+
+    /// They are planned.
+    pub(super) fn planned(&mut self) {
+        self.probed.clear();
+    }
+}
+
+fn line(check: &Check) -> String {
+    let todo = if check.help.is_empty() { String::new() } else { format!("; {}", check.help) };
+    format!("{}: {}{todo}", check.subject, check.evidence)
 }
 
 impl Keeper {
@@ -74,24 +163,72 @@ impl Keeper {
         orders
     }
 
-    /// The zones whose place in the chain of trust decides on TLSA, with their keys: those of hosts with certificates, and of the
-    /// domains that name them.
-    pub(super) fn watch_from_outside(&mut self) {
-        let mut wanted: BTreeMap<Name, Vec<Rdata>> = BTreeMap::new();
-        for planned in self.plans.owners().filter(|planned| !planned.explanation.records.is_empty()) {
-            let domains = planned.explanation.assessments.iter().filter_map(|assessment| assessment.domain.as_ref());
-            let zones = domains.filter_map(|domain| self.zone_above(domain)).chain(&planned.zone);
-            for apex in zones {
-                if !wanted.contains_key(apex)
-                    && self.dane_config.zone(apex).dnssec == DnssecStrength::Parent
-                    && let Some(zone) = self.zones.get(apex)
-                {
-                    wanted.insert(apex.clone(), dnskeys(zone));
-                }
-            }
+    /// Gathers what is to be looked at: the hosts with records, the zones that they are in, and the domains that name them with
+    /// theirs; all where the strong grades are asked for.
+    pub(super) fn watch_from_outside(&mut self, now: Timestamp) {
+        let is_due = self.outside.gathered.is_none_or(|at| now < at || now >= at + GATHER);
+        if !is_due {
+            return;
         }
-        wanted.retain(|_, keys| !keys.is_empty());
-        self.outside.watched.want(wanted);
+        self.outside.gathered = Some(now);
+        let mut hosts: BTreeMap<&Name, (BTreeSet<&Name>, BTreeSet<Service>)> = BTreeMap::new();
+        let mut zones: BTreeMap<&Name, Vec<&Name>> = BTreeMap::new();
+        let mut domains: BTreeSet<&Name> = BTreeSet::new();
+        for planned in self.plans.owners().filter(|planned| !planned.explanation.records.is_empty()) {
+            let Planned { owner, zone, explanation, .. } = planned;
+            let of = explanation.assessments.iter().filter_map(|assessment| assessment.domain.as_ref());
+            let of: Vec<&Name> = of.collect();
+            let of_domains = of.iter().filter_map(|domain| self.zone_above(domain));
+            let strong: Vec<&Name> = zone.iter().chain(of_domains).filter(|apex| self.is_strong(apex)).collect();
+            if strong.is_empty() {
+                continue;
+            }
+            for apex in strong {
+                zones.entry(apex).or_default();
+            }
+            if let Some(zone) = zone {
+                zones.entry(zone).or_default().push(owner);
+            }
+            domains.extend(&of);
+            let host = hosts.entry(&explanation.host).or_default();
+            host.0.extend(of);
+            host.1.extend(Service::from_owner(owner));
+        }
+        let mut all: Vec<Wanted> = Vec::new();
+        for (host, (domains, services)) in hosts {
+            let domains = domains.into_iter().cloned().collect();
+            all.push(Wanted::Host { host: host.clone(), domains, services: services.into_iter().collect() });
+        }
+        for (apex, owners) in zones {
+            let Some(zone) = self.zones.get(apex) else { continue };
+            let expected = expected(zone, &owners);
+            let owners = owners.into_iter().cloned().collect();
+            all.push(Wanted::Zone { apex: apex.clone(), owners, expected });
+        }
+        for domain in domains {
+            all.push(Wanted::Domain { domain: domain.clone(), selectors: self.selectors(domain) });
+        }
+        self.outside.watched.want(all, now);
+    }
+
+    /// Whether somebody wants to know how others see a zone.
+    fn is_strong(&self, apex: &Name) -> bool {
+        let config = self.dane_config.zone(apex);
+        config.dnssec == DnssecStrength::Parent || config.mail_service == MailServiceStrength::Probed
+    }
+
+    /// The owners of a domain's DKIM keys: those that are configured, or those in its zone.
+    fn selectors(&self, domain: &Name) -> Vec<Name> {
+        let (Some(apex), Ok(place)) = (self.zone_above(domain), domain.prepend(b"_domainkey")) else {
+            return Vec::new();
+        };
+        let named = self.dane_config.zone(apex).dkim_selectors;
+        if !named.is_empty() {
+            return named.iter().filter_map(|selector| Name::parse(selector, Some(&place)).ok()).collect();
+        }
+        let contents = self.zones.get(apex).and_then(|zone| zone.contents.as_ref());
+        let nodes = contents.into_iter().flat_map(|contents| contents.at_or_below(&place));
+        nodes.map(|node| node.owner()).filter(|owner| *owner != place).collect()
     }
 
     fn zone_above(&self, name: &Name) -> Option<&Name> {
@@ -103,16 +240,36 @@ impl Keeper {
     pub fn send_outside(&mut self, now: Timestamp) -> Option<Timestamp> {
         let orders = self.outside.orders.as_ref()?;
         let outside = Arc::new(self.config.outside.clone());
-        for zone in self.outside.watched.due(now, orders.capacity()) {
+        for wanted in self.outside.watched.due(now, orders.capacity()) {
             // There is room, and nobody else sends.
-            drop(orders.try_send(Order { zone, outside: Arc::clone(&outside) }));
+            drop(orders.try_send(Order { wanted, outside: Arc::clone(&outside) }));
         }
         self.outside.watched.next().map(|next| next.max(now + 1))
     }
 
-    /// Zones were looked at. Whether any is seen otherwise than before. What others were asked than are asked now does not count.
-    pub fn hear_outside(&mut self, news: &[News], now: Timestamp) -> bool {
-        let of_now = news.iter().filter(|news| *news.outside == self.config.outside);
-        of_now.fold(false, |is_other, News { zone, seen, .. }| self.outside.watched.seen(zone, seen, now) | is_other)
+    /// Something was looked at. Whether any is seen otherwise than before. What others were asked than are asked now does not count.
+    pub fn hear_outside(&mut self, news: Vec<News>, now: Timestamp) -> bool {
+        let mut is_other = false;
+        for News { order, seen } in news {
+            if *order.outside != self.config.outside || !self.outside.watched.seen(&order.wanted, seen, now) {
+                continue;
+            }
+            is_other = true;
+            if let Wanted::Host { host, .. } = &*order.wanted {
+                self.outside.probed.insert(host.clone());
+            }
+        }
+        is_other
     }
+}
+
+/// What a zone's nameservers are to have.
+fn expected(zone: &Zone, owners: &[&Name]) -> Expected {
+    let published = zone.published();
+    let tlsa = owners.iter().map(|owner| {
+        let set = published.and_then(|published| published.set(owner, Rtype::TLSA));
+        let rdatas = set.into_iter().flat_map(|set| set.rrset.rdatas);
+        ((*owner).clone(), rdatas.filter_map(|rdata| Tlsa::from_rdata(&rdata)).collect())
+    });
+    Expected { keys: dnskeys(zone), serial: published.map(|published| published.serial), tlsa: tlsa.collect() }
 }

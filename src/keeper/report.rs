@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CatalogReport, ChannelReport, CopyReport, Keeper, OutsideReport, PrimaryReport, RolloverReport};
+use super::{
+    CatalogReport, ChannelReport, CopyReport, FoundReport, Keeper, OutsideReport, PrimaryReport, RolloverReport,
+};
 use crate::dane::Chain;
 use crate::dane::certificate::Certificate;
 use crate::dane::explain::Explanation;
@@ -54,6 +56,9 @@ pub struct StatusReport {
     /// The rollovers of the hosts whose certificates are installed here.
     #[serde(default)]
     pub rollovers: Vec<RolloverReport>,
+    /// What was found of zones, mail domains and hosts from outside.
+    #[serde(default)]
+    pub outside: Vec<FoundReport>,
     /// What is wrong now.
     pub problems: Vec<String>,
     /// What happened last, newest first.
@@ -159,6 +164,7 @@ impl Keeper {
             certificates: self.certificate_reports(),
             tlsa: self.explained(now),
             rollovers: self.rollover_reports(),
+            outside: self.outside.reports(),
             problems: self.problems.iter().cloned().collect(),
             events: self.store.events(EVENTS, None).unwrap_or_default(),
         }

@@ -168,15 +168,13 @@ impl Rollovers {
         self.hosts.values().filter_map(|driven| driven.told.source()).flat_map(|source| &source.files)
     }
 
-    /// What probes tell of a host.
-    pub(super) fn probed(&self, host: &Name) -> Fact {
-        let Some(driven) = self.hosts.get(host) else {
-            return Fact::not_checked("only mail servers whose certificate danelaw installs are asked");
-        };
+    /// What probes tell of a host; none of one whose certificate is not installed here.
+    pub(super) fn probed(&self, host: &Name) -> Option<Fact> {
+        let driven = self.hosts.get(host)?;
         let labels: Vec<&str> = driven.state.addresses().map(|(label, _)| label).collect();
         let outcomes = || labels.iter().map(|label| (label, driven.probes.get(*label)));
         let failed = outcomes().find_map(|(label, outcome)| Some((label, outcome?.as_ref().err()?)));
-        match failed {
+        Some(match failed {
             Some((label, why)) => {
                 Fact::unknown(format!("{label}: {why}"), "let the mail server offer STARTTLS to everybody there")
             }
@@ -184,7 +182,7 @@ impl Rollovers {
                 Fact::not_checked("not every address of the host was asked yet")
             }
             None => Fact::held(format!("TLS 1.2 or later at {}", labels.join(", "))),
-        }
+        })
     }
 
     /// The hosts of which probes tell something else than when they were planned last.

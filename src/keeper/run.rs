@@ -16,7 +16,7 @@ use crate::act::notify::News;
 use crate::act::{messages, transfer};
 use crate::config::{Config, Cookies, TlsCertificate};
 use crate::dns::Timestamp;
-use crate::observe::parent;
+use crate::observe::outside;
 use crate::observe::stamps::{Stamp, stamp};
 use crate::observe::watch::{Changed, Folder, Watcher};
 use crate::serve::Notified;
@@ -50,7 +50,7 @@ pub struct Surroundings {
     /// What became of messages to the operator.
     pub sent: mpsc::Receiver<messages::News>,
     /// How zones are seen from outside.
-    pub outside: mpsc::Receiver<parent::News>,
+    pub outside: mpsc::Receiver<outside::News>,
     /// What came from primaries.
     pub transferred: mpsc::Receiver<transfer::News>,
     /// What primaries have said themselves.
@@ -111,8 +111,8 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
                 continue;
             }
             Some(news) = around.outside.recv() => {
-                let news: Vec<parent::News> = gather(news, &mut around.outside);
-                if !keeper.hear_outside(&news, now()) {
+                let news: Vec<outside::News> = gather(news, &mut around.outside);
+                if !keeper.hear_outside(news, now()) {
                     continue;
                 }
                 what = Look::Decided;

@@ -107,7 +107,7 @@ impl Served for ServedZones<'_> {
     }
 
     fn probed(&self, host: &Name) -> Fact {
-        self.rollovers.probed(host)
+        self.rollovers.probed(host).unwrap_or_else(|| self.outside.probed(host))
     }
 
     fn lags(&self, owner: &Name) -> bool {

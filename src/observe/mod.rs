@@ -11,7 +11,7 @@ pub mod keys;
 mod lanes;
 pub mod layouts;
 pub mod nameservers;
-pub mod parent;
+pub mod outside;
 pub mod presented;
 pub mod secrets;
 pub mod stamps;

@@ -17,10 +17,10 @@ use tokio::time::{Instant, timeout_at};
 use super::lanes;
 use crate::answer::UDP_MAX;
 use crate::dane::Tlsa;
-use crate::dns::header::{AA, CLASS_IN, Rcode, TC};
+use crate::dns::header::{AA, CD, CLASS_IN, DO, RD, Rcode, TC};
 use crate::dns::question::is_response;
 use crate::dns::walk::{self, Walked};
-use crate::dns::{Name, Question, Rdata, Rtype, uncompress};
+use crate::dns::{Name, Question, Rtype, uncompress};
 use crate::zone::serial;
 
 /// So many servers are asked at a time.
@@ -163,7 +163,7 @@ impl lanes::Order for Order {
 
 /// Asks a server for a zone's serial and the TLSA of some owners. All of it takes `limit` at most.
 pub async fn ask(server: SocketAddr, zone: &Name, owners: &[Name], limit: Duration) -> Result<Shown, NotShown> {
-    let mut asker = Asker { server, until: Instant::now() + limit, udp: true };
+    let mut asker = Asker::new(server, limit);
     let mut serial = asker.serial(zone).await?;
     // A zone that changed between the questions is asked about once more.
     for _ in 0..2 {
@@ -181,36 +181,59 @@ pub async fn ask(server: SocketAddr, zone: &Name, owners: &[Name], limit: Durati
     Err(NotShown::Changing)
 }
 
-/// Asks a server of the zone above for the DS of a zone (RFC 4035 section 3.1.4.1). All of it takes `limit` at most.
-pub async fn ask_ds(server: SocketAddr, zone: &Name, limit: Duration) -> Result<Vec<Rdata>, NotShown> {
-    let mut asker = Asker { server, until: Instant::now() + limit, udp: true };
-    let message = asker.ask(&Question::new(zone, Rtype::DS)).await?;
-    let mut found = Vec::new();
-    for record in walk::records(&message).filter(|record| record.section == 1 && is(record, Rtype::DS)) {
-        let (owner, _) = uncompress::name(&message, record.start).ok_or(NotShown::Malformed)?;
-        if owner == *zone {
-            found.push(record.rdata.into());
-        }
-    }
-    Ok(found)
-}
-
 /// The questions to one server.
-struct Asker {
+pub(super) struct Asker {
     server: SocketAddr,
     until: Instant,
     /// It has not been found silent over UDP.
     udp: bool,
+    /// TCP counts in place of UDP.
+    tcp: bool,
+    /// In the third and fourth octet of a question.
+    flags: [u8; 2],
+    /// Signatures are asked for (RFC 3225).
+    dnssec: bool,
 }
 
 impl Asker {
-    async fn serial(&mut self, zone: &Name) -> Result<u32, NotShown> {
+    /// Asks over UDP, and over TCP what does not come so. All of it takes `limit` at most.
+    pub(super) fn new(server: SocketAddr, limit: Duration) -> Asker {
+        Asker { server, until: Instant::now() + limit, udp: true, tcp: true, flags: [0; 2], dnssec: false }
+    }
+
+    /// With signatures.
+    pub(super) fn with_dnssec(self) -> Asker {
+        Asker { dnssec: true, ..self }
+    }
+
+    /// Not over TCP, but for what does not fit into a packet.
+    pub(super) fn over_udp_alone(self) -> Asker {
+        Asker { tcp: false, ..self }
+    }
+
+    /// Not over UDP.
+    pub(super) fn over_tcp_alone(self) -> Asker {
+        Asker { udp: false, ..self }
+    }
+
+    /// A resolver, which is not to validate (RFC 4035 section 3.2.2).
+    pub(super) fn of_resolver(self) -> Asker {
+        Asker { flags: [RD, CD], ..self }
+    }
+
+    pub(super) async fn serial(&mut self, zone: &Name) -> Result<u32, NotShown> {
         let message = self.ask(&Question::new(zone, Rtype::SOA)).await?;
         serial::shown(&message, 1, zone).ok_or(NotShown::NoZone)
     }
 
-    /// An answer with authority, read to its end.
-    async fn ask(&mut self, question: &Question) -> Result<Vec<u8>, NotShown> {
+    /// An answer with authority.
+    pub(super) async fn ask(&mut self, question: &Question) -> Result<Vec<u8>, NotShown> {
+        let message = self.said(question).await?;
+        if message[2] & AA == 0 { Err(NotShown::NotAuthoritative) } else { Ok(message) }
+    }
+
+    /// An answer, whether with authority or not, read to its end.
+    pub(super) async fn said(&mut self, question: &Question) -> Result<Vec<u8>, NotShown> {
         let message = self.exchange(question).await?;
         let count = message.get(6..12).unwrap_or_default().chunks_exact(2);
         let count: usize = count.map(|count| usize::from(u16::from_be_bytes([count[0], count[1]]))).sum();
@@ -221,7 +244,6 @@ impl Asker {
             return Err(NotShown::Malformed);
         }
         match rcode(&message) {
-            0 | NX_DOMAIN if message[2] & AA == 0 => Err(NotShown::NotAuthoritative),
             0 | NX_DOMAIN => Ok(message),
             rcode => Err(NotShown::Rcode(rcode)),
         }
@@ -232,10 +254,13 @@ impl Asker {
         let mut id = [0; 2];
         SystemRandom::new().fill(&mut id).map_err(|_| NotShown::Random)?;
         let id = u16::from_be_bytes(id);
-        let mut request = question.message(id, 0);
-        // One OPT record, without DO (RFC 6891 section 6.1.2).
+        let mut request = question.message(id, self.flags[0]);
+        request[3] = self.flags[1];
+        // One OPT record (RFC 6891 section 6.1.2), with DO where signatures are wanted (RFC 3225 section 3).
         request[11] = 1;
-        request.extend_from_slice(&[&[0][..], &Rtype::OPT.0.to_be_bytes(), &UDP_PAYLOAD, &[0; 6]].concat());
+        let dnssec = if self.dnssec { DO } else { 0 };
+        let flags = [0, 0, dnssec, 0, 0, 0];
+        request.extend_from_slice(&[&[0][..], &Rtype::OPT.0.to_be_bytes(), &UDP_PAYLOAD, &flags].concat());
         let is_answer = |message: &[u8]| is_answer(message, id, question);
         let mut failed: fn(ErrorKind) -> NotShown = NotShown::Silent;
         if self.udp {
@@ -243,7 +268,8 @@ impl Asker {
                 Heard::Answer(message) if message[2] & TC == 0 => return Ok(message),
                 Heard::Answer(_) => failed = NotShown::NoTcp,
                 Heard::Other => failed = |_| NotShown::NotAsked,
-                Heard::Nothing => self.udp = false,
+                Heard::Nothing if self.tcp => self.udp = false,
+                Heard::Nothing => return Err(NotShown::Silent(ErrorKind::TimedOut)),
             }
         }
         let message = timeout_at(self.until, self.over_tcp(&request)).await;

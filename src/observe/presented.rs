@@ -5,10 +5,11 @@
 
 mod smtp;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::client::Resumption;
@@ -16,11 +17,12 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::ring::default_provider;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, ProtocolVersion, SignatureScheme};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedMutexGuard, mpsc};
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -199,28 +201,74 @@ pub enum News {
 
 /// Asks whom it is ordered to, 16 at a time and each address at most once a second, until nobody can order any more.
 /// Of two orders for a host and a label of which neither has begun the later one is carried out.
-pub async fn run(orders: mpsc::Receiver<Order>, news: mpsc::Sender<News>) {
-    lanes::run(orders, news, AT_ONCE, APART).await;
+pub async fn run(mut orders: mpsc::Receiver<Order>, news: mpsc::Sender<News>, turns: Turns) {
+    let (queue, queued) = mpsc::channel(1);
+    let forward = async move {
+        while let Some(order) = orders.recv().await {
+            if queue.send(Queued { order, turns: turns.clone() }).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::join!(forward, lanes::run(queued, news, AT_ONCE, APART));
 }
 
-impl lanes::Order for Order {
+/// Whose turn it is at each address, among all who ask in this process: one at a time, with a rest between two.
+#[derive(Clone, Debug, Default)]
+pub struct Turns(Arc<Mutex<HashMap<SocketAddr, Arc<tokio::sync::Mutex<()>>>>>);
+
+/// It is somebody's turn as long as this is there, and nobody's for a second after.
+#[derive(Debug)]
+pub struct Turn(Option<OwnedMutexGuard<()>>);
+
+impl Turns {
+    /// Waits for the turn at an address.
+    pub async fn wait(&self, address: SocketAddr) -> Turn {
+        let lane = {
+            let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
+            Arc::clone(lanes.entry(address).or_default())
+        };
+        Turn(Some(lane.lock_owned().await))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let guard = self.0.take();
+        // Where nothing runs any more nobody asks.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                sleep(APART).await;
+                drop(guard);
+            });
+        }
+    }
+}
+
+/// An order that waits for its turn.
+struct Queued {
+    order: Order,
+    turns: Turns,
+}
+
+impl lanes::Order for Queued {
     type Said = Result<Chain, NotPresented>;
     type News = News;
 
     fn address(&self) -> SocketAddr {
-        self.address
+        self.order.address
     }
 
     fn subject(&self) -> (&Name, &str) {
-        (&self.host, &self.label)
+        (&self.order.host, &self.order.label)
     }
 
     async fn ask(&self) -> Result<Chain, NotPresented> {
-        let presented = {
-            let how = How { greeting: self.greeting, key_type: self.key_type };
-            present(self.address, how, &self.host, LIMIT).await?
-        };
-        Ok(Chain::presented(&presented)?)
+        let Order { host, address, greeting, key_type, .. } = &self.order;
+        let _turn = self.turns.wait(*address).await;
+        let presented = present(*address, How { greeting: *greeting, key_type: *key_type }, host, LIMIT).await?;
+        Ok(Chain::presented(&presented.certificates)?)
     }
 
     fn is_for_all(said: &Result<Chain, NotPresented>) -> bool {
@@ -234,12 +282,21 @@ impl lanes::Order for Order {
     }
 
     fn news(self, said: Result<Chain, NotPresented>) -> News {
-        let Order { host, label, .. } = self;
+        let Order { host, label, .. } = self.order;
         match said {
             Ok(chain) => News::Presents { host, label, fingerprint: chain.leaf().fingerprint(), chain },
             Err(why) => News::Unasked { host, label, why },
         }
     }
+}
+
+/// What a service presents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// Its chain, its own certificate first.
+    pub certificates: Vec<CertificateDer<'static>>,
+    /// The version of TLS that was agreed on, for people.
+    pub protocol: String,
 }
 
 /// The chain that a service presents to who asks for `name` (RFC 7672 section 8.1: the MX host), its own certificate first.
@@ -249,7 +306,7 @@ pub async fn present(
     how: impl Into<How>,
     name: &Name,
     limit: Duration,
-) -> Result<Vec<CertificateDer<'static>>, NotPresented> {
+) -> Result<Given, NotPresented> {
     let (mut stage, mut open, how) = (Stage::Connecting, Open::Nothing, how.into());
     let presented = timeout(limit, converse(address, how, name, &mut stage, &mut open)).await;
     // What is known is known, however it ends.
@@ -282,7 +339,7 @@ async fn converse(
     name: &Name,
     stage: &mut Stage,
     open: &mut Open,
-) -> Result<Vec<CertificateDer<'static>>, NotPresented> {
+) -> Result<Given, NotPresented> {
     let server = ServerName::try_from(name.to_host()).map_err(|_| NotPresented::Name(name.clone()))?;
     let connector =
         TlsConnector::from(Arc::new(client(how.key_type).map_err(|error| NotPresented::Handshake(error.to_string()))?));
@@ -304,12 +361,18 @@ async fn converse(
     }
     *stage = Stage::Handshake;
     let stream = connector.connect(server, stream).await.map_err(|error| failed(&error))?;
-    let presented = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+    let agreed = stream.get_ref().1;
+    let protocol = match agreed.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => "TLS 1.3".to_owned(),
+        Some(ProtocolVersion::TLSv1_2) => "TLS 1.2".to_owned(),
+        other => format!("{other:?}"),
+    };
+    let given = Given { certificates: agreed.peer_certificates().unwrap_or_default().to_vec(), protocol };
     *open = match how.greeting {
         Greeting::Smtp => Open::SmtpOverTls(Dialogue::new(stream)),
         Greeting::Tls => Open::Tls(stream),
     };
-    Ok(presented)
+    Ok(given)
 }
 
 /// TLS as mail servers speak it (RFC 7672 section 8.2 asks for 1.2 at least), always with a full handshake.

@@ -1,6 +1,7 @@
 //! A mail domain as others see it: where its mail goes, and the keys that its mail is signed with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use super::{Area, Check, Fault, Lookup, Trust};
 use crate::dns::Name;
@@ -13,6 +14,14 @@ pub struct Seen {
     pub mx: Lookup<(u16, Name)>,
     /// The TXT of each selector, its strings joined; none: no selector is known.
     pub dkim: BTreeMap<Name, Lookup<Vec<u8>>>,
+}
+
+impl Seen {
+    /// The hosts of its MX.
+    pub fn mail_hosts(&self) -> impl Iterator<Item = &Name> {
+        let hosts = self.mx.found.iter().map(|(_, host)| host);
+        hosts.filter(|host| !host.is_root() && !is_address(host)).collect::<BTreeSet<_>>().into_iter()
+    }
 }
 
 /// All that is to be said of a domain itself; its hosts are for themselves.
@@ -62,7 +71,7 @@ fn mx(domain: &Name, mx: &Lookup<(u16, Name)>) -> Vec<Check> {
 
 /// Four numbers where a host should be.
 fn is_address(host: &Name) -> bool {
-    host.to_host().parse::<std::net::Ipv4Addr>().is_ok()
+    host.to_host().parse::<Ipv4Addr>().is_ok()
 }
 
 /// At least one selector with a key; of a selector without one it is told all the same.

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::presented::{Outcome, hold};
 use super::{Area, Check, Failure, Fault, Lookup, Trust};
 use crate::dane::certificate::KeyType;
+use crate::dane::prerequisites::{Fact, Verdict};
 use crate::dane::tlsa::{Parameters, Usage};
 use crate::dane::{Chain, Service, Tlsa};
 use crate::dns::text::print_moment;
@@ -55,6 +56,29 @@ pub fn judge(host: &Name, domains: &[Name], seen: &Seen, now: Timestamp) -> Vec<
         checks.extend(Judge { service, names: &names, seen, now }.checks());
     }
     checks
+}
+
+/// Whether every address of a service presents a certificate: for the gate. A loss is proven only at an address of this very machine
+/// (`is_ours`): what is seen across a network somebody may have put there.
+pub fn service(service: &Service, seen: &Seen, is_ours: impl Fn(IpAddr) -> bool) -> Fact {
+    let presented = seen.services.get(service).map(|seen| &seen.presented).filter(|presented| !presented.is_empty());
+    let Some(presented) = presented else {
+        let help = "see that its addresses can be looked up from here";
+        return Fact::unknown(format!("no address of {} could be asked", service.host.to_host()), help);
+    };
+    let failed = presented.iter().filter_map(|((address, _), said)| Some((address, said.as_ref().err()?)));
+    let is_proven = |fault: Fault| matches!(fault, Fault::StarttlsMissing | Fault::TlsRefused);
+    let help = "let the mail server offer STARTTLS with TLS 1.2 or later to everybody there";
+    match failed.max_by_key(|(address, failure)| is_ours(address.ip()) && is_proven(failure.fault)) {
+        None => {
+            let places: BTreeSet<String> = presented.keys().map(|(address, _)| address.to_string()).collect();
+            Fact::held(format!("TLS 1.2 or later at {}", places.into_iter().collect::<Vec<_>>().join(", ")))
+        }
+        Some((address, failure)) if is_ours(address.ip()) && is_proven(failure.fault) => {
+            Fact::new(Verdict::Missing, format!("{address}, which is this machine's: {}", failure.why), help)
+        }
+        Some((address, failure)) => Fact::unknown(format!("{address}: {} (seen from here)", failure.why), help),
+    }
 }
 
 fn addresses(host: &Name, addresses: &Lookup<IpAddr>) -> Vec<Check> {

@@ -14,7 +14,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dns::Name;
+use crate::dane::Service;
+use crate::dns::{Name, Timestamp};
 
 /// What a check is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -87,6 +88,18 @@ pub enum Level {
     Unknown,
     /// Mail is lost, deferred, or comes without protection.
     Critical,
+}
+
+impl Level {
+    /// The exit code of a monitoring plugin.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Level::Ok => 0,
+            Level::Warning => 1,
+            Level::Critical => 2,
+            Level::Unknown => 3,
+        }
+    }
 }
 
 impl fmt::Display for Level {
@@ -386,6 +399,95 @@ impl Check {
         let (subject, evidence, help) = (subject.to_string(), evidence.into(), help.into());
         Check { area: fault.area(), subject, level: fault.level(), fault: Some(fault), evidence, help }
     }
+}
+
+/// What can be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Subject {
+    /// A zone.
+    Zone(Name),
+    /// A mail domain.
+    Domain(Name),
+    /// A mail server, or another host with services.
+    Host(Name),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Subject::Zone(name) => write!(f, "zone {name}"),
+            Subject::Domain(name) => write!(f, "domain {name}"),
+            Subject::Host(name) => write!(f, "host {name}"),
+        }
+    }
+}
+
+/// Something to look at, and what it is to be held against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// A zone.
+    Zone {
+        /// Its apex.
+        apex: Name,
+        /// The owners whose TLSA each nameserver is asked for.
+        owners: Vec<Name>,
+        /// What the primary has.
+        expected: zone::Expected,
+    },
+    /// A mail domain.
+    Domain {
+        /// The domain.
+        domain: Name,
+        /// The owners of its DKIM keys.
+        selectors: Vec<Name>,
+    },
+    /// A host.
+    Host {
+        /// The host.
+        host: Name,
+        /// Whose mail goes there.
+        domains: Vec<Name>,
+        /// What it is asked for.
+        services: Vec<Service>,
+    },
+}
+
+impl Wanted {
+    /// What it is.
+    pub fn subject(&self) -> Subject {
+        match self {
+            Wanted::Zone { apex, .. } => Subject::Zone(apex.clone()),
+            Wanted::Domain { domain, .. } => Subject::Domain(domain.clone()),
+            Wanted::Host { host, .. } => Subject::Host(host.clone()),
+        }
+    }
+}
+
+/// What was seen of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Of a zone.
+    Zone(Box<zone::Seen>),
+    /// Of a mail domain.
+    Domain(domain::Seen),
+    /// Of a host.
+    Host(host::Seen),
+}
+
+/// All that is to be said of what was seen; of something else than was wanted, nothing.
+pub fn judge(wanted: &Wanted, seen: &Seen, now: Timestamp) -> Vec<Check> {
+    match (wanted, seen) {
+        (Wanted::Zone { apex, expected, .. }, Seen::Zone(seen)) => zone::judge(apex, expected, seen, now),
+        (Wanted::Domain { domain, .. }, Seen::Domain(seen)) => domain::judge(domain, seen),
+        (Wanted::Host { host, domains, .. }, Seen::Host(seen)) => host::judge(host, domains, seen, now),
+        _ => Vec::new(),
+    }
+}
+
+/// The worst of several checks.
+pub fn worst(checks: &[Check]) -> Level {
+    checks.iter().map(|check| check.level).max().unwrap_or(Level::Ok)
 }
 
 /// Why something that was asked gave no answer: what that is called, and in words.

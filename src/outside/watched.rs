@@ -1,88 +1,237 @@
-//! Which zones are looked at from outside, what was seen of each, and when it is to be looked at again.
+//! What is looked at from outside, what was found of each, and when it is to be looked at again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
-use super::chain::{Seen, judge};
-use crate::dane::prerequisites::{Fact, Verdict};
-use crate::dns::{Name, Rdata, Timestamp};
+use super::chain;
+use super::{Check, Failure, Fault, Level, Seen, Subject, Wanted, judge};
+use crate::dane::prerequisites::Fact;
+use crate::dns::{Name, Timestamp};
 
-/// Seconds until a zone with which all is well is looked at again, and any other one.
+/// Seconds until what is well is looked at again, what is not, and what has to be confirmed.
 const AGAIN: u64 = 3600;
 const SOON: u64 = 300;
+const CONFIRM: u64 = 30;
 /// Seconds until an answer that never came is asked for again: what waits in the queue is not lost.
 const PATIENCE: u64 = 900;
 
-/// The zones that are looked at from outside, what was seen, and when each is due again.
+/// When a fault counts, and when it is over: in between it flaps, and nothing is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hysteresis {
+    /// Seen so often in a row, it stands.
+    pub confirm: u32,
+    /// Not seen for so many seconds, it no longer does.
+    pub calm: u64,
+}
+
+impl Default for Hysteresis {
+    fn default() -> Hysteresis {
+        Hysteresis { confirm: 2, calm: 3 * 3600 }
+    }
+}
+
+/// What is looked at from outside, what was found, and when each is due again.
 #[derive(Debug, Default)]
 pub struct Watched {
-    zones: BTreeMap<Name, Zone>,
+    subjects: BTreeMap<Subject, Entry>,
+    hysteresis: Hysteresis,
 }
 
 #[derive(Debug)]
-struct Zone {
-    keys: Vec<Rdata>,
-    fact: Option<(Fact, Timestamp)>,
+struct Entry {
+    wanted: Arc<Wanted>,
+    found: Option<Found>,
+    tracks: BTreeMap<Key, Track>,
     due: Timestamp,
 }
 
+/// One fault: what it is, and of what.
+type Key = (Fault, String);
+
+/// A fault over time.
+#[derive(Clone, Debug)]
+struct Track {
+    check: Check,
+    since: Timestamp,
+    /// When it was seen last, and how often in a row.
+    last: Timestamp,
+    streak: u32,
+    stands: bool,
+}
+
+/// What was found of a subject.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// When.
+    pub at: Timestamp,
+    /// What is to be said of it.
+    pub checks: Vec<Check>,
+    /// Of a zone: its place in the chain of trust, for the gate.
+    pub chain: Option<Fact>,
+    /// What was seen last; none where nothing could be validated.
+    pub seen: Option<Seen>,
+}
+
 impl Watched {
-    /// These are looked at, and no others; each with its DNSKEY RDATA. One with other keys is due at once.
-    pub fn want(&mut self, zones: BTreeMap<Name, Vec<Rdata>>) {
-        self.zones.retain(|apex, _| zones.contains_key(apex));
-        for (apex, keys) in zones {
-            let zone = self.zones.entry(apex).or_insert_with(|| Zone { keys: Vec::new(), fact: None, due: 0 });
-            if zone.keys != keys {
-                (zone.keys, zone.due) = (keys, 0);
+    /// From now on faults count by this.
+    pub fn configure(&mut self, hysteresis: Hysteresis) {
+        self.hysteresis = hysteresis;
+    }
+
+    /// These are looked at, and no others. What is wanted of otherwise than before is due at once, or soon where only the zone's
+    /// version is another.
+    pub fn want(&mut self, all: Vec<Wanted>, now: Timestamp) {
+        let mut before = std::mem::take(&mut self.subjects);
+        for wanted in all {
+            let subject = wanted.subject();
+            let new = || Entry { wanted: Arc::new(wanted.clone()), found: None, tracks: BTreeMap::new(), due: 0 };
+            let mut entry = before.remove(&subject).unwrap_or_else(new);
+            if *entry.wanted != wanted {
+                entry.due = if is_other_version(&entry.wanted, &wanted) { entry.due.min(now + SOON) } else { 0 };
+                entry.wanted = Arc::new(wanted);
             }
+            self.subjects.insert(subject, entry);
         }
     }
 
-    /// The zones to look at now, so many at most.
-    pub fn due(&mut self, now: Timestamp, room: usize) -> Vec<Name> {
-        let due = self.zones.iter_mut().filter(|(_, zone)| zone.due <= now).take(room);
-        due.map(|(apex, zone)| {
-            zone.due = now + PATIENCE;
-            apex.clone()
+    /// What to look at now, so many at most.
+    pub fn due(&mut self, now: Timestamp, room: usize) -> Vec<Arc<Wanted>> {
+        let due = self.subjects.values_mut().filter(|entry| entry.due <= now).take(room);
+        due.map(|entry| {
+            entry.due = now + PATIENCE;
+            Arc::clone(&entry.wanted)
         })
         .collect()
     }
 
     /// All are due now: the operator has changed something.
     pub fn hurry(&mut self) {
-        self.zones.values_mut().for_each(|zone| zone.due = 0);
+        self.subjects.values_mut().for_each(|entry| entry.due = 0);
     }
 
     /// When the next one is due.
     pub fn next(&self) -> Option<Timestamp> {
-        self.zones.values().map(|zone| zone.due).min()
+        self.subjects.values().map(|entry| entry.due).min()
     }
 
-    /// A zone was looked at. Whether that says something else than before.
-    pub fn seen(&mut self, apex: &Name, seen: &Seen, now: Timestamp) -> bool {
-        let Some(zone) = self.zones.get_mut(apex) else { return false };
-        let fact = judge(apex, &zone.keys, seen).fact;
-        let is_well = fact.verdict == Verdict::Held && fact.help.is_empty();
-        zone.due = now + spread(apex, if is_well { AGAIN } else { SOON });
-        let is_other = zone.fact.as_ref().is_none_or(|(before, _)| *before != fact);
-        zone.fact = Some((fact, now));
+    /// Something was looked at. Whether that says something else than before.
+    pub fn seen(&mut self, wanted: &Wanted, seen: Result<Seen, Failure>, now: Timestamp) -> bool {
+        let subject = wanted.subject();
+        let Some(entry) = self.subjects.get_mut(&subject) else { return false };
+        let (checks, chain) = match &seen {
+            // What is wanted now counts, not what was when the question went out.
+            Ok(seen) => (judge(&entry.wanted, seen, now), chain_of(&entry.wanted, seen)),
+            Err(failure) => (vec![unseen(&subject, failure)], chain_unseen(wanted, failure)),
+        };
+        entry.track(&checks, seen.is_ok(), self.hysteresis, now);
+        entry.due = now + spread(&subject, entry.patience(&checks));
+        let before = entry.found.take();
+        let is_other = before.as_ref().is_none_or(|before| (&before.checks, &before.chain) != (&checks, &chain));
+        // What can't be seen now was there a moment ago.
+        let seen = seen.ok().or_else(|| before.and_then(|before| before.seen));
+        entry.found = Some(Found { at: now, checks, chain, seen });
         is_other
     }
 
-    /// What is known of a zone, and since when.
-    pub fn fact(&self, apex: &Name) -> Option<(&Fact, Timestamp)> {
-        self.zones.get(apex)?.fact.as_ref().map(|(fact, at)| (fact, *at))
+    /// What was found of a subject.
+    pub fn found(&self, subject: &Subject) -> Option<&Found> {
+        self.subjects.get(subject)?.found.as_ref()
     }
 
-    /// What is known of each.
-    pub fn facts(&self) -> impl Iterator<Item = (&Name, &Fact)> {
-        self.zones.iter().filter_map(|(apex, zone)| Some((apex, &zone.fact.as_ref()?.0)))
+    /// What was found of each.
+    pub fn all(&self) -> impl Iterator<Item = (&Subject, &Found)> {
+        self.subjects.iter().filter_map(|(subject, entry)| Some((subject, entry.found.as_ref()?)))
+    }
+
+    /// The faults that stand: each with the time since which it does.
+    pub fn standing(&self) -> impl Iterator<Item = (&Subject, &Check, Timestamp)> {
+        self.subjects.iter().flat_map(|(subject, entry)| {
+            let stand = entry.tracks.values().filter(|track| track.stands);
+            stand.map(move |track| (subject, &track.check, track.since))
+        })
+    }
+
+    /// What is known of a zone's place in the chain of trust, and since when.
+    pub fn fact(&self, apex: &Name) -> Option<(&Fact, Timestamp)> {
+        let found = self.found(&Subject::Zone(apex.clone()))?;
+        Some((found.chain.as_ref()?, found.at))
     }
 }
 
-/// Thousands of zones are not asked about in the same second: up to a quarter later, each always alike.
-fn spread(apex: &Name, seconds: u64) -> u64 {
+impl Entry {
+    /// Follows each fault. Where nothing could be seen, nothing that stood is over.
+    fn track(&mut self, checks: &[Check], could_see: bool, hysteresis: Hysteresis, now: Timestamp) {
+        let mut there: BTreeSet<Key> = BTreeSet::new();
+        for check in checks {
+            let Some(fault) = check.fault else { continue };
+            let key = (fault, check.subject.clone());
+            there.insert(key.clone());
+            let new = || Track { check: check.clone(), since: now, last: now, streak: 0, stands: false };
+            let track = self.tracks.entry(key).or_insert_with(new);
+            track.check.clone_from(check);
+            (track.last, track.streak) = (now, track.streak.saturating_add(1));
+            track.stands |= track.streak >= hysteresis.confirm;
+        }
+        if !could_see {
+            return;
+        }
+        self.tracks.retain(|key, track| {
+            if there.contains(key) {
+                return true;
+            }
+            track.streak = 0;
+            track.stands && now.saturating_sub(track.last) < hysteresis.calm
+        });
+    }
+
+    /// How long until it is looked at again.
+    fn patience(&self, checks: &[Check]) -> u64 {
+        let is_pressing = |check: &Check| check.level >= Level::Unknown || check.fault == Some(Fault::SerialBehind);
+        let mut pressing = self.tracks.values().filter(|track| is_pressing(&track.check)).peekable();
+        let is_any = pressing.peek().is_some() || checks.iter().any(is_pressing);
+        match is_any {
+            true if pressing.any(|track| !track.stands) => CONFIRM,
+            true => SOON,
+            false => AGAIN,
+        }
+    }
+}
+
+fn chain_of(wanted: &Wanted, seen: &Seen) -> Option<Fact> {
+    match (wanted, seen) {
+        (Wanted::Zone { apex, expected, .. }, Seen::Zone(seen)) => {
+            Some(chain::judge(apex, &expected.keys, &seen.chain).fact)
+        }
+        _ => None,
+    }
+}
+
+/// Nothing can be validated from here: one thing to say, whatever was to be looked at.
+fn unseen(subject: &Subject, failure: &Failure) -> Check {
+    Check::fault(failure.fault, subject, format!("it can't be looked at: {}", failure.why), HELP)
+}
+
+fn chain_unseen(wanted: &Wanted, failure: &Failure) -> Option<Fact> {
+    let fact = || Fact::unknown(format!("resolvers can't be asked: {}", failure.why), HELP);
+    matches!(wanted, Wanted::Zone { .. }).then(fact)
+}
+
+const HELP: &str = "see that a resolver is reached from here, or name one in `[outside] resolver`";
+
+/// Whether a zone changed, and nothing in how it is signed: that happens all the time.
+fn is_other_version(before: &Wanted, after: &Wanted) -> bool {
+    match (before, after) {
+        (Wanted::Zone { owners, expected, .. }, Wanted::Zone { owners: now, expected: then, .. }) => {
+            (owners, &expected.keys) == (now, &then.keys)
+        }
+        _ => false,
+    }
+}
+
+/// Thousands are not asked about in the same second: up to a quarter later, each always alike.
+fn spread(subject: &Subject, seconds: u64) -> u64 {
     let mut hasher = DefaultHasher::new();
-    apex.hash(&mut hasher);
+    subject.hash(&mut hasher);
     seconds + hasher.finish() % (seconds / 4)
 }

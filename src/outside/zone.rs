@@ -8,6 +8,7 @@ use crate::dane::Tlsa;
 use crate::dns::text::print_moment;
 use crate::dns::{Name, Rdata, Timestamp};
 use crate::zone::serial::is_after;
+use crate::zone::sign::unwrap_time;
 
 /// Seconds before the end of a signature from which on it is told: every sound signer has made a newer one by then.
 const EXPIRING: u64 = 2 * 86_400;
@@ -70,8 +71,8 @@ pub struct Shown {
     pub serial: u32,
     /// The NS records at the apex.
     pub ns: BTreeSet<Name>,
-    /// The first inception and the first expiration of a signature in its answers that is not valid any more, or soonest not.
-    pub signed: Option<(Timestamp, Timestamp)>,
+    /// Inception and expiration of the signatures in its answers, as they stand there: modulo 2^32.
+    pub signed: BTreeSet<(u32, u32)>,
     /// What came without a signature.
     pub unsigned: BTreeSet<String>,
     /// The TLSA of each owner that was asked for.
@@ -257,7 +258,7 @@ impl Against<'_> {
         .collect();
         checks.extend(self.tlsa(subject, shown));
         if checks.is_empty() {
-            let signed = match shown.signed {
+            let signed = match self.window(shown) {
                 Some((_, until)) => format!(", signed until {}", print_moment(until)),
                 None => String::new(),
             };
@@ -297,7 +298,7 @@ impl Against<'_> {
     }
 
     fn signatures(&self, subject: &str, shown: &Shown) -> Option<Check> {
-        let (from, until) = shown.signed?;
+        let (from, until) = self.window(shown)?;
         let help = "let it transfer the zone; if it is current, see that this machine's clock is right";
         if until <= self.now {
             let evidence = format!("it serves signatures that expired on {}", print_moment(until));
@@ -317,6 +318,13 @@ impl Against<'_> {
                 "let it transfer the zone; see that the primary signs",
             )
         })
+    }
+
+    /// When all of its signatures are valid.
+    fn window(&self, shown: &Shown) -> Option<(Timestamp, Timestamp)> {
+        let signed = shown.signed.iter();
+        let windows = signed.map(|(from, until)| (unwrap_time(*from, self.now), unwrap_time(*until, self.now)));
+        windows.reduce(|one, other| (one.0.max(other.0), one.1.min(other.1)))
     }
 
     fn unsigned(&self, subject: &str, shown: &Shown) -> Option<Check> {

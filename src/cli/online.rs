@@ -1,0 +1,126 @@
+//! `check --online`: looks at domains as others see them, ours or not, once; its exit code is that of a monitoring plugin.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::args::Check as Arguments;
+use super::ask::harmless;
+use super::output::{Mark, Output, progress};
+use super::{CliError, Outcome, check};
+use crate::config::Config;
+use crate::dns::{Name, Timestamp};
+use crate::keeper::{Beneath, now};
+use crate::observe::outside::survey::{Question, survey};
+use crate::outside::{Check, Level, judge, worst};
+use crate::zone;
+
+/// What was found of a domain.
+#[derive(Serialize)]
+struct Found {
+    domain: Name,
+    at: Timestamp,
+    level: Level,
+    checks: Vec<Check>,
+}
+
+/// Looks at the named domains; at those of the zones folder without a name.
+pub fn run(config: &Config, args: &Arguments, out: &mut Output) -> Result<Outcome, CliError> {
+    let domains = match &args.zones[..] {
+        [] => check::files(config, &[])?.into_iter().map(|file| file.origin).collect(),
+        named => named.iter().map(|text| domain(text)).collect::<Result<Vec<Name>, CliError>>()?,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| CliError::Failed(format!("no runtime: {error}")))?;
+    let mut found = Vec::new();
+    for domain in domains {
+        progress(&format!("looking at {} ...", domain.to_host()));
+        let question = Question { selectors: selectors(config, &domain, &args.selectors), ports: ports(args), domain };
+        found.push(runtime.block_on(look(config, question)));
+    }
+    match args.json {
+        true => out.json(&found)?,
+        false => found.iter().try_for_each(|found| show(found, out))?,
+    }
+    Ok(Outcome::Seen(found.iter().map(|found| found.level).max().unwrap_or(Level::Ok)))
+}
+
+fn domain(text: &str) -> Result<Name, CliError> {
+    Name::parse(text, Some(&Name::root())).map_err(|error| CliError::Usage(format!("{text}: {error}")))
+}
+
+fn ports(args: &Arguments) -> BTreeSet<u16> {
+    args.ports.iter().copied().collect()
+}
+
+/// The owners of a domain's DKIM keys: those that are named, those of the configuration, or those in its zone file here.
+fn selectors(config: &Config, domain: &Name, named: &[String]) -> Vec<Name> {
+    let Ok(place) = domain.prepend(b"_domainkey") else { return Vec::new() };
+    let rules = config.dane_rules();
+    let above = || std::iter::once(domain.clone()).chain(domain.ancestors());
+    let configured = above().find_map(|apex| rules.zones.get(&apex)).unwrap_or(&rules.server);
+    let named = if named.is_empty() { &configured.dkim_selectors } else { named };
+    if !named.is_empty() {
+        return named.iter().filter_map(|selector| Name::parse(selector, Some(&place)).ok()).collect();
+    }
+    let Ok(files) = check::files(config, &[]) else { return Vec::new() };
+    let Some(file) = above().find_map(|apex| files.iter().find(|file| file.origin == apex)) else { return Vec::new() };
+    let Ok(text) = file.read() else { return Vec::new() };
+    let parsed = zone::parse(&file.origin, "", &text, &mut Beneath(&mut file.includes()));
+    let nodes = parsed.contents.iter().flat_map(|contents| contents.at_or_below(&place));
+    nodes.map(|node| node.owner()).filter(|owner| *owner != place).collect()
+}
+
+async fn look(config: &Config, question: Question) -> Found {
+    let at = now();
+    let mut checks: Vec<Check> = match survey(&question, &config.outside).await {
+        Ok(all) => all.iter().flat_map(|(wanted, seen)| judge(wanted, seen, at)).collect(),
+        Err(failure) => {
+            let help = "see that a resolver is reached from here, or name one in `[outside] resolver`";
+            vec![Check::fault(failure.fault, &question.domain, failure.why, help)]
+        }
+    };
+    checks.sort_by(|one, other| other.level.cmp(&one.level).then(one.area.cmp(&other.area)));
+    Found { domain: question.domain, at, level: worst(&checks), checks }
+}
+
+fn show(found: &Found, out: &mut Output) -> Result<(), CliError> {
+    let count = |level: Level| found.checks.iter().filter(|check| check.level == level).count();
+    let counts = [Level::Critical, Level::Unknown, Level::Warning, Level::Ok].map(|level| (count(level), level));
+    let counts = counts.iter().filter(|(count, _)| *count > 0).map(|(count, level)| format!("{count} {level}"));
+    let summary = format!(
+        "{} - {}: {}",
+        found.level.to_string().to_uppercase(),
+        found.domain.to_host(),
+        counts.collect::<Vec<_>>().join(", ")
+    );
+    out.line(out.marked(mark(found.level), &harmless(&summary)))?;
+    for check in &found.checks {
+        show_check(check, out)?;
+    }
+    Ok(())
+}
+
+/// A check in a line, and one for each who has to do something.
+pub(super) fn show_check(check: &Check, out: &mut Output) -> Result<(), CliError> {
+    let level = out.marked(mark(check.level), &format!("{:8}", check.level));
+    let fault = check.fault.map_or_else(String::new, |fault| format!("{fault}: "));
+    out.line(format!(
+        "{level}  {:11}{}  {}",
+        check.area,
+        harmless(&check.subject),
+        harmless(&(fault + &check.evidence))
+    ))?;
+    match &check.help[..] {
+        "" => Ok(()),
+        help => out.line(format!("{:21}to do: {}", "", harmless(help))),
+    }
+}
+
+fn mark(level: Level) -> Mark {
+    match level {
+        Level::Ok => Mark::Good,
+        Level::Warning | Level::Unknown => Mark::Warn,
+        Level::Critical => Mark::Bad,
+    }
+}

@@ -1,0 +1,85 @@
+//! Looks at a host: its addresses, the TLSA of each service, and what each service presents at each address, of each key type.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::resolver::Resolver;
+use crate::dane::certificate::KeyType;
+use crate::dane::tlsa::Protocol;
+use crate::dane::{Chain, Service};
+use crate::dns::{Name, Rtype};
+use crate::observe::presented::{Given, Greeting, How, NotPresented, Turns, present};
+use crate::outside::host::{Place, Presented, Seen, ServiceSeen};
+use crate::outside::{Failure, Fault, Lookup, Trust};
+
+/// How long a question to a service may take.
+const LIMIT: Duration = Duration::from_secs(15);
+/// So many addresses of a host are asked.
+const ADDRESSES_MAX: usize = 8;
+
+/// Looks at a host.
+pub(super) async fn look(resolver: &Resolver, host: &Name, services: &[Service], turns: &Turns) -> Seen {
+    let addresses = resolver.addresses(host).await;
+    let mut seen = BTreeMap::new();
+    for service in services {
+        let tlsa = match service.owner() {
+            Ok(owner) => resolver.rdata(&owner, Rtype::TLSA).await,
+            Err(why) => Lookup::nothing(Trust::Unknown(why.to_string())),
+        };
+        let mut asking = JoinSet::new();
+        // What is over UDP can't be asked.
+        let ips = addresses.found.iter().filter(|_| service.protocol == Protocol::Tcp).take(ADDRESSES_MAX);
+        for ip in ips {
+            let (address, host, turns) = (SocketAddr::new(*ip, service.port), host.clone(), turns.clone());
+            asking.spawn(async move { ask(address, &host, &turns).await });
+        }
+        let presented = asking.join_all().await.into_iter().flatten().collect();
+        seen.insert(service.clone(), ServiceSeen { tlsa, presented });
+    }
+    Seen { addresses, services: seen }
+}
+
+/// What is presented to who takes anything, and to who takes the other key type alone, as far as there is such a certificate.
+async fn ask(address: SocketAddr, host: &Name, turns: &Turns) -> Vec<(Place, Result<Presented, Failure>)> {
+    let greeting = Greeting::of(address.port());
+    let first = ask_once(address, host, How { greeting, key_type: None }, turns).await;
+    let other = match first.as_ref().map(|presented| presented.chain.leaf().key_type) {
+        Ok(KeyType::Rsa) => KeyType::Ecdsa,
+        Ok(KeyType::Ecdsa | KeyType::Ed25519) => KeyType::Rsa,
+        _ => return vec![((address, None), first.map_err(failed))],
+    };
+    let second = ask_once(address, host, How { greeting, key_type: Some(other) }, turns).await;
+    let second = second.ok().filter(|presented| presented.chain.leaf().key_type == other);
+    let all =
+        [Some(((address, None), first.map_err(failed))), second.map(|second| ((address, Some(other)), Ok(second)))];
+    all.into_iter().flatten().collect()
+}
+
+async fn ask_once(address: SocketAddr, host: &Name, how: How, turns: &Turns) -> Result<Presented, NotPresented> {
+    let turn = turns.wait(address).await;
+    let given = present(address, how, host, LIMIT).await;
+    drop(turn);
+    let Given { certificates, protocol } = given?;
+    Ok(Presented { chain: Chain::presented(&certificates)?, protocol })
+}
+
+/// What it is called that a service presents nothing.
+fn failed(why: NotPresented) -> Failure {
+    use NotPresented as Not;
+    let fault = match &why {
+        Not::Refused => Fault::Refused,
+        Not::Unreachable(_) => Fault::Unreachable,
+        Not::TimedOut(_) => Fault::TimedOut,
+        Not::Broken(..) => Fault::Broken,
+        Not::NotSmtp(..) => Fault::WrongProtocol,
+        Not::TurnedAway { .. } => Fault::TurnedAway,
+        Not::NoStartTls => Fault::StarttlsMissing,
+        Not::Injected => Fault::StarttlsInjected,
+        Not::Alert(_) => Fault::TlsRefused,
+        Not::Handshake(_) | Not::Name(_) | Not::Chain(_) => Fault::TlsFails,
+    };
+    Failure { fault, why: why.to_string() }
+}

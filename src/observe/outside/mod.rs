@@ -1,0 +1,65 @@
+//! Asks how the world sees zones, mail domains and mail servers: through a resolver whose answers are validated here, and of the servers
+//! themselves. Never sends mail.
+//!
+//! What to look at comes in as orders; what was seen goes out as news. What it means, and when to look again, is decided elsewhere.
+
+mod domain;
+mod host;
+mod resolver;
+pub mod survey;
+mod zone;
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc};
+
+use super::presented::Turns;
+use crate::config::Outside;
+use crate::outside::{Failure, Seen, Wanted};
+use resolver::Resolver;
+
+/// So many subjects are looked at at a time.
+const AT_ONCE: usize = 4;
+
+/// Something that is to be looked at.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// What it is.
+    pub wanted: Arc<Wanted>,
+    /// Whom to ask, and what to trust.
+    pub outside: Arc<Outside>,
+}
+
+/// What was seen of it.
+#[derive(Debug)]
+pub struct News {
+    /// What was to be looked at, and how.
+    pub order: Order,
+    /// From outside; an error: nothing can be validated from here.
+    pub seen: Result<Seen, Failure>,
+}
+
+/// Looks at each subject that it is ordered to, until nobody can order any more. Mail servers are asked when it is their turn.
+pub async fn run(mut orders: mpsc::Receiver<Order>, news: mpsc::Sender<News>, turns: Turns) {
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    while let Some(order) = orders.recv().await {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let (news, turns) = (news.clone(), turns.clone());
+        tokio::spawn(async move {
+            let seen = look(&order.wanted, &order.outside, &turns).await;
+            // Who wants to know may have gone.
+            let _ = news.send(News { order, seen }).await;
+            drop(place);
+        });
+    }
+}
+
+/// Looks at a subject from outside.
+pub async fn look(wanted: &Wanted, outside: &Outside, turns: &Turns) -> Result<Seen, Failure> {
+    let resolver = Resolver::new(outside).await?;
+    Ok(match wanted {
+        Wanted::Zone { apex, owners, .. } => Seen::Zone(Box::new(zone::look(&resolver, apex, owners).await)),
+        Wanted::Host { host, services, .. } => Seen::Host(host::look(&resolver, host, services, turns).await),
+        Wanted::Domain { domain, selectors } => Seen::Domain(domain::look(&resolver, domain, selectors).await),
+    })
+}

@@ -1,0 +1,246 @@
+//! A validating resolver: hickory's, which asks the configured one or the system's for what it needs, and trusts the root or the
+//! configured anchors alone. What is asked is only the way: nothing is believed that does not validate.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_proto::dnssec::{Algorithm, Proof, PublicKeyBuf, TrustAnchors};
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::{Name as HickoryName, RData, Record, RecordType};
+use hickory_proto::serialize::binary::BinEncodable;
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::system_conf::read_system_conf;
+use tokio::time::timeout;
+
+use crate::config::Outside;
+use crate::dns::{Name, Question, Rdata, Rtype};
+use crate::observe::nameservers::Asker;
+use crate::outside::chain::called;
+use crate::outside::{Failure, Fault, Lookup, Trust};
+
+/// How long one question may take, with all that it takes to validate the answer.
+const LIMIT: Duration = Duration::from_secs(10);
+/// Answers that are kept while a subject is looked at: the keys on the way to it are asked for once.
+const KEPT: u64 = 1024;
+
+/// A resolver for one look, which holds nothing of the looks before.
+#[derive(Clone)]
+pub(super) struct Resolver {
+    inner: TokioResolver,
+    /// Who is asked.
+    servers: Vec<SocketAddr>,
+    /// The same for people.
+    through: String,
+    anchors: Arc<BTreeSet<Name>>,
+}
+
+impl Resolver {
+    /// Whether it can validate at all is asked first: the error says why not.
+    pub(super) async fn new(outside: &Outside) -> Result<Resolver, Failure> {
+        let down = |why: String| Failure { fault: Fault::ResolverDown, why };
+        let through = match &outside.resolver[..] {
+            [] => "the system's resolver".to_owned(),
+            named => named.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        };
+        let anchors: BTreeSet<Name> = outside.anchors.iter().map(|(owner, _)| owner.clone()).collect();
+        let (inner, servers) = build(outside).map_err(down)?;
+        let resolver = Resolver { inner, servers, through, anchors: Arc::new(anchors) };
+        let anchor = resolver.anchors.first().cloned().unwrap_or_else(Name::root);
+        match resolver.records(&anchor, RecordType::SOA).await.0 {
+            Trust::Secure => Ok(resolver),
+            Trust::Unknown(why) => Err(down(format!("{why} (asked {})", resolver.through))),
+            Trust::Insecure | Trust::Bogus => Err(Failure {
+                fault: Fault::NothingValidates,
+                why: format!(
+                    "nothing that comes from {} validates, not even {} (does it pass DNSSEC's records on, and is this machine's clock \
+                     right?)",
+                    resolver.through,
+                    called(&anchor)
+                ),
+            }),
+        }
+    }
+
+    /// Who is asked, for people.
+    pub(super) fn through(&self) -> &str {
+        &self.through
+    }
+
+    /// The nearest zone at or above whose keys are trusted as such.
+    pub(super) fn anchor(&self, zone: &Name) -> Name {
+        let mut above = std::iter::once(zone.clone()).chain(zone.ancestors());
+        above.find(|name| self.anchors.contains(name)).unwrap_or_else(Name::root)
+    }
+
+    /// The addresses of a host.
+    pub(super) async fn addresses(&self, host: &Name) -> Lookup<IpAddr> {
+        let of = |data: &RData| data.ip_addr();
+        let (v4, v6) = tokio::join!(self.lookup(host, RecordType::A, of), self.lookup(host, RecordType::AAAA, of));
+        // What is missing of the one says nothing against the other.
+        let trust = match (v4.found.is_empty(), v6.found.is_empty()) {
+            (false, true) => v4.trust,
+            (true, false) => v6.trust,
+            _ => worse(v4.trust, v6.trust),
+        };
+        let found = v4.found.into_iter().chain(v6.found).collect();
+        Lookup { trust, found, alias: v4.alias.or(v6.alias), ttl: v4.ttl.max(v6.ttl) }
+    }
+
+    /// The RDATA of a name and type; aliases are followed.
+    pub(super) async fn rdata(&self, owner: &Name, rtype: Rtype) -> Lookup<Rdata> {
+        self.lookup(owner, RecordType::from(rtype.0), rdata).await
+    }
+
+    /// What is to be had of records of a name and type; aliases are followed.
+    pub(super) async fn lookup<T>(
+        &self,
+        owner: &Name,
+        rtype: RecordType,
+        of: impl Fn(&RData) -> Option<T>,
+    ) -> Lookup<T> {
+        let (trust, records) = self.records(owner, rtype).await;
+        let ttl = records.iter().map(|record| record.ttl).max().unwrap_or(0);
+        let aliases = records.iter().filter_map(|record| match &record.data {
+            RData::CNAME(target) => name(&target.0),
+            _ => None,
+        });
+        let is_it = |record: &&Record| record.record_type() == rtype;
+        let found = records.iter().filter(is_it).filter_map(|record| of(&record.data)).collect();
+        Lookup { trust, found, alias: aliases.last().filter(|_| rtype != RecordType::CNAME), ttl }
+    }
+
+    /// The records of a name and type, with the aliases on the way to them, and how far all of it is trusted; without records, how far
+    /// it is that there are none.
+    ///
+    /// hickory 0.26.3 takes a chain for ended on less than a proof: it believes an unsigned CNAME in the place of a DNSKEY, an NSEC of a
+    /// zone that does not enclose the name, and an NSEC3 of the grandparent's. So nothing may be taken back for `Insecure`.
+    async fn records(&self, owner: &Name, rtype: RecordType) -> (Trust, Vec<Record>) {
+        let asked = match hickory(owner) {
+            Ok(name) => name,
+            Err(why) => return (Trust::Unknown(why), Vec::new()),
+        };
+        let found = match timeout(LIMIT, self.inner.lookup(asked, rtype)).await {
+            Ok(found) => found,
+            Err(_) => return (Trust::Unknown("no answer in time".to_owned()), Vec::new()),
+        };
+        match found {
+            Ok(found) => {
+                let is_it =
+                    |record: &&Record| matches!(record.record_type(), of if of == rtype || of == RecordType::CNAME);
+                let records: Vec<Record> = found.answers().iter().filter(is_it).cloned().collect();
+                let proofs = records.iter().map(|record| record.proof);
+                (proofs.min().map_or_else(unproven, trust), records)
+            }
+            Err(NetError::Dns(DnsError::DnssecBogus)) => (Trust::Bogus, Vec::new()),
+            Err(NetError::Dns(DnsError::Nsec { proof, .. })) => (trust(proof), Vec::new()),
+            Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
+                let authorities = none.authorities.iter().flat_map(|all| all.iter());
+                // Of several signatures hickory marks the one that it has used.
+                let authorities = authorities.filter(|record| record.record_type() != RecordType::RRSIG);
+                (authorities.map(|record| record.proof).min().map_or_else(unproven, trust), Vec::new())
+            }
+            Err(NetError::Dns(DnsError::ResponseCode(ResponseCode::ServFail))) => {
+                (self.failed(owner, Rtype(rtype.into())).await, Vec::new())
+            }
+            Err(error) => (Trust::Unknown(error.to_string()), Vec::new()),
+        }
+    }
+
+    /// What SERVFAIL means: whoever has an answer when told not to validate takes it for bogus (RFC 4035 section 3.2.2).
+    async fn failed(&self, owner: &Name, rtype: Rtype) -> Trust {
+        let Some(server) = self.servers.first() else { return unproven() };
+        let asked = Asker::new(*server, LIMIT / 2).of_resolver().said(&Question::new(owner, rtype)).await;
+        match asked {
+            Ok(_) => Trust::Bogus,
+            Err(_) => {
+                Trust::Unknown("the resolver answers SERVFAIL: it reaches no nameserver that has an answer".to_owned())
+            }
+        }
+    }
+}
+
+/// The one that says less.
+fn worse(one: Trust, other: Trust) -> Trust {
+    let rank = |trust: &Trust| match trust {
+        Trust::Secure => 0,
+        Trust::Insecure => 1,
+        Trust::Unknown(_) => 2,
+        Trust::Bogus => 3,
+    };
+    if rank(&one) >= rank(&other) { one } else { other }
+}
+
+fn build(outside: &Outside) -> Result<(TokioResolver, Vec<SocketAddr>), String> {
+    let said = |error: NetError| error.to_string();
+    let (config, mut options) = if outside.resolver.is_empty() {
+        read_system_conf().map_err(|error| format!("/etc/resolv.conf: {error}"))?
+    } else {
+        let servers = outside.resolver.iter().map(|address| {
+            let mut connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
+            connections.iter_mut().for_each(|connection| connection.port = address.port());
+            NameServerConfig::new(address.ip(), true, connections.into())
+        });
+        (ResolverConfig::from_parts(None, Vec::new(), servers.collect()), ResolverOpts::default())
+    };
+    let port = |server: &NameServerConfig| server.connections.first().map_or(53, |connection| connection.port);
+    let servers = config.name_servers().iter().map(|server| SocketAddr::new(server.ip, port(server))).collect();
+    options.cache_size = KEPT;
+    options.use_hosts_file = ResolveHosts::Never;
+    options.validate = true;
+    options.timeout = LIMIT / 2;
+    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options);
+    if !outside.anchors.is_empty() {
+        builder = builder.with_trust_anchor(Arc::new(trusted(outside)?));
+    }
+    Ok((builder.build().map_err(said)?, servers))
+}
+
+/// Only what is configured is trusted: an island's keys say nothing of the root's.
+fn trusted(outside: &Outside) -> Result<TrustAnchors, String> {
+    let mut anchors = TrustAnchors::empty();
+    for (owner, dnskey) in &outside.anchors {
+        let Some((&[_, _, _, algorithm], key)) = dnskey.split_first_chunk::<4>() else { continue };
+        let key = PublicKeyBuf::new(key.to_vec(), Algorithm::from_u8(algorithm));
+        anchors.insert_with_name(&key, hickory(owner)?.into());
+    }
+    Ok(anchors)
+}
+
+fn hickory(name: &Name) -> Result<HickoryName, String> {
+    let labels = name.labels();
+    HickoryName::from_labels(labels).map_err(|error| format!("{name}: {error}"))
+}
+
+/// Nothing came, and no proof that there is nothing.
+fn unproven() -> Trust {
+    Trust::Unknown("the resolver gives neither records nor a proof that there are none".to_owned())
+}
+
+fn trust(proof: Proof) -> Trust {
+    match proof {
+        Proof::Secure => Trust::Secure,
+        Proof::Insecure => Trust::Insecure,
+        Proof::Bogus => Trust::Bogus,
+        Proof::Indeterminate => Trust::Unknown("the resolver does not give what it takes to validate".to_owned()),
+    }
+}
+
+/// A name as it is here.
+pub(super) fn name(name: &HickoryName) -> Option<Name> {
+    let wire: Vec<u8> = name
+        .iter()
+        .flat_map(|label| std::iter::once(label.len() as u8).chain(label.iter().copied()))
+        .chain([0])
+        .collect();
+    Name::from_wire(&wire).ok()
+}
+
+/// RDATA in wire form.
+pub(super) fn rdata(data: &RData) -> Option<Rdata> {
+    data.to_bytes().ok().map(Rdata::from)
+}

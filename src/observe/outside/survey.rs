@@ -1,0 +1,85 @@
+//! Looks once at everything that mail for a domain goes through: the domain, the hosts of its MX, and the zones that these are in.
+
+use std::collections::BTreeSet;
+
+use hickory_proto::rr::{RData, RecordType};
+use tokio::task::JoinSet;
+
+use super::resolver::Resolver;
+use super::{domain, host, zone};
+use crate::config::Outside;
+use crate::dane::Service;
+use crate::dane::tlsa::Protocol;
+use crate::dns::Name;
+use crate::observe::presented::Turns;
+use crate::outside::zone::Expected;
+use crate::outside::{Failure, Seen, Wanted};
+
+/// So many hosts of an MX are looked at.
+const HOSTS_MAX: usize = 8;
+
+/// What to look at once.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The mail domain.
+    pub domain: Name,
+    /// The owners of its DKIM keys.
+    pub selectors: Vec<Name>,
+    /// The ports of its mail hosts that are asked beside 25.
+    pub ports: BTreeSet<u16>,
+}
+
+/// Looks at everything, and gives each with what was to be known of it. An error: nothing can be validated from here.
+pub async fn survey(question: &Question, outside: &Outside) -> Result<Vec<(Wanted, Seen)>, Failure> {
+    let resolver = Resolver::new(outside).await?;
+    let turns = Turns::default();
+    let Question { domain, selectors, ports } = question;
+    let of_domain = domain::look(&resolver, domain, selectors).await;
+    let hosts: Vec<Name> = of_domain.mail_hosts().take(HOSTS_MAX).cloned().collect();
+    let mut looking = JoinSet::new();
+    for host in &hosts {
+        let (resolver, turns, host, domain) = (resolver.clone(), turns.clone(), host.clone(), domain.clone());
+        let ports: BTreeSet<u16> = ports.iter().copied().chain([25]).collect();
+        looking.spawn(async move {
+            let of = |port| Service { host: host.clone(), port, protocol: Protocol::Tcp };
+            let services: Vec<Service> = ports.into_iter().map(of).collect();
+            let seen = host::look(&resolver, &host, &services, &turns).await;
+            (Wanted::Host { host, domains: vec![domain], services }, Seen::Host(seen))
+        });
+    }
+    let mut apexes: BTreeSet<Name> = BTreeSet::new();
+    for name in std::iter::once(domain).chain(&hosts) {
+        apexes.extend(apex(&resolver, name).await);
+    }
+    for apex in apexes {
+        let (resolver, owners) = (resolver.clone(), owners(&hosts, &apex));
+        looking.spawn(async move {
+            let seen = zone::look(&resolver, &apex, &owners).await;
+            (Wanted::Zone { apex, owners, expected: Expected::default() }, Seen::Zone(Box::new(seen)))
+        });
+    }
+    let mut all = looking.join_all().await;
+    all.sort_by_key(|(wanted, _)| wanted.subject());
+    all.insert(0, (Wanted::Domain { domain: domain.clone(), selectors: selectors.clone() }, Seen::Domain(of_domain)));
+    Ok(all)
+}
+
+/// The TLSA owners of hosts that are in a zone.
+fn owners(hosts: &[Name], apex: &Name) -> Vec<Name> {
+    let of = hosts.iter().filter(|host| host.is_at_or_below(apex));
+    of.filter_map(|host| Service::smtp(host.clone()).owner().ok()).collect()
+}
+
+/// The zone that a name is in. Where that can't be found out, the name itself is taken for one: what is wrong with it will be seen.
+async fn apex(resolver: &Resolver, name: &Name) -> Option<Name> {
+    for above in std::iter::once(name.clone()).chain(name.ancestors()) {
+        let soa = resolver.lookup(&above, RecordType::SOA, |_: &RData| Some(())).await;
+        if !soa.found.is_empty() && soa.alias.is_none() {
+            return Some(above).filter(|above| !above.is_root());
+        }
+        if soa.unknown().is_some() {
+            return Some(name.clone());
+        }
+    }
+    None
+}
