@@ -9,7 +9,7 @@
 //! | [`answer`], [`transfer`], [`update`] | pure | `dns`, `zone` |
 //! | [`outside`] | pure | `dns`, `zone`, `dane`: what others see, judged |
 //! | [`tell`] | pure | `dns`: notices become messages to the operator |
-//! | `config` | pure | `dns`, `dane`, `zone`, `keys`, `answer`, `update`, `tell`: text becomes a checked value, once |
+//! | `config` | pure | `dns`, `dane`, `zone`, `keys`, `answer`, `update`, `outside`, `tell`: text becomes a checked value, once |
 //! | `observe`, `act`, `serve` | I/O | the pure rooms, never each other |
 //! | `store` | I/O | the pure rooms |
 //! | `keeper` | I/O | all of them: fact, decision, journal, action, publication |

@@ -4,12 +4,15 @@ use std::net::SocketAddr;
 
 use super::args::{Command, KeysCommand};
 use super::output::{Mark, Output};
-use super::{CliError, Outcome, messages, rollover, traffic};
+use super::{CliError, Outcome, messages, online, rollover, traffic};
 use crate::config::Config;
 use crate::dane::explain::{Explanation, Status};
 use crate::dane::prerequisites::Verdict;
 use crate::dns::text::print_moment;
-use crate::keeper::{CatalogReport, CopyReport, CopyState, PrimaryReport, StatusReport, ZoneReport};
+use crate::keeper::{
+    CatalogReport, CopyReport, CopyState, Explained, FoundReport, PrimaryReport, StatusReport, ZoneReport,
+};
+use crate::outside::Level;
 use crate::serve::control::{Request, call};
 
 /// Asks at the configuration's control socket. `status` finds something when there is a problem.
@@ -43,9 +46,13 @@ pub fn run(config: &Config, command: &Command, out: &mut Output) -> Result<Outco
             Ok(if report.problems.is_empty() { Outcome::Done } else { Outcome::Findings })
         }
         _ => {
-            let found: Vec<Explanation> = serde_json::from_value(answer).map_err(unreadable)?;
-            for explanation in found.iter().filter(|_| !json) {
+            let found: Vec<Explained> = serde_json::from_value(answer).map_err(unreadable)?;
+            for Explained { explanation, outside } in found.iter().filter(|_| !json) {
                 out.line(harmless(explanation.to_string().trim_end()))?;
+                if !outside.is_empty() {
+                    out.line("  seen from outside")?;
+                }
+                outside.iter().try_for_each(|check| online::show_check(check, "    ", out))?;
             }
             Ok(Outcome::Done)
         }
@@ -93,6 +100,7 @@ fn show_status(report: &StatusReport, out: &mut Output) -> Result<(), CliError> 
         out.line("")?;
         out.table(&rollover::rows(&report.rollovers))?;
     }
+    show_outside(&report.outside, out)?;
     if !report.events.is_empty() {
         out.line("")?;
         out.line(out.marked(Mark::Strong, "last events"))?;
@@ -115,6 +123,25 @@ fn show_status(report: &StatusReport, out: &mut Output) -> Result<(), CliError> 
         out.line(harmless(problem))?;
     }
     Ok(())
+}
+
+/// How others see it: a line for each that is as it should be, and what is wrong with the rest.
+fn show_outside(found: &[FoundReport], out: &mut Output) -> Result<(), CliError> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    let cells = |one: &FoundReport| {
+        let count = |level: Level| one.checks.iter().filter(|check| check.level == level).count();
+        let counts = [Level::Critical, Level::Unknown, Level::Warning, Level::Ok].map(|level| (count(level), level));
+        let counts = counts.iter().filter(|(count, _)| *count > 0).map(|(count, level)| format!("{count} {level}"));
+        let counts = counts.collect::<Vec<_>>().join(", ");
+        row([&one.subject.to_string(), &print_moment(one.at), &one.level.to_string(), &counts])
+    };
+    let head = row(["seen from outside", "looked at", "level", "checks"]);
+    out.line("")?;
+    out.table(&std::iter::once(head).chain(found.iter().map(cells)).collect::<Vec<_>>())?;
+    let wrong = found.iter().flat_map(|one| &one.checks).filter(|check| check.level != Level::Ok);
+    wrong.into_iter().try_for_each(|check| online::show_check(check, "", out))
 }
 
 pub(super) fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {

@@ -96,24 +96,20 @@ fn show(found: &Found, out: &mut Output) -> Result<(), CliError> {
     );
     out.line(out.marked(mark(found.level), &harmless(&summary)))?;
     for check in &found.checks {
-        show_check(check, out)?;
+        show_check(check, "", out)?;
     }
     Ok(())
 }
 
-/// A check in a line, and one for each who has to do something.
-pub(super) fn show_check(check: &Check, out: &mut Output) -> Result<(), CliError> {
+/// A check in a line, and one for who has to do something.
+pub(super) fn show_check(check: &Check, indent: &str, out: &mut Output) -> Result<(), CliError> {
     let level = out.marked(mark(check.level), &format!("{:8}", check.level));
     let fault = check.fault.map_or_else(String::new, |fault| format!("{fault}: "));
-    out.line(format!(
-        "{level}  {:11}{}  {}",
-        check.area,
-        harmless(&check.subject),
-        harmless(&(fault + &check.evidence))
-    ))?;
+    let text = harmless(&format!("{}  {fault}{}", check.subject, check.evidence));
+    out.line(format!("{indent}{level}  {:12}{text}", check.area))?;
     match &check.help[..] {
         "" => Ok(()),
-        help => out.line(format!("{:21}to do: {}", "", harmless(help))),
+        help => out.line(format!("{indent}{:22}to do: {}", "", harmless(help))),
     }
 }
 

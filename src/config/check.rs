@@ -133,7 +133,7 @@ fn check_root(mut root: Section<'_>, config: &mut Config, problems: &mut Problem
         messages::check(section, config, problems);
     }
     if let Some(section) = root.section("outside", problems) {
-        config.outside = outside::check(section, problems);
+        config.outside = outside::check(section, &folder, problems);
     }
     if let Some(example) = root.section("example", problems) {
         check_example(example, config, problems);

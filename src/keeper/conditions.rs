@@ -8,11 +8,12 @@ use crate::config::values::show_duration;
 use crate::dane::certificate::Certificate;
 use crate::dane::explain::Explanation;
 use crate::dane::plans::Step;
-use crate::dane::prerequisites::{Finding, Verdict};
+use crate::dane::prerequisites::{Finding, Gate, Verdict};
 use crate::dane::publication::{Cause, Phase, Publication};
 use crate::dane::tlsa::Service;
 use crate::dns::text::print_moment;
 use crate::dns::{Name, Timestamp};
+use crate::outside::Subject;
 use crate::tell::{Condition, Kind, Notice, Stands, Topic};
 
 const DAY: u64 = 86_400;
@@ -45,9 +46,11 @@ impl Keeper {
         if on.contains(&Topic::Problem) {
             kinds.insert(Kind::Problem);
             // What is told of already, and who can't be told.
-            let others: BTreeSet<String> = self.expiring(now).into_iter().chain(self.message_problems()).collect();
+            let others = self.expiring(now).into_iter().chain(self.message_problems()).chain(self.outside.problems());
+            let others: BTreeSet<String> = others.collect();
             let problems = self.problems.difference(&others);
             conditions.extend(problems.map(|problem| stands(Notice::new(now, Kind::Problem, "", problem))));
+            conditions.extend(self.outside.conditions());
         }
         (kinds, conditions)
     }
@@ -69,7 +72,11 @@ impl Keeper {
                 };
                 let notice = Notice::new(finding.since, Kind::PrerequisiteLost, &host.to_host(), &text);
                 let notice = notice.with(detail(finding, explanation));
-                conditions.push(Condition { notice, stands: stand(finding, publication) });
+                let stands = match stand(finding, publication) {
+                    Stands::Yes | Stands::No if self.is_flapping(finding, explanation) => Stands::Unknown,
+                    stands => stands,
+                };
+                conditions.push(Condition { notice, stands });
             }
         }
         if Service::from_owner(owner).is_some_and(|service| service.is_smtp()) {
@@ -83,6 +90,17 @@ impl Keeper {
             conditions.push(Condition { notice, stands });
         }
         conditions
+    }
+
+    /// Whether what is seen from outside says otherwise now than a moment ago.
+    fn is_flapping(&self, finding: &Finding, explanation: &Explanation) -> bool {
+        let subject = match finding.gate {
+            Gate::DnssecParent => explanation.zone.clone().map(Subject::Zone),
+            Gate::MailServiceProbed => Some(Subject::Host(explanation.host.clone())),
+            _ => None,
+        };
+        let is_wrong = finding.verdict == Verdict::Missing;
+        subject.is_some_and(|subject| self.outside.is_wrong(&subject).is_some_and(|stands| stands != is_wrong))
     }
 
     /// Each certificate in force once, under the first host that has it; of the times left, the shortest.

@@ -70,7 +70,7 @@ pub use notices::{CopyReport, CopyState};
 pub use outside::{FoundReport, OutsideReport};
 pub use policy::Policy;
 pub use primaries::{PrimaryReport, PrimaryState};
-pub use report::{Answering, CertificateReport, EncryptedReport, StatusReport, ZoneReport, explain};
+pub use report::{Answering, CertificateReport, EncryptedReport, Explained, StatusReport, ZoneReport, explain};
 pub use rollovers::{AddressReport, NameserverReport, RolloverEdges, RolloverNews, RolloverOrders, RolloverReport};
 pub use run::{Message, Surroundings, now, run};
 use zone::Zone;
@@ -198,6 +198,7 @@ impl Keeper {
         for warning in config.warnings() {
             warn!("{warning}");
         }
+        let outside = outside::Outside::new(&config.outside);
         let mut keeper = Keeper {
             dane_config: config.dane_rules(),
             config,
@@ -238,7 +239,7 @@ impl Keeper {
             frozen: BTreeSet::new(),
             primaries: primaries::Transferred::new(now),
             rollovers,
-            outside: outside::Outside::default(),
+            outside,
             sealed: publish::Sealed::default(),
             policy: Arc::default(),
             policy_problem: None,
@@ -267,7 +268,7 @@ impl Keeper {
         self.config_problem = None;
         self.dane_config = config.dane_rules();
         self.planned_from = None;
-        self.outside.hurry();
+        self.outside.configure(&config.outside);
         self.config = config;
     }
 

@@ -11,6 +11,7 @@ use super::Keeper;
 use super::nameservers::is_local;
 use super::served::dnskeys;
 use super::zone::Zone;
+use crate::config;
 use crate::dane::config::{DnssecStrength, MailServiceStrength};
 use crate::dane::plan::Planned;
 use crate::dane::prerequisites::{Fact, Verdict};
@@ -68,6 +69,12 @@ pub struct FoundReport {
 }
 
 impl Outside {
+    pub(super) fn new(config: &config::Outside) -> Outside {
+        let mut outside = Outside::default();
+        outside.watched.configure(config.hysteresis);
+        outside
+    }
+
     /// What the parent says of a zone.
     pub(super) fn parent(&self, apex: &Name) -> Fact {
         let unseen =
@@ -111,8 +118,9 @@ impl Outside {
         found.flat_map(|found| found.checks.iter().cloned()).collect()
     }
 
-    /// All are looked at at once.
-    pub(super) fn hurry(&mut self) {
+    /// It is configured otherwise: all are looked at at once.
+    pub(super) fn configure(&mut self, config: &config::Outside) {
+        self.watched.configure(config.hysteresis);
         self.gathered = None;
         self.watched.hurry();
     }
@@ -134,9 +142,11 @@ impl Outside {
         })
     }
 
-    /// Whether something that was wrong with a zone or a host was seen too short a time ago to be called over.
-    pub(super) fn is_calming(&self, subject: &Subject) -> bool {
-        self.watched.standing().any(|(of, check, _)| of == subject && check.level == Level::Critical)
+    /// Whether something stands that is wrong with a zone or a host; none of what nobody looks at.
+    pub(super) fn is_wrong(&self, subject: &Subject) -> Option<bool> {
+        self.watched.found(subject)?;
+        let mut standing = self.watched.standing();
+        Some(standing.any(|(of, check, _)| of == subject && check.level == Level::Critical))
     }
 
     /// The hosts of which probes tell something else than when they were planned last.

@@ -14,6 +14,7 @@ use crate::dane::certificate::Certificate;
 use crate::dane::explain::Explanation;
 use crate::dns::dnssec::Signer;
 use crate::dns::{Name, Timestamp};
+use crate::outside::Check;
 use crate::serve::{Counters, Statistics, Transport};
 use crate::store::Event;
 
@@ -138,6 +139,17 @@ pub struct CertificateReport {
     pub key_checked: bool,
 }
 
+/// Why a TLSA owner is served or not, and how others see its host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explained {
+    /// The former.
+    #[serde(flatten)]
+    pub explanation: Explanation,
+    /// The latter: of the host, of its zone, and of the domains that name it.
+    #[serde(default)]
+    pub outside: Vec<Check>,
+}
+
 /// The explanations about a host, or about one TLSA owner.
 pub fn explain<'a>(explanations: &'a [Explanation], host: &Name) -> Vec<&'a Explanation> {
     let is_about = |one: &&Explanation| one.host == *host || one.owner == *host;
@@ -173,6 +185,17 @@ impl Keeper {
     /// The explanations about a host; none when nothing is known of it.
     pub fn explain(&self, host: &Name, now: Timestamp) -> Vec<Explanation> {
         explain(&self.explained(now), host).into_iter().cloned().collect()
+    }
+
+    /// The same with what was seen from outside.
+    pub fn explain_with_outside(&self, host: &Name, now: Timestamp) -> Vec<Explained> {
+        let with_outside = |explanation: Explanation| {
+            let domains = explanation.assessments.iter().filter_map(|assessment| assessment.domain.as_ref());
+            let domains: Vec<&Name> = domains.collect();
+            let outside = self.outside.about(&explanation.host, explanation.zone.as_ref(), &domains);
+            Explained { explanation, outside }
+        };
+        self.explain(host, now).into_iter().map(with_outside).collect()
     }
 
     fn zone_reports(&self) -> Vec<ZoneReport> {

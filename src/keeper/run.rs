@@ -260,7 +260,7 @@ fn report(keeper: &Keeper, request: &Request, around: &Surroundings) -> Reply {
         Request::Explain { host }
         | Request::Withdraw { host }
         | Request::Restore { host }
-        | Request::Forget { host, .. } => match keeper.explain(host, now()) {
+        | Request::Forget { host, .. } => match keeper.explain_with_outside(host, now()) {
             found if found.is_empty() => Err(format!(
                 "no mail domain in the zones served here has {} as its MX host, and no [[service]] names it; \
                      `danelaw status` lists what is known",

@@ -454,6 +454,15 @@ pub enum Wanted {
 }
 
 impl Wanted {
+    /// Its name.
+    pub fn name(&self) -> &Name {
+        match self {
+            Wanted::Zone { apex: name, .. } | Wanted::Domain { domain: name, .. } | Wanted::Host { host: name, .. } => {
+                name
+            }
+        }
+    }
+
     /// What it is.
     pub fn subject(&self) -> Subject {
         match self {

@@ -77,7 +77,7 @@ fn anchor(chain: &Chain, record: &Tlsa) -> Result<Anchor, Failure> {
     let is_above = matching == Matching::Full
         && match selector {
             Selector::Spki => signed(&record.data),
-            Selector::Cert => Chain::from_der(&record.data).is_ok_and(|anchor| signed(anchor.leaf().spki())),
+            Selector::Cert => Chain::presented(&[&record.data]).is_ok_and(|anchor| signed(anchor.leaf().spki())),
         };
     if is_above {
         return Ok(Anchor::InRecord(last));

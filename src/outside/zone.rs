@@ -308,7 +308,9 @@ impl Against<'_> {
             let evidence = format!("it serves signatures that are valid from {} on", print_moment(from));
             return Some(Check::fault(Fault::SignatureExpired, subject, evidence, help));
         }
-        let is_near = until - self.now < EXPIRING && until - from > 2 * EXPIRING;
+        // One that was never meant to last longer is well.
+        let mut windows = self.windows(shown);
+        let is_near = windows.any(|(from, until)| until - self.now < EXPIRING && until - from > 2 * EXPIRING);
         is_near.then(|| {
             let evidence = format!("it serves signatures that expire on {}", print_moment(until));
             Check::fault(
@@ -322,9 +324,13 @@ impl Against<'_> {
 
     /// When all of its signatures are valid.
     fn window(&self, shown: &Shown) -> Option<(Timestamp, Timestamp)> {
+        self.windows(shown).reduce(|one, other| (one.0.max(other.0), one.1.min(other.1)))
+    }
+
+    /// When each of its signatures is.
+    fn windows(&self, shown: &Shown) -> impl Iterator<Item = (Timestamp, Timestamp)> {
         let signed = shown.signed.iter();
-        let windows = signed.map(|(from, until)| (unwrap_time(*from, self.now), unwrap_time(*until, self.now)));
-        windows.reduce(|one, other| (one.0.max(other.0), one.1.min(other.1)))
+        signed.map(|(from, until)| (unwrap_time(*from, self.now), unwrap_time(*until, self.now)))
     }
 
     fn unsigned(&self, subject: &str, shown: &Shown) -> Option<Check> {

@@ -16,7 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("update", &["dns", "zone"]),
     ("outside", &["dns", "zone", "dane"]),
     ("tell", &["dns"]),
-    ("config", &["dns", "zone", "dane", "keys", "answer", "update", "tell"]),
+    ("config", &["dns", "zone", "dane", "keys", "answer", "update", "outside", "tell"]),
     ("crash", &[]),
     ("observe", &["crash", "dns", "zone", "dane", "keys", "answer", "outside", "config"]),
     ("act", &["crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "tell", "config"]),

@@ -1,21 +1,20 @@
 //! The zone above, through resolvers that pass nothing on or lie, and at nameservers that say what they are told to: only what is
 //! validated makes a zone trusted, and without a proof nothing is told of it.
 
-use std::time::Duration;
-
 use danelaw::config::Outside;
-use danelaw::dane::prerequisites::Verdict;
 use danelaw::dns::dnssec::{dnskey, ds};
-use danelaw::observe::nameservers::{NotShown, ask_ds};
-use danelaw::observe::parent::look;
-use danelaw::outside::Trust;
-use danelaw::outside::chain::judge;
+use danelaw::observe::outside::look;
+use danelaw::observe::outside::zone::{above, ask};
+use danelaw::observe::presented::Turns;
+use danelaw::outside::zone::Expected;
+use danelaw::outside::{Fault, Level, Wanted};
 
 use super::common::name;
 use super::liar::{AA, Liar, Query, SOA, record, soa_of};
 
 const ZONE: &str = "lied.test";
 const DS: u16 = 43;
+const NS: u16 = 2;
 /// Recursion available, as resolvers say.
 const RA: u8 = 0x81;
 
@@ -38,29 +37,71 @@ async fn a_resolver_that_gives_no_proof_is_not_believed() {
     for (what, answer) in answers {
         let liar = Liar::start(true, move |query| Some(answer(query)));
         for anchors in anchors.clone() {
-            let outside = Outside { resolver: vec![liar.address], anchors };
-            let seen = look(&name(ZONE), &outside).await;
-            assert!(matches!(seen.zone, Trust::Unknown(_)), "{what}: {seen:?}");
-            let fact = judge(&name(ZONE), std::slice::from_ref(&key), &seen).fact;
-            assert_eq!(fact.verdict, Verdict::Unknown, "{what}: {fact:?}");
-            assert!(fact.evidence.contains("resolvers can't be asked") && !fact.help.is_empty(), "{what}: {fact:?}");
+            let outside = Outside { resolver: vec![liar.address], anchors, ..Outside::default() };
+            let expected = Expected { keys: vec![key.clone()], ..Expected::default() };
+            let wanted = Wanted::Zone { apex: name(ZONE), owners: Vec::new(), expected };
+            let failure = look(&wanted, &outside, &Turns::default()).await.unwrap_err();
+            assert_eq!(failure.fault.level(), Level::Unknown, "{what}: {failure:?}");
+            assert!(!failure.why.is_empty(), "{what}");
         }
         assert!(!liar.asked().is_empty(), "{what}");
     }
 }
 
 #[tokio::test]
-async fn the_ds_of_the_zone_is_taken_from_who_has_authority() {
-    let limit = Duration::from_secs(2);
+async fn the_ds_of_the_zone_is_taken_from_who_has_authority_and_the_rest_from_who_refers() {
     let right = ds(&name(ZONE), &dnskey(257, 13, &[7; 64]));
     let rdata = right.clone();
     let good = Liar::start(true, move |query| {
-        assert_eq!(query.qtype(), DS);
-        Some(query.response(AA, 0, &[record("other.test", DS, &[1; 36]), record(ZONE, DS, &rdata)], &[]))
+        Some(match query.qtype() {
+            DS => query.response(AA, 0, &[record("other.test", DS, &[1; 36]), record(ZONE, DS, &rdata)], &[]),
+            _ => query.response(
+                0,
+                0,
+                &[],
+                &[record(ZONE, NS, name("ns.lied.test").as_wire()), record("x.test", NS, &[0])],
+            ),
+        })
     });
-    assert_eq!(ask_ds(good.address, &name(ZONE), limit).await, Ok(vec![right]));
+    let host = name("a.test");
+    let said = above(&host, good.address, &name(ZONE)).await;
+    assert_eq!((said.ds, said.label), (Ok(vec![right]), "a.test. 127.0.0.1".to_owned()));
+    let referral = said.referral.unwrap().unwrap();
+    assert_eq!(referral.ns.into_iter().collect::<Vec<_>>(), [name("ns.lied.test")]);
     let none = Liar::start(true, |query| Some(query.response(AA, 0, &[], &[soa_of("test", 1)])));
-    assert_eq!(ask_ds(none.address, &name(ZONE), limit).await, Ok(vec![]));
+    let said = above(&host, none.address, &name(ZONE)).await;
+    assert_eq!(said.ds, Ok(vec![]));
+    assert!(said.referral.unwrap().unwrap().ns.is_empty(), "who has the zone above, and no delegation");
     let lame = Liar::start(true, |query| Some(query.response(RA, 0, &[], &[])));
-    assert_eq!(ask_ds(lame.address, &name(ZONE), limit).await, Err(NotShown::NotAuthoritative));
+    assert_eq!(above(&host, lame.address, &name(ZONE)).await.ds.unwrap_err().fault, Fault::Lame);
+}
+
+#[tokio::test]
+async fn what_a_nameserver_answers_is_called_by_its_name() {
+    type Answer = fn(&Query) -> Option<Vec<u8>>;
+    let owner = name("_25._tcp.mail.lied.test");
+    let answers: [(Answer, Fault); 5] = [
+        (|query| Some(query.response(0, 5, &[], &[])), Fault::Lame),
+        (|query| Some(query.response(0, 0, &[], &[soa_of(ZONE, 1)])), Fault::Lame),
+        (|query| Some(query.response(AA, 0, &[], &[soa_of("test", 1)])), Fault::Lame),
+        (|query| Some(query.response(AA, 2, &[], &[])), Fault::AnswersWrongly),
+        (|query| Some(query.response(AA, 4, &[], &[])), Fault::AnswersWrongly),
+    ];
+    for (index, (answer, fault)) in answers.into_iter().enumerate() {
+        let liar = Liar::start(true, answer);
+        let asked = ask(liar.address, &name(ZONE), std::slice::from_ref(&owner)).await;
+        assert_eq!(asked.udp.unwrap_err().fault, fault, "{index}");
+        assert_eq!(asked.tcp.unwrap_err().fault, fault, "{index}");
+    }
+    let liar = Liar::start(false, |query| {
+        Some(match query.qtype() {
+            SOA | NS => query.response(AA, 0, &[soa_of(ZONE, 7)], &[]),
+            _ => query.response(AA, 2, &[], &[]),
+        })
+    });
+    let asked = ask(liar.address, &name(ZONE), std::slice::from_ref(&owner)).await;
+    let shown = asked.udp.unwrap();
+    assert_eq!((shown.serial, shown.tlsa[&owner].as_ref().unwrap_err().fault), (7, Fault::AnswersWrongly));
+    assert!(shown.denial.is_some() && shown.unsigned.contains("SOA") && shown.signed.is_empty());
+    assert_eq!(asked.tcp.unwrap_err().fault, Fault::NameserverSilent, "it does not listen there");
 }

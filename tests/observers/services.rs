@@ -89,7 +89,7 @@ impl Service {
     }
 
     async fn presents(&self, how: Greeting, limit: Duration) -> Result<Vec<CertificateDer<'static>>, NotPresented> {
-        present(self.address, how, &name(HOST), limit).await
+        present(self.address, how, &name(HOST), limit).await.map(|given| given.certificates)
     }
 
     /// What it heard, once the conversation is over.
@@ -321,7 +321,7 @@ async fn openssl_presents_what_is_seen() {
     for (made, arguments) in [(ec(), ["-tls1_2"]), (rsa(), ["-tls1_2"]), (issued(), ["-tls1_3"]), (rsa(), ["-tls1_3"])]
     {
         let server = OpenSsl::start(&made, &arguments);
-        assert_eq!(present(server.address, Greeting::Tls, &name(HOST), LIMIT).await.unwrap(), made.chain);
+        assert_eq!(present(server.address, Greeting::Tls, &name(HOST), LIMIT).await.unwrap().certificates, made.chain);
         // It knows no SMTP: that part is ours, and the handshake its.
         let service = Service::start(Greeting::Smtp, Script::then(Then::HandsOver(server.address))).await;
         assert_eq!(service.presents(Greeting::Smtp, LIMIT).await.unwrap(), made.chain);
@@ -344,8 +344,8 @@ async fn of_two_certificates_the_one_that_is_asked_for_is_seen() {
             let how = How { greeting: Greeting::Tls, key_type };
             present(server.address, how, &name(HOST), LIMIT).await
         };
-        assert_eq!(asked(Some(KeyType::Ecdsa)).await.unwrap(), one.chain, "{version}");
-        assert_eq!(asked(Some(KeyType::Rsa)).await.unwrap(), other.chain, "{version}");
+        assert_eq!(asked(Some(KeyType::Ecdsa)).await.unwrap().certificates, one.chain, "{version}");
+        assert_eq!(asked(Some(KeyType::Rsa)).await.unwrap().certificates, other.chain, "{version}");
         asked(Some(KeyType::Ed25519)).await.unwrap_err();
     }
 }
@@ -357,7 +357,7 @@ async fn orders_are_carried_out_and_told_of() {
     let silent = Service::start(Greeting::Smtp, Script::saying("421 later\r\n", "", "")).await;
     let (orders, taken) = mpsc::channel(10);
     let (tell, mut news) = mpsc::channel(1);
-    let worker = tokio::spawn(presented::run(taken, tell));
+    let worker = tokio::spawn(presented::run(taken, tell, presented::Turns::default()));
     let order = |host: &str, label: &str, address| Order {
         host: name(host),
         label: label.to_owned(),

@@ -7,7 +7,7 @@ mod domain;
 mod host;
 mod resolver;
 pub mod survey;
-mod zone;
+pub mod zone;
 
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ pub async fn run(mut orders: mpsc::Receiver<Order>, news: mpsc::Sender<News>, tu
 
 /// Looks at a subject from outside.
 pub async fn look(wanted: &Wanted, outside: &Outside, turns: &Turns) -> Result<Seen, Failure> {
-    let resolver = Resolver::new(outside).await?;
+    let resolver = Resolver::new(outside, wanted.name()).await?;
     Ok(match wanted {
         Wanted::Zone { apex, owners, .. } => Seen::Zone(Box::new(zone::look(&resolver, apex, owners).await)),
         Wanted::Host { host, services, .. } => Seen::Host(host::look(&resolver, host, services, turns).await),

@@ -40,8 +40,8 @@ pub(super) struct Resolver {
 }
 
 impl Resolver {
-    /// Whether it can validate at all is asked first: the error says why not.
-    pub(super) async fn new(outside: &Outside) -> Result<Resolver, Failure> {
+    /// For a look at a name. Whether anything there can be validated at all is asked first: the error says why not.
+    pub(super) async fn new(outside: &Outside, name: &Name) -> Result<Resolver, Failure> {
         let down = |why: String| Failure { fault: Fault::ResolverDown, why };
         let through = match &outside.resolver[..] {
             [] => "the system's resolver".to_owned(),
@@ -50,7 +50,7 @@ impl Resolver {
         let anchors: BTreeSet<Name> = outside.anchors.iter().map(|(owner, _)| owner.clone()).collect();
         let (inner, servers) = build(outside).map_err(down)?;
         let resolver = Resolver { inner, servers, through, anchors: Arc::new(anchors) };
-        let anchor = resolver.anchors.first().cloned().unwrap_or_else(Name::root);
+        let anchor = resolver.anchor(name);
         match resolver.records(&anchor, RecordType::SOA).await.0 {
             Trust::Secure => Ok(resolver),
             Trust::Unknown(why) => Err(down(format!("{why} (asked {})", resolver.through))),
@@ -105,13 +105,13 @@ impl Resolver {
     ) -> Lookup<T> {
         let (trust, records) = self.records(owner, rtype).await;
         let ttl = records.iter().map(|record| record.ttl).max().unwrap_or(0);
-        let aliases = records.iter().filter_map(|record| match &record.data {
+        let mut aliases = records.iter().rev().filter_map(|record| match &record.data {
             RData::CNAME(target) => name(&target.0),
             _ => None,
         });
         let is_it = |record: &&Record| record.record_type() == rtype;
         let found = records.iter().filter(is_it).filter_map(|record| of(&record.data)).collect();
-        Lookup { trust, found, alias: aliases.last().filter(|_| rtype != RecordType::CNAME), ttl }
+        Lookup { trust, found, alias: aliases.next().filter(|_| rtype != RecordType::CNAME), ttl }
     }
 
     /// The records of a name and type, with the aliases on the way to them, and how far all of it is trusted; without records, how far

@@ -31,7 +31,7 @@ pub struct Question {
 
 /// Looks at everything, and gives each with what was to be known of it. An error: nothing can be validated from here.
 pub async fn survey(question: &Question, outside: &Outside) -> Result<Vec<(Wanted, Seen)>, Failure> {
-    let resolver = Resolver::new(outside).await?;
+    let resolver = Resolver::new(outside, &question.domain).await?;
     let turns = Turns::default();
     let Question { domain, selectors, ports } = question;
     let of_domain = domain::look(&resolver, domain, selectors).await;

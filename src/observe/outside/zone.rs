@@ -36,14 +36,14 @@ const PORT: u16 = 53;
 /// Looks at a zone. `owners`: those whose TLSA each nameserver is asked for.
 pub(super) async fn look(resolver: &Resolver, apex: &Name, owners: &[Name]) -> Seen {
     let (mut chain, keys) = tokio::join!(chain_of(resolver, apex), resolver.rdata(apex, Rtype::DNSKEY));
-    let above = match &chain.parent {
+    let parents = match &chain.parent {
         Some(parent) if chain.anchor != *apex => ask_above(resolver, parent, apex).await,
         _ => Vec::new(),
     };
     let ds = |asked: &Above| (asked.label.clone(), asked.ds.clone().map_err(|failure| failure.why));
-    chain.servers = above.iter().map(ds).collect();
+    chain.servers = parents.iter().map(ds).collect();
     let above: BTreeMap<String, Result<Referral, Failure>> =
-        above.into_iter().filter_map(|asked| Some((asked.label, asked.referral?))).collect();
+        parents.into_iter().filter_map(|asked| Some((asked.label, asked.referral?))).collect();
     let nameservers = ask_nameservers(resolver, apex, owners, &above).await;
     Seen { chain, keys, above, nameservers }
 }
@@ -78,11 +78,13 @@ async fn chain_of(resolver: &Resolver, zone: &Name) -> chain::Seen {
 }
 
 /// What a server of the zone above says.
-struct Above {
-    label: String,
-    ds: Result<Vec<Rdata>, Failure>,
+pub struct Above {
+    /// What it is called.
+    pub label: String,
+    /// The DS of the zone.
+    pub ds: Result<Vec<Rdata>, Failure>,
     /// None: it serves the zone itself, so it does not refer to it.
-    referral: Option<Result<Referral, Failure>>,
+    pub referral: Option<Result<Referral, Failure>>,
 }
 
 /// Each server of the zone above, as far as it answers in time.
@@ -97,7 +99,7 @@ async fn ask_above(resolver: &Resolver, parent: &Name, zone: &Name) -> Vec<Above
             let of = |is_v4: bool| addresses.iter().find(move |address| address.is_ipv4() == is_v4).copied();
             let mut asked = Vec::new();
             for address in [of(true), of(false)].into_iter().flatten() {
-                asked.push(ask_one_above(&host, address, &zone).await);
+                asked.push(above(&host, SocketAddr::new(address, PORT), &zone).await);
             }
             asked
         });
@@ -110,9 +112,9 @@ async fn ask_above(resolver: &Resolver, parent: &Name, zone: &Name) -> Vec<Above
     all
 }
 
-async fn ask_one_above(host: &Name, address: IpAddr, zone: &Name) -> Above {
-    let server = SocketAddr::new(address, PORT);
-    let label = format!("{host} {address}");
+/// What a server of the zone above says of a zone.
+pub async fn above(host: &Name, server: SocketAddr, zone: &Name) -> Above {
+    let label = format!("{host} {}", server.ip());
     let mut asker = Asker::new(server, SERVER_LIMIT);
     let ds = asker.ask(&Question::new(zone, Rtype::DS)).await.map_err(failed);
     let ds = ds.map(|message| records(&message, &[1], zone, Rtype::DS));
@@ -197,8 +199,8 @@ async fn ask_nameservers(
     asking.join_all().await.into_iter().collect()
 }
 
-/// What a nameserver answers.
-async fn ask(server: SocketAddr, apex: &Name, owners: &[Name]) -> Asked {
+/// What a nameserver answers. `owners`: those whose TLSA it is asked for.
+pub async fn ask(server: SocketAddr, apex: &Name, owners: &[Name]) -> Asked {
     let over_tcp = async {
         let mut asker = Asker::new(server, SERVER_LIMIT).over_tcp_alone();
         asker.serial(apex).await.map_err(failed)

@@ -8,11 +8,10 @@ use crate::dns::dnssec::{self, dnskey, key_tag};
 use crate::dns::{Name, Rdata};
 use crate::outside::Trust;
 use crate::outside::chain::{Seen, judge};
-use crate::outside::watched::Watched;
 
-const APEX: &str = "example.org";
+pub(super) const APEX: &str = "example.org";
 
-fn key(octet: u8) -> Rdata {
+pub(super) fn key(octet: u8) -> Rdata {
     dnskey(257, 13, &[octet; 64])
 }
 
@@ -23,12 +22,12 @@ fn ds(change: impl FnOnce(&mut Vec<u8>)) -> Rdata {
     ds.into()
 }
 
-fn good() -> Rdata {
+pub(super) fn good() -> Rdata {
     ds(|_| {})
 }
 
 /// Every server and every resolver sees these DS.
-fn seen(zone: Trust, ds: &[Rdata]) -> Seen {
+pub(super) fn seen(zone: Trust, ds: &[Rdata]) -> Seen {
     let servers = ["a.test 192.0.2.1", "b.test 192.0.2.2"];
     Seen {
         through: "192.0.2.9:53".to_owned(),
@@ -133,31 +132,4 @@ fn an_island_is_one_by_its_own_anchor_and_says_so() {
     }
     let lab = Seen { anchor: name("org"), ..seen(Trust::Secure, &[good()]) };
     is(&lab, Verdict::Held, "leads from the configured anchor of org. to example.org.", "");
-}
-
-#[test]
-fn zones_are_asked_about_again_sooner_where_something_is_to_be_done() {
-    let mut watched = Watched::default();
-    let want = |watched: &mut Watched, key: Rdata| watched.want(BTreeMap::from([(name(APEX), vec![key])]));
-    want(&mut watched, key(1));
-    assert_eq!(watched.due(1000, 9), [name(APEX)]);
-    assert!(watched.due(1001, 9).is_empty() && watched.fact(&name(APEX)).is_none());
-    assert_eq!(watched.due(1900, 9), [name(APEX)], "an answer that never came");
-    assert!(watched.seen(&name(APEX), &seen(Trust::Secure, &[good()]), 1901));
-    let next = watched.next().unwrap();
-    assert!((1901 + 3600..1901 + 4500).contains(&next), "{next}");
-    want(&mut watched, key(1));
-    assert_eq!(watched.next(), Some(next));
-    assert!(!watched.seen(&name(APEX), &seen(Trust::Secure, &[good()]), next));
-    want(&mut watched, key(2));
-    assert_eq!(watched.due(next + 1, 9), [name(APEX)], "its keys are others");
-    assert!(watched.seen(&name(APEX), &seen(Trust::Secure, &[good()]), next + 2));
-    assert!((next + 302..next + 377).contains(&watched.next().unwrap()));
-    assert_eq!(watched.fact(&name(APEX)).unwrap().0.verdict, Verdict::Held, "resolvers trust it all the same");
-    watched.hurry();
-    assert!(watched.due(next + 3, 0).is_empty(), "no room");
-    assert_eq!(watched.due(next + 3, 9), [name(APEX)]);
-    watched.want(BTreeMap::new());
-    assert_eq!((watched.next(), watched.facts().count()), (None, 0));
-    assert!(!watched.seen(&name(APEX), &seen(Trust::Bogus, &[]), next + 4));
 }

@@ -1,6 +1,10 @@
 //! The rules of this room, one file each.
 
 mod chain;
+mod domain;
+mod host;
+mod watched;
+mod zone;
 
 use super::*;
 

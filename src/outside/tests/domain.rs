@@ -1,0 +1,49 @@
+//! What is made of a mail domain's MX and DKIM keys.
+
+use std::collections::BTreeMap;
+
+use super::name;
+use crate::outside::domain::{Seen, judge};
+use crate::outside::{Check, Fault, Lookup, Trust};
+
+const DOMAIN: &str = "example.org";
+const KEY: &str = "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+
+fn lookup<T>(trust: Trust, found: Vec<T>) -> Lookup<T> {
+    Lookup { trust, found, alias: None, ttl: 3600 }
+}
+
+fn faults(mx: Lookup<(u16, &str)>, dkim: &[&str]) -> Vec<Fault> {
+    let Lookup { trust, found, alias, ttl } = mx;
+    let found = found.into_iter().map(|(preference, host)| (preference, name(host))).collect();
+    let keys = lookup(Trust::Secure, dkim.iter().map(|text| text.as_bytes().to_vec()).collect());
+    let seen = Seen {
+        mx: Lookup { trust, found, alias, ttl },
+        dkim: BTreeMap::from([(name("mail._domainkey.example.org"), keys)]),
+    };
+    let checks: Vec<Check> = judge(&name(DOMAIN), &seen);
+    checks.into_iter().filter_map(|check| check.fault).collect()
+}
+
+#[test]
+fn each_way_in_which_an_mx_can_be_wrong_has_its_name() {
+    let of =
+        |trust, hosts: &[&'static str]| faults(lookup(trust, hosts.iter().map(|host| (10, *host)).collect()), &[KEY]);
+    assert_eq!(of(Trust::Secure, &["mail.example.org", "mx.test"]), []);
+    assert_eq!(of(Trust::Secure, &[]), [Fault::MxMissing]);
+    assert_eq!(of(Trust::Secure, &["."]), [Fault::MxNull]);
+    assert_eq!(of(Trust::Secure, &["192.0.2.1."]), [Fault::MxIsAddress]);
+    assert_eq!(of(Trust::Insecure, &["mail.example.org"]), [Fault::MxInsecure]);
+    assert_eq!(of(Trust::Bogus, &[]), [Fault::MxBogus]);
+    assert_eq!(of(Trust::Unknown("SERVFAIL".to_owned()), &[]), [Fault::MxUnknown]);
+}
+
+#[test]
+fn each_way_in_which_a_dkim_key_can_be_wrong_has_its_name() {
+    let of = |dkim: &[&str]| faults(lookup(Trust::Secure, vec![(10, "mail.example.org")]), dkim);
+    assert_eq!(of(&[KEY]), []);
+    assert_eq!(of(&[]), [Fault::DkimMissing]);
+    assert_eq!(of(&["v=DKIM1; p="]), [Fault::DkimRevoked]);
+    assert_eq!(of(&["v=DKIM1; p=!"]), [Fault::DkimMalformed]);
+    assert_eq!(of(&["v=DKIM1; k=rsa; p=MIIB", "IjANBgkq"]), [Fault::DkimMalformed], "split into records, not strings");
+}
