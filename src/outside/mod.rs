@@ -369,6 +369,17 @@ impl Check {
         let (subject, evidence, help) = (subject.to_string(), evidence.into(), help.into());
         Check { area: fault.area(), subject, level: fault.level(), fault: Some(fault), evidence, help }
     }
+
+    /// It can't be told.
+    pub fn unknown(
+        area: Area,
+        subject: impl fmt::Display,
+        evidence: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Check {
+        let (subject, evidence, help) = (subject.to_string(), evidence.into(), help.into());
+        Check { area, subject, level: Level::Unknown, fault: None, evidence, help }
+    }
 }
 
 /// How validating resolvers take an answer (RFC 4035 section 4.3).
