@@ -3,7 +3,11 @@
 //!
 //! Pure: what was seen is handed in ([`seen`]), and what comes out are [`Check`]s. Who looked, and how, is the edge's.
 
+pub mod caa;
 pub mod chain;
+pub mod neighbours;
+pub mod reports;
+pub mod sts;
 pub mod watched;
 
 use std::fmt;
@@ -421,6 +425,16 @@ impl<T> Lookup<T> {
             Trust::Bogus => Some("resolvers take the answer for bogus"),
             Trust::Secure | Trust::Insecure => None,
         }
+    }
+}
+
+/// The first of them, and how many more there are.
+fn few(items: &[String]) -> String {
+    const LISTED: usize = 3;
+    let listed = items[..items.len().min(LISTED)].join(", ");
+    match items.len().saturating_sub(LISTED) {
+        0 => listed,
+        more => format!("{listed} and {more} more"),
     }
 }
 

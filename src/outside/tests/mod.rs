@@ -1,6 +1,10 @@
 //! The rules of this room, one file each.
 
+mod caa;
 mod chain;
+mod neighbours;
+mod reports;
+mod sts;
 
 use super::*;
 
