@@ -26,7 +26,7 @@ const MAX_WHY: usize = 200;
 
 /// Fetches the policy of a domain from one of these addresses of `mta-sts.<domain>`, within this time; or why there is none.
 pub async fn fetch(domain: &Name, addresses: &[SocketAddr], limit: Duration) -> Result<String, String> {
-    let host = sts::host(domain).ok_or_else(|| format!("mta-sts.{domain} is too long for a name"))?;
+    let host = sts::host(domain).ok_or_else(|| format!("mta-sts.{domain} is no host"))?;
     if addresses.is_empty() {
         return Err(format!("{host} has no address"));
     }
@@ -88,5 +88,50 @@ impl Resolver for Addresses {
         let mut addresses = self.empty();
         self.0.iter().for_each(|address| addresses.push(*address));
         Ok(addresses)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Instant;
+
+    use super::*;
+
+    async fn failure(addresses: &[SocketAddr], limit: Duration) -> String {
+        let domain = "example.org".parse().expect("a name");
+        fetch(&domain, addresses, limit).await.expect_err("no policy")
+    }
+
+    #[tokio::test]
+    async fn a_host_without_an_address_is_asked_nothing() {
+        let why = failure(&[], Duration::from_secs(5)).await;
+        assert_eq!(why, "mta-sts.example.org. has no address");
+    }
+
+    #[tokio::test]
+    async fn a_host_where_nobody_listens_is_refused() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        drop(listener);
+        let why = failure(&[address], Duration::from_secs(5)).await;
+        assert!(why.to_lowercase().contains("refused"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn a_host_that_says_nothing_is_not_waited_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let begin = Instant::now();
+        let why = failure(&[address], Duration::from_millis(300)).await;
+        assert!(why.contains("timeout"), "{why}");
+        assert!(begin.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn what_a_certificate_says_is_shown_bounded() {
+        let error = std::io::Error::other(format!("\u{1b}[2J{}", "x".repeat(10_000)));
+        let why = why(&ureq::Error::Io(error));
+        assert!(why.chars().count() == MAX_WHY && !why.chars().any(char::is_control), "{why}");
     }
 }

@@ -70,14 +70,14 @@ pub fn judge(domain: &Name, mx: &[Name], seen: &Seen) -> Vec<Check> {
 }
 
 /// What can't be looked up is not called missing.
-fn unasked<T>(area: Area, subject: impl fmt::Display, what: &str, lookup: &Lookup<T>) -> Option<Check> {
+fn unknown<T>(area: Area, subject: impl fmt::Display, what: &str, lookup: &Lookup<T>) -> Option<Check> {
     let why = lookup.unknown()?;
     let help = "see that the nameservers that have it answer, and that it validates";
     Some(Check::unknown(area, subject, format!("{what} can't be looked up: {why}"), help))
 }
 
 fn spf(domain: &Name, mx: &[Name], lookup: &Lookup<Vec<u8>>) -> Check {
-    if let Some(check) = unasked(Area::Spf, domain, "TXT", lookup) {
+    if let Some(check) = unknown(Area::Spf, domain, "TXT", lookup) {
         return check;
     }
     let fault = |fault, evidence: String, help: &str| Check::fault(fault, domain, evidence, help);
@@ -140,12 +140,12 @@ impl Terms {
 
 /// At the domain, or else at the organisational domain (RFC 7489 section 6.6.3).
 fn dmarc(domain: &Name, seen: &Seen) -> Check {
-    if let Some(check) = unasked(Area::Dmarc, domain, "TXT at _dmarc", &seen.dmarc) {
+    if let Some(check) = unknown(Area::Dmarc, domain, "TXT at _dmarc", &seen.dmarc) {
         return check;
     }
     let (mut at, mut records) = (domain, policies(&seen.dmarc));
     if let Some((above, lookup)) = seen.dmarc_above.as_ref().filter(|_| records.is_empty()) {
-        if let Some(check) = unasked(Area::Dmarc, domain, &format!("TXT at _dmarc.{above}"), lookup) {
+        if let Some(check) = unknown(Area::Dmarc, domain, &format!("TXT at _dmarc.{above}"), lookup) {
             return check;
         }
         (at, records) = (above, policies(lookup));
@@ -177,7 +177,7 @@ fn policies(lookup: &Lookup<Vec<u8>>) -> Vec<&Vec<u8>> {
 }
 
 fn mta_sts(domain: &Name, mx: &[Name], seen: &Seen) -> Check {
-    if let Some(check) = unasked(Area::MtaSts, domain, "TXT at _mta-sts", &seen.sts) {
+    if let Some(check) = unknown(Area::MtaSts, domain, "TXT at _mta-sts", &seen.sts) {
         return check;
     }
     let evidence = match one_of_version(&seen.sts.found, "STSv1") {
@@ -226,15 +226,15 @@ fn policy(domain: &Name, mx: &[Name], fetched: Option<&Result<String, String>>) 
 }
 
 fn tls_rpt(domain: &Name, lookup: &Lookup<Vec<u8>>) -> Check {
-    if let Some(check) = unasked(Area::TlsRpt, domain, "TXT at _smtp._tls", lookup) {
+    if let Some(check) = unknown(Area::TlsRpt, domain, "TXT at _smtp._tls", lookup) {
         return check;
     }
-    let record = match one_of_version(&lookup.found, "TLSRPTv1") {
+    let destinations = match one_of_version(&lookup.found, "TLSRPTv1") {
         Ok(Some(record)) => sts::destinations(record).ok_or_else(|| is_none("TLSRPTv1", record)),
         Ok(None) => return Check::ok(Area::TlsRpt, domain, "there is none"),
         Err(why) => Err(why),
     };
-    match record {
+    match destinations {
         Ok(destinations) => {
             Check::ok(Area::TlsRpt, domain, format!("reports go to {}", show(destinations.join(", ").as_bytes())))
         }
@@ -267,7 +267,7 @@ fn is_none(version: &str, text: &[u8]) -> String {
 }
 
 fn caa(host: &Name, Authorities { at, records }: &Authorities) -> Check {
-    if let Some(check) = unasked(Area::Caa, host, "CAA", records) {
+    if let Some(check) = unknown(Area::Caa, host, "CAA", records) {
         return check;
     }
     let fault = |fault, evidence: String, help: &str| Check::fault(fault, host, evidence, help);
@@ -298,7 +298,7 @@ fn caa(host: &Name, Authorities { at, records }: &Authorities) -> Check {
 /// Whether the names of an address lead back to it, as receivers want it (RFC 1912 section 2.1).
 fn ptr(address: IpAddr, Pointer { host, names, back }: &Pointer) -> Check {
     let subject = format!("{} {address}", host.to_host());
-    if let Some(check) = unasked(Area::Ptr, &subject, "PTR", names) {
+    if let Some(check) = unknown(Area::Ptr, &subject, "PTR", names) {
         return check;
     }
     let called: Vec<String> = names.found.iter().map(Name::to_host).collect();
@@ -309,7 +309,7 @@ fn ptr(address: IpAddr, Pointer { host, names, back }: &Pointer) -> Check {
     if back.found.contains(&address) {
         return Check::ok(Area::Ptr, subject, few(&called));
     }
-    if let Some(check) = unasked(Area::Ptr, &subject, &format!("the addresses of {}", few(&called)), back) {
+    if let Some(check) = unknown(Area::Ptr, &subject, &format!("the addresses of {}", few(&called)), back) {
         return check;
     }
     let addresses: Vec<String> = back.found.iter().map(IpAddr::to_string).collect();

@@ -132,7 +132,7 @@ pub fn judge(
         .map(|Unreadable { file, why, .. }| format!("{}: {why}", show(file.as_bytes())))
         .collect();
     if !recent.is_empty() {
-        let help = "take it out of the folder, or see whether it came whole";
+        let help = "see that it came whole and that danelaw may read it, or take it out of the folder";
         checks.push(Check::fault(Fault::ReportUnreadable, "TLS reports", few(&recent), help));
     }
     checks

@@ -8,9 +8,15 @@ pub const PATH: &str = "/.well-known/mta-sts.txt";
 /// The longest that a policy may be kept, in seconds (RFC 8461 section 3.2).
 const LONGEST: u64 = 31_557_600;
 
-/// The host that has the policy of a domain (RFC 8461 section 3.3); none where the name would be too long.
+/// The host that has the policy of a domain (RFC 8461 section 3.3); none where that would be too long, or no host.
 pub fn host(domain: &Name) -> Option<Name> {
-    domain.prepend(b"mta-sts").ok()
+    let is_host = domain.labels().flatten().all(|octet| is_of_host(*octet));
+    domain.prepend(b"mta-sts").ok().filter(|_| is_host)
+}
+
+/// Whether an octet may stand in a label of a host's name; `_` is what some have.
+fn is_of_host(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_')
 }
 
 /// What senders do where no MX host passes (RFC 8461 section 3.2).
@@ -95,8 +101,8 @@ impl Policy {
 
 fn pattern(value: &str) -> Result<Name, PolicyError> {
     let host = value.strip_prefix("*.").unwrap_or(value);
-    let is_host = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_');
-    let name = if host.bytes().all(is_host) { value.parse().ok() } else { None };
+    let is_host = host.bytes().all(|octet| octet == b'.' || is_of_host(octet));
+    let name = if is_host { value.parse().ok() } else { None };
     name.filter(|name: &Name| !host.is_empty() && !name.is_root())
         .ok_or_else(|| PolicyError::BadMx(show(value.as_bytes())))
 }

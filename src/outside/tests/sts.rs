@@ -109,4 +109,8 @@ fn a_policy_is_kept_at_a_host_of_its_own() {
     assert_eq!(host(&name("example.org")), Some(name("mta-sts.example.org")));
     let long = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(60)].join(".");
     assert_eq!(host(&name(&long)), None);
+    // It would be another place in a URL.
+    for domain in ["a/b.example", "a:1.example", "a?.example", r"a\@b.example", r"a\032b.example", r"a\.b.example"] {
+        assert_eq!(host(&name(domain)), None, "{domain}");
+    }
 }
