@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use super::{Area, Check, Fault, Lookup, Trust};
+use super::{Area, Check, Fault, Lookup, Trust, neighbours};
 use crate::dns::Name;
 use crate::dns::mailtext::Dkim;
 
@@ -14,20 +14,21 @@ pub struct Seen {
     pub mx: Lookup<(u16, Name)>,
     /// The TXT of each selector, its strings joined; none: no selector is known.
     pub dkim: BTreeMap<Name, Lookup<Vec<u8>>>,
+    /// What stands beside.
+    pub neighbours: neighbours::Seen,
 }
 
-impl Seen {
-    /// The hosts of its MX.
-    pub fn mail_hosts(&self) -> impl Iterator<Item = &Name> {
-        let hosts = self.mx.found.iter().map(|(_, host)| host);
-        hosts.filter(|host| !host.is_root() && !is_address(host)).collect::<BTreeSet<_>>().into_iter()
-    }
+/// The hosts of an MX, each once. A null MX (RFC 7505 section 3) names none.
+pub fn mail_hosts(mx: &Lookup<(u16, Name)>) -> BTreeSet<&Name> {
+    mx.found.iter().map(|(_, host)| host).filter(|host| !host.is_root() && !is_address(host)).collect()
 }
 
 /// All that is to be said of a domain itself; its hosts are for themselves.
 pub fn judge(domain: &Name, seen: &Seen) -> Vec<Check> {
     let mut checks = mx(domain, &seen.mx);
     checks.extend(dkim(domain, &seen.dkim));
+    let hosts: Vec<Name> = mail_hosts(&seen.mx).into_iter().cloned().collect();
+    checks.extend(neighbours::judge(domain, &hosts, &seen.neighbours));
     checks
 }
 

@@ -1,12 +1,16 @@
 //! What the outside world sees of a mail domain, judged: the chain of trust, the delegation, the nameservers, the mail servers with what
 //! they present, and what stands beside it (SPF, DMARC, MTA-STS, reports). Each fault has a name, evidence, and who has to do what.
 //!
-//! Pure: what was seen is handed in ([`seen`]), and what comes out are [`Check`]s. Who looked, and how, is the edge's.
+//! Pure: what was seen is handed in ([`Seen`]), and what comes out are [`Check`]s. Who looked, and how, is the edge's.
 
+pub mod caa;
 pub mod chain;
 pub mod domain;
 pub mod host;
+pub mod neighbours;
 mod presented;
+pub mod reports;
+pub mod sts;
 pub mod watched;
 pub mod zone;
 
@@ -479,7 +483,7 @@ pub enum Seen {
     /// Of a zone.
     Zone(Box<zone::Seen>),
     /// Of a mail domain.
-    Domain(domain::Seen),
+    Domain(Box<domain::Seen>),
     /// Of a host.
     Host(host::Seen),
 }
@@ -547,6 +551,16 @@ impl<T> Lookup<T> {
             Trust::Bogus => Some("resolvers take the answer for bogus"),
             Trust::Secure | Trust::Insecure => None,
         }
+    }
+}
+
+/// The first of them, and how many more there are.
+fn few(items: &[String]) -> String {
+    const LISTED: usize = 3;
+    let listed = items[..items.len().min(LISTED)].join(", ");
+    match items.len().saturating_sub(LISTED) {
+        0 => listed,
+        more => format!("{listed} and {more} more"),
     }
 }
 

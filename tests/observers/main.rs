@@ -15,5 +15,6 @@ mod liar;
 mod liars;
 mod nameservers;
 mod parent;
+mod policies;
 mod postfix;
 mod services;

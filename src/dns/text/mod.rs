@@ -17,7 +17,7 @@ pub mod time;
 pub use print::{print_rdata, print_rdata_generic, print_string};
 pub use read::{read_rdata, read_rdata_into};
 pub use syntax::syntax;
-pub use time::print_moment;
+pub use time::{parse_moment, print_moment};
 
 use super::name;
 

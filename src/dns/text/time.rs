@@ -63,15 +63,50 @@ pub fn parse_time(text: &[u8]) -> Option<u32> {
     }
     let part =
         |from: usize, to: usize| digits[from..to].iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
-    let (year, month, day) = (part(0, 4), part(4, 6), part(6, 8));
-    let (hour, minute, second) = (part(8, 10), part(10, 12), part(12, 14));
-    if year < 1970 || !(1..=12).contains(&month) || day == 0 || day > month_days(year, month) {
+    let time = from_civil([part(0, 4), part(4, 6), part(6, 8), part(8, 10), part(10, 12), part(12, 14)])?;
+    Some(time as u32)
+}
+
+/// Reads a date and time of RFC 3339 section 5.6; the fraction of a second is left out. None before 1970.
+pub fn parse_moment(text: &str) -> Option<Timestamp> {
+    let (date, rest) = text.split_at_checked("YYYY-MM-DD".len())?;
+    let (time, rest) = rest.strip_prefix(['T', 't', ' '])?.split_at_checked("HH:mm:SS".len())?;
+    let ([year, month, day], [hour, minute, second]) = (numbers(date, '-')?, numbers(time, ':')?);
+    if date.find('-') != Some(4) {
         return None;
     }
-    if hour > 23 || minute > 59 || second > 60 {
-        return None;
+    let zone = match rest.strip_prefix('.') {
+        Some(fraction) => {
+            let zone = fraction.trim_start_matches(|digit: char| digit.is_ascii_digit());
+            Some(zone).filter(|zone| zone.len() < fraction.len())?
+        }
+        None => rest,
+    };
+    let local = from_civil([year, month, day, hour, minute, second])?;
+    let (sign, offset) = zone.split_at_checked(1)?;
+    if matches!(sign, "Z" | "z") {
+        return offset.is_empty().then_some(local);
     }
-    Some((days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second) as u32)
+    let [hours, minutes] = numbers(offset, ':').filter(|_| offset.len() == "HH:mm".len())?;
+    let seconds = Some(hours * 3600 + minutes * 60).filter(|_| hours < 24 && minutes < 60)?;
+    match sign {
+        "+" => local.checked_sub(seconds),
+        "-" => local.checked_add(seconds),
+        _ => None,
+    }
+}
+
+/// Numbers of two digits or more with something between.
+fn numbers<const COUNT: usize>(text: &str, between: char) -> Option<[u64; COUNT]> {
+    let numbers = text.split(between).map(|part| decimal(part.as_bytes()).filter(|_| part.len() >= 2));
+    numbers.collect::<Option<Vec<_>>>()?.try_into().ok()
+}
+
+/// The time of year, month, day, hour, minute and second; none where there is no such moment since 1970.
+fn from_civil([year, month, day, hour, minute, second]: [u64; 6]) -> Option<Timestamp> {
+    let is_date = year >= 1970 && (1..=12).contains(&month) && day > 0 && day <= month_days(year, month);
+    let is_time = hour <= 23 && minute <= 59 && second <= 60;
+    (is_date && is_time).then(|| days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
 /// The days from 1970-01-01 to a day of the Gregorian calendar from then on.
@@ -151,6 +186,47 @@ mod tests {
         assert_eq!(parse_time(b"1709208000"), Some(1_709_208_000));
         for bad in [&b"20230229000000"[..], b"20241301000000", b"20240101250000", b"5000000000", b"2024-01-01", b""] {
             assert_eq!(parse_time(bad), None, "{}", String::from_utf8_lossy(bad));
+        }
+    }
+
+    #[test]
+    fn a_moment_has_a_date_a_time_and_an_offset() {
+        for (text, time) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("2024-02-29T12:00:00z", 1_709_208_000),
+            ("2024-02-29t12:00:00.999Z", 1_709_208_000),
+            ("2024-02-29 13:30:00+01:30", 1_709_208_000),
+            ("2024-02-28T23:00:00-13:00", 1_709_208_000),
+            ("2016-12-31T23:59:60Z", 1_483_228_800),
+            ("9999-12-31T23:59:59Z", 253_402_300_799),
+        ] {
+            assert_eq!(parse_moment(text), Some(time), "{text}");
+        }
+        for text in [
+            "",
+            "2024-02-29",
+            "2024-02-29T12:00:00",
+            "2024-02-30T12:00:00Z",
+            "2024-13-01T12:00:00Z",
+            "2024-2-029T12:00:00Z",
+            "24-002-029T12:00:00Z",
+            "2024-02-29T24:00:00Z",
+            "2024-02-29T12:00:0Z",
+            "2024-02-29T1:200:00Z",
+            "2024-02-29T12:00:00.Z",
+            "2024-02-29T12:00:00ZZ",
+            "2024-02-29T12:00:00+0100",
+            "2024-02-29T12:00:00+24:00",
+            "2024-02-29T12:00:00*01:00",
+            "1970-01-01T00:00:00+00:01",
+            "1969-12-31T23:59:59Z",
+            "2024-02-29T12:00:00\u{e9}",
+            "\u{e9}024-02-29T12:00:00Z",
+        ] {
+            assert_eq!(parse_moment(text), None, "{text}");
+        }
+        for time in (0..200_000_000_000).step_by(86_400 * 365 + 3601) {
+            assert_eq!(parse_moment(&print_moment(time)), Some(time), "{time}");
         }
     }
 

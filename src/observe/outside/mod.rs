@@ -60,6 +60,8 @@ pub async fn look(wanted: &Wanted, outside: &Outside, turns: &Turns) -> Result<S
     Ok(match wanted {
         Wanted::Zone { apex, owners, .. } => Seen::Zone(Box::new(zone::look(&resolver, apex, owners).await)),
         Wanted::Host { host, services, .. } => Seen::Host(host::look(&resolver, host, services, turns).await),
-        Wanted::Domain { domain, selectors } => Seen::Domain(domain::look(&resolver, domain, selectors).await),
+        Wanted::Domain { domain, selectors } => {
+            Seen::Domain(Box::new(domain::look(&resolver, domain, selectors).await))
+        }
     })
 }

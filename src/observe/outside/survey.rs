@@ -12,6 +12,7 @@ use crate::dane::Service;
 use crate::dane::tlsa::Protocol;
 use crate::dns::Name;
 use crate::observe::presented::Turns;
+use crate::outside::domain::mail_hosts;
 use crate::outside::zone::Expected;
 use crate::outside::{Failure, Seen, Wanted};
 
@@ -35,7 +36,7 @@ pub async fn survey(question: &Question, outside: &Outside) -> Result<Vec<(Wante
     let turns = Turns::default();
     let Question { domain, selectors, ports } = question;
     let of_domain = domain::look(&resolver, domain, selectors).await;
-    let hosts: Vec<Name> = of_domain.mail_hosts().take(HOSTS_MAX).cloned().collect();
+    let hosts: Vec<Name> = mail_hosts(&of_domain.mx).into_iter().take(HOSTS_MAX).cloned().collect();
     let mut looking = JoinSet::new();
     for host in &hosts {
         let (resolver, turns, host, domain) = (resolver.clone(), turns.clone(), host.clone(), domain.clone());
@@ -60,7 +61,10 @@ pub async fn survey(question: &Question, outside: &Outside) -> Result<Vec<(Wante
     }
     let mut all = looking.join_all().await;
     all.sort_by_key(|(wanted, _)| wanted.subject());
-    all.insert(0, (Wanted::Domain { domain: domain.clone(), selectors: selectors.clone() }, Seen::Domain(of_domain)));
+    all.insert(
+        0,
+        (Wanted::Domain { domain: domain.clone(), selectors: selectors.clone() }, Seen::Domain(Box::new(of_domain))),
+    );
     Ok(all)
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::name;
 use crate::outside::domain::{Seen, judge};
+use crate::outside::neighbours;
 use crate::outside::{Check, Fault, Lookup, Trust};
 
 const DOMAIN: &str = "example.org";
@@ -13,6 +14,21 @@ fn lookup<T>(trust: Trust, found: Vec<T>) -> Lookup<T> {
     Lookup { trust, found, alias: None, ttl: 3600 }
 }
 
+/// All is well there.
+fn beside() -> neighbours::Seen {
+    let text = |text: &str| lookup(Trust::Secure, vec![text.as_bytes().to_vec()]);
+    neighbours::Seen {
+        spf: text("v=spf1 mx -all"),
+        dmarc: text("v=DMARC1; p=reject"),
+        dmarc_above: None,
+        sts: lookup(Trust::Secure, Vec::new()),
+        policy: None,
+        tls_rpt: lookup(Trust::Secure, Vec::new()),
+        caa: BTreeMap::new(),
+        ptr: BTreeMap::new(),
+    }
+}
+
 fn faults(mx: Lookup<(u16, &str)>, dkim: &[&str]) -> Vec<Fault> {
     let Lookup { trust, found, alias, ttl } = mx;
     let found = found.into_iter().map(|(preference, host)| (preference, name(host))).collect();
@@ -20,6 +36,7 @@ fn faults(mx: Lookup<(u16, &str)>, dkim: &[&str]) -> Vec<Fault> {
     let seen = Seen {
         mx: Lookup { trust, found, alias, ttl },
         dkim: BTreeMap::from([(name("mail._domainkey.example.org"), keys)]),
+        neighbours: beside(),
     };
     let checks: Vec<Check> = judge(&name(DOMAIN), &seen);
     checks.into_iter().filter_map(|check| check.fault).collect()

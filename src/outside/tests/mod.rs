@@ -1,8 +1,12 @@
 //! The rules of this room, one file each.
 
+mod caa;
 mod chain;
 mod domain;
 mod host;
+mod neighbours;
+mod reports;
+mod sts;
 mod watched;
 mod zone;
 
