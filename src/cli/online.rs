@@ -11,8 +11,9 @@ use super::{CliError, Outcome, check};
 use crate::config::Config;
 use crate::dns::{Name, Timestamp};
 use crate::keeper::{Beneath, now};
+use crate::observe::outside;
 use crate::observe::outside::survey::{Question, survey};
-use crate::outside::{Check, Level, judge, worst};
+use crate::outside::{Check, Level, Seen, Wanted, judge, worst};
 use crate::zone;
 
 /// What was found of a domain.
@@ -80,6 +81,11 @@ async fn look(config: &Config, question: Question) -> Found {
             vec![Check::fault(failure.fault, &question.domain, failure.why, help)]
         }
     };
+    if let Some(folder) = &config.outside.reports {
+        let domains = BTreeSet::from([question.domain.clone()]);
+        let seen = Seen::Reports(outside::read(folder.clone()).await);
+        checks.extend(judge(&Wanted::Reports { folder: folder.clone(), domains }, &seen, at));
+    }
     checks.sort_by(|one, other| other.level.cmp(&one.level).then(one.area.cmp(&other.area)));
     Found { domain: question.domain, at, level: worst(&checks), checks }
 }

@@ -218,6 +218,14 @@ impl Keeper {
         for domain in domains {
             all.push(Wanted::Domain { domain: domain.clone(), selectors: self.selectors(domain) });
         }
+        if let Some(folder) = &self.config.outside.reports {
+            let named = |wanted: &Wanted| match wanted.subject() {
+                Subject::Domain(name) | Subject::Host(name) => Some(name),
+                Subject::Zone(_) | Subject::Reports(_) => None,
+            };
+            let domains = all.iter().filter_map(named).collect();
+            all.push(Wanted::Reports { folder: folder.clone(), domains });
+        }
         self.outside.watched.want(all, now);
     }
 

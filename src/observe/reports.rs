@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use super::files::FileError;
 use crate::dns::Timestamp;
 use crate::dns::text::show;
-use crate::outside::reports::{Received, Report, Unreadable};
+use crate::outside::reports::{Received, Report, Seen, Unreadable};
 
 /// The most files that are read: the newest.
 pub const MAX_FILES: usize = 1000;
@@ -27,15 +27,6 @@ const MAX_ALL: u64 = 64 << 20;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
-/// What is in a folder of reports.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reports {
-    /// The reports, the newest file first; the same one twice is there once.
-    pub reports: Vec<Received>,
-    /// What is no report.
-    pub unreadable: Vec<Unreadable>,
-}
 
 /// Why a file is no report.
 #[derive(Debug, thiserror::Error)]
@@ -55,10 +46,10 @@ enum ReportError {
 }
 
 /// Reads the files of a folder that end in `.json` or `.json.gz`, but for those in folders below it and those that symlinks name.
-pub fn read(folder: &Path) -> Result<Reports, FileError> {
+pub fn read(folder: &Path) -> Result<Seen, FileError> {
     let directory = rustix::fs::open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let directory = File::from(directory.map_err(|errno| FileError::from_io(errno.into()))?);
-    let mut found = Reports::default();
+    let mut found = Seen::default();
     let (mut left, mut known) = (MAX_ALL, HashSet::new());
     for (at, name) in newest(folder)?.into_iter().rev() {
         let file = name.to_string_lossy().into_owned();

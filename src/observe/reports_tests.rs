@@ -50,7 +50,7 @@ impl Folder {
 
     /// The files that are reports, and those that are none with why.
     fn read(&self) -> (Vec<String>, Vec<(String, String)>) {
-        let Reports { reports, unreadable } = read(self.path()).unwrap();
+        let Seen { reports, unreadable } = read(self.path()).unwrap();
         let unreadable = unreadable.into_iter().map(|unreadable| (unreadable.file, unreadable.why));
         (reports.into_iter().map(|received| received.file).collect(), unreadable.collect())
     }

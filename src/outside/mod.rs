@@ -14,12 +14,17 @@ pub mod sts;
 pub mod watched;
 pub mod zone;
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::dane::Service;
 use crate::dns::{Name, Timestamp};
+
+/// Seconds for which what senders have reported is shown: they report once a day.
+const REPORTED: u64 = 7 * 86_400;
 
 /// What a check is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -415,6 +420,8 @@ pub enum Subject {
     Domain(Name),
     /// A mail server, or another host with services.
     Host(Name),
+    /// The folder with what senders report.
+    Reports(String),
 }
 
 impl fmt::Display for Subject {
@@ -423,6 +430,7 @@ impl fmt::Display for Subject {
             Subject::Zone(name) => write!(f, "zone {name}"),
             Subject::Domain(name) => write!(f, "domain {name}"),
             Subject::Host(name) => write!(f, "host {name}"),
+            Subject::Reports(folder) => write!(f, "reports in {folder}"),
         }
     }
 }
@@ -455,24 +463,23 @@ pub enum Wanted {
         /// What it is asked for.
         services: Vec<Service>,
     },
+    /// What senders report.
+    Reports {
+        /// The folder.
+        folder: PathBuf,
+        /// Of these mail domains and hosts.
+        domains: BTreeSet<Name>,
+    },
 }
 
 impl Wanted {
-    /// Its name.
-    pub fn name(&self) -> &Name {
-        match self {
-            Wanted::Zone { apex: name, .. } | Wanted::Domain { domain: name, .. } | Wanted::Host { host: name, .. } => {
-                name
-            }
-        }
-    }
-
     /// What it is.
     pub fn subject(&self) -> Subject {
         match self {
             Wanted::Zone { apex, .. } => Subject::Zone(apex.clone()),
             Wanted::Domain { domain, .. } => Subject::Domain(domain.clone()),
             Wanted::Host { host, .. } => Subject::Host(host.clone()),
+            Wanted::Reports { folder, .. } => Subject::Reports(folder.display().to_string()),
         }
     }
 }
@@ -486,6 +493,8 @@ pub enum Seen {
     Domain(Box<domain::Seen>),
     /// Of a host.
     Host(host::Seen),
+    /// What senders report.
+    Reports(reports::Seen),
 }
 
 /// All that is to be said of what was seen; of something else than was wanted, nothing.
@@ -494,6 +503,9 @@ pub fn judge(wanted: &Wanted, seen: &Seen, now: Timestamp) -> Vec<Check> {
         (Wanted::Zone { apex, expected, .. }, Seen::Zone(seen)) => zone::judge(apex, expected, seen, now),
         (Wanted::Domain { domain, .. }, Seen::Domain(seen)) => domain::judge(domain, seen),
         (Wanted::Host { host, domains, .. }, Seen::Host(seen)) => host::judge(host, domains, seen, now),
+        (Wanted::Reports { domains, .. }, Seen::Reports(seen)) => {
+            reports::judge(&seen.reports, &seen.unreadable, domains, now.saturating_sub(REPORTED))
+        }
         _ => Vec::new(),
     }
 }

@@ -108,6 +108,15 @@ pub struct Unreadable {
     pub at: Timestamp,
 }
 
+/// What is in a folder of reports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The reports, the newest file first; the same one twice is there once.
+    pub reports: Vec<Received>,
+    /// What is no report.
+    pub unreadable: Vec<Unreadable>,
+}
+
 /// What is reported of these domains since then, each kind of failure a check, and one of each domain of which no failure is reported.
 /// A domain that nobody reports of has none. `domains`: the mail domains and their MX hosts.
 pub fn judge(

@@ -9,12 +9,15 @@ mod resolver;
 pub mod survey;
 pub mod zone;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc};
 
 use super::presented::Turns;
 use crate::config::Outside;
+use crate::dns::Timestamp;
+use crate::outside::reports::{self, Unreadable};
 use crate::outside::{Failure, Seen, Wanted};
 use resolver::Resolver;
 
@@ -56,12 +59,27 @@ pub async fn run(mut orders: mpsc::Receiver<Order>, news: mpsc::Sender<News>, tu
 
 /// Looks at a subject from outside.
 pub async fn look(wanted: &Wanted, outside: &Outside, turns: &Turns) -> Result<Seen, Failure> {
-    let resolver = Resolver::new(outside, wanted.name()).await?;
     Ok(match wanted {
-        Wanted::Zone { apex, owners, .. } => Seen::Zone(Box::new(zone::look(&resolver, apex, owners).await)),
-        Wanted::Host { host, services, .. } => Seen::Host(host::look(&resolver, host, services, turns).await),
-        Wanted::Domain { domain, selectors } => {
-            Seen::Domain(Box::new(domain::look(&resolver, domain, selectors).await))
+        Wanted::Zone { apex, owners, .. } => {
+            Seen::Zone(Box::new(zone::look(&Resolver::new(outside, apex).await?, apex, owners).await))
         }
+        Wanted::Host { host, services, .. } => {
+            Seen::Host(host::look(&Resolver::new(outside, host).await?, host, services, turns).await)
+        }
+        Wanted::Domain { domain, selectors } => {
+            Seen::Domain(Box::new(domain::look(&Resolver::new(outside, domain).await?, domain, selectors).await))
+        }
+        Wanted::Reports { folder, .. } => Seen::Reports(read(folder.clone()).await),
+    })
+}
+
+/// What senders have reported; a folder that can't be read is told like a file.
+pub async fn read(folder: PathBuf) -> reports::Seen {
+    let file = folder.display().to_string();
+    let said =
+        tokio::task::spawn_blocking(move || super::reports::read(&folder).map_err(|error| error.to_string())).await;
+    said.unwrap_or_else(|_| Err("a bug: reading it panicked".to_owned())).unwrap_or_else(|why| reports::Seen {
+        reports: Vec::new(),
+        unreadable: vec![Unreadable { file, why, at: Timestamp::MAX }],
     })
 }
