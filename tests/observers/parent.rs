@@ -15,6 +15,7 @@ use super::liar::{AA, Liar, Query, SOA, record, soa_of};
 const ZONE: &str = "lied.test";
 const DS: u16 = 43;
 const NS: u16 = 2;
+const QR: u8 = 0x80;
 /// Recursion available, as resolvers say.
 const RA: u8 = 0x81;
 
@@ -56,7 +57,7 @@ async fn the_ds_of_the_zone_is_taken_from_who_has_authority_and_the_rest_from_wh
         Some(match query.qtype() {
             DS => query.response(AA, 0, &[record("other.test", DS, &[1; 36]), record(ZONE, DS, &rdata)], &[]),
             _ => query.response(
-                0,
+                QR,
                 0,
                 &[],
                 &[record(ZONE, NS, name("ns.lied.test").as_wire()), record("x.test", NS, &[0])],
@@ -81,8 +82,8 @@ async fn what_a_nameserver_answers_is_called_by_its_name() {
     type Answer = fn(&Query) -> Option<Vec<u8>>;
     let owner = name("_25._tcp.mail.lied.test");
     let answers: [(Answer, Fault); 5] = [
-        (|query| Some(query.response(0, 5, &[], &[])), Fault::Lame),
-        (|query| Some(query.response(0, 0, &[], &[soa_of(ZONE, 1)])), Fault::Lame),
+        (|query| Some(query.response(QR, 5, &[], &[])), Fault::Lame),
+        (|query| Some(query.response(QR, 0, &[], &[soa_of(ZONE, 1)])), Fault::Lame),
         (|query| Some(query.response(AA, 0, &[], &[soa_of("test", 1)])), Fault::Lame),
         (|query| Some(query.response(AA, 2, &[], &[])), Fault::AnswersWrongly),
         (|query| Some(query.response(AA, 4, &[], &[])), Fault::AnswersWrongly),
