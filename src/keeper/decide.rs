@@ -163,7 +163,8 @@ impl Keeper {
 
     fn with_input<T>(&self, now: Timestamp, work: impl FnOnce(Input<'_>) -> T) -> T {
         let served = ServedZones::new(&self.zones, self.lagging.as_ref(), &self.rollovers, &self.outside);
-        let certificates = certificates::sightings(&self.scans);
+        let mut certificates = certificates::sightings(&self.scans);
+        certificates.seen.extend(self.presented_all_the_same());
         work(Input {
             served: &served,
             config: &self.dane_config,

@@ -1,6 +1,6 @@
 //! How the world sees zones, mail domains and mail servers: the edge looks, `outside` says what it means, and when to look again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,7 +12,10 @@ use super::nameservers::is_local;
 use super::served::dnskeys;
 use super::zone::Zone;
 use crate::config;
+use crate::dane::Chain;
+use crate::dane::certificate::Certificate;
 use crate::dane::config::{DnssecStrength, MailServiceStrength};
+use crate::dane::keyset::Sighting;
 use crate::dane::plan::Planned;
 use crate::dane::prerequisites::{Fact, Verdict};
 use crate::dane::tlsa::{Service, Tlsa};
@@ -37,6 +40,8 @@ pub(super) struct Outside {
     gathered: Option<Timestamp>,
     /// The hosts of which probes tell something else than when they were planned last.
     probed: BTreeSet<Name>,
+    /// The certificates that each host was seen to present last.
+    presented: BTreeMap<Name, Vec<Certificate>>,
 }
 
 /// How a zone is seen from outside.
@@ -91,6 +96,23 @@ impl Outside {
             Some(Seen::Host(seen)) => host::service(&Service::smtp(host.clone()), seen, |ip: IpAddr| is_local(ip)),
             _ => unseen(),
         }
+    }
+
+    /// Keeps what a host presents. An address that can't be asked presents what it did before.
+    fn note_presented(&mut self, host: &Name) {
+        let found = self.watched.found(&Subject::Host(host.clone()));
+        let Some(Seen::Host(seen)) = found.and_then(|found| found.seen.as_ref()) else { return };
+        let all: Vec<_> = seen.services.values().flat_map(|service| service.presented.values()).collect();
+        let known = all.iter().filter_map(|presented| presented.as_ref().ok());
+        let leaves: Vec<Certificate> = known.map(|presented| presented.chain.leaf().clone()).collect();
+        let before = self.presented.entry(host.clone()).or_default();
+        if all.is_empty() || all.iter().any(|presented| presented.is_err()) {
+            before.extend(leaves);
+        } else {
+            *before = leaves;
+        }
+        before.sort_by(|one, other| one.der().cmp(other.der()));
+        before.dedup();
     }
 
     pub(super) fn report(&self, apex: &Name) -> Option<OutsideReport> {
@@ -227,6 +249,36 @@ impl Keeper {
             all.push(Wanted::Reports { folder: folder.clone(), domains });
         }
         self.outside.watched.want(all, now);
+        let watched = &self.outside.watched;
+        self.outside.presented.retain(|host, _| watched.found(&Subject::Host(host.clone())).is_some());
+    }
+
+    /// The certificates that mail servers present though their folders have newer ones: as long as that lasts they need their records
+    /// too. Only of those that are known: whoever presents one has its key, and the operator has had it.
+    pub(super) fn presented_all_the_same(&self) -> Vec<Sighting> {
+        if self.outside.presented.is_empty() {
+            return Vec::new();
+        }
+        let counting = self.scans.iter().flat_map(|scan| &scan.certificates);
+        let counting: HashSet<&[u8]> = counting.map(|found| found.chain.leaf().der()).collect();
+        let mut sightings: Vec<Sighting> = Vec::new();
+        for (host, leaves) in &self.outside.presented {
+            // Of hosts that are led the rollover knows more.
+            if self.rollovers.led().contains_key(host) {
+                continue;
+            }
+            for leaf in leaves.iter().filter(|leaf| !counting.contains(leaf.der())) {
+                let of = |chain: &Chain| chain.leaf() == leaf;
+                let known = self.dane.hosts.get(host).into_iter().flat_map(|state| &state.keyset.known);
+                let known = known.filter(|known| of(&known.chain)).map(|known| (&known.chain, known.source.clone()));
+                let older = self.scans.iter().flat_map(|scan| &scan.older).filter(|found| of(&found.chain));
+                let older = older.map(|found| (&found.chain, found.path.display().to_string()));
+                let sighting =
+                    known.chain(older).next().map(|(chain, source)| Sighting { chain: chain.clone(), source });
+                sightings.extend(sighting.filter(|sighting| !sightings.contains(sighting)));
+            }
+        }
+        sightings
     }
 
     /// Whether somebody wants to know how others see a zone.
@@ -275,6 +327,7 @@ impl Keeper {
             is_other = true;
             if let Wanted::Host { host, .. } = &*order.wanted {
                 self.outside.probed.insert(host.clone());
+                self.outside.note_presented(host);
             }
         }
         is_other

@@ -66,6 +66,8 @@ pub struct Problem {
 pub struct Scan {
     /// The chains that count.
     pub certificates: Vec<Found>,
+    /// Those in plain files that don't, since a newer one stands beside them.
+    pub older: Vec<Found>,
     /// What can't be used.
     pub problems: Vec<Problem>,
 }
@@ -120,8 +122,9 @@ fn scan_anew(directory: &CertificateFolder, known: &mut Known) -> Scan {
     let mut scanner = Scanner { mode: directory.mode, roots: roots(directory), before, known, scan: Scan::default() };
     scanner.folder(&directory.path, DEPTH);
     let mut scan = scanner.scan;
-    scan.certificates = counting(scan.certificates);
+    (scan.certificates, scan.older) = counting(scan.certificates);
     scan.certificates.sort_by(|left, right| left.path.cmp(&right.path));
+    scan.older.sort_by(|left, right| left.path.cmp(&right.path));
     scan.problems.sort_by(|left, right| left.path.cmp(&right.path));
     scan
 }
@@ -354,10 +357,11 @@ fn listing(path: &Path) -> Result<(BTreeSet<String>, BTreeSet<String>), FileErro
 }
 
 /// Which certificates count. Where a layout has a pointer, all that were found do. Of plain files, the newest of each
-/// key type and set of names; of one certificate in several files, the file with the longest chain.
-fn counting(found: Vec<Found>) -> Vec<Found> {
+/// key type and set of names; of one certificate in several files, the file with the longest chain. And those that are older.
+fn counting(found: Vec<Found>) -> (Vec<Found>, Vec<Found>) {
     let (plain, mut counting): (Vec<Found>, Vec<Found>) =
         found.into_iter().partition(|found| found.layout == Layout::Plain);
+    let mut older = Vec::new();
     let mut best: BTreeMap<(KeyType, BTreeSet<String>), Vec<Found>> = BTreeMap::new();
     for found in plain {
         let leaf = found.chain.leaf();
@@ -365,8 +369,9 @@ fn counting(found: Vec<Found>) -> Vec<Found> {
         let rivals = best.entry((leaf.key_type, names)).or_default();
         let newest = rivals.first().map_or(0, |rival| rival.chain.leaf().not_before);
         if leaf.not_before > newest {
-            rivals.clear();
+            older.append(rivals);
         } else if leaf.not_before < newest {
+            older.push(found);
             continue;
         }
         match rivals.iter_mut().find(|rival| rival.chain.leaf() == leaf) {
@@ -376,5 +381,5 @@ fn counting(found: Vec<Found>) -> Vec<Found> {
         }
     }
     counting.extend(best.into_values().flatten());
-    counting
+    (counting, older)
 }

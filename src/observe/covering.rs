@@ -66,8 +66,11 @@ mod tests {
         let one =
             [&["mail.example.org", "*.example.org"][..], &["*.example.org"], &["MX.example.org"], &["example.org"]];
         let two = [&["*.org"][..], &["*.mail.example.org", "mail.example.org"], &["xn--ls8h.example.org"]];
-        let scan =
-            |all: &[&[&str]]| Scan { certificates: all.iter().map(|names| found(names)).collect(), problems: vec![] };
+        let scan = |all: &[&[&str]]| Scan {
+            certificates: all.iter().map(|names| found(names)).collect(),
+            older: vec![],
+            problems: vec![],
+        };
         let scans = [scan(&one), scan(&two)];
         let covering = Covering::new(&scans);
         let hosts =

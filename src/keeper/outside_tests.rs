@@ -1,0 +1,162 @@
+//! What is seen from outside, and what becomes of it: the gates open, nothing that can't be told closes them, and what a mail server
+//! presents has its record.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use super::tests::{CONFIG, DAY, NOW, Place, has_problem, name, tlsa};
+use super::*;
+use crate::dane::Chain;
+use crate::dane::explain::Status;
+use crate::dane::prerequisites::Verdict;
+use crate::dane::tlsa::Service;
+use crate::observe::outside::{News, Order};
+use crate::outside::host::{Presented, Seen as HostSeen, ServiceSeen};
+use crate::outside::{Failure, Fault, Lookup, Seen, Subject, Trust, Wanted};
+
+const HOST: &str = "mail.example.test";
+
+fn probed() -> String {
+    CONFIG.replace("\"declared\"", "\"probed\"")
+        + "hold = \"1h\"\n[[certificates]]\npath = \"certs\"\nmode = \"observed\"\n"
+}
+
+fn chain(place: &Place, file: &str) -> Chain {
+    Chain::parse(&fs::read(place.path("certs").join(file)).unwrap()).unwrap()
+}
+
+/// What is presented at two addresses.
+fn sees(presented: [Result<Chain, Fault>; 2]) -> Result<Seen, Failure> {
+    let lookup = |found| Lookup { trust: Trust::Secure, found, alias: None, ttl: 60 };
+    let ips: [IpAddr; 2] = [[192, 0, 2, 25].into(), [127, 0, 0, 1].into()];
+    let presented = ips.into_iter().zip(presented).map(|(ip, said)| {
+        let said = said.map(|chain| Presented { chain, protocol: "TLS 1.3".to_owned() });
+        ((SocketAddr::new(ip, 25), None), said.map_err(|fault| Failure { fault, why: "why".to_owned() }))
+    });
+    let tlsa = Lookup { trust: Trust::Secure, found: Vec::new(), alias: None, ttl: 60 };
+    let service = ServiceSeen { tlsa, presented: presented.collect() };
+    let services = BTreeMap::from([(Service::smtp(name(HOST)), service)]);
+    Ok(Seen::Host(HostSeen { addresses: lookup(ips.to_vec()), services }))
+}
+
+fn hear(keeper: &mut Keeper, seen: Result<Seen, Failure>, now: Timestamp) {
+    let wanted = Wanted::Host {
+        host: name(HOST),
+        domains: vec![name("example.test")],
+        services: vec![Service::smtp(name(HOST))],
+    };
+    let order = Order { wanted: Arc::new(wanted), outside: Arc::new(keeper.config.outside.clone()) };
+    keeper.hear_outside(vec![News { order, seen }], now);
+    // Decided, and then known to be served.
+    keeper.cycle(&Finished::All, now);
+    keeper.cycle(&Finished::All, now);
+}
+
+fn mail_service(keeper: &Keeper) -> Verdict {
+    let explanation = &keeper.explain(&name(HOST), NOW)[0];
+    let findings = &explanation.assessments[0].findings;
+    findings.iter().find(|finding| finding.prerequisite.to_string() == "mail service").unwrap().verdict
+}
+
+#[test]
+fn the_strong_grade_opens_when_every_address_presents_and_only_a_proven_loss_that_lasts_closes_it() {
+    let place = Place::new();
+    let mut keeper = place.keeper(&probed(), NOW);
+    let good = chain(&place, "mail.pem");
+    assert_eq!((tlsa(&keeper), mail_service(&keeper)), (0, Verdict::Unknown));
+    let mut now = NOW;
+    let mut at = |keeper: &mut Keeper, presented: [Result<Chain, Fault>; 2], later: u64| {
+        now += later;
+        hear(keeper, sees(presented), now);
+        (tlsa(keeper), mail_service(keeper))
+    };
+    let one = Ok(good.clone());
+    assert_eq!(at(&mut keeper, [one.clone(), Err(Fault::StarttlsMissing)], 1).0, 0);
+    assert_eq!(at(&mut keeper, [one.clone(), one.clone()], 1), (1, Verdict::Held));
+    for passing in [Fault::Refused, Fault::TimedOut, Fault::TurnedAway, Fault::Unreachable] {
+        assert_eq!(at(&mut keeper, [one.clone(), Err(passing)], DAY), (1, Verdict::Unknown), "{passing}");
+    }
+    // 192.0.2.25 is no address of this machine: somebody may be in between.
+    assert_eq!(at(&mut keeper, [Err(Fault::StarttlsMissing), one.clone()], 9 * DAY), (1, Verdict::Unknown));
+    // 127.0.0.1 is: but one in three is no loss that lasts.
+    for look in 0..672 {
+        let said = if look % 3 == 0 { Err(Fault::StarttlsMissing) } else { one.clone() };
+        assert_eq!(at(&mut keeper, [one.clone(), said], 900).0, 1, "look {look} of a week");
+    }
+    for _ in 0..12 {
+        assert_eq!(at(&mut keeper, [one.clone(), Err(Fault::StarttlsMissing)], 300), (1, Verdict::Missing));
+    }
+    assert_eq!(at(&mut keeper, [one.clone(), Err(Fault::StarttlsMissing)], 300).0, 0, "for an hour");
+    assert!(matches!(keeper.explain(&name(HOST), NOW)[0].status, Status::Withheld(_)));
+    assert_eq!(at(&mut keeper, [one.clone(), one], 300).0, 1);
+}
+
+#[test]
+fn a_known_certificate_that_is_presented_has_its_record_at_once_and_as_long_as_that_lasts() {
+    let place = Place::new();
+    let config = format!("{CONFIG}[[certificates]]\npath = \"certs\"\nmode = \"observed\"\n")
+        .replace("\"declared\"", "\"probed\"");
+    let old = chain(&place, "mail.pem");
+    let mut keeper = place.keeper(&config, NOW);
+    hear(&mut keeper, sees([Ok(old.clone()), Ok(old.clone())]), NOW + 1);
+    assert_eq!(tlsa(&keeper), 1);
+    // Renewed in its place, and the mail server never reads it: long after every hold the old record has to be there.
+    place.certificate("mail.pem");
+    let new = chain(&place, "mail.pem");
+    keeper.cycle(&Finished::All, NOW + 60);
+    // A look every ten minutes, for longer than a record stays.
+    const LOOKS: u64 = 2 * DAY / 600;
+    let mut now = NOW + 60;
+    let mut look = |keeper: &mut Keeper, presented: [Result<Chain, Fault>; 2]| {
+        now += 600;
+        hear(keeper, sees(presented), now);
+        now
+    };
+    for number in 0..LOOKS {
+        look(&mut keeper, [Ok(old.clone()), Ok(old.clone())]);
+        assert_eq!(tlsa(&keeper), 2, "look {number}");
+    }
+    for number in 0..LOOKS {
+        look(&mut keeper, [Ok(new.clone()), Err(Fault::Refused)]);
+        assert_eq!(tlsa(&keeper), 2, "look {number}: what can't be asked presents what it did");
+    }
+    let mut now = 0;
+    for _ in 0..LOOKS {
+        now = look(&mut keeper, [Ok(new.clone()), Ok(new.clone())]);
+    }
+    assert_eq!(tlsa(&keeper), 1, "and goes when its time is over: {}", keeper.explain(&name(HOST), now)[0]);
+    // A certificate that nobody here knows gets none, and is told of when it was seen twice.
+    let other = rcgen::generate_simple_self_signed(["mail.example.test".to_owned()]).unwrap();
+    let other = Chain::presented(&[other.cert.der()]).unwrap();
+    for later in [0, 60] {
+        hear(&mut keeper, sees([Ok(new.clone()), Ok(other.clone())]), now + later);
+    }
+    assert_eq!(tlsa(&keeper), 1);
+    assert!(keeper.outside.is_wrong(&Subject::Host(name(HOST))).is_some());
+}
+
+#[test]
+fn an_older_certificate_beside_the_newer_one_gets_its_record_when_it_is_presented() {
+    let place = Place::new();
+    let config = format!("{CONFIG}[[certificates]]\npath = \"certs\"\nmode = \"observed\"\n")
+        .replace("\"declared\"", "\"probed\"");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let with = |year: i32, file: &str| {
+        let mut params = rcgen::CertificateParams::new(vec![HOST.to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(year, 1, 1);
+        let key = if year == 2026 { &key } else { &rcgen::KeyPair::generate().unwrap() };
+        fs::write(place.path("certs").join(file), params.self_signed(key).unwrap().pem()).unwrap();
+        chain(&place, file)
+    };
+    fs::remove_file(place.path("certs/mail.pem")).unwrap();
+    let (older, newer) = (with(2024, "older.pem"), with(2026, "newer.pem"));
+    let mut keeper = place.keeper(&config, NOW);
+    assert_eq!(tlsa(&keeper), 0);
+    hear(&mut keeper, sees([Ok(newer.clone()), Ok(newer.clone())]), NOW + 1);
+    assert_eq!(tlsa(&keeper), 1);
+    hear(&mut keeper, sees([Ok(newer), Ok(older)]), NOW + 301);
+    assert_eq!(tlsa(&keeper), 2, "the union, in the next step");
+    assert!(!has_problem(&keeper, "older.pem"), "{:?}", keeper.problems);
+}
