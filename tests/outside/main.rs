@@ -20,7 +20,7 @@ mod world;
 use std::time::Duration;
 
 use house::wait_within;
-use laboratory::Laboratory;
+use laboratory::{Laboratory, told};
 use world::World;
 
 /// What takes longer than this never happens.
@@ -104,4 +104,14 @@ fn each_fault_of_the_laboratory_is_what_other_tools_take_it_for_and_no_record_ch
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
     // Whatever others see, and whatever the operator does but by the records' own means.
     assert_eq!(laboratory.served(), before);
+}
+
+#[test]
+fn each_fault_of_the_laboratory_is_told() {
+    let mut laboratory = Laboratory::new();
+    let mut differences = told::whole(&laboratory);
+    laboratory.spoil();
+    differences.extend(told::faults(&laboratory));
+    differences.extend(told::here(&mut laboratory));
+    assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
 }

@@ -7,6 +7,7 @@ pub mod domains;
 pub mod faults;
 pub mod servers;
 pub mod standins;
+pub mod told;
 pub mod tools;
 pub mod zones;
 
