@@ -20,6 +20,7 @@ mod world;
 use std::time::Duration;
 
 use house::wait_within;
+use laboratory::tools::each;
 use laboratory::{Laboratory, told};
 use world::World;
 
@@ -100,7 +101,8 @@ fn each_fault_of_the_laboratory_is_what_other_tools_take_it_for_and_no_record_ch
     let mut laboratory = Laboratory::new();
     let before = laboratory.served();
     laboratory.spoil();
-    let differences = laboratory::tools::differences(&laboratory);
+    let looks = [laboratory::tools::differences, laboratory::records::differences, laboratory::survey::differences];
+    let differences = each(&looks, |look| look(&laboratory)).concat();
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
     // Whatever others see, and whatever the operator does but by the records' own means.
     assert_eq!(laboratory.served(), before);

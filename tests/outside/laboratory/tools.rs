@@ -1,5 +1,5 @@
 //! What other tools take the faults for: delv for the chain of trust, posttls-finger, ldns-dane and danetool for mail servers with their
-//! TLSA, ldns-verify-zone and dig for what nameservers have. So the laboratory is what it says it is, whoever looks.
+//! TLSA, ldns-verify-zone for what secondaries have. So the laboratory is what it says it is, whoever looks.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::scope;
 
 use super::zones::{Second, Zone};
-use super::{DANELAW, Laboratory, NSD, RESOLVER, STANDINS};
+use super::{Laboratory, RESOLVER};
 
 /// How many are looked at at the same time.
 const WORKERS: usize = 4;
@@ -39,13 +39,12 @@ pub fn differences(laboratory: &Laboratory) -> Vec<String> {
         [trust(laboratory, zone, &chain), mail(laboratory, zone), certificate(laboratory, zone)].concat()
     })
     .concat();
-    found.extend(nameservers(laboratory));
     found.extend(each(&laboratory.zones, |zone| copy(laboratory, zone)).into_iter().flatten());
     found
 }
 
 /// `wanted`: what it says, in parts between `&`; empty where it says nothing.
-fn expect(what: String, said: &str, wanted: &str) -> Option<String> {
+pub fn expect(what: String, said: &str, wanted: &str) -> Option<String> {
     let is_it = wanted.split('&').all(|part| said.contains(part)) && wanted.is_empty() == said.trim().is_empty();
     (!is_it).then(|| format!("{what}: {wanted} was expected, and it says: {}", said.trim()))
 }
@@ -164,41 +163,6 @@ fn certificate(laboratory: &Laboratory, zone: &Zone) -> Vec<String> {
     let said_by_danetool = laboratory.namespace.ask("danetool", &[&options[..], &[&path]].concat());
     let said = [("ldns-dane", said_by_ldns, ldns), ("danetool", said_by_danetool, danetool)];
     said.into_iter().filter_map(|(tool, said, wanted)| expect(format!("{tool} {host}"), &said, wanted)).collect()
-}
-
-/// What nameservers answer, and whether they do.
-fn nameservers(laboratory: &Laboratory) -> Vec<String> {
-    let [silent, udp, tcp, garbage, old] = STANDINS.map(|(_, address, _)| address);
-    let mail = laboratory.zone("tlsa-not-implemented").tlsa();
-    let questions: [(&str, &[&str], &str); 11] = [
-        (NSD, &["whole.org", "SOA"], "status: NOERROR&flags: qr aa"),
-        (NSD, &["lame.org", "SOA"], "status: REFUSED"),
-        (silent, &["nameserver-silent.org", "SOA"], "timed out"),
-        (silent, &["nameserver-silent.org", "SOA", "+tcp"], "timed out"),
-        (udp, &["no-tcp.org", "SOA"], "status: NOERROR&flags: qr aa"),
-        (udp, &["no-tcp.org", "SOA", "+tcp"], "connection refused"),
-        (tcp, &["no-udp.org", "SOA"], "connection refused"),
-        (tcp, &["no-udp.org", "SOA", "+tcp"], "status: NOERROR&flags: qr aa"),
-        (garbage, &["answers-wrongly.org", "SOA"], "malformed"),
-        (old, &["tlsa-not-implemented.org", "MX"], "status: NOERROR&flags: qr aa"),
-        (old, &[&mail, "TLSA"], "status: NOTIMP"),
-    ];
-    let ask = |(server, question, wanted): &(&str, &[&str], &str)| {
-        let at = format!("@{server}");
-        let said = laboratory.namespace.ask("dig", &[&[&at, "+norecurse", "+tries=1", "+time=1"], *question].concat());
-        expect(format!("dig {at} {question:?}"), &said, wanted)
-    };
-    let mut found: Vec<String> = each(&questions, ask).into_iter().flatten().collect();
-    let (first, second) = (laboratory.serials(DANELAW), laboratory.serials(NSD));
-    for (label, is_so) in [
-        ("serial-behind", second["serial-behind"] < first["serial-behind"]),
-        ("serial-ahead", second["serial-ahead"] > first["serial-ahead"]),
-    ] {
-        if second[label].is_none() || !is_so {
-            found.push(format!("{label}: {:?} at danelaw and {:?} at NSD", first[label], second[label]));
-        }
-    }
-    found
 }
 
 /// The zones that NSD has by itself.
