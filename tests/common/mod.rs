@@ -204,6 +204,6 @@ pub fn sign_again(origin: &str, text: &str, folder: &Path) -> (String, String) {
     succeed("dnssec-signzone", &[&arguments[..], &[signed.to_str().unwrap(), file.to_str().unwrap()]].concat());
     (
         std::fs::read_to_string(signed).unwrap(),
-        std::fs::read_to_string(folder.join(format!("dsset-{origin}."))).unwrap(),
+        std::fs::read_to_string(folder.join(format!("dsset-{}.", origin.trim_end_matches('.')))).unwrap(),
     )
 }

@@ -6,10 +6,13 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// What takes longer than this never happens.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -117,6 +120,16 @@ impl Namespace {
         let output = self.command(program).args(arguments).output().unwrap();
         assert!(output.status.success(), "{program} {arguments:?}: {}\n{}", output.status, said(&output));
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Does something in here, in a thread of its own; what that opens, and what threads it starts, stay in here. Root's alone.
+    pub fn within<T: Send>(&self, doing: impl FnOnce() -> T + Send) -> T {
+        let network = File::open(format!("/proc/{}/ns/net", self.first)).unwrap();
+        let inside = || {
+            move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            doing()
+        };
+        std::thread::scope(|scope| scope.spawn(inside).join().unwrap())
     }
 
     /// Starts one that runs as long as the namespace does. It is up when `is_up` says so.

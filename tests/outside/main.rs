@@ -9,17 +9,19 @@ mod common;
 #[expect(dead_code, reason = "each test program uses its part")]
 mod house;
 #[path = "../laboratory/namespace.rs"]
-#[expect(dead_code, reason = "each test program uses its part")]
 mod namespace;
 #[path = "../mail/servers.rs"]
 #[expect(dead_code, reason = "each test program uses its part")]
 mod servers;
 
+mod laboratory;
 mod world;
 
 use std::time::Duration;
 
 use house::wait_within;
+use laboratory::tools::each;
+use laboratory::{Laboratory, told};
 use world::World;
 
 /// What takes longer than this never happens.
@@ -93,4 +95,26 @@ fn what_is_mended_counts_at_the_operators_word_and_what_can_t_be_seen_takes_noth
     std::thread::sleep(Duration::from_secs(2 * world::HOLD));
     world.danelaw(&["reload"]);
     assert!(world.is_served("missing.org") && world.is_served("good.org"));
+}
+
+#[test]
+fn each_fault_of_the_laboratory_is_what_other_tools_take_it_for_and_no_record_changes() {
+    let mut laboratory = Laboratory::new();
+    let before = laboratory.served();
+    laboratory.spoil();
+    let looks = [laboratory::tools::differences, laboratory::records::differences, laboratory::survey::differences];
+    let differences = each(&looks, |look| look(&laboratory)).concat();
+    assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
+    // Whatever others see, and whatever the operator does but by the records' own means.
+    assert_eq!(laboratory.served(), before);
+}
+
+#[test]
+fn each_fault_of_the_laboratory_is_told() {
+    let mut laboratory = Laboratory::new();
+    let mut differences = told::whole(&laboratory);
+    laboratory.spoil();
+    differences.extend(told::faults(&laboratory));
+    differences.extend(told::here(&mut laboratory));
+    assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
 }

@@ -1,0 +1,153 @@
+//! What `danelaw check --online` says of the laboratory's domains, against the table of faults. All differences are found, not the
+//! first alone.
+
+use serde_json::Value;
+
+use super::faults::{BESIDE, HERE, ROWS, Row, WHOLE};
+use super::tools::each;
+use super::{Laboratory, said};
+
+/// One check as it is told.
+#[derive(Debug)]
+struct Told {
+    fault: Option<String>,
+    subject: String,
+    level: String,
+    evidence: String,
+    help: String,
+}
+
+/// What is told of a domain: its level, the exit code, and the checks.
+struct Report {
+    level: String,
+    code: Option<i32>,
+    checks: Vec<Told>,
+}
+
+/// Before anything is wrong: what is told of the domain without a fault.
+pub fn whole(laboratory: &Laboratory) -> Vec<String> {
+    match ask(laboratory, &[], &laboratory.zone(WHOLE).name()) {
+        Ok(report) => without_fault(&report),
+        Err(why) => vec![why],
+    }
+}
+
+/// All that is told otherwise than the table says.
+pub fn faults(laboratory: &Laboratory) -> Vec<String> {
+    let compare = |zone: &super::zones::Zone| match ask(laboratory, &[], &zone.name()) {
+        Ok(report) if zone.label == WHOLE => without_fault(&report),
+        Ok(report) => compared(zone.label, &report),
+        Err(why) => vec![why],
+    };
+    let mut found = each(&laboratory.zones, compare).concat();
+    found.extend(status(laboratory));
+    found
+}
+
+/// What is told where this machine is to blame: its clock, and a resolver that is not there any more.
+pub fn here(laboratory: &mut Laboratory) -> Vec<String> {
+    let mut found = Vec::new();
+    let name = laboratory.zone(WHOLE).name();
+    for row in HERE {
+        let before: &[&str] = match row.zone {
+            "clock" => &["faketime", "-f", "+3y"],
+            _ => {
+                laboratory.stop_resolver();
+                &[]
+            }
+        };
+        match ask(laboratory, before, &name) {
+            Ok(report) => found.extend(missing(row, &report)),
+            Err(why) => found.push(why),
+        }
+    }
+    found
+}
+
+/// What is wrong with a domain without a fault. Whether the kernel takes the clock for synchronised is the machine's own matter.
+fn without_fault(report: &Report) -> Vec<String> {
+    let told = report.checks.iter().filter(|told| told.fault.as_ref().is_some_and(|fault| !is_the_machines(fault)));
+    let mut found: Vec<String> = told.map(|told| format!("{WHOLE}: told without being there: {told:?}")).collect();
+    if report.checks.is_empty() {
+        found.push(format!("{WHOLE}: nothing was looked at"));
+    }
+    found
+}
+
+fn is_the_machines(fault: &str) -> bool {
+    fault == "clock-not-synchronised"
+}
+
+fn compared(label: &str, report: &Report) -> Vec<String> {
+    let rows: Vec<&Row> = ROWS.iter().filter(|row| row.zone == label).collect();
+    let mut found: Vec<String> = rows.iter().filter_map(|row| missing(row, report)).collect();
+    let beside: Vec<&str> =
+        BESIDE.iter().filter(|(zone, _)| *zone == label).flat_map(|(_, faults)| faults.iter().copied()).collect();
+    for told in &report.checks {
+        let Some(fault) = &told.fault else { continue };
+        let is_known = rows.iter().any(|row| row.fault == fault) || beside.contains(&fault.as_str());
+        if !is_known && !is_the_machines(fault) {
+            found.push(format!("{label}: told without being expected: {told:?}"));
+        }
+        if told.help.is_empty() {
+            found.push(format!("{label}: no help: {told:?}"));
+        }
+    }
+    let code = match report.level.as_str() {
+        "ok" => 0,
+        "warning" => 1,
+        "critical" => 2,
+        _ => 3,
+    };
+    if report.code != Some(code) {
+        found.push(format!("{label}: {}, and exit code {:?}", report.level, report.code));
+    }
+    found
+}
+
+/// How a row is not told.
+fn missing(row: &Row, report: &Report) -> Option<String> {
+    let of_fault: Vec<&Told> = report.checks.iter().filter(|told| told.fault.as_deref() == Some(row.fault)).collect();
+    let is_it = |told: &&&Told| {
+        told.subject.contains(row.subject)
+            && told.level == row.level
+            && row.evidence.iter().all(|part| told.evidence.contains(part))
+    };
+    if of_fault.iter().any(|told| is_it(&told)) {
+        return None;
+    }
+    let Row { zone, fault, subject, evidence, level } = row;
+    Some(format!(
+        "{zone}: {level} {fault} of {subject:?} with {evidence:?} is not told; of that name there are: {of_fault:?}"
+    ))
+}
+
+/// What `danelaw status` has of it is what the running server has seen by itself.
+fn status(laboratory: &Laboratory) -> Vec<String> {
+    let said = laboratory.danelaw(&["status", "--json"]);
+    let Ok(status) = serde_json::from_str::<Value>(&said) else { return vec![format!("status: {said}")] };
+    let Some(outside) = status["outside"].as_array() else {
+        return vec!["status has no list of what is seen from outside".to_owned()];
+    };
+    let has_checks = |seen: &&Value| seen["at"].is_u64() && seen["checks"].is_array();
+    outside.iter().filter(|seen| !has_checks(seen)).map(|seen| format!("status: {seen}")).collect()
+}
+
+/// Looks at a domain from inside the laboratory; `before`: by which program.
+fn ask(laboratory: &Laboratory, before: &[&str], domain: &str) -> Result<Report, String> {
+    let output = laboratory.command(before, &["check", "--online", domain, "--json"]);
+    let failed = || format!("{domain}: no report, {}: {}", output.status, said(&output));
+    let reports: Value = serde_json::from_slice(&output.stdout).map_err(|_| failed())?;
+    let is_it = |report: &&Value| report["domain"].as_str().is_some_and(|name| name.trim_end_matches('.') == domain);
+    let report = reports.as_array().and_then(|reports| reports.iter().find(is_it)).ok_or_else(failed)?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let read = |check: &Value| Told {
+        fault: check["fault"].as_str().map(str::to_owned),
+        subject: text(&check["subject"]),
+        level: text(&check["level"]),
+        evidence: text(&check["evidence"]),
+        help: text(&check["help"]),
+    };
+    let checks = report["checks"].as_array().ok_or_else(failed)?;
+    Ok(Report { level: text(&report["level"]), code: output.status.code(), checks: checks.iter().map(read).collect() })
+}
