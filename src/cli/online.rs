@@ -10,10 +10,11 @@ use super::output::{Mark, Output, progress};
 use super::{CliError, Outcome, check};
 use crate::config::Config;
 use crate::dns::{Name, Timestamp};
-use crate::keeper::{Beneath, now};
+use crate::keeper::{Beneath, StatusReport, now};
 use crate::observe::outside;
 use crate::observe::outside::survey::{Question, survey};
 use crate::outside::{Check, Level, Seen, Wanted, judge, worst};
+use crate::serve::control::{Request, call};
 use crate::zone;
 
 /// What was found of a domain.
@@ -33,11 +34,12 @@ pub fn run(config: &Config, args: &Arguments, out: &mut Output) -> Result<Outcom
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CliError::Failed(format!("no runtime: {error}")))?;
+    let served = served(config);
     let mut found = Vec::new();
     for domain in domains {
         progress(&format!("looking at {} ...", domain.to_host()));
         let question = Question { selectors: selectors(config, &domain, &args.selectors), ports: ports(args), domain };
-        found.push(runtime.block_on(look(config, question)));
+        found.push(runtime.block_on(look(config, &served, question)));
     }
     match args.json {
         true => out.json(&found)?,
@@ -72,10 +74,27 @@ fn selectors(config: &Config, domain: &Name, named: &[String]) -> Vec<Name> {
     nodes.map(|node| node.owner()).filter(|owner| *owner != place).collect()
 }
 
-async fn look(config: &Config, question: Question) -> Found {
+/// Of zones that the daemon serves, what it serves is what every nameserver is to have.
+fn compare_with(served: &[(Name, u32)], wanted: &mut Wanted) {
+    if let Wanted::Zone { apex, expected, .. } = wanted {
+        expected.serial = served.iter().find(|(zone, _)| zone == apex).map(|(_, serial)| *serial);
+    }
+}
+
+/// The zones of the daemon, if one runs, with their serials.
+fn served(config: &Config) -> Vec<(Name, u32)> {
+    let Ok(answer) = call(&config.control_socket, &Request::Status) else { return Vec::new() };
+    let Ok(report) = serde_json::from_value::<StatusReport>(answer) else { return Vec::new() };
+    report.zones.into_iter().filter_map(|zone| Some((zone.zone, zone.serial?))).collect()
+}
+
+async fn look(config: &Config, served: &[(Name, u32)], question: Question) -> Found {
     let at = now();
     let mut checks: Vec<Check> = match survey(&question, &config.outside).await {
-        Ok(all) => all.iter().flat_map(|(wanted, seen)| judge(wanted, seen, at)).collect(),
+        Ok(mut all) => {
+            all.iter_mut().for_each(|(wanted, _)| compare_with(served, wanted));
+            all.iter().flat_map(|(wanted, seen)| judge(wanted, seen, at)).collect()
+        }
         Err(failure) => {
             let help = "see that a resolver is reached from here, or name one in `[outside] resolver`";
             vec![Check::fault(failure.fault, &question.domain, failure.why, help)]

@@ -64,6 +64,8 @@ pub const TC: u8 = 0x02;
 pub const RD: u8 = 0x01;
 /// CD in the fourth octet.
 pub const CD: u8 = 0x10;
+/// Authentic data: the fourth octet's third bit (RFC 4035 section 3.2.3).
+pub const AD: u8 = 0x20;
 /// The opcode's bits in the third octet.
 pub const OPCODE: u8 = 0x78;
 /// The opcode NOTIFY (RFC 1996), where it stands in the third octet.

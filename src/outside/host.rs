@@ -187,9 +187,11 @@ impl Judge<'_> {
             Trust::Secure => {}
         }
         if usable.is_empty() {
+            let parameters = |rdata: &Rdata| rdata.iter().take(3).map(u8::to_string).collect::<Vec<_>>().join(" ");
+            let all: BTreeSet<String> = lookup.found.iter().map(parameters).collect();
             let evidence = format!(
-                "none of its {} records can be used: senders go by usages 2 and 3 alone (RFC 7672 section 3.1.3)",
-                lookup.found.len()
+                "none of its records ({}) can be used: senders go by usages 2 and 3 alone (RFC 7672 section 3.1.3)",
+                all.into_iter().collect::<Vec<_>>().join(", ")
             );
             return nothing(fault(
                 Fault::TlsaUnusable,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::{Area, Check, Failure, Fault, Lookup, chain};
+use super::{Area, Check, Failure, Fault, Lookup, Trust, chain};
 use crate::dane::Tlsa;
 use crate::dns::text::print_moment;
 use crate::dns::{Name, Rdata, Timestamp};
@@ -35,6 +35,14 @@ pub struct Seen {
     pub above: BTreeMap<String, Result<Referral, Failure>>,
     /// Its nameservers: those that the zone itself names, and those that the zone above does.
     pub nameservers: BTreeMap<Name, Nameserver>,
+}
+
+impl Seen {
+    /// What each nameserver has, as far as it answers.
+    fn shown(&self) -> impl Iterator<Item = &Shown> {
+        let asked = self.nameservers.values().flat_map(|nameserver| nameserver.asked.values());
+        asked.filter_map(|asked| asked.udp.as_ref().ok())
+    }
 }
 
 /// A delegation, as a server of the zone above has it.
@@ -71,6 +79,8 @@ pub struct Shown {
     pub serial: u32,
     /// The NS records at the apex.
     pub ns: BTreeSet<Name>,
+    /// The DNSKEY RDATA.
+    pub keys: Vec<Rdata>,
     /// Inception and expiration of the signatures in its answers, as they stand there: modulo 2^32.
     pub signed: BTreeSet<(u32, u32)>,
     /// What came without a signature.
@@ -83,7 +93,13 @@ pub struct Shown {
 
 /// All that is to be said of a zone.
 pub fn judge(apex: &Name, expected: &Expected, seen: &Seen, now: Timestamp) -> Vec<Check> {
-    let keys = if expected.keys.is_empty() { &seen.keys.found } else { &expected.keys };
+    if let Some(check) = not_delegated(apex, seen) {
+        return vec![check];
+    }
+    // Of a zone that resolvers take for bogus its servers have the keys.
+    let shown = || seen.shown().map(|shown| &shown.keys).find(|keys| !keys.is_empty());
+    let of_others = || Some(&seen.keys.found).filter(|keys| !keys.is_empty()).or_else(shown);
+    let keys = Some(&expected.keys).filter(|keys| !keys.is_empty()).or_else(of_others).map_or(&[][..], Vec::as_slice);
     let is_unsigned = keys.is_empty() && seen.keys.unknown().is_none() && seen.chain.ds.1.is_empty();
     let mut checks = vec![match is_unsigned {
         true => {
@@ -97,27 +113,39 @@ pub fn judge(apex: &Name, expected: &Expected, seen: &Seen, now: Timestamp) -> V
     checks
 }
 
+/// A name that the zone above does not delegate has no zone of its own.
+fn not_delegated(apex: &Name, seen: &Seen) -> Option<Check> {
+    let is_empty =
+        |(_, said): &(&String, &Result<Referral, Failure>)| said.as_ref().is_ok_and(|said| said.ns.is_empty());
+    let (label, _) = seen.above.iter().find(is_empty)?;
+    let help = match own_names(seen) {
+        Some(names) => format!("have the registrar delegate {apex} to {}", list(&names)),
+        None => format!("have the registrar delegate {apex} to its nameservers"),
+    };
+    Some(Check::fault(Fault::NotDelegated, apex, format!("{label} has no NS of it"), help))
+}
+
 /// What the zone above says, against what the zone says.
 fn delegation(apex: &Name, seen: &Seen) -> Vec<Check> {
     let referrals: Vec<(&String, &Referral)> =
         seen.above.iter().filter_map(|(label, said)| Some((label, said.as_ref().ok()?))).collect();
     let mut checks = Vec::new();
     if referrals.is_empty() {
-        // The root has nothing above it, and an island nobody to ask.
-        if let Some((label, Err(failure))) = seen.above.iter().next() {
-            let help = "see that servers out there are reached from here";
-            let evidence = format!("no server of the zone above answers; {label}: {}", failure.why);
+        let why = match (seen.above.iter().next(), &seen.chain.above) {
+            (Some((label, Err(failure))), _) => Some(format!("{label}: {}", failure.why)),
+            (None, Trust::Unknown(why)) if seen.chain.parent.is_none() && seen.chain.anchor != *apex => {
+                Some(why.clone())
+            }
+            // The root has nothing above it, and an island nobody to ask.
+            _ => None,
+        };
+        if let Some(why) = why {
+            let help = "see that servers out there are reached from here, and that those of the zone above run";
+            let evidence = format!("no server of the zone above answers; {why}");
             checks.push(Check::fault(Fault::ParentUnreachable, apex, evidence, help));
         }
     }
     let own = own_names(seen);
-    for (label, referral) in &referrals {
-        if referral.ns.is_empty() {
-            let help = format!("have the registrar delegate {apex} to {}", list(own.iter().flatten()));
-            checks.push(Check::fault(Fault::NotDelegated, apex, format!("{label} has no NS of it"), help));
-            break;
-        }
-    }
     if let Some((own, (label, referral))) = own.as_ref().zip(
         referrals
             .iter()
@@ -145,8 +173,7 @@ fn delegation(apex: &Name, seen: &Seen) -> Vec<Check> {
 
 /// The NS records at the apex, of the first server that shows them.
 fn own_names(seen: &Seen) -> Option<BTreeSet<Name>> {
-    let asked = seen.nameservers.values().flat_map(|nameserver| nameserver.asked.values());
-    asked.filter_map(|asked| asked.udp.as_ref().ok()).map(|shown| &shown.ns).find(|ns| !ns.is_empty()).cloned()
+    seen.shown().map(|shown| &shown.ns).find(|ns| !ns.is_empty()).cloned()
 }
 
 /// The addresses of a nameserver above and in the zone, where only the zone above can lead to it (RFC 9471).
@@ -194,18 +221,15 @@ fn unknown_address(host: &Name, why: &str) -> Check {
 
 /// What each nameserver answers.
 fn nameservers(apex: &Name, expected: &Expected, seen: &Seen, now: Timestamp, is_unsigned: bool) -> Vec<Check> {
-    let asked = seen.nameservers.values().flat_map(|nameserver| nameserver.asked.values());
-    let shown = asked.filter_map(|asked| asked.udp.as_ref().ok());
-    let newest = shown.reduce(|one, other| if is_after(other.serial, one.serial) { other } else { one });
+    let newest = seen.shown().reduce(|one, other| if is_after(other.serial, one.serial) { other } else { one });
     let serial = expected.serial.or(newest.map(|newest| newest.serial));
-    // Of zones of others the newest version is the one to have.
-    let tlsa = match newest {
-        Some(newest) if expected.serial.is_none() => {
-            let known = newest.tlsa.iter().filter_map(|(owner, has)| Some((owner.clone(), has.clone().ok()?)));
-            known.collect()
-        }
-        _ => expected.tlsa.clone(),
-    };
+    // Where nobody says what there should be, the newest version is the one to have.
+    let mut tlsa = expected.tlsa.clone();
+    if tlsa.is_empty()
+        && let Some(current) = seen.shown().find(|shown| Some(shown.serial) == serial)
+    {
+        tlsa.extend(current.tlsa.iter().filter_map(|(owner, has)| Some((owner.clone(), has.clone().ok()?))));
+    }
     let against = Against { apex, tlsa, serial, now, is_unsigned };
     let mut checks = Vec::new();
     for (host, nameserver) in &seen.nameservers {

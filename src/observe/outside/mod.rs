@@ -22,7 +22,7 @@ use crate::outside::{Failure, Seen, Wanted};
 use resolver::Resolver;
 
 /// So many subjects are looked at at a time.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 16;
 
 /// Something that is to be looked at.
 #[derive(Clone, Debug)]

@@ -18,6 +18,7 @@ use hickory_resolver::system_conf::read_system_conf;
 use tokio::time::timeout;
 
 use crate::config::Outside;
+use crate::dns::header::AD;
 use crate::dns::{Name, Question, Rdata, Rtype};
 use crate::observe::nameservers::Asker;
 use crate::outside::chain::called;
@@ -37,6 +38,8 @@ pub(super) struct Resolver {
     /// The same for people.
     through: String,
     anchors: Arc<BTreeSet<Name>>,
+    /// Who is asked validates, too.
+    validates: bool,
 }
 
 impl Resolver {
@@ -49,8 +52,9 @@ impl Resolver {
         };
         let anchors: BTreeSet<Name> = outside.anchors.iter().map(|(owner, _)| owner.clone()).collect();
         let (inner, servers) = build(outside).map_err(down)?;
-        let resolver = Resolver { inner, servers, through, anchors: Arc::new(anchors) };
+        let mut resolver = Resolver { inner, servers, through, anchors: Arc::new(anchors), validates: false };
         let anchor = resolver.anchor(name);
+        resolver.validates = resolver.says_authentic(&anchor).await;
         match resolver.records(&anchor, RecordType::SOA).await.0 {
             Trust::Secure => Ok(resolver),
             Trust::Unknown(why) => Err(down(format!("{why} (asked {})", resolver.through))),
@@ -133,16 +137,17 @@ impl Resolver {
                 let is_it =
                     |record: &&Record| matches!(record.record_type(), of if of == rtype || of == RecordType::CNAME);
                 let records: Vec<Record> = found.answers().iter().filter(is_it).cloned().collect();
+                // hickory takes the SOA of the zone above for an answer where there is none at the name itself.
+                if records.is_empty() {
+                    return (of_nothing(&found.message().authorities), records);
+                }
                 let proofs = records.iter().map(|record| record.proof);
                 (proofs.min().map_or_else(unproven, trust), records)
             }
-            Err(NetError::Dns(DnsError::DnssecBogus)) => (Trust::Bogus, Vec::new()),
+            Err(NetError::Dns(DnsError::DnssecBogus)) => (self.doubted(owner, Rtype(rtype.into())).await, Vec::new()),
             Err(NetError::Dns(DnsError::Nsec { proof, .. })) => (trust(proof), Vec::new()),
             Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
-                let authorities = none.authorities.iter().flat_map(|all| all.iter());
-                // Of several signatures hickory marks the one that it has used.
-                let authorities = authorities.filter(|record| record.record_type() != RecordType::RRSIG);
-                (authorities.map(|record| record.proof).min().map_or_else(unproven, trust), Vec::new())
+                (of_nothing(none.authorities.as_deref().unwrap_or_default()), Vec::new())
             }
             Err(NetError::Dns(DnsError::ResponseCode(ResponseCode::ServFail))) => {
                 (self.failed(owner, Rtype(rtype.into())).await, Vec::new())
@@ -151,10 +156,25 @@ impl Resolver {
         }
     }
 
+    /// Whether who is asked says of the SOA of an anchor that it validates.
+    async fn says_authentic(&self, anchor: &Name) -> bool {
+        let Some(server) = self.servers.first() else { return false };
+        let mut asker = Asker::new(*server, LIMIT / 2).with_dnssec().of_resolver(false);
+        asker.said(&Question::new(anchor, Rtype::SOA)).await.is_ok_and(|message| message[3] & AD != 0)
+    }
+
+    /// hickory 0.26.3 takes a signed zone with a DS in an unsigned one for bogus. A resolver that validates and has an answer all the same
+    /// takes it for insecure.
+    async fn doubted(&self, owner: &Name, rtype: Rtype) -> Trust {
+        let Some(server) = self.servers.first().filter(|_| self.validates) else { return Trust::Bogus };
+        let mut asker = Asker::new(*server, LIMIT / 2).of_resolver(false);
+        if asker.said(&Question::new(owner, rtype)).await.is_ok() { Trust::Insecure } else { Trust::Bogus }
+    }
+
     /// What SERVFAIL means: whoever has an answer when told not to validate takes it for bogus (RFC 4035 section 3.2.2).
     async fn failed(&self, owner: &Name, rtype: Rtype) -> Trust {
         let Some(server) = self.servers.first() else { return unproven() };
-        let asked = Asker::new(*server, LIMIT / 2).of_resolver().said(&Question::new(owner, rtype)).await;
+        let asked = Asker::new(*server, LIMIT / 2).of_resolver(true).said(&Question::new(owner, rtype)).await;
         match asked {
             Ok(_) => Trust::Bogus,
             Err(_) => {
@@ -162,6 +182,13 @@ impl Resolver {
             }
         }
     }
+}
+
+/// How far it is trusted that there is nothing, by what stands in the authority section.
+fn of_nothing(authorities: &[Record]) -> Trust {
+    // Of several signatures hickory marks the one that it has used.
+    let authorities = authorities.iter().filter(|record| record.record_type() != RecordType::RRSIG);
+    authorities.map(|record| record.proof).min().map_or_else(unproven, trust)
 }
 
 /// The one that says less.

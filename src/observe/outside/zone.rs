@@ -66,7 +66,10 @@ async fn chain_of(resolver: &Resolver, zone: &Name) -> chain::Seen {
         let soa = resolver.lookup(&ancestor, RecordType::SOA, soa).await;
         // Only of a name without a zone of its own is the zone further up.
         let goes_on = soa.found.is_empty() && matches!(soa.trust, Trust::Secure | Trust::Insecure);
-        seen.above = soa.trust;
+        seen.above = match soa.trust {
+            Trust::Unknown(why) => Trust::Unknown(format!("{ancestor}: {why}")),
+            known => known,
+        };
         if !soa.found.is_empty() {
             seen.parent = Some(ancestor);
         }
@@ -218,6 +221,9 @@ async fn ask_udp(server: SocketAddr, apex: &Name, owners: &[Name]) -> Result<Sho
     let message = asker.ask(&Question::new(apex, Rtype::NS)).await?;
     shown.ns = records(&message, &[1], apex, Rtype::NS).iter().flat_map(|rdata| names(Rtype::NS, rdata)).collect();
     note(&mut shown, &message, "NS");
+    let message = asker.ask(&Question::new(apex, Rtype::DNSKEY)).await?;
+    shown.keys = records(&message, &[1], apex, Rtype::DNSKEY);
+    note(&mut shown, &message, "DNSKEY");
     for owner in owners {
         let said = asker.ask(&Question::new(owner, Rtype::TLSA)).await;
         let said = said.map_err(failed).map(|message| {

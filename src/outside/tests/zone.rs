@@ -35,6 +35,7 @@ fn shown() -> Shown {
     Shown {
         serial: 7,
         ns: names(),
+        keys: vec![key(1)],
         signed: BTreeSet::from([(now - DAY, now + 10 * DAY), (now - 2 * DAY, now + 12 * DAY)]),
         unsigned: BTreeSet::new(),
         tlsa: BTreeMap::from([(name(OWNER), Ok(tlsa(1)))]),

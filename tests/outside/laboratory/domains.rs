@@ -111,7 +111,7 @@ fn contents(zone: Zone, key: &ZoneKey) -> Zone {
         "mx-null" => zone.later(MX, "@ MX 0 .\n"),
         "mx-bogus" => zone.hand(&["3 1 1 ".to_owned() + &"CD".repeat(32)]).spoilt(key, "MX"),
         "tlsa-bogus" => zone.hand(&["3 1 1 ".to_owned() + &"CD".repeat(32)]).spoilt(key, "TLSA"),
-        "mx-insecure" | "tlsa-insecure" => zone.later(MX, "@ MX 10 mail.plain.\n"),
+        "host-insecure" => zone.later(MX, "@ MX 10 mail.plain.\n"),
         "mx-alias" => zone.with("alias CNAME mail\n").later(MX, "@ MX 10 alias\n"),
         "mx-without-address" => zone.later(MX, &format!("{MX}@ MX 20 nowhere\n")),
         "mx-is-address" => zone.later(MX, &format!("{MX}@ MX 20 46.4.5.25.\n")),

@@ -53,12 +53,12 @@ pub const ROWS: &[Row] = &[
     // Where the way to the zone leads.
     unknown("parent-unreachable", "parent-unreachable", "parent-unreachable.gone.", &["gone."]),
     critical("not-delegated", "not-delegated", "not-delegated.org.", &["org."]),
-    warning("ns-differs", "ns-differs", "ns-differs.org.", &["ns3.org."]),
+    warning("ns-differs", "ns-differs", "ns-differs.org.", &["ns3.org"]),
     critical("glue-missing", "glue-missing", "ns.glue-missing.org.", &[]),
     warning("glue-differs", "glue-differs", "ns.glue-differs.org.", &["95.216.1.77", "88.198.6.53"]),
     critical("nameserver-without-address", "nameserver-without-address", "nowhere.org.", &[]),
     warning("nameserver-alias", "nameserver-alias", "alias.org.", &["ns2.org."]),
-    warning("one-nameserver", "one-nameserver", "one-nameserver.org.", &["ns1.org."]),
+    warning("one-nameserver", "one-nameserver", "one-nameserver.org.", &["ns1.org is alone"]),
     // Nameservers.
     critical("nameserver-silent", "nameserver-silent", "95.216.1.1", &[]),
     critical("no-tcp", "no-tcp", "95.216.1.2", &["TCP"]),
@@ -77,10 +77,10 @@ pub const ROWS: &[Row] = &[
     warning("mx-missing", "mx-missing", "mx-missing.org.", &[]),
     warning("mx-null", "mx-null", "mx-null.org.", &[]),
     critical("mx-bogus", "mx-bogus", "mx-bogus.org.", &[]),
-    critical("mx-insecure", "mx-insecure", "mx-insecure.org.", &["mail.plain."]),
+    critical("zone-unsigned", "mx-insecure", "zone-unsigned.org.", &[]),
     warning("mx-alias", "mx-alias", "alias.mx-alias.org.", &["mail.mx-alias.org."]),
     critical("mx-without-address", "mx-without-address", "nowhere.mx-without-address.org.", &[]),
-    critical("mx-is-address", "mx-is-address", "mx-is-address.org.", &["46.4.5.25."]),
+    critical("mx-is-address", "mx-is-address", "mx-is-address.org.", &["46.4.5.25 is an address"]),
     warning("dkim-missing", "dkim-missing", "dkim-missing.org.", &[]),
     warning("dkim-revoked", "dkim-revoked", "s1._domainkey.dkim-revoked.org.", &[]),
     warning("dkim-malformed", "dkim-malformed", "s1._domainkey.dkim-malformed.org.", &[]),
@@ -98,11 +98,11 @@ pub const ROWS: &[Row] = &[
     // TLSA, and what is presented.
     warning("tlsa-missing", "tlsa-missing", "mail.tlsa-missing.org.", &[]),
     critical("tlsa-bogus", "tlsa-bogus", "mail.tlsa-bogus.org.", &[]),
-    critical("tlsa-insecure", "tlsa-insecure", "mail.plain.", &[]),
+    critical("host-insecure", "host-insecure", "mail.plain.", &["not secure"]),
     critical("tlsa-unusable", "tlsa-unusable", "mail.tlsa-unusable.org.", &["0 0 1"]),
     critical("tlsa-mismatch", "tlsa-mismatch", "2a01:4f8:6::", &[]),
     warning("tlsa-mismatch", "addresses-differ", "mail.tlsa-mismatch.org.", &[]),
-    critical("rsa-unpublished", "tlsa-mismatch", "mail.rsa-unpublished.org.", &["RSA"]),
+    critical("rsa-unpublished", "tlsa-mismatch", "(RSA)", &["mail.rsa-unpublished.org."]),
     warning("tlsa-partial", "tlsa-partial", "mail.tlsa-partial.org.", &["2 1 1"]),
     critical("chain-without-anchor", "chain-without-anchor", "mail.chain-without-anchor.org.", &["2 1 1"]),
     critical("chain-broken", "chain-broken", "mail.chain-broken.org.", &[]),
@@ -110,7 +110,7 @@ pub const ROWS: &[Row] = &[
     critical("certificate-time", "certificate-time", "mail.certificate-time.org.", &["2021"]),
     warning("certificate-expired", "certificate-expired", "mail.certificate-expired.org.", &["2021"]),
     warning("tlsa-too-many", "tlsa-too-many", "mail.tlsa-too-many.org.", &[]),
-    warning("tlsa-ttl", "tlsa-ttl", "mail.tlsa-ttl.org.", &["604800"]),
+    warning("tlsa-ttl", "tlsa-ttl", "mail.tlsa-ttl.org.", &["86400"]),
     warning("addresses-differ", "addresses-differ", "mail.addresses-differ.org.", &[]),
     // What stands beside.
     warning("spf-missing", "spf-missing", "spf-missing.org.", &[]),
@@ -135,29 +135,30 @@ pub const HERE: &[Row] =
 
 /// What may be told of a domain beside its row: what follows from that, and what a row's fault is hidden behind.
 pub const BESIDE: &[(&str, &[&str])] = &[
-    ("ds-missing", &["mx-insecure", "tlsa-insecure"]),
+    ("ds-missing", INSECURE),
     ("ds-unknown-key", BOGUS),
     ("ds-wrong-digest", BOGUS),
-    ("ds-algorithm", &["mx-insecure", "tlsa-insecure"]),
-    ("parent-unsigned", &["mx-insecure", "tlsa-insecure"]),
-    ("zone-unsigned", &["ds-missing", "mx-insecure", "tlsa-insecure", "tlsa-missing", "signature-missing"]),
+    ("ds-algorithm", INSECURE),
+    ("parent-unsigned", INSECURE),
+    ("zone-unsigned", INSECURE),
     ("zone-bogus", BOGUS),
     ("parent-unreachable", UNSEEN),
     ("not-delegated", UNSEEN),
     ("not-delegated", BOGUS),
+    ("glue-differs", &["nameserver-silent"]),
     ("nameserver-alias", &["ns-differs"]),
     ("nameserver-without-address", &["ns-differs"]),
     ("signature-expired", &["tlsa-stale"]),
     ("signature-missing", &["denial-fails"]),
     ("mx-is-address", &["mx-without-address"]),
-    ("mx-insecure", &["tlsa-insecure", "tlsa-missing"]),
-    ("tlsa-insecure", &["tlsa-missing"]),
+    ("host-insecure", &["tlsa-missing", "parent-unsigned", "zone-unsigned", "ds-missing"]),
     ("mx-bogus", &["mx-unknown", "tlsa-unknown"]),
     ("rsa-unpublished", &["addresses-differ"]),
     ("tlsa-bogus", &["tlsa-unknown"]),
     ("certificate-expired", &["certificate-time"]),
 ];
 
+const INSECURE: &[&str] = &["mx-insecure", "host-insecure", "tlsa-insecure", "tlsa-missing"];
 const BOGUS: &[&str] = &["zone-bogus", "mx-bogus", "tlsa-bogus", "host-unknown", "dkim-unknown", "chain-unknown"];
 const UNSEEN: &[&str] = &[
     "chain-unknown",

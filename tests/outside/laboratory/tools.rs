@@ -98,8 +98,8 @@ fn mail(laboratory: &Laboratory, zone: &Zone) -> Vec<String> {
     let mismatch = "no matching DANE TLSA records";
     let wanted = match zone.label {
         // No TLSA that counts: TLS with whomever.
-        "ds-missing" | "ds-algorithm" | "parent-unsigned" | "zone-unsigned" | "mx-insecure" | "tlsa-insecure"
-        | "tlsa-missing" | "tlsa-unusable" => [UNTRUSTED; 2],
+        "ds-missing" | "ds-algorithm" | "parent-unsigned" | "zone-unsigned" | "host-insecure" | "tlsa-missing"
+        | "tlsa-unusable" => [UNTRUSTED; 2],
         "ds-unknown-key" | "ds-wrong-digest" | "zone-bogus" | "parent-unreachable" | "not-delegated" | "mx-bogus"
         | "mx-missing" | "mx-null" => [NOT_FOUND; 2],
         "tlsa-bogus" => ["TLSA lookup error"; 2],
