@@ -38,8 +38,9 @@ const fn unknown(
     Row { zone, fault, subject, evidence, level: "unknown" }
 }
 
-/// The one without a fault.
+/// Those without a fault: one that has what is needed, and one that has everything.
 pub const WHOLE: &str = "whole";
+pub const ADORNED: &str = "adorned";
 
 pub const ROWS: &[Row] = &[
     critical("ds-missing", "ds-missing", "ds-missing.org.", &["zone org."]),
@@ -81,6 +82,8 @@ pub const ROWS: &[Row] = &[
     warning("mx-alias", "mx-alias", "alias.mx-alias.org.", &["mail.mx-alias.org."]),
     critical("mx-without-address", "mx-without-address", "nowhere.mx-without-address.org.", &[]),
     critical("mx-is-address", "mx-is-address", "mx-is-address.org.", &["46.4.5.25."]),
+    unknown("host-unknown", "host-unknown", "mail.parent-unreachable.gone.", &[]),
+    unknown("dkim-unknown", "dkim-unknown", "s1._domainkey.dkim-unknown.org.", &[]),
     warning("dkim-missing", "dkim-missing", "dkim-missing.org.", &[]),
     warning("dkim-revoked", "dkim-revoked", "s1._domainkey.dkim-revoked.org.", &[]),
     warning("dkim-malformed", "dkim-malformed", "s1._domainkey.dkim-malformed.org.", &[]),
@@ -99,6 +102,7 @@ pub const ROWS: &[Row] = &[
     warning("tlsa-missing", "tlsa-missing", "mail.tlsa-missing.org.", &[]),
     critical("tlsa-bogus", "tlsa-bogus", "mail.tlsa-bogus.org.", &[]),
     critical("tlsa-insecure", "tlsa-insecure", "mail.plain.", &[]),
+    unknown("tlsa-unknown", "tlsa-unknown", "mail.tlsa-unknown.org.", &[]),
     critical("tlsa-unusable", "tlsa-unusable", "mail.tlsa-unusable.org.", &["0 0 1"]),
     critical("tlsa-mismatch", "tlsa-mismatch", "2a01:4f8:6::", &[]),
     warning("tlsa-mismatch", "addresses-differ", "mail.tlsa-mismatch.org.", &[]),
@@ -122,6 +126,8 @@ pub const ROWS: &[Row] = &[
     warning("dmarc-malformed", "dmarc-malformed", "dmarc-malformed.org.", &[]),
     warning("sts-record", "sts-record", "sts-record.org.", &[]),
     warning("sts-policy-unreachable", "sts-policy-unreachable", "mta-sts.sts-policy-unreachable.org", &[]),
+    warning("sts-policy-malformed", "sts-policy-malformed", "sts-policy-malformed.org", &["perhaps"]),
+    critical("sts-mx-differs", "sts-mx-differs", "sts-mx-differs.org", &["mail.elsewhere.org"]),
     warning("tls-rpt-malformed", "tls-rpt-malformed", "tls-rpt-malformed.org.", &[]),
     warning("caa-malformed", "caa-malformed", "caa-malformed.org.", &[]),
     warning("caa-forbids", "caa-forbids", "caa-forbids.org.", &[]),
@@ -155,6 +161,8 @@ pub const BESIDE: &[(&str, &[&str])] = &[
     ("mx-bogus", &["mx-unknown", "tlsa-unknown"]),
     ("rsa-unpublished", &["addresses-differ"]),
     ("tlsa-bogus", &["tlsa-unknown"]),
+    ("tlsa-unknown", &["one-nameserver", "denial-fails"]),
+    ("host-unknown", &["tlsa-unknown", "mx-without-address"]),
     ("certificate-expired", &["certificate-time"]),
 ];
 

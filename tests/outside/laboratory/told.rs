@@ -3,9 +3,12 @@
 
 use serde_json::Value;
 
-use super::faults::{BESIDE, HERE, ROWS, Row, WHOLE};
+use super::faults::{ADORNED, BESIDE, HERE, ROWS, Row, WHOLE};
 use super::tools::each;
 use super::{Laboratory, said};
+
+/// The domains without a fault.
+const SOUND: [&str; 2] = [WHOLE, ADORNED];
 
 /// One check as it is told.
 #[derive(Debug)]
@@ -24,18 +27,19 @@ struct Report {
     checks: Vec<Told>,
 }
 
-/// Before anything is wrong: what is told of the domain without a fault.
+/// Before anything is wrong: what is told of the domains without a fault.
 pub fn whole(laboratory: &Laboratory) -> Vec<String> {
-    match ask(laboratory, &[], &laboratory.zone(WHOLE).name()) {
-        Ok(report) => without_fault(&report),
+    let look = |label: &&str| match ask(laboratory, &[], &laboratory.zone(label).name()) {
+        Ok(report) => without_fault(label, &report),
         Err(why) => vec![why],
-    }
+    };
+    each(&SOUND, look).concat()
 }
 
 /// All that is told otherwise than the table says.
 pub fn faults(laboratory: &Laboratory) -> Vec<String> {
     let compare = |zone: &super::zones::Zone| match ask(laboratory, &[], &zone.name()) {
-        Ok(report) if zone.label == WHOLE => without_fault(&report),
+        Ok(report) if SOUND.contains(&zone.label) => without_fault(zone.label, &report),
         Ok(report) => compared(zone.label, &report),
         Err(why) => vec![why],
     };
@@ -65,11 +69,11 @@ pub fn here(laboratory: &mut Laboratory) -> Vec<String> {
 }
 
 /// What is wrong with a domain without a fault. Whether the kernel takes the clock for synchronised is the machine's own matter.
-fn without_fault(report: &Report) -> Vec<String> {
+fn without_fault(label: &str, report: &Report) -> Vec<String> {
     let told = report.checks.iter().filter(|told| told.fault.as_ref().is_some_and(|fault| !is_the_machines(fault)));
-    let mut found: Vec<String> = told.map(|told| format!("{WHOLE}: told without being there: {told:?}")).collect();
+    let mut found: Vec<String> = told.map(|told| format!("{label}: told without being there: {told:?}")).collect();
     if report.checks.is_empty() {
-        found.push(format!("{WHOLE}: nothing was looked at"));
+        found.push(format!("{label}: nothing was looked at"));
     }
     found
 }
