@@ -18,8 +18,8 @@ const AWAY: &str = " -o smtpd_client_restrictions=reject -o smtpd_delay_reject=n
 
 const OFFER: &str = "250-mail\r\n250 STARTTLS\r\n";
 
-/// All of them.
-pub fn all(key: &ZoneKey, certificates: &Certificates) -> Vec<Zone> {
+/// All of them, and the TLSA record of the mail server that most of them share.
+pub fn all(key: &ZoneKey, certificates: &Certificates) -> (Vec<Zone>, String) {
     let mut labels = vec![WHOLE, ADORNED];
     for row in ROWS.iter() {
         if !labels.contains(&row.zone) {
@@ -42,7 +42,7 @@ pub fn all(key: &ZoneKey, certificates: &Certificates) -> Vec<Zone> {
     let made = Made::alone(&hosts, When::Now);
     certificates.watch("shared", &made);
     certificates.present("shared", &made);
-    zones
+    (zones, made.record())
 }
 
 fn chain(mut zone: Zone, key: &ZoneKey) -> Zone {
@@ -91,6 +91,7 @@ fn nameservers(zone: Zone) -> Zone {
         "no-udp" => zone.beside("tcp.org."),
         "answers-wrongly" => zone.beside("garbage.org."),
         "tlsa-not-implemented" => zone.beside("old.org."),
+        "mx-unknown" => zone.nameservers(&["no-mx.org."]),
         "tlsa-unknown" => zone.nameservers(&["old.org."]),
         "lame" => zone.second(Second::Nothing),
         "serial-behind" => zone.second(Second::Older).later(SPF, &format!("{SPF}new TXT new\n")),
@@ -112,7 +113,7 @@ fn contents(zone: Zone, key: &ZoneKey) -> Zone {
         "mx-null" => zone.later(MX, "@ MX 0 .\n"),
         "mx-bogus" => zone.hand(&["3 1 1 ".to_owned() + &"CD".repeat(32)]).spoilt(key, "MX"),
         "tlsa-bogus" => zone.hand(&["3 1 1 ".to_owned() + &"CD".repeat(32)]).spoilt(key, "TLSA"),
-        "mx-insecure" | "tlsa-insecure" => zone.later(MX, "@ MX 10 mail.plain.\n"),
+        "host-insecure" => zone.later(MX, "@ MX 10 mail.plain.\n"),
         "host-unknown" => zone.later(MX, "@ MX 10 mail.parent-unreachable.gone.\n"),
         "dkim-unknown" => zone.later(dkim, "s1._domainkey CNAME s1.parent-unreachable.gone.\n"),
         "mx-alias" => zone.with("alias CNAME mail\n").later(MX, "@ MX 10 alias\n"),

@@ -44,6 +44,7 @@ pub const ADORNED: &str = "adorned";
 
 pub const ROWS: &[Row] = &[
     critical("ds-missing", "ds-missing", "ds-missing.org.", &["zone org."]),
+    critical("ds-missing", "mx-insecure", "ds-missing.org.", &[]),
     critical("ds-unknown-key", "ds-unknown-key", "ds-unknown-key.org.", &["4711"]),
     critical("ds-wrong-digest", "ds-wrong-digest", "ds-wrong-digest.org.", &["digest"]),
     critical("ds-algorithm", "ds-algorithm", "ds-algorithm.org.", &["zone org."]),
@@ -77,8 +78,8 @@ pub const ROWS: &[Row] = &[
     // Where mail goes.
     warning("mx-missing", "mx-missing", "mx-missing.org.", &[]),
     warning("mx-null", "mx-null", "mx-null.org.", &[]),
+    unknown("mx-unknown", "mx-unknown", "mx-unknown.org.", &[]),
     critical("mx-bogus", "mx-bogus", "mx-bogus.org.", &[]),
-    critical("mx-insecure", "mx-insecure", "mx-insecure.org.", &["mail.plain."]),
     warning("mx-alias", "mx-alias", "alias.mx-alias.org.", &["mail.mx-alias.org."]),
     critical("mx-without-address", "mx-without-address", "nowhere.mx-without-address.org.", &[]),
     critical("mx-is-address", "mx-is-address", "mx-is-address.org.", &["46.4.5.25."]),
@@ -101,7 +102,7 @@ pub const ROWS: &[Row] = &[
     // TLSA, and what is presented.
     warning("tlsa-missing", "tlsa-missing", "mail.tlsa-missing.org.", &[]),
     critical("tlsa-bogus", "tlsa-bogus", "mail.tlsa-bogus.org.", &[]),
-    critical("tlsa-insecure", "tlsa-insecure", "mail.plain.", &[]),
+    critical("host-insecure", "tlsa-insecure", "mail.plain.", &[]),
     unknown("tlsa-unknown", "tlsa-unknown", "mail.tlsa-unknown.org.", &[]),
     critical("tlsa-unusable", "tlsa-unusable", "mail.tlsa-unusable.org.", &["0 0 1"]),
     critical("tlsa-mismatch", "tlsa-mismatch", "2a01:4f8:6::", &[]),
@@ -139,9 +140,23 @@ pub const ROWS: &[Row] = &[
 pub const HERE: &[Row] =
     &[unknown("clock", "nothing-validates", "", &[]), unknown("resolver-down", "resolver-down", "62.1.7.1", &[])];
 
+/// What has no domain here.
+pub const NOT_HERE: &[&str] = &[
+    // The kernel's clock is the machine's.
+    "clock-not-synchronised",
+    // It comes with others.
+    "chain-unknown",
+    // What senders have reported is nothing that can be looked at.
+    "reported-tlsa",
+    "reported-dnssec",
+    "reported-sts",
+    "reported-other",
+    "report-unreadable",
+];
+
 /// What may be told of a domain beside its row: what follows from that, and what a row's fault is hidden behind.
 pub const BESIDE: &[(&str, &[&str])] = &[
-    ("ds-missing", &["mx-insecure", "tlsa-insecure"]),
+    ("ds-missing", &["tlsa-insecure"]),
     ("ds-unknown-key", BOGUS),
     ("ds-wrong-digest", BOGUS),
     ("ds-algorithm", &["mx-insecure", "tlsa-insecure"]),
@@ -151,16 +166,14 @@ pub const BESIDE: &[(&str, &[&str])] = &[
     ("parent-unreachable", UNSEEN),
     ("not-delegated", UNSEEN),
     ("not-delegated", BOGUS),
-    ("nameserver-alias", &["ns-differs"]),
-    ("nameserver-without-address", &["ns-differs"]),
-    ("signature-expired", &["tlsa-stale"]),
+    ("signature-expired", &["denial-fails"]),
     ("signature-missing", &["denial-fails"]),
     ("mx-is-address", &["mx-without-address"]),
-    ("mx-insecure", &["tlsa-insecure", "tlsa-missing"]),
-    ("tlsa-insecure", &["tlsa-missing"]),
+    ("host-insecure", &["mx-insecure"]),
     ("mx-bogus", &["mx-unknown", "tlsa-unknown"]),
     ("rsa-unpublished", &["addresses-differ"]),
     ("tlsa-bogus", &["tlsa-unknown"]),
+    ("mx-unknown", &["one-nameserver"]),
     ("tlsa-unknown", &["one-nameserver", "denial-fails"]),
     ("host-unknown", &["tlsa-unknown", "mx-without-address"]),
     ("certificate-expired", &["certificate-time"]),

@@ -19,6 +19,7 @@ use std::fs;
 use std::process::{Child, Command, Output};
 use std::time::Duration;
 
+use danelaw::dns::Rtype;
 use danelaw::keys::ZoneKey;
 
 use self::standins::Twist;
@@ -38,12 +39,13 @@ pub const GONE: &str = "81.2.3.53";
 /// Where most domains have their mail.
 pub const MAIL: [&str; 2] = ["46.4.5.25", "2a01:4f8:5::25"];
 /// Nameservers that are none.
-pub const STANDINS: [(&str, &str, Twist); 5] = [
+pub const STANDINS: [(&str, &str, Twist); 6] = [
     ("silent", "95.216.1.1", Twist::Silence),
     ("udp", "95.216.1.2", Twist::UdpAlone),
     ("tcp", "95.216.1.3", Twist::TcpAlone),
     ("garbage", "95.216.1.4", Twist::Garbage),
-    ("old", "95.216.1.5", Twist::NotTlsa),
+    ("old", "95.216.1.5", Twist::Not(Rtype::TLSA)),
+    ("no-mx", "95.216.1.6", Twist::Not(Rtype::MX)),
 ];
 
 /// What takes longer than this never happens.

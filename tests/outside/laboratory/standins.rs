@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::thread::spawn;
 
+use danelaw::dns::Rtype;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -26,8 +27,8 @@ pub enum Twist {
     Silence,
     /// The answer says that it has records, and has none.
     Garbage,
-    /// It is answered, unless it is about TLSA.
-    NotTlsa,
+    /// It is answered, unless it is about this type.
+    Not(Rtype),
 }
 
 /// A nameserver that has its answers from another one.
@@ -76,7 +77,7 @@ fn respond(query: &[u8], behind: SocketAddr, twist: Twist, over_tcp: bool) -> Op
         Twist::Silence => None,
         // QR and AA, one record in the answer.
         Twist::Garbage => Some([&query[..2], &[0x84, 0, 0, 0, 0, 1, 0, 0, 0, 0]].concat()),
-        Twist::NotTlsa if asks_for_tlsa(query)? => {
+        Twist::Not(rtype) if asks_for(query, rtype)? => {
             let end = 12 + question_length(query)?;
             let mut response = query[..end].to_vec();
             response[2] = 0x80 | query[2];
@@ -84,7 +85,7 @@ fn respond(query: &[u8], behind: SocketAddr, twist: Twist, over_tcp: bool) -> Op
             response[6..12].fill(0);
             Some(response)
         }
-        Twist::NotTlsa | Twist::UdpAlone | Twist::TcpAlone => exchange(behind, query, over_tcp),
+        Twist::Not(_) | Twist::UdpAlone | Twist::TcpAlone => exchange(behind, query, over_tcp),
     }
 }
 
@@ -96,9 +97,9 @@ fn question_length(query: &[u8]) -> Option<usize> {
     (query.len() >= at + 5).then_some(at + 5 - 12)
 }
 
-fn asks_for_tlsa(query: &[u8]) -> Option<bool> {
+fn asks_for(query: &[u8], rtype: Rtype) -> Option<bool> {
     let end = 12 + question_length(query)?;
-    Some(query[end - 4..end - 2] == [0, 52])
+    Some(query[end - 4..end - 2] == rtype.0.to_be_bytes())
 }
 
 /// A web server that gives the same page, whatever is asked for, over TLS.

@@ -29,10 +29,10 @@ pub fn lay(folder: &Path) -> (Vec<Zone>, ZoneKey, PathBuf) {
     let (key, pem) = ZoneKey::generate(Algorithm::EcdsaP256Sha256).unwrap();
     lay_key(&place(folder, "danelaw/keys"), &pem);
     let certificates = Certificates::new(&place(folder, "danelaw/certs"), &place(folder, "presented"));
-    let zones = domains::all(&key, &certificates);
+    let (zones, record) = domains::all(&key, &certificates);
     place(folder, "danelaw/zones");
     zones.iter().for_each(|zone| put(folder, zone, &zone.text));
-    let anchor = super::above::write(&place(folder, "above"), &zones, &key);
+    let anchor = super::above::write(&place(folder, "above"), &zones, &key, &record);
     let anchors = fs::read_to_string(&anchor).unwrap();
     let config = servers::danelaw(&zones, &anchors.lines().collect::<Vec<_>>());
     fs::write(folder.join("danelaw/danelaw.toml"), config).unwrap();

@@ -1,9 +1,10 @@
 //! What `danelaw check --online` says of the laboratory's domains, against the table of faults. All differences are found, not the
 //! first alone.
 
-use serde_json::Value;
+use danelaw::outside::Fault;
+use serde_json::{Value, json};
 
-use super::faults::{ADORNED, BESIDE, HERE, ROWS, Row, WHOLE};
+use super::faults::{ADORNED, BESIDE, HERE, NOT_HERE, ROWS, Row, WHOLE};
 use super::tools::each;
 use super::{Laboratory, said};
 
@@ -140,18 +141,62 @@ fn status(laboratory: &Laboratory) -> Vec<String> {
 /// Looks at a domain from inside the laboratory; `before`: by which program.
 fn ask(laboratory: &Laboratory, before: &[&str], domain: &str) -> Result<Report, String> {
     let output = laboratory.command(before, &["check", "--online", domain, "--json"]);
-    let failed = || format!("{domain}: no report, {}: {}", output.status, said(&output));
-    let reports: Value = serde_json::from_slice(&output.stdout).map_err(|_| failed())?;
+    let report =
+        serde_json::from_slice(&output.stdout).ok().and_then(|reports| read(&reports, domain, output.status.code()));
+    report.ok_or_else(|| format!("{domain}: no report, {}: {}", output.status, said(&output)))
+}
+
+fn read(reports: &Value, domain: &str, code: Option<i32>) -> Option<Report> {
     let is_it = |report: &&Value| report["domain"].as_str().is_some_and(|name| name.trim_end_matches('.') == domain);
-    let report = reports.as_array().and_then(|reports| reports.iter().find(is_it)).ok_or_else(failed)?;
+    let report = reports.as_array()?.iter().find(is_it)?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let read = |check: &Value| Told {
+    let check = |check: &Value| Told {
         fault: check["fault"].as_str().map(str::to_owned),
         subject: text(&check["subject"]),
         level: text(&check["level"]),
         evidence: text(&check["evidence"]),
         help: text(&check["help"]),
     };
-    let checks = report["checks"].as_array().ok_or_else(failed)?;
-    Ok(Report { level: text(&report["level"]), code: output.status.code(), checks: checks.iter().map(read).collect() })
+    let checks = report["checks"].as_array()?.iter().map(check).collect();
+    Some(Report { level: text(&report["level"]), code, checks })
+}
+
+/// The table has the faults that there are, with their levels.
+#[test]
+fn the_table_is_danelaws() {
+    for fault in Fault::ALL.iter().map(ToString::to_string) {
+        let has_row = ROWS.iter().chain(HERE).any(|row| row.fault == fault);
+        assert!(has_row != NOT_HERE.contains(&fault.as_str()), "{fault}");
+    }
+    for row in ROWS.iter().chain(HERE) {
+        let fault = Fault::ALL.iter().find(|fault| fault.to_string() == row.fault).unwrap();
+        assert_eq!(fault.level().to_string(), row.level, "{}", row.fault);
+    }
+    for fault in BESIDE.iter().flat_map(|(_, faults)| *faults) {
+        assert!(Fault::ALL.iter().any(|known| known.to_string() == *fault), "{fault}");
+    }
+}
+
+/// What is told as the table says is no difference, and everything else is.
+#[test]
+fn a_report_is_held_against_the_table() {
+    let check = json!({"area": "nameserver", "subject": "ns2.org. 88.198.6.53", "level": "warning", "fault": "serial-behind",
+        "evidence": "it has 1, and the primary 2", "help": "see why"});
+    let with = |key: &str, value: Value| {
+        let mut other = check.clone();
+        other[key] = value;
+        other
+    };
+    let judged = |checks: Value, code: i32| {
+        let reports = json!([{"domain": "serial-behind.org.", "at": 1, "level": "warning", "checks": checks}]);
+        compared("serial-behind", &read(&reports, "serial-behind.org", Some(code)).unwrap()).len()
+    };
+    let fine = json!({"area": "mx", "subject": "serial-behind.org.", "level": "ok", "fault": null, "evidence": "", "help": ""});
+    assert_eq!(judged(json!([fine, check]), 1), 0);
+    assert_eq!(judged(json!([fine]), 1), 1);
+    assert_eq!(judged(json!([check]), 0), 1);
+    for (key, value) in [("subject", "ns3.org."), ("level", "critical"), ("help", "")] {
+        assert_eq!(judged(json!([with(key, value.into())]), 1), 1, "{key}");
+    }
+    assert_eq!(judged(json!([check, with("fault", "lame".into())]), 1), 1);
 }

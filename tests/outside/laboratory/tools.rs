@@ -74,10 +74,9 @@ fn trust(laboratory: &Laboratory, zone: &Zone, anchor: &str) -> Vec<String> {
         "not-delegated" => &[(&name, "SOA", "negative response, fully validated")],
         "mx-bogus" => &[(&name, "SOA", SECURE), (&name, "MX", FAILED)],
         "mx-missing" => &[(&name, "MX", "negative response, fully validated")],
-        "mx-insecure" => {
-            &[(&name, "MX", SECURE), ("_25._tcp.mail.plain", "TLSA", "negative response, unsigned answer")]
-        }
+        "host-insecure" => &[(&name, "MX", SECURE), ("_25._tcp.mail.plain", "TLSA", INSECURE)],
         "tlsa-bogus" => &[(&name, "MX", SECURE), (&tlsa, "TLSA", FAILED)],
+        "mx-unknown" => &[(&name, "SOA", SECURE), (&name, "MX", FAILED)],
         "tlsa-unknown" => &[(&name, "MX", SECURE), (&tlsa, "TLSA", FAILED)],
         "tlsa-missing" => &[(&tlsa, "TLSA", "negative response, fully validated")],
         // The resolver may ask the server that has something else.
@@ -100,11 +99,11 @@ fn mail(laboratory: &Laboratory, zone: &Zone) -> Vec<String> {
     let mismatch = "no matching DANE TLSA records";
     let wanted = match zone.label {
         // No TLSA that counts: TLS with whomever.
-        "ds-missing" | "ds-algorithm" | "parent-unsigned" | "zone-unsigned" | "mx-insecure" | "tlsa-insecure"
-        | "tlsa-missing" | "tlsa-unusable" => [UNTRUSTED; 2],
+        "ds-missing" | "ds-algorithm" | "parent-unsigned" | "zone-unsigned" | "host-insecure" | "tlsa-missing"
+        | "tlsa-unusable" => [UNTRUSTED; 2],
         "ds-unknown-key" | "ds-wrong-digest" | "zone-bogus" | "parent-unreachable" | "not-delegated" | "mx-bogus"
         | "mx-missing" | "mx-null" => [NOT_FOUND; 2],
-        "host-unknown" => [NOT_FOUND; 2],
+        "host-unknown" | "mx-unknown" => [NOT_FOUND; 2],
         "tlsa-bogus" | "tlsa-unknown" => ["TLSA lookup error"; 2],
         "refused" => ["Connection refused"; 2],
         "unreachable" => ["No route to host"; 2],
