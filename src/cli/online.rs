@@ -38,7 +38,9 @@ pub fn run(config: &Config, args: &Arguments, out: &mut Output) -> Result<Outcom
     let mut found = Vec::new();
     for domain in domains {
         progress(&format!("looking at {} ...", domain.to_host()));
-        let question = Question { selectors: selectors(config, &domain, &args.selectors), ports: ports(args), domain };
+        let selectors = selectors(config, &domain, &args.selectors);
+        let zones = served.iter().map(|(zone, _)| zone.clone()).collect();
+        let question = Question { domain, selectors, zones, ports: ports(args) };
         found.push(runtime.block_on(look(config, &served, question)));
     }
     match args.json {
@@ -56,22 +58,23 @@ fn ports(args: &Arguments) -> BTreeSet<u16> {
     args.ports.iter().copied().collect()
 }
 
-/// The owners of a domain's DKIM keys: those that are named, those of the configuration, or those in its zone file here.
-fn selectors(config: &Config, domain: &Name, named: &[String]) -> Vec<Name> {
-    let Ok(place) = domain.prepend(b"_domainkey") else { return Vec::new() };
+/// The owners of a domain's DKIM keys: those that are named, those of the configuration, or those in its zone file here. None: nobody
+/// says which.
+fn selectors(config: &Config, domain: &Name, named: &[String]) -> Option<Vec<Name>> {
+    let place = domain.prepend(b"_domainkey").ok()?;
     let rules = config.dane_rules();
     let above = || std::iter::once(domain.clone()).chain(domain.ancestors());
     let configured = above().find_map(|apex| rules.zones.get(&apex)).unwrap_or(&rules.server);
     let named = if named.is_empty() { &configured.dkim_selectors } else { named };
     if !named.is_empty() {
-        return named.iter().filter_map(|selector| Name::parse(selector, Some(&place)).ok()).collect();
+        return Some(named.iter().filter_map(|selector| Name::parse(selector, Some(&place)).ok()).collect());
     }
-    let Ok(files) = check::files(config, &[]) else { return Vec::new() };
-    let Some(file) = above().find_map(|apex| files.iter().find(|file| file.origin == apex)) else { return Vec::new() };
-    let Ok(text) = file.read() else { return Vec::new() };
+    let files = check::files(config, &[]).ok()?;
+    let file = above().find_map(|apex| files.iter().find(|file| file.origin == apex))?;
+    let text = file.read().ok()?;
     let parsed = zone::parse(&file.origin, "", &text, &mut Beneath(&mut file.includes()));
-    let nodes = parsed.contents.iter().flat_map(|contents| contents.at_or_below(&place));
-    nodes.map(|node| node.owner()).filter(|owner| *owner != place).collect()
+    let contents = parsed.contents?;
+    Some(contents.at_or_below(&place).map(|node| node.owner()).filter(|owner| *owner != place).collect())
 }
 
 /// Of zones that the daemon serves, what it serves is what every nameserver is to have.

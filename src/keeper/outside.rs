@@ -238,7 +238,7 @@ impl Keeper {
             all.push(Wanted::Zone { apex: apex.clone(), owners, expected });
         }
         for domain in domains {
-            all.push(Wanted::Domain { domain: domain.clone(), selectors: self.selectors(domain) });
+            all.push(Wanted::Domain { domain: domain.clone(), selectors: Some(self.selectors(domain)) });
         }
         if let Some(folder) = &self.config.outside.reports {
             let named = |wanted: &Wanted| match wanted.subject() {

@@ -12,8 +12,8 @@ use crate::dns::mailtext::Dkim;
 pub struct Seen {
     /// Preference and host.
     pub mx: Lookup<(u16, Name)>,
-    /// The TXT of each selector, its strings joined; none: no selector is known.
-    pub dkim: BTreeMap<Name, Lookup<Vec<u8>>>,
+    /// The TXT of each selector, its strings joined; none: nobody knows the selectors.
+    pub dkim: Option<BTreeMap<Name, Lookup<Vec<u8>>>>,
     /// What stands beside.
     pub neighbours: neighbours::Seen,
 }
@@ -26,7 +26,7 @@ pub fn mail_hosts(mx: &Lookup<(u16, Name)>) -> BTreeSet<&Name> {
 /// All that is to be said of a domain itself; its hosts are for themselves.
 pub fn judge(domain: &Name, seen: &Seen) -> Vec<Check> {
     let mut checks = mx(domain, &seen.mx);
-    checks.extend(dkim(domain, &seen.dkim));
+    checks.extend(dkim(domain, seen.dkim.as_ref()));
     let hosts: Vec<Name> = mail_hosts(&seen.mx).into_iter().cloned().collect();
     checks.extend(neighbours::judge(domain, &hosts, &seen.neighbours));
     checks
@@ -76,9 +76,13 @@ fn is_address(host: &Name) -> bool {
 }
 
 /// At least one selector with a key; of a selector without one it is told all the same.
-fn dkim(domain: &Name, keys: &BTreeMap<Name, Lookup<Vec<u8>>>) -> Vec<Check> {
-    if keys.is_empty() {
+fn dkim(domain: &Name, keys: Option<&BTreeMap<Name, Lookup<Vec<u8>>>>) -> Vec<Check> {
+    let Some(keys) = keys else {
         return vec![Check::ok(Area::Dkim, domain, "no selector is known, so none was looked at")];
+    };
+    if keys.is_empty() {
+        let help = format!("add the TXT that your DKIM signer wrote at <selector>._domainkey.{domain}");
+        return vec![Check::fault(Fault::DkimMissing, domain, "there is no selector", help)];
     }
     keys.iter().map(|(owner, lookup)| selector(owner, lookup)).collect()
 }

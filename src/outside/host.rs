@@ -52,7 +52,8 @@ pub fn judge(host: &Name, domains: &[Name], seen: &Seen, now: Timestamp) -> Vec<
     let mut checks = addresses(host, &seen.addresses);
     // RFC 7672 section 3.2.2: the host that the TLSA is at, and the domain that mail is for.
     let names: Vec<Name> = std::iter::once(host.clone()).chain(domains.iter().cloned()).collect();
-    for (service, seen) in &seen.services {
+    // Where nobody is, there is nothing to protect.
+    for (service, seen) in seen.services.iter().filter(|_| !seen.addresses.found.is_empty()) {
         checks.extend(Judge { service, names: &names, seen, now }.checks());
     }
     checks
@@ -294,7 +295,17 @@ impl Judge<'_> {
                 format!("switch TLS on for every client and address; DANE senders defer mail to {host}")
             }
             Fault::TlsRefused => "let TLS 1.2 and 1.3 be used, with a certificate of the host".to_owned(),
-            _ => String::new(),
+            Fault::TlsFails => {
+                "see that the private key belongs to the certificate, and that TLS is what is spoken there".to_owned()
+            }
+            Fault::Unreachable | Fault::TimedOut => {
+                format!("see that it runs and that firewalls let connections through, or take the address from {host}")
+            }
+            Fault::TurnedAway => {
+                "let every client in as far as STARTTLS: senders are turned away too, or this server alone is"
+                    .to_owned()
+            }
+            _ => "see what its log says of the connection, and that nothing is in between".to_owned(),
         }
     }
 

@@ -451,8 +451,8 @@ pub enum Wanted {
     Domain {
         /// The domain.
         domain: Name,
-        /// The owners of its DKIM keys.
-        selectors: Vec<Name>,
+        /// The owners of its DKIM keys; none: nobody knows them.
+        selectors: Option<Vec<Name>>,
     },
     /// A host.
     Host {

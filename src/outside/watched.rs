@@ -44,6 +44,10 @@ struct Entry {
     found: Option<Found>,
     tracks: BTreeMap<Key, Track>,
     due: Timestamp,
+    /// When it was asked for; none since it was heard of.
+    asked: Option<Timestamp>,
+    /// What was asked then is not what is wanted to be known now.
+    again: bool,
 }
 
 /// One fault: what it is, and of what.
@@ -85,10 +89,20 @@ impl Watched {
         let mut before = std::mem::take(&mut self.subjects);
         for wanted in all {
             let subject = wanted.subject();
-            let new = || Entry { wanted: Arc::new(wanted.clone()), found: None, tracks: BTreeMap::new(), due: 0 };
+            let new = || Entry {
+                wanted: Arc::new(wanted.clone()),
+                found: None,
+                tracks: BTreeMap::new(),
+                due: 0,
+                asked: None,
+                again: false,
+            };
             let mut entry = before.remove(&subject).unwrap_or_else(new);
             if *entry.wanted != wanted {
-                entry.due = if is_other_version(&entry.wanted, &wanted) { entry.due.min(now + SOON) } else { 0 };
+                match is_other_version(&entry.wanted, &wanted) {
+                    true => entry.due = entry.due.min(now + SOON),
+                    false => entry.hurry(),
+                }
                 entry.wanted = Arc::new(wanted);
             }
             self.subjects.insert(subject, entry);
@@ -97,9 +111,12 @@ impl Watched {
 
     /// What to look at now, so many at most.
     pub fn due(&mut self, now: Timestamp, room: usize) -> Vec<Arc<Wanted>> {
-        let due = self.subjects.values_mut().filter(|entry| entry.due <= now).take(room);
+        let mut due: Vec<&mut Entry> = self.subjects.values_mut().filter(|entry| entry.due_at() <= now).collect();
+        // Who asks for everything again and again does not keep the last ones waiting.
+        due.sort_by_key(|entry| entry.found.as_ref().map(|found| found.at));
+        let due = due.into_iter().take(room);
         due.map(|entry| {
-            entry.due = now + PATIENCE;
+            (entry.asked, entry.again) = (Some(now), false);
             Arc::clone(&entry.wanted)
         })
         .collect()
@@ -107,12 +124,12 @@ impl Watched {
 
     /// All are due now: the operator has changed something.
     pub fn hurry(&mut self) {
-        self.subjects.values_mut().for_each(|entry| entry.due = 0);
+        self.subjects.values_mut().for_each(Entry::hurry);
     }
 
     /// When the next one is due.
     pub fn next(&self) -> Option<Timestamp> {
-        self.subjects.values().map(|entry| entry.due).min()
+        self.subjects.values().map(Entry::due_at).min()
     }
 
     /// Something was looked at. Whether that says something else than before.
@@ -125,7 +142,8 @@ impl Watched {
             Err(failure) => (vec![unseen(&subject, failure)], chain_unseen(wanted, failure)),
         };
         entry.track(&checks, seen.is_ok(), self.hysteresis, now);
-        entry.due = now + spread(&subject, entry.patience(&checks));
+        entry.due = if entry.again { now } else { now + spread(&subject, entry.patience(&checks)) };
+        (entry.asked, entry.again) = (None, false);
         let before = entry.found.take();
         let is_other = before.as_ref().is_none_or(|before| (&before.checks, &before.chain) != (&checks, &chain));
         // What can't be seen now was there a moment ago.
@@ -160,6 +178,15 @@ impl Watched {
 }
 
 impl Entry {
+    /// When it is due: what waits for an answer isn't, unless that never comes.
+    fn due_at(&self) -> Timestamp {
+        self.asked.map_or(self.due, |asked| asked + PATIENCE)
+    }
+
+    fn hurry(&mut self) {
+        (self.due, self.again) = (0, self.asked.is_some());
+    }
+
     /// Follows each fault. Where nothing could be seen, nothing that stood is over.
     fn track(&mut self, checks: &[Check], could_see: bool, hysteresis: Hysteresis, now: Timestamp) {
         let mut there: BTreeSet<Key> = BTreeSet::new();

@@ -1,6 +1,6 @@
 //! What the zone above says, in a network of its own: an NSD that delegates rightly and wrongly, an unbound on the way, and danelaw,
 //! which publishes TLSA where the chain of trust leads to it alone, says what is wrong elsewhere, and takes nothing back for what
-//! it can't see.
+//! it can't see. And a laboratory, in which every domain has a fault of its own, and what is told of each.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 #[path = "../common/mod.rs"]
@@ -105,7 +105,13 @@ fn each_fault_of_the_laboratory_is_what_other_tools_take_it_for_and_no_record_ch
     let looks = [laboratory::tools::differences, laboratory::records::differences, laboratory::survey::differences];
     let differences = each(&looks, |look| look(&laboratory)).concat();
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
-    // Whatever others see, and whatever the operator does but by the records' own means.
+    assert_eq!(laboratory.served(), before);
+    // Not when danelaw has seen it, either.
+    laboratory.danelaw(&["reload"]);
+    wait_within(2 * LONG, "danelaw sees it", || {
+        let seen = told::seen(&laboratory);
+        told::SEEN.iter().all(|fault| seen.contains(*fault)).then_some(())
+    });
     assert_eq!(laboratory.served(), before);
 }
 

@@ -21,15 +21,16 @@ const HOSTS_MAX: usize = 8;
 const NAMES_MAX: usize = 4;
 
 /// Looks at a mail domain.
-pub(super) async fn look(resolver: &Resolver, domain: &Name, selectors: &[Name]) -> Seen {
+pub(super) async fn look(resolver: &Resolver, domain: &Name, selectors: Option<&[Name]>) -> Seen {
     let exchange = |data: &RData| match data {
         RData::MX(mx) => Some((mx.preference, name(&mx.exchange)?)),
         _ => None,
     };
     let mx = resolver.lookup(domain, RecordType::MX, exchange).await;
-    let mut dkim = BTreeMap::new();
-    for selector in selectors {
-        dkim.insert(selector.clone(), texts(resolver, selector).await);
+    let mut dkim = selectors.map(|_| BTreeMap::new());
+    for selector in selectors.unwrap_or_default() {
+        let found = texts(resolver, selector).await;
+        dkim.get_or_insert_default().insert(selector.clone(), found);
     }
     let hosts: Vec<Name> = mail_hosts(&mx).into_iter().take(HOSTS_MAX).cloned().collect();
     let neighbours = neighbours(resolver, domain, &hosts).await;

@@ -66,9 +66,9 @@ pub async fn look(wanted: &Wanted, outside: &Outside, turns: &Turns) -> Result<S
         Wanted::Host { host, services, .. } => {
             Seen::Host(host::look(&Resolver::new(outside, host).await?, host, services, turns).await)
         }
-        Wanted::Domain { domain, selectors } => {
-            Seen::Domain(Box::new(domain::look(&Resolver::new(outside, domain).await?, domain, selectors).await))
-        }
+        Wanted::Domain { domain, selectors } => Seen::Domain(Box::new(
+            domain::look(&Resolver::new(outside, domain).await?, domain, selectors.as_deref()).await,
+        )),
         Wanted::Reports { folder, .. } => Seen::Reports(read(folder.clone()).await),
     })
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::dnssec::{Algorithm, Proof, PublicKeyBuf, TrustAnchors};
-use hickory_proto::op::ResponseCode;
+use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name as HickoryName, RData, Record, RecordType};
 use hickory_proto::serialize::binary::BinEncodable;
 use hickory_resolver::TokioResolver;
@@ -132,10 +132,9 @@ impl Resolver {
             Ok(found) => found,
             Err(_) => return (Trust::Unknown("no answer in time".to_owned()), Vec::new()),
         };
+        let is_it = |record: &&Record| record.record_type() == rtype || record.record_type() == RecordType::CNAME;
         match found {
             Ok(found) => {
-                let is_it =
-                    |record: &&Record| matches!(record.record_type(), of if of == rtype || of == RecordType::CNAME);
                 let records: Vec<Record> = found.answers().iter().filter(is_it).cloned().collect();
                 // hickory takes the SOA of the zone above for an answer where there is none at the name itself.
                 if records.is_empty() {
@@ -144,7 +143,10 @@ impl Resolver {
                 let proofs = records.iter().map(|record| record.proof);
                 (proofs.min().map_or_else(unproven, trust), records)
             }
-            Err(NetError::Dns(DnsError::DnssecBogus)) => (self.doubted(owner, Rtype(rtype.into())).await, Vec::new()),
+            Err(NetError::Dns(DnsError::DnssecBogus)) => match self.doubted(owner, rtype).await {
+                None => (Trust::Bogus, Vec::new()),
+                Some(answers) => (Trust::Insecure, answers.into_iter().filter(|record| is_it(&record)).collect()),
+            },
             Err(NetError::Dns(DnsError::Nsec { proof, .. })) => (trust(proof), Vec::new()),
             Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
                 (of_nothing(none.authorities.as_deref().unwrap_or_default()), Vec::new())
@@ -164,11 +166,12 @@ impl Resolver {
     }
 
     /// hickory 0.26.3 takes a signed zone with a DS in an unsigned one for bogus. A resolver that validates and has an answer all the same
-    /// takes it for insecure.
-    async fn doubted(&self, owner: &Name, rtype: Rtype) -> Trust {
-        let Some(server) = self.servers.first().filter(|_| self.validates) else { return Trust::Bogus };
+    /// takes it for insecure; its answer.
+    async fn doubted(&self, owner: &Name, rtype: RecordType) -> Option<Vec<Record>> {
+        let server = self.servers.first().filter(|_| self.validates)?;
         let mut asker = Asker::new(*server, LIMIT / 2).of_resolver(false);
-        if asker.said(&Question::new(owner, rtype)).await.is_ok() { Trust::Insecure } else { Trust::Bogus }
+        let message = asker.said(&Question::new(owner, Rtype(rtype.into()))).await.ok()?;
+        Message::from_vec(&message).ok().map(|message| message.answers)
     }
 
     /// What SERVFAIL means: whoever has an answer when told not to validate takes it for bogus (RFC 4035 section 3.2.2).

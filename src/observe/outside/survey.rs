@@ -24,8 +24,10 @@ const HOSTS_MAX: usize = 8;
 pub struct Question {
     /// The mail domain.
     pub domain: Name,
-    /// The owners of its DKIM keys.
-    pub selectors: Vec<Name>,
+    /// The owners of its DKIM keys; none: nobody knows them.
+    pub selectors: Option<Vec<Name>>,
+    /// Zones that are known to be some, whatever the world says.
+    pub zones: Vec<Name>,
     /// The ports of its mail hosts that are asked beside 25.
     pub ports: BTreeSet<u16>,
 }
@@ -34,8 +36,8 @@ pub struct Question {
 pub async fn survey(question: &Question, outside: &Outside) -> Result<Vec<(Wanted, Seen)>, Failure> {
     let resolver = Resolver::new(outside, &question.domain).await?;
     let turns = Turns::default();
-    let Question { domain, selectors, ports } = question;
-    let of_domain = domain::look(&resolver, domain, selectors).await;
+    let Question { domain, selectors, zones, ports } = question;
+    let of_domain = domain::look(&resolver, domain, selectors.as_deref()).await;
     let hosts: Vec<Name> = mail_hosts(&of_domain.mx).into_iter().take(HOSTS_MAX).cloned().collect();
     let mut looking = JoinSet::new();
     for host in &hosts {
@@ -50,7 +52,11 @@ pub async fn survey(question: &Question, outside: &Outside) -> Result<Vec<(Wante
     }
     let mut apexes: BTreeSet<Name> = BTreeSet::new();
     for name in std::iter::once(domain).chain(&hosts) {
-        apexes.extend(apex(&resolver, name).await);
+        let known = std::iter::once(name.clone()).chain(name.ancestors()).find(|above| zones.contains(above));
+        match known {
+            Some(known) => apexes.extend([known]),
+            None => apexes.extend(apex(&resolver, name).await),
+        }
     }
     for apex in apexes {
         let (resolver, owners) = (resolver.clone(), owners(&hosts, &apex));
@@ -77,11 +83,11 @@ fn owners(hosts: &[Name], apex: &Name) -> Vec<Name> {
 /// The zone that a name is in. Where that can't be found out, the name itself is taken for one: what is wrong with it will be seen.
 async fn apex(resolver: &Resolver, name: &Name) -> Option<Name> {
     for above in std::iter::once(name.clone()).chain(name.ancestors()) {
-        let soa = resolver.lookup(&above, RecordType::SOA, |_: &RData| Some(())).await;
-        if !soa.found.is_empty() && soa.alias.is_none() {
+        let ns = resolver.lookup(&above, RecordType::NS, |_: &RData| Some(())).await;
+        if !ns.found.is_empty() && ns.alias.is_none() {
             return Some(above).filter(|above| !above.is_root());
         }
-        if soa.unknown().is_some() {
+        if ns.unknown().is_some() {
             return Some(name.clone());
         }
     }

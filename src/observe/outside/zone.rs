@@ -50,9 +50,9 @@ pub(super) async fn look(resolver: &Resolver, apex: &Name, owners: &[Name]) -> S
 
 /// What resolvers make of it.
 async fn chain_of(resolver: &Resolver, zone: &Name) -> chain::Seen {
-    let soa = |_: &RData| Some(());
+    let any = |_: &RData| Some(());
     let (own, ds) =
-        tokio::join!(resolver.lookup(zone, RecordType::SOA, soa), resolver.lookup(zone, RecordType::DS, rdata));
+        tokio::join!(resolver.lookup(zone, RecordType::SOA, any), resolver.lookup(zone, RecordType::DS, rdata));
     let mut seen = chain::Seen {
         through: resolver.through().to_owned(),
         anchor: resolver.anchor(zone),
@@ -63,14 +63,15 @@ async fn chain_of(resolver: &Resolver, zone: &Name) -> chain::Seen {
         servers: BTreeMap::new(),
     };
     for ancestor in zone.ancestors() {
-        let soa = resolver.lookup(&ancestor, RecordType::SOA, soa).await;
+        // hickory takes the SOA of the zone above for an answer where there is none at the name itself: NS tells zones from names.
+        let ns = resolver.lookup(&ancestor, RecordType::NS, any).await;
         // Only of a name without a zone of its own is the zone further up.
-        let goes_on = soa.found.is_empty() && matches!(soa.trust, Trust::Secure | Trust::Insecure);
-        seen.above = match soa.trust {
+        let goes_on = ns.found.is_empty() && matches!(ns.trust, Trust::Secure | Trust::Insecure);
+        seen.above = match ns.trust {
             Trust::Unknown(why) => Trust::Unknown(format!("{ancestor}: {why}")),
             known => known,
         };
-        if !soa.found.is_empty() {
+        if !ns.found.is_empty() {
             seen.parent = Some(ancestor);
         }
         if !goes_on {
@@ -235,7 +236,15 @@ async fn ask_udp(server: SocketAddr, apex: &Name, owners: &[Name]) -> Result<Sho
     // A name that no zone has.
     let nothing = apex.prepend(b"_danelaw-is-not-there").unwrap_or_else(|_| apex.clone());
     match asker.ask(&Question::new(&nothing, Rtype::TLSA)).await {
-        Ok(message) => note(&mut shown, &message, "what is not there"),
+        Ok(message) => {
+            note(&mut shown, &message, "what is not there");
+            let is_proof = |record: Walked<'_>| matches!(record.rtype, Rtype::NSEC | Rtype::NSEC3);
+            if !shown.signed.is_empty() && !walk::records(&message).any(is_proof) {
+                let why = "it gives neither NSEC nor NSEC3, so nobody who validates takes it (RFC 4035 section 3.1.3)"
+                    .to_owned();
+                shown.denial = Some(Failure { fault: Fault::DenialFails, why });
+            }
+        }
         Err(why) => shown.denial = Some(failed(why)),
     }
     Ok(shown)

@@ -35,7 +35,7 @@ fn faults(mx: Lookup<(u16, &str)>, dkim: &[&str]) -> Vec<Fault> {
     let keys = lookup(Trust::Secure, dkim.iter().map(|text| text.as_bytes().to_vec()).collect());
     let seen = Seen {
         mx: Lookup { trust, found, alias, ttl },
-        dkim: BTreeMap::from([(name("mail._domainkey.example.org"), keys)]),
+        dkim: Some(BTreeMap::from([(name("mail._domainkey.example.org"), keys)])),
         neighbours: beside(),
     };
     let checks: Vec<Check> = judge(&name(DOMAIN), &seen);

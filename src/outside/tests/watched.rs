@@ -92,6 +92,33 @@ fn a_fault_counts_when_it_was_confirmed_and_until_it_was_long_gone() {
     assert_eq!(standing(&watched), BTreeSet::new(), "once is never");
 }
 
+#[test]
+fn who_asks_for_everything_again_and_again_does_not_keep_the_last_ones_waiting() {
+    let zone = |number: usize| Wanted::Zone {
+        apex: name(&format!("z{number}.test")),
+        owners: Vec::new(),
+        expected: Expected { keys: vec![key(1)], ..Expected::default() },
+    };
+    let mut watched = Watched::default();
+    watched.want((0..10).map(zone).collect(), 0);
+    let mut heard = BTreeSet::new();
+    for now in 0..10 {
+        watched.hurry();
+        let due = watched.due(now, 1);
+        watched.hurry();
+        assert_eq!(due.len(), 1);
+        watched.seen(&due[0], well(), now);
+        heard.insert(due[0].subject());
+    }
+    assert_eq!(heard.len(), 10);
+    watched.hurry();
+    assert_eq!(watched.due(20, 99).len(), 10);
+    watched.hurry();
+    assert!(watched.due(21, 99).is_empty(), "all are asked for already");
+    watched.seen(&zone(3), well(), 22);
+    assert_eq!(watched.due(22, 99), [Arc::new(zone(3))], "it was asked for before the last word");
+}
+
 /// The notices that come of a week in which every look sees what `is_lost` says, as often as the schedule wants one.
 fn week(mut is_lost: impl FnMut(u64) -> bool) -> Vec<(Timestamp, Notice)> {
     const BEGIN: Timestamp = 1_800_000_000;

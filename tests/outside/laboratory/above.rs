@@ -13,7 +13,8 @@ use crate::common::{sign_again, sign_elsewhere};
 const PARENTS: [(&str, &str); 2] = [("org", ORG), ("gone", GONE)];
 
 /// Signs them for the first time: the root, and what is below it and signed. Gives the file with the root's DNSKEY records.
-pub fn write(folder: &Path, zones: &[Zone], key: &ZoneKey) -> PathBuf {
+/// `record`: the TLSA record of plain's mail server.
+pub fn write(folder: &Path, zones: &[Zone], key: &ZoneKey, record: &str) -> PathBuf {
     let mut root = format!(
         "$TTL 300\n. SOA a.rootns. hostmaster.rootns. 1 1h 5m 1d 5\n. NS a.rootns.\na.rootns. A {ROOT}\n\
          org. NS ns.org.\norg. NS other-ns.org.\nns.org. A {ORG}\nother-ns.org. A {STALE}\ngone. NS ns.gone.\nns.gone. A {GONE}\n\
@@ -25,7 +26,8 @@ pub fn write(folder: &Path, zones: &[Zone], key: &ZoneKey) -> PathBuf {
         root += &ds;
     }
     fs::copy(folder.join("org"), folder.join("org.stale")).unwrap();
-    fs::write(folder.join("plain"), parent("plain", zones, key, false)).unwrap();
+    fs::write(folder.join("plain"), parent("plain", zones, key, false) + &format!("_25._tcp.mail TLSA {record}\n"))
+        .unwrap();
     fs::write(folder.join("arpa"), pointers(zones)).unwrap();
     let (signed, _) = sign_elsewhere(".", &root, folder);
     let lines = signed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));

@@ -51,6 +51,7 @@ impl Authority {
         format!("2 1 1 {}", digest(&self.spki))
     }
 
+    /// Its certificate.
     pub fn pem(&self) -> String {
         self.pem.clone()
     }

@@ -3,7 +3,7 @@
 use danelaw::keys::ZoneKey;
 
 use super::certificates::{Authority, Certificates, Made, When};
-use super::faults::{ROWS, WHOLE};
+use super::faults::{ADORNED, ROWS, WHOLE};
 use super::zones::{Ds, Mail, Second, Zone};
 
 const DAY: u64 = 86_400;
@@ -18,9 +18,9 @@ const AWAY: &str = " -o smtpd_client_restrictions=reject -o smtpd_delay_reject=n
 
 const OFFER: &str = "250-mail\r\n250 STARTTLS\r\n";
 
-/// All of them.
-pub fn all(key: &ZoneKey, certificates: &Certificates) -> Vec<Zone> {
-    let mut labels = vec![WHOLE];
+/// All of them, and the TLSA record of the mail server that most of them share.
+pub fn all(key: &ZoneKey, certificates: &Certificates) -> (Vec<Zone>, String) {
+    let mut labels = vec![WHOLE, ADORNED];
     for row in ROWS.iter() {
         if !labels.contains(&row.zone) {
             labels.push(row.zone);
@@ -42,7 +42,7 @@ pub fn all(key: &ZoneKey, certificates: &Certificates) -> Vec<Zone> {
     let made = Made::alone(&hosts, When::Now);
     certificates.watch("shared", &made);
     certificates.present("shared", &made);
-    zones
+    (zones, made.record())
 }
 
 fn chain(mut zone: Zone, key: &ZoneKey) -> Zone {
@@ -91,6 +91,8 @@ fn nameservers(zone: Zone) -> Zone {
         "no-udp" => zone.beside("tcp.org."),
         "answers-wrongly" => zone.beside("garbage.org."),
         "tlsa-not-implemented" => zone.beside("old.org."),
+        "mx-unknown" => zone.nameservers(&["no-mx.org."]),
+        "tlsa-unknown" => zone.nameservers(&["old.org."]),
         "lame" => zone.second(Second::Nothing),
         "serial-behind" => zone.second(Second::Older).later(SPF, &format!("{SPF}new TXT new\n")),
         "serial-ahead" => zone.second(Second::Newer),
@@ -112,6 +114,8 @@ fn contents(zone: Zone, key: &ZoneKey) -> Zone {
         "mx-bogus" => zone.hand(&["3 1 1 ".to_owned() + &"CD".repeat(32)]).spoilt(key, "MX"),
         "tlsa-bogus" => zone.hand(&["3 1 1 ".to_owned() + &"CD".repeat(32)]).spoilt(key, "TLSA"),
         "host-insecure" => zone.later(MX, "@ MX 10 mail.plain.\n"),
+        "host-unknown" => zone.later(MX, "@ MX 10 mail.parent-unreachable.gone.\n"),
+        "dkim-unknown" => zone.later(dkim, "s1._domainkey CNAME s1.parent-unreachable.gone.\n"),
         "mx-alias" => zone.with("alias CNAME mail\n").later(MX, "@ MX 10 alias\n"),
         "mx-without-address" => zone.later(MX, &format!("{MX}@ MX 20 nowhere\n")),
         "mx-is-address" => zone.later(MX, &format!("{MX}@ MX 20 46.4.5.25.\n")),
@@ -135,6 +139,11 @@ fn contents(zone: Zone, key: &ZoneKey) -> Zone {
         "sts-policy-unreachable" => {
             zone.later(SPF, &format!("{SPF}_mta-sts TXT \"v=STSv1; id=1;\"\nmta-sts A 46.4.5.25\n"))
         }
+        "sts-policy-malformed" => zone.policy("perhaps", "mail.sts-policy-malformed.org"),
+        "sts-mx-differs" => zone.policy("enforce", "mail.elsewhere.org"),
+        ADORNED => zone
+            .policy("enforce", "mail.adorned.org")
+            .with("_smtp._tls TXT \"v=TLSRPTv1; rua=mailto:tls@adorned.org\"\n@ CAA 0 issue \"authority.example\"\n"),
         "tls-rpt-malformed" => zone.later(SPF, &format!("{SPF}_smtp._tls TXT \"v=TLSRPTv1; to=somebody\"\n")),
         "caa-malformed" => zone.later(SPF, &format!("{SPF}@ CAA 0 issue \"%%%%%\"\n")),
         "caa-forbids" => zone.later(SPF, &format!("{SPF}@ CAA 0 issue \";\"\n")),

@@ -38,11 +38,13 @@ const fn unknown(
     Row { zone, fault, subject, evidence, level: "unknown" }
 }
 
-/// The one without a fault.
+/// Those without a fault: one that has what is needed, and one that has everything.
 pub const WHOLE: &str = "whole";
+pub const ADORNED: &str = "adorned";
 
 pub const ROWS: &[Row] = &[
     critical("ds-missing", "ds-missing", "ds-missing.org.", &["zone org."]),
+    critical("ds-missing", "mx-insecure", "ds-missing.org.", &[]),
     critical("ds-unknown-key", "ds-unknown-key", "ds-unknown-key.org.", &["4711"]),
     critical("ds-wrong-digest", "ds-wrong-digest", "ds-wrong-digest.org.", &["digest"]),
     critical("ds-algorithm", "ds-algorithm", "ds-algorithm.org.", &["zone org."]),
@@ -76,11 +78,14 @@ pub const ROWS: &[Row] = &[
     // Where mail goes.
     warning("mx-missing", "mx-missing", "mx-missing.org.", &[]),
     warning("mx-null", "mx-null", "mx-null.org.", &[]),
+    unknown("mx-unknown", "mx-unknown", "mx-unknown.org.", &[]),
     critical("mx-bogus", "mx-bogus", "mx-bogus.org.", &[]),
     critical("zone-unsigned", "mx-insecure", "zone-unsigned.org.", &[]),
     warning("mx-alias", "mx-alias", "alias.mx-alias.org.", &["mail.mx-alias.org."]),
     critical("mx-without-address", "mx-without-address", "nowhere.mx-without-address.org.", &[]),
     critical("mx-is-address", "mx-is-address", "mx-is-address.org.", &["46.4.5.25 is an address"]),
+    unknown("host-unknown", "host-unknown", "mail.parent-unreachable.gone.", &[]),
+    unknown("dkim-unknown", "dkim-unknown", "s1._domainkey.dkim-unknown.org.", &[]),
     warning("dkim-missing", "dkim-missing", "dkim-missing.org.", &[]),
     warning("dkim-revoked", "dkim-revoked", "s1._domainkey.dkim-revoked.org.", &[]),
     warning("dkim-malformed", "dkim-malformed", "s1._domainkey.dkim-malformed.org.", &[]),
@@ -99,6 +104,8 @@ pub const ROWS: &[Row] = &[
     warning("tlsa-missing", "tlsa-missing", "mail.tlsa-missing.org.", &[]),
     critical("tlsa-bogus", "tlsa-bogus", "mail.tlsa-bogus.org.", &[]),
     critical("host-insecure", "host-insecure", "mail.plain.", &["not secure"]),
+    critical("host-insecure", "tlsa-insecure", "_25._tcp.mail.plain.", &["not secure"]),
+    unknown("tlsa-unknown", "tlsa-unknown", "mail.tlsa-unknown.org.", &[]),
     critical("tlsa-unusable", "tlsa-unusable", "mail.tlsa-unusable.org.", &["0 0 1"]),
     critical("tlsa-mismatch", "tlsa-mismatch", "2a01:4f8:6::", &[]),
     warning("tlsa-mismatch", "addresses-differ", "mail.tlsa-mismatch.org.", &[]),
@@ -121,17 +128,35 @@ pub const ROWS: &[Row] = &[
     warning("dmarc-missing", "dmarc-missing", "dmarc-missing.org.", &[]),
     warning("dmarc-malformed", "dmarc-malformed", "dmarc-malformed.org.", &[]),
     warning("sts-record", "sts-record", "sts-record.org.", &[]),
-    warning("sts-policy-unreachable", "sts-policy-unreachable", "mta-sts.sts-policy-unreachable.org", &[]),
+    warning("sts-policy-unreachable", "sts-policy-unreachable", "sts-policy-unreachable.org.", &["no policy"]),
+    warning("sts-policy-malformed", "sts-policy-malformed", "sts-policy-malformed.org.", &["mode must be"]),
+    critical("sts-mx-differs", "sts-mx-differs", "sts-mx-differs.org.", &["mail.sts-mx-differs.org"]),
     warning("tls-rpt-malformed", "tls-rpt-malformed", "tls-rpt-malformed.org.", &[]),
-    warning("caa-malformed", "caa-malformed", "caa-malformed.org.", &[]),
+    warning("caa-malformed", "caa-forbids", "caa-malformed.org.", &[]),
     warning("caa-forbids", "caa-forbids", "caa-forbids.org.", &[]),
     warning("ptr-missing", "ptr-missing", "46.4.6.", &[]),
-    warning("ptr-differs", "ptr-differs", "46.4.6.", &["elsewhere.org."]),
+    warning("ptr-differs", "ptr-differs", "46.4.6.", &["mail.elsewhere.org"]),
 ];
 
 /// What is to be told of the domain without a fault where the machine that looks is at fault, in the order in which it comes to be.
 pub const HERE: &[Row] =
-    &[unknown("clock", "nothing-validates", "", &[]), unknown("resolver-down", "resolver-down", "62.1.7.1", &[])];
+    &[unknown("clock", "nothing-validates", "", &[]), unknown("resolver-down", "resolver-down", "", &["62.1.7.1"])];
+
+/// What has no domain here.
+pub const NOT_HERE: &[&str] = &[
+    // The kernel's clock is the machine's.
+    "clock-not-synchronised",
+    // RFC 8659 section 4.2 takes what is malformed for what forbids; RDATA that is none no server would take.
+    "caa-malformed",
+    // It comes with others.
+    "chain-unknown",
+    // What senders have reported is nothing that can be looked at.
+    "reported-tlsa",
+    "reported-dnssec",
+    "reported-sts",
+    "reported-other",
+    "report-unreadable",
+];
 
 /// What may be told of a domain beside its row: what follows from that, and what a row's fault is hidden behind.
 pub const BESIDE: &[(&str, &[&str])] = &[
@@ -146,15 +171,19 @@ pub const BESIDE: &[(&str, &[&str])] = &[
     ("not-delegated", UNSEEN),
     ("not-delegated", BOGUS),
     ("glue-differs", &["nameserver-silent"]),
-    ("nameserver-alias", &["ns-differs"]),
-    ("nameserver-without-address", &["ns-differs"]),
-    ("signature-expired", &["tlsa-stale"]),
+    ("signature-expired", &["denial-fails", "tlsa-stale"]),
     ("signature-missing", &["denial-fails"]),
+    ("tlsa-stale", &["tlsa-mismatch"]),
+    ("mx-alias", &["tlsa-missing"]),
     ("mx-is-address", &["mx-without-address"]),
-    ("host-insecure", &["tlsa-missing", "parent-unsigned", "zone-unsigned", "ds-missing"]),
+    ("host-insecure", &["tlsa-missing", "parent-unsigned", "zone-unsigned", "ds-missing", "one-nameserver"]),
+    ("parent-unsigned", &["zone-unsigned", "one-nameserver"]),
     ("mx-bogus", &["mx-unknown", "tlsa-unknown"]),
     ("rsa-unpublished", &["addresses-differ"]),
     ("tlsa-bogus", &["tlsa-unknown"]),
+    ("mx-unknown", &["one-nameserver"]),
+    ("tlsa-unknown", &["one-nameserver", "denial-fails"]),
+    ("host-unknown", &["tlsa-unknown", "mx-without-address", "chain-unknown", "parent-unreachable"]),
     ("certificate-expired", &["certificate-time"]),
 ];
 

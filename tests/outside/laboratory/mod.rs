@@ -8,6 +8,7 @@ pub mod faults;
 pub mod records;
 pub mod servers;
 pub mod standins;
+pub mod start;
 pub mod survey;
 pub mod told;
 pub mod tools;
@@ -15,18 +16,14 @@ pub mod zones;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
 use std::time::Duration;
 
-use danelaw::dns::dnssec::Algorithm;
+use danelaw::dns::Rtype;
 use danelaw::keys::ZoneKey;
 
-use self::certificates::Certificates;
 use self::standins::Twist;
-use self::zones::{Mail, Second, Zone};
-use crate::common::postfix;
+use self::zones::{Second, Zone};
 use crate::house::{BINARY, wait_within};
 use crate::namespace::{Namespace, said};
 
@@ -42,12 +39,13 @@ pub const GONE: &str = "81.2.3.53";
 /// Where most domains have their mail.
 pub const MAIL: [&str; 2] = ["46.4.5.25", "2a01:4f8:5::25"];
 /// Nameservers that are none.
-pub const STANDINS: [(&str, &str, Twist); 5] = [
+pub const STANDINS: [(&str, &str, Twist); 6] = [
     ("silent", "95.216.1.1", Twist::Silence),
     ("udp", "95.216.1.2", Twist::UdpAlone),
     ("tcp", "95.216.1.3", Twist::TcpAlone),
     ("garbage", "95.216.1.4", Twist::Garbage),
-    ("old", "95.216.1.5", Twist::NotTlsa),
+    ("old", "95.216.1.5", Twist::Not(Rtype::TLSA)),
+    ("no-mx", "95.216.1.6", Twist::Not(Rtype::MX)),
 ];
 
 /// What takes longer than this never happens.
@@ -67,82 +65,17 @@ impl Laboratory {
     /// All of it runs, and every domain is as it should be.
     pub fn new() -> Laboratory {
         let folder = tempfile::tempdir().unwrap();
-        let place = |name: &str| {
-            let place = folder.path().join(name);
-            fs::create_dir_all(&place).unwrap();
-            place
-        };
-        let danelaw = place("danelaw");
-        let (key, pem) = ZoneKey::generate(Algorithm::EcdsaP256Sha256).unwrap();
-        lay_key(&place("danelaw/keys"), &pem);
-        let certificates = Certificates::new(&place("danelaw/certs"), &place("presented"));
-        let zones = domains::all(&key, &certificates);
-        place("danelaw/zones");
-        zones.iter().for_each(|zone| put(&danelaw, zone, &zone.text));
-
-        let above = place("above");
-        let anchor = above::write(&above, &zones, &key);
-        let anchors = fs::read_to_string(&anchor).unwrap();
-        let anchors: Vec<&str> = anchors.lines().collect();
-        fs::write(danelaw.join("danelaw.toml"), servers::danelaw(&zones, &anchors)).unwrap();
-
-        let resolv = folder.path().join("resolv.conf");
-        fs::write(&resolv, format!("nameserver {RESOLVER}\noptions edns0 trust-ad\n")).unwrap();
-        let mut namespace = Namespace::of_root(addresses(&zones), &resolv);
-        for address in
-            zones.iter().filter(|zone| matches!(zone.mail, Mail::Unreachable)).flat_map(|zone| &zone.addresses)
-        {
-            namespace.succeed("ip", &["route", "add", "unreachable", address]);
-        }
-        for (_, address, twist) in STANDINS {
-            standins::nameserver(&namespace, address, DANELAW, twist);
-        }
-        for zone in &zones {
-            if let Mail::Says(says) = zone.mail {
-                standins::mail_server(&namespace, &parsed(&zone.addresses), says);
-            }
-        }
-        for (name, address, origins) in [
-            ("root", ROOT, &[(".", "root")][..]),
-            ("org", ORG, &[("org", "org"), ("plain", "plain"), ("arpa", "arpa")]),
-            ("stale", STALE, &[("org", "org.stale")]),
-        ] {
-            let config = lay_nsd(&place(name), &above, address, origins);
-            namespace.start("nsd", &["-d", "-c", &config], &folder.path().join(name).join("log"), |_| true);
-        }
-        let gone = lay_nsd(&place("gone"), &above, GONE, &[("gone", "gone")]);
-        let gone = namespace.spawn("nsd", &["-d", "-c", &gone], &folder.path().join("gone/log"), |_| true);
-
-        let postfix_folder = place("postfix");
-        let (main, services) = servers::postfix(&zones, &folder.path().join("presented"));
-        postfix::lay(&postfix_folder, &main, &services);
-        let etc = postfix_folder.join("etc").display().to_string();
-        namespace.start("postfix", &["-c", &etc, "start-fg"], &postfix_folder.join("said"), |_| {
-            postfix::log(&postfix_folder).contains("daemon started")
-        });
-
-        place("unbound");
-        let unbound = servers::unbound(&folder.path().join("unbound"), &anchor);
-        fs::write(folder.path().join("unbound/unbound.conf"), unbound).unwrap();
-        let resolver = start_unbound(&namespace, folder.path());
-        let (config, ready) = (danelaw.join("danelaw.toml").display().to_string(), danelaw.join("ready"));
-        let arguments = ["--config", &config, "serve", "--ready-file", &ready.display().to_string()];
-        namespace.start(BINARY, &arguments, &danelaw.join("log"), |_| ready.exists());
-
-        let second = start_second(&namespace, &place("second"), &zones, false);
-        let knot = place("knot");
-        fs::write(knot.join("knot.conf"), servers::knot(&knot, &zones)).unwrap();
-        let config = knot.join("knot.conf").display().to_string();
-        namespace.start("knotd", &["-c", &config], &knot.join("log"), |_| true);
-        let laboratory = Laboratory {
-            namespace,
-            zones,
-            folder,
-            key,
-            second: Some(second),
-            gone: Some(gone),
-            resolver: Some(resolver),
-        };
+        let (zones, key, anchor) = start::lay(folder.path());
+        let mut namespace = start::network(folder.path(), &zones);
+        start::stand_ins(&namespace, folder.path(), &zones);
+        let gone = start::above(&mut namespace, folder.path());
+        start::postfix(&mut namespace, folder.path(), &zones);
+        let resolver = start::unbound_first(&namespace, folder.path(), &anchor);
+        start::danelaw(&mut namespace, folder.path());
+        let second = start::second(&namespace, folder.path(), &zones, false);
+        start::knot(&mut namespace, folder.path(), &zones);
+        let [second, gone, resolver] = [second, gone, resolver].map(Some);
+        let laboratory = Laboratory { namespace, zones, folder, key, second, gone, resolver };
         laboratory.await_whole();
         laboratory
     }
@@ -163,10 +96,9 @@ impl Laboratory {
 
     /// All faults come.
     pub fn spoil(&mut self) {
-        let danelaw = self.folder.path().join("danelaw");
         let before = self.serials(DANELAW);
         let changed: Vec<&Zone> = self.zones.iter().filter(|zone| zone.later != zone.text).collect();
-        changed.iter().for_each(|zone| put(&danelaw, zone, &zone.later));
+        changed.iter().for_each(|zone| start::put(self.folder.path(), zone, &zone.later));
         self.danelaw(&["reload"]);
         wait_within(LONG, "danelaw serves what has changed", || {
             let now = self.serials(DANELAW);
@@ -185,7 +117,7 @@ impl Laboratory {
         }
         end(&mut self.gone);
         self.stop_resolver();
-        self.resolver = Some(start_unbound(&self.namespace, self.folder.path()));
+        self.resolver = Some(start::unbound(&self.namespace, self.folder.path()));
         self.await_secondaries(true);
     }
 
@@ -203,7 +135,7 @@ impl Laboratory {
             self.zones.iter().all(|zone| place.join(zone.name()).exists()).then_some(())
         });
         end(&mut self.second);
-        self.second = Some(start_second(&self.namespace, &place, &self.zones, true));
+        self.second = Some(start::second(&self.namespace, self.folder.path(), &self.zones, true));
     }
 
     /// NSD and Knot have what danelaw has, but for what NSD is to have of its own at last.
@@ -289,7 +221,9 @@ impl Laboratory {
     pub fn command(&self, before: &[&str], arguments: &[&str]) -> Output {
         let config = self.folder.path().join("danelaw/danelaw.toml").display().to_string();
         let words = [before, &[BINARY, "--config", &config], arguments].concat();
-        self.namespace.command(words[0]).args(&words[1..]).output().unwrap()
+        // Whom the web trusts here.
+        let roots = self.folder.path().join("roots.pem");
+        self.namespace.command(words[0]).args(&words[1..]).env("SSL_CERT_FILE", roots).output().unwrap()
     }
 
     pub fn zone(&self, label: &str) -> &Zone {
@@ -321,53 +255,4 @@ fn end(child: &mut Option<Child>) {
         let _ = Command::new("kill").args(["-KILL", "--", &group]).output();
         let _ = child.wait();
     }
-}
-
-fn parsed(addresses: &[String; 2]) -> [IpAddr; 2] {
-    addresses.each_ref().map(|address| address.parse().unwrap())
-}
-
-fn addresses(zones: &[Zone]) -> Vec<IpAddr> {
-    let fixed = [DANELAW, NSD, KNOT, RESOLVER, ROOT, ORG, STALE, GONE, MAIL[0], MAIL[1]];
-    let fixed = fixed.into_iter().chain(STANDINS.iter().map(|(_, address, _)| *address));
-    let mut addresses: Vec<IpAddr> = fixed.map(|address| address.parse().unwrap()).collect();
-    let own = zones.iter().filter(|zone| !matches!(zone.mail, Mail::Shared | Mail::Unreachable));
-    addresses.extend(own.flat_map(|zone| parsed(&zone.addresses)));
-    addresses
-}
-
-fn put(danelaw: &Path, zone: &Zone, text: &str) {
-    fs::write(danelaw.join(format!("zones/{}.zone", zone.name())), text).unwrap();
-}
-
-fn lay_key(folder: &Path, pem: &str) {
-    use std::os::unix::fs::PermissionsExt;
-    let path = folder.join("shared.pem");
-    fs::write(&path, pem).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
-}
-
-/// An NSD with zones by files of another folder; gives its configuration.
-fn lay_nsd(folder: &Path, files: &Path, address: &str, origins: &[(&str, &str)]) -> String {
-    let zones = origins
-        .iter()
-        .map(|(origin, file)| format!("  name: \"{origin}\"\n  zonefile: \"{}\"\n", files.join(file).display()));
-    let config: PathBuf = folder.join("nsd.conf");
-    fs::write(&config, crate::servers::nsd(folder, address, &zones.collect::<Vec<_>>().join("zone:\n"))).unwrap();
-    config.display().to_string()
-}
-
-fn start_second(namespace: &Namespace, folder: &Path, zones: &[Zone], are_copied: bool) -> Child {
-    let config = folder.join("nsd.conf");
-    fs::write(&config, crate::servers::nsd(folder, NSD, &servers::second(zones, are_copied))).unwrap();
-    namespace.spawn("nsd", &["-d", "-c", &config.display().to_string()], &folder.join("log"), |_| true)
-}
-
-fn start_unbound(namespace: &Namespace, folder: &Path) -> Child {
-    let config = folder.join("unbound/unbound.conf").display().to_string();
-    namespace.spawn("unbound", &["-d", "-c", &config], &folder.join("unbound/log"), |namespace| {
-        let question = [&format!("@{RESOLVER}"), "+tries=1", "+time=1", "+noall", "+comments", "org", "SOA"];
-        namespace.ask("dig", &question).contains(" ad;")
-    })
 }

@@ -41,7 +41,7 @@ const NAMESERVERS: &[Asked] = &[
 const CONTENTS: &[Asked] = &[
     (DANELAW, "mx-missing.org MX", "status: NOERROR&ANSWER: 0"),
     (DANELAW, "mx-null.org MX", "ANSWER: 1&MX 0 ."),
-    (DANELAW, "mx-insecure.org MX", "ANSWER: 1&MX 10 mail.plain."),
+    (DANELAW, "host-insecure.org MX", "ANSWER: 1&MX 10 mail.plain."),
     (DANELAW, "mx-alias.org MX", "ANSWER: 1&MX 10 alias.mx-alias.org."),
     (DANELAW, "alias.mx-alias.org A", "CNAME mail.mx-alias.org."),
     (DANELAW, "nowhere.mx-without-address.org A", "status: NXDOMAIN"),

@@ -1,9 +1,18 @@
-//! Servers that do what no real one does when it is asked to: they are silent, break off, or speak nonsense.
+//! Servers that do what no real one does when it is asked to: they are silent, break off, or speak nonsense; and a
+//! web server that has one page.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
 use std::thread::spawn;
 
+use danelaw::dns::Rtype;
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use super::certificates::Made;
 use crate::common::wire::{exchange, read_message};
 use crate::namespace::Namespace;
 
@@ -18,8 +27,8 @@ pub enum Twist {
     Silence,
     /// The answer says that it has records, and has none.
     Garbage,
-    /// It is answered, unless it is about TLSA.
-    NotTlsa,
+    /// It is answered, unless it is about this type.
+    Not(Rtype),
 }
 
 /// A nameserver that has its answers from another one.
@@ -68,7 +77,7 @@ fn respond(query: &[u8], behind: SocketAddr, twist: Twist, over_tcp: bool) -> Op
         Twist::Silence => None,
         // QR and AA, one record in the answer.
         Twist::Garbage => Some([&query[..2], &[0x84, 0, 0, 0, 0, 1, 0, 0, 0, 0]].concat()),
-        Twist::NotTlsa if asks_for_tlsa(query)? => {
+        Twist::Not(rtype) if asks_for(query, rtype)? => {
             let end = 12 + question_length(query)?;
             let mut response = query[..end].to_vec();
             response[2] = 0x80 | query[2];
@@ -76,7 +85,7 @@ fn respond(query: &[u8], behind: SocketAddr, twist: Twist, over_tcp: bool) -> Op
             response[6..12].fill(0);
             Some(response)
         }
-        Twist::NotTlsa | Twist::UdpAlone | Twist::TcpAlone => exchange(behind, query, over_tcp),
+        Twist::Not(_) | Twist::UdpAlone | Twist::TcpAlone => exchange(behind, query, over_tcp),
     }
 }
 
@@ -88,9 +97,48 @@ fn question_length(query: &[u8]) -> Option<usize> {
     (query.len() >= at + 5).then_some(at + 5 - 12)
 }
 
-fn asks_for_tlsa(query: &[u8]) -> Option<bool> {
+fn asks_for(query: &[u8], rtype: Rtype) -> Option<bool> {
     let end = 12 + question_length(query)?;
-    Some(query[end - 4..end - 2] == [0, 52])
+    Some(query[end - 4..end - 2] == rtype.0.to_be_bytes())
+}
+
+/// A web server that gives the same page, whatever is asked for, over TLS.
+pub fn web_server(namespace: &Namespace, address: IpAddr, made: &Made, page: &str) {
+    let chain = made.chain.concat();
+    let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<Vec<_>, _>>().unwrap();
+    let key = PrivateKeyDer::try_from(made.key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key);
+    let config = Arc::new(config.unwrap());
+    let response = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{page}",
+        page.len()
+    );
+    namespace.within(move || {
+        let listener = TcpListener::bind((address, 443)).unwrap();
+        spawn(move || {
+            for stream in listener.incoming() {
+                let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+                // Who goes away has seen what it wanted.
+                let _ = give(StreamOwned::new(connection, stream.unwrap()), &response);
+            }
+        });
+    });
+}
+
+fn give(stream: StreamOwned<ServerConnection, TcpStream>, response: &str) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    while reader.read_line(&mut line)? > 2 {
+        line.clear();
+    }
+    let mut stream = reader.into_inner();
+    stream.write_all(response.as_bytes())?;
+    stream.conn.send_close_notify();
+    stream.flush()
 }
 
 /// A mail server that says these, the first at once and each other one after a line of the client's, and then breaks off; one that

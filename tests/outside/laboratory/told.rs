@@ -1,11 +1,17 @@
 //! What `danelaw check --online` says of the laboratory's domains, against the table of faults. All differences are found, not the
 //! first alone.
 
-use serde_json::Value;
+use std::collections::BTreeSet;
 
-use super::faults::{BESIDE, HERE, ROWS, Row, WHOLE};
+use danelaw::outside::Fault;
+use serde_json::{Value, json};
+
+use super::faults::{ADORNED, BESIDE, HERE, NOT_HERE, ROWS, Row, WHOLE};
 use super::tools::each;
 use super::{Laboratory, said};
+
+/// The domains without a fault.
+const SOUND: [&str; 2] = [WHOLE, ADORNED];
 
 /// One check as it is told.
 #[derive(Debug)]
@@ -24,18 +30,19 @@ struct Report {
     checks: Vec<Told>,
 }
 
-/// Before anything is wrong: what is told of the domain without a fault.
+/// Before anything is wrong: what is told of the domains without a fault.
 pub fn whole(laboratory: &Laboratory) -> Vec<String> {
-    match ask(laboratory, &[], &laboratory.zone(WHOLE).name()) {
-        Ok(report) => without_fault(&report),
+    let look = |label: &&str| match ask(laboratory, &[], &laboratory.zone(label).name()) {
+        Ok(report) => without_fault(label, &report),
         Err(why) => vec![why],
-    }
+    };
+    each(&SOUND, look).concat()
 }
 
 /// All that is told otherwise than the table says.
 pub fn faults(laboratory: &Laboratory) -> Vec<String> {
     let compare = |zone: &super::zones::Zone| match ask(laboratory, &[], &zone.name()) {
-        Ok(report) if zone.label == WHOLE => without_fault(&report),
+        Ok(report) if SOUND.contains(&zone.label) => without_fault(zone.label, &report),
         Ok(report) => compared(zone.label, &report),
         Err(why) => vec![why],
     };
@@ -65,11 +72,11 @@ pub fn here(laboratory: &mut Laboratory) -> Vec<String> {
 }
 
 /// What is wrong with a domain without a fault. Whether the kernel takes the clock for synchronised is the machine's own matter.
-fn without_fault(report: &Report) -> Vec<String> {
+fn without_fault(label: &str, report: &Report) -> Vec<String> {
     let told = report.checks.iter().filter(|told| told.fault.as_ref().is_some_and(|fault| !is_the_machines(fault)));
-    let mut found: Vec<String> = told.map(|told| format!("{WHOLE}: told without being there: {told:?}")).collect();
+    let mut found: Vec<String> = told.map(|told| format!("{label}: told without being there: {told:?}")).collect();
     if report.checks.is_empty() {
-        found.push(format!("{WHOLE}: nothing was looked at"));
+        found.push(format!("{label}: nothing was looked at"));
     }
     found
 }
@@ -122,6 +129,37 @@ fn missing(row: &Row, report: &Report) -> Option<String> {
     ))
 }
 
+/// What the running server sees by itself, among others.
+pub const SEEN: &[&str] = &[
+    "chain-without-anchor",
+    "dkim-revoked",
+    "dmarc-missing",
+    "ds-missing",
+    "ds-wrong-digest",
+    "glue-differs",
+    "lame",
+    "mx-alias",
+    "no-tcp",
+    "ptr-missing",
+    "serial-ahead",
+    "serial-behind",
+    "signature-expired",
+    "spf-several",
+    "starttls-missing",
+    "tls-refused",
+    "tlsa-mismatch",
+    "tlsa-stale",
+];
+
+/// The faults that the running server has found.
+pub fn seen(laboratory: &Laboratory) -> BTreeSet<String> {
+    let said = laboratory.danelaw(&["status", "--json"]);
+    let status: Value = serde_json::from_str(&said).unwrap_or_default();
+    let looked = status["outside"].as_array().into_iter().flatten();
+    let checks = looked.filter_map(|one| one["checks"].as_array()).flatten();
+    checks.filter_map(|check| check["fault"].as_str().map(str::to_owned)).collect()
+}
+
 /// What `danelaw status` has of it is what the running server has seen by itself.
 fn status(laboratory: &Laboratory) -> Vec<String> {
     let said = laboratory.danelaw(&["status", "--json"]);
@@ -136,18 +174,62 @@ fn status(laboratory: &Laboratory) -> Vec<String> {
 /// Looks at a domain from inside the laboratory; `before`: by which program.
 fn ask(laboratory: &Laboratory, before: &[&str], domain: &str) -> Result<Report, String> {
     let output = laboratory.command(before, &["check", "--online", domain, "--json"]);
-    let failed = || format!("{domain}: no report, {}: {}", output.status, said(&output));
-    let reports: Value = serde_json::from_slice(&output.stdout).map_err(|_| failed())?;
+    let report =
+        serde_json::from_slice(&output.stdout).ok().and_then(|reports| read(&reports, domain, output.status.code()));
+    report.ok_or_else(|| format!("{domain}: no report, {}: {}", output.status, said(&output)))
+}
+
+fn read(reports: &Value, domain: &str, code: Option<i32>) -> Option<Report> {
     let is_it = |report: &&Value| report["domain"].as_str().is_some_and(|name| name.trim_end_matches('.') == domain);
-    let report = reports.as_array().and_then(|reports| reports.iter().find(is_it)).ok_or_else(failed)?;
+    let report = reports.as_array()?.iter().find(is_it)?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let read = |check: &Value| Told {
+    let check = |check: &Value| Told {
         fault: check["fault"].as_str().map(str::to_owned),
         subject: text(&check["subject"]),
         level: text(&check["level"]),
         evidence: text(&check["evidence"]),
         help: text(&check["help"]),
     };
-    let checks = report["checks"].as_array().ok_or_else(failed)?;
-    Ok(Report { level: text(&report["level"]), code: output.status.code(), checks: checks.iter().map(read).collect() })
+    let checks = report["checks"].as_array()?.iter().map(check).collect();
+    Some(Report { level: text(&report["level"]), code, checks })
+}
+
+/// The table has the faults that there are, with their levels.
+#[test]
+fn the_table_is_danelaws() {
+    for fault in Fault::ALL.iter().map(ToString::to_string) {
+        let has_row = ROWS.iter().chain(HERE).any(|row| row.fault == fault);
+        assert!(has_row != NOT_HERE.contains(&fault.as_str()), "{fault}");
+    }
+    for row in ROWS.iter().chain(HERE) {
+        let fault = Fault::ALL.iter().find(|fault| fault.to_string() == row.fault).unwrap();
+        assert_eq!(fault.level().to_string(), row.level, "{}", row.fault);
+    }
+    for fault in BESIDE.iter().flat_map(|(_, faults)| *faults) {
+        assert!(Fault::ALL.iter().any(|known| known.to_string() == *fault), "{fault}");
+    }
+}
+
+/// What is told as the table says is no difference, and everything else is.
+#[test]
+fn a_report_is_held_against_the_table() {
+    let check = json!({"area": "nameserver", "subject": "ns2.org. 88.198.6.53", "level": "warning", "fault": "serial-behind",
+        "evidence": "it has 1, and the primary 2", "help": "see why"});
+    let with = |key: &str, value: Value| {
+        let mut other = check.clone();
+        other[key] = value;
+        other
+    };
+    let judged = |checks: Value, code: i32| {
+        let reports = json!([{"domain": "serial-behind.org.", "at": 1, "level": "warning", "checks": checks}]);
+        compared("serial-behind", &read(&reports, "serial-behind.org", Some(code)).unwrap()).len()
+    };
+    let fine = json!({"area": "mx", "subject": "serial-behind.org.", "level": "ok", "fault": null, "evidence": "", "help": ""});
+    assert_eq!(judged(json!([fine, check]), 1), 0);
+    assert_eq!(judged(json!([fine]), 1), 1);
+    assert_eq!(judged(json!([check]), 0), 1);
+    for (key, value) in [("subject", "ns3.org."), ("level", "critical"), ("help", "")] {
+        assert_eq!(judged(json!([with(key, value.into())]), 1), 1, "{key}");
+    }
+    assert_eq!(judged(json!([check, with("fault", "lame".into())]), 1), 1);
 }

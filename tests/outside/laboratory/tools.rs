@@ -36,7 +36,8 @@ pub fn each<I: Sync, T: Send>(items: &[I], doing: impl Fn(&I) -> T + Sync) -> Ve
 pub fn differences(laboratory: &Laboratory) -> Vec<String> {
     let chain = lay_anchor(laboratory);
     let mut found: Vec<String> = each(&laboratory.zones, |zone| {
-        [trust(laboratory, zone, &chain), mail(laboratory, zone), certificate(laboratory, zone)].concat()
+        let web = policy(laboratory, zone).into_iter().collect();
+        [trust(laboratory, zone, &chain), mail(laboratory, zone), certificate(laboratory, zone), web].concat()
     })
     .concat();
     found.extend(each(&laboratory.zones, |zone| copy(laboratory, zone)).into_iter().flatten());
@@ -73,10 +74,10 @@ fn trust(laboratory: &Laboratory, zone: &Zone, anchor: &str) -> Vec<String> {
         "not-delegated" => &[(&name, "SOA", "negative response, fully validated")],
         "mx-bogus" => &[(&name, "SOA", SECURE), (&name, "MX", FAILED)],
         "mx-missing" => &[(&name, "MX", "negative response, fully validated")],
-        "mx-insecure" => {
-            &[(&name, "MX", SECURE), ("_25._tcp.mail.plain", "TLSA", "negative response, unsigned answer")]
-        }
+        "host-insecure" => &[(&name, "MX", SECURE), ("_25._tcp.mail.plain", "TLSA", INSECURE)],
         "tlsa-bogus" => &[(&name, "MX", SECURE), (&tlsa, "TLSA", FAILED)],
+        "mx-unknown" => &[(&name, "SOA", SECURE), (&name, "MX", FAILED)],
+        "tlsa-unknown" => &[(&name, "MX", SECURE), (&tlsa, "TLSA", FAILED)],
         "tlsa-missing" => &[(&tlsa, "TLSA", "negative response, fully validated")],
         // The resolver may ask the server that has something else.
         "signature-expired" | "signature-missing" | "denial-fails" => &[],
@@ -102,7 +103,8 @@ fn mail(laboratory: &Laboratory, zone: &Zone) -> Vec<String> {
         | "tlsa-unusable" => [UNTRUSTED; 2],
         "ds-unknown-key" | "ds-wrong-digest" | "zone-bogus" | "parent-unreachable" | "not-delegated" | "mx-bogus"
         | "mx-missing" | "mx-null" => [NOT_FOUND; 2],
-        "tlsa-bogus" => ["TLSA lookup error"; 2],
+        "host-unknown" | "mx-unknown" => [NOT_FOUND; 2],
+        "tlsa-bogus" | "tlsa-unknown" => ["TLSA lookup error"; 2],
         "refused" => ["Connection refused"; 2],
         "unreachable" => ["No route to host"; 2],
         "timed-out" => ["timeout while reading server greeting"; 2],
@@ -132,12 +134,12 @@ fn mail(laboratory: &Laboratory, zone: &Zone) -> Vec<String> {
 
 /// ldns-dane and danetool, with what openssl is presented.
 fn certificate(laboratory: &Laboratory, zone: &Zone) -> Vec<String> {
-    // danetool does not look at names.
+    // danetool does not look at names, nor at all of so many records.
     let [ldns, danetool] = match zone.label {
         super::faults::WHOLE | "certificate-expired" | "tlsa-partial" | "addresses-differ" => {
             ["dane-validated successfully", "Certificate matches"]
         }
-        "tlsa-too-many" => ["dane-validated successfully", "matches"],
+        "tlsa-too-many" => ["dane-validated successfully", "Verification:"],
         "tlsa-mismatch" => ["no matching DANE TLSA records", "Verification failed"],
         "chain-without-anchor" => ["no matching DANE TLSA records", "requested data are not available"],
         "chain-broken" => ["certificate signature failure", "Certificate"],
@@ -163,6 +165,27 @@ fn certificate(laboratory: &Laboratory, zone: &Zone) -> Vec<String> {
     let said_by_danetool = laboratory.namespace.ask("danetool", &[&options[..], &[&path]].concat());
     let said = [("ldns-dane", said_by_ldns, ldns), ("danetool", said_by_danetool, danetool)];
     said.into_iter().filter_map(|(tool, said, wanted)| expect(format!("{tool} {host}"), &said, wanted)).collect()
+}
+
+/// The web server that has the MTA-STS policy is believed.
+fn policy(laboratory: &Laboratory, zone: &Zone) -> Option<String> {
+    zone.policy.as_ref()?;
+    let (host, roots) = (format!("mta-sts.{}", zone.name()), laboratory.folder.path().join("roots.pem"));
+    let address = format!("{}:443", zone.addresses[0]);
+    let roots = shown(&roots);
+    let how = [
+        "s_client",
+        "-brief",
+        "-CAfile",
+        &roots,
+        "-verify_hostname",
+        &host,
+        "-servername",
+        &host,
+        "-connect",
+        &address,
+    ];
+    expect(format!("openssl {host}"), &laboratory.namespace.ask("openssl", &how), "Verification: OK")
 }
 
 /// The zones that NSD has by itself.

@@ -71,6 +71,8 @@ pub struct Zone {
     pub mail: Mail,
     pub addresses: [String; 2],
     pub second: Second,
+    /// What its MTA-STS policy says (RFC 8461), if it has one.
+    pub policy: Option<String>,
     /// danelaw publishes TLSA.
     pub publishes: bool,
 }
@@ -98,6 +100,7 @@ impl Zone {
             mail: Mail::Shared,
             addresses: [format!("46.4.6.{place}"), format!("2a01:4f8:6::{place}")],
             second: Second::Follows,
+            policy: None,
             publishes: true,
         }
     }
@@ -173,6 +176,13 @@ impl Zone {
         let [v4, v6] = self.addresses.clone();
         self.having(&format!("mail A {}\n", MAIL[0]), &format!("mail A {v4}\n"))
             .having(&format!("mail AAAA {}\n", MAIL[1]), &format!("mail AAAA {v6}\n"))
+    }
+
+    /// An MTA-STS policy, at an address of its own: its mode, and the host that it names.
+    pub fn policy(mut self, mode: &str, host: &str) -> Zone {
+        self.policy = Some(format!("version: STSv1\nmode: {mode}\nmx: {host}\nmax_age: 86400\n"));
+        let records = format!("_mta-sts TXT \"v=STSv1; id=1;\"\nmta-sts A {}\n", self.addresses[0]);
+        self.with(&records)
     }
 
     /// TLSA by hand.
