@@ -206,10 +206,15 @@ impl Keeper {
         let mut hosts: BTreeMap<&Name, (BTreeSet<&Name>, BTreeSet<Service>)> = BTreeMap::new();
         let mut zones: BTreeMap<&Name, Vec<&Name>> = BTreeMap::new();
         let mut domains: BTreeSet<&Name> = BTreeSet::new();
-        for planned in self.plans.owners().filter(|planned| !planned.explanation.records.is_empty()) {
+        let has_records = |planned: &&Planned| !planned.explanation.records.is_empty();
+        // A domain with one host that has records is looked at with all of its hosts here.
+        let protected: HashSet<&Name> = self.plans.owners().filter(has_records).flat_map(domains_of).collect();
+        for planned in self.plans.owners() {
             let Planned { owner, zone, explanation, .. } = planned;
-            let of = explanation.assessments.iter().filter_map(|assessment| assessment.domain.as_ref());
-            let of: Vec<&Name> = of.collect();
+            let of = domains_of(planned);
+            if !has_records(&planned) && (zone.is_none() || !of.iter().any(|domain| protected.contains(domain))) {
+                continue;
+            }
             let of_domains = of.iter().filter_map(|domain| self.zone_above(domain));
             let strong: Vec<&Name> = zone.iter().chain(of_domains).filter(|apex| self.is_strong(apex)).collect();
             if strong.is_empty() {
@@ -332,6 +337,11 @@ impl Keeper {
         }
         is_other
     }
+}
+
+/// The mail domains that name an owner's host.
+fn domains_of(planned: &Planned) -> Vec<&Name> {
+    planned.explanation.assessments.iter().filter_map(|assessment| assessment.domain.as_ref()).collect()
 }
 
 /// What a zone's nameservers are to have.

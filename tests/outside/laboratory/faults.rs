@@ -117,7 +117,7 @@ pub const ROWS: &[Row] = &[
     critical("certificate-time", "certificate-time", "mail.certificate-time.org.", &["2021"]),
     warning("certificate-expired", "certificate-expired", "mail.certificate-expired.org.", &["2021"]),
     warning("tlsa-too-many", "tlsa-too-many", "mail.tlsa-too-many.org.", &[]),
-    warning("tlsa-ttl", "tlsa-ttl", "mail.tlsa-ttl.org.", &["86400"]),
+    warning("tlsa-ttl", "tlsa-ttl", "mail.tlsa-ttl.org.", &["caches keep it for 86"]),
     warning("addresses-differ", "addresses-differ", "mail.addresses-differ.org.", &[]),
     // What stands beside.
     warning("spf-missing", "spf-missing", "spf-missing.org.", &[]),

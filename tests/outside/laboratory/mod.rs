@@ -5,6 +5,7 @@ pub mod above;
 pub mod certificates;
 pub mod domains;
 pub mod faults;
+pub mod readme;
 pub mod records;
 pub mod servers;
 pub mod standins;

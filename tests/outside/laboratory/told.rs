@@ -138,7 +138,7 @@ pub const SEEN: &[&str] = &[
     "ds-wrong-digest",
     "glue-differs",
     "lame",
-    "mx-alias",
+    "mx-without-address",
     "no-tcp",
     "ptr-missing",
     "serial-ahead",
@@ -151,13 +151,14 @@ pub const SEEN: &[&str] = &[
     "tlsa-stale",
 ];
 
-/// The faults that the running server has found.
-pub fn seen(laboratory: &Laboratory) -> BTreeSet<String> {
+/// Those of them that it has not found yet.
+pub fn unseen(laboratory: &Laboratory) -> Vec<&'static str> {
     let said = laboratory.danelaw(&["status", "--json"]);
     let status: Value = serde_json::from_str(&said).unwrap_or_default();
     let looked = status["outside"].as_array().into_iter().flatten();
     let checks = looked.filter_map(|one| one["checks"].as_array()).flatten();
-    checks.filter_map(|check| check["fault"].as_str().map(str::to_owned)).collect()
+    let found: BTreeSet<&str> = checks.filter_map(|check| check["fault"].as_str()).collect();
+    SEEN.iter().copied().filter(|fault| !found.contains(fault)).collect()
 }
 
 /// What `danelaw status` has of it is what the running server has seen by itself.

@@ -12,7 +12,7 @@ use super::zones::{Second, Zone};
 use super::{Laboratory, RESOLVER};
 
 /// How many are looked at at the same time.
-const WORKERS: usize = 4;
+const WORKERS: usize = 8;
 
 /// Does something for each, a few at a time; gives what came of them, in their order.
 pub fn each<I: Sync, T: Send>(items: &[I], doing: impl Fn(&I) -> T + Sync) -> Vec<T> {
