@@ -113,6 +113,10 @@ fn each_fault_is_found_alone_and_says_whose_it_is() {
             Fault::ZoneUnsigned,
             |seen| {
                 seen.keys.found.clear();
+                seen.nameservers
+                    .values_mut()
+                    .flat_map(|of| of.asked.values_mut())
+                    .for_each(|asked| asked.udp.as_mut().unwrap().keys.clear());
                 seen.chain.ds.1.clear();
             },
             APEX,
