@@ -131,7 +131,10 @@ fn show_outside(found: &[FoundReport], out: &mut Output) -> Result<(), CliError>
         return Ok(());
     }
     let cells = |one: &FoundReport| {
-        let count = |level: Level| one.checks.iter().filter(|check| check.level == level).count();
+        let count = |level: Level| match level {
+            Level::Ok => one.ok,
+            level => one.checks.iter().filter(|check| check.level == level).count(),
+        };
         let counts = [Level::Critical, Level::Unknown, Level::Warning, Level::Ok].map(|level| (count(level), level));
         let counts = counts.iter().filter(|(count, _)| *count > 0).map(|(count, level)| format!("{count} {level}"));
         let counts = counts.collect::<Vec<_>>().join(", ");

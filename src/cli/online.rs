@@ -93,9 +93,14 @@ fn served(config: &Config) -> Vec<(Name, u32)> {
 
 async fn look(config: &Config, served: &[(Name, u32)], question: Question) -> Found {
     let at = now();
+    let mut hosts = BTreeSet::new();
     let mut checks: Vec<Check> = match survey(&question, &config.outside).await {
         Ok(mut all) => {
             all.iter_mut().for_each(|(wanted, _)| compare_with(served, wanted));
+            hosts.extend(all.iter().filter_map(|(wanted, _)| match wanted {
+                Wanted::Host { host, .. } => Some(host.clone()),
+                _ => None,
+            }));
             all.iter().flat_map(|(wanted, seen)| judge(wanted, seen, at)).collect()
         }
         Err(failure) => {
@@ -104,7 +109,9 @@ async fn look(config: &Config, served: &[(Name, u32)], question: Question) -> Fo
         }
     };
     if let Some(folder) = &config.outside.reports {
-        let domains = BTreeSet::from([question.domain.clone()]);
+        // Senders name the host where it is TLSA that failed.
+        let mut domains = hosts;
+        domains.insert(question.domain.clone());
         let seen = Seen::Reports(outside::read(folder.clone()).await);
         checks.extend(judge(&Wanted::Reports { folder: folder.clone(), domains }, &seen, at));
     }

@@ -87,8 +87,11 @@ fn mail_service(context: Context<'_>, config: &ZoneDane, host: &Name) -> (Gate, 
         MailServiceStrength::Declared => (Gate::MailServiceDeclared, Fact::held("declared in the configuration")),
         MailServiceStrength::Probed => {
             let mut fact = context.served.probed(host);
-            if fact.verdict == Verdict::Unknown && fact.help.is_empty() {
-                fact.help = "if you vouch for it yourself, set `mail-service = \"declared\"`".to_owned();
+            if fact.verdict == Verdict::Unknown {
+                let word =
+                    "if it can't be asked from here and you vouch for it yourself, set `mail-service = \"declared\"`";
+                fact.help =
+                    [&fact.help[..], word].into_iter().filter(|help| !help.is_empty()).collect::<Vec<_>>().join("; ");
             }
             (Gate::MailServiceProbed, fact)
         }
@@ -185,7 +188,8 @@ fn address_fact(config: &ZoneDane, host: &Name, addresses: &[IpAddr]) -> Fact {
     }
 }
 
-fn addresses(served: &dyn Served, host: &Name) -> Vec<IpAddr> {
+/// The addresses of a host, as the served zones have them.
+pub fn addresses(served: &dyn Served, host: &Name) -> Vec<IpAddr> {
     let rdatas = |rtype| served.rrset(host, rtype).map(|rrset| rrset.rdatas).unwrap_or_default();
     let v4 = rdatas(Rtype::A).into_iter().filter_map(|octets| <[u8; 4]>::try_from(&octets[..]).ok());
     let v6 = rdatas(Rtype::AAAA).into_iter().filter_map(|octets| <[u8; 16]>::try_from(&octets[..]).ok());

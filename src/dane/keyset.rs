@@ -24,6 +24,8 @@ pub struct Sighting {
     pub chain: Chain,
     /// The file that it comes from: the path as the layout names it, the same after a renewal.
     pub source: String,
+    /// It counts only since the mail server presents it: it takes the place of none.
+    pub presented: bool,
 }
 
 /// All that was seen in the watched directories.
@@ -151,7 +153,10 @@ pub fn step(
                 Some(_) => old.elapsed.credit(now),
                 None => old.elapsed.pause(now),
             }
-        } else if !known.present && !is_waiting(waiting, &known.source) && seen.iter().any(|new| replaces(new, known)) {
+        } else if !known.present
+            && !is_waiting(waiting, &known.source)
+            && seen.iter().any(|new| !new.presented && replaces(new, known))
+        {
             known.old = Some(Old { since: now, elapsed: Elapsed::start(now) });
             changes.replaced.push(known.chain.leaf().fingerprint());
         }

@@ -13,7 +13,7 @@ use crate::dane::publication::{Cause, Phase, Publication};
 use crate::dane::tlsa::Service;
 use crate::dns::text::print_moment;
 use crate::dns::{Name, Timestamp};
-use crate::outside::Subject;
+use crate::outside::{Area, Subject};
 use crate::tell::{Condition, Kind, Notice, Stands, Topic};
 
 const DAY: u64 = 86_400;
@@ -50,6 +50,11 @@ impl Keeper {
             let others: BTreeSet<String> = others.collect();
             let problems = self.problems.difference(&others);
             conditions.extend(problems.map(|problem| stands(Notice::new(now, Kind::Problem, "", problem))));
+        }
+        if on.contains(&Topic::Alarm) {
+            if self.outside.is_settled() {
+                kinds.insert(Kind::Alarm);
+            }
             conditions.extend(self.outside.conditions());
         }
         (kinds, conditions)
@@ -95,12 +100,12 @@ impl Keeper {
     /// Whether what is seen from outside says otherwise now than a moment ago.
     fn is_flapping(&self, finding: &Finding, explanation: &Explanation) -> bool {
         let subject = match finding.gate {
-            Gate::DnssecParent => explanation.zone.clone().map(Subject::Zone),
-            Gate::MailServiceProbed => Some(Subject::Host(explanation.host.clone())),
+            Gate::DnssecParent => explanation.zone.clone().map(|zone| (Subject::Zone(zone), Area::Chain)),
+            Gate::MailServiceProbed => Some((Subject::Host(explanation.host.clone()), Area::Service)),
             _ => None,
         };
-        let is_wrong = finding.verdict == Verdict::Missing;
-        subject.is_some_and(|subject| self.outside.is_wrong(&subject).is_some_and(|stands| stands != is_wrong))
+        let stands = subject.and_then(|(subject, area)| self.outside.is_wrong(&subject, area));
+        stands.is_some_and(|stands| stands != (finding.verdict == Verdict::Missing))
     }
 
     /// Each certificate in force once, under the first host that has it; of the times left, the shortest.

@@ -317,11 +317,14 @@ impl Keeper {
                 host.to_host()
             ));
         };
-        if known.known.iter().any(|known| known.present && known.chain.leaf().fingerprint() == *fingerprint) {
+        let mut found = self.scans.iter().flat_map(|scan| scan.certificates.iter().chain(&scan.older));
+        if found.any(|found| found.chain.leaf().fingerprint() == *fingerprint) {
             return Err(format!("{fingerprint} is in its file still: take the file away first"));
         }
         known.forget(fingerprint);
+        let fingerprint = fingerprint.clone();
         self.change_state(BTreeSet::from([host.clone()]), dane).map_err(|error| error.to_string())?;
+        self.outside.forgotten.insert(fingerprint.clone());
         self.events(now, vec![("certificate-forgotten", host.to_string(), format!("{fingerprint}: by the operator"))]);
         Ok(())
     }

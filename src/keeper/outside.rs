@@ -21,9 +21,9 @@ use crate::dane::prerequisites::{Fact, Verdict};
 use crate::dane::tlsa::{Service, Tlsa};
 use crate::dns::{Name, Rtype, Timestamp};
 use crate::observe::outside::{News, Order};
-use crate::outside::watched::Watched;
+use crate::outside::watched::{Found, Watched};
 use crate::outside::zone::Expected;
-use crate::outside::{Check, Level, Seen, Subject, Wanted, host};
+use crate::outside::{Area, Check, Level, Seen, Subject, Trust, Wanted, host, worst};
 use crate::tell::{Condition, Kind, Notice, Stands};
 
 /// Looks that wait for an answer at a time.
@@ -42,6 +42,8 @@ pub(super) struct Outside {
     probed: BTreeSet<Name>,
     /// The certificates that each host was seen to present last.
     presented: BTreeMap<Name, Vec<Certificate>>,
+    /// The certificates that the operator has let go, by their fingerprints: presenting them brings none back.
+    pub(super) forgotten: BTreeSet<String>,
 }
 
 /// How a zone is seen from outside.
@@ -69,7 +71,9 @@ pub struct FoundReport {
     pub at: Timestamp,
     /// The worst of it.
     pub level: Level,
-    /// What is to be said of it.
+    /// So many checks found nothing wrong.
+    pub ok: usize,
+    /// What the others found.
     pub checks: Vec<Check>,
 }
 
@@ -87,29 +91,43 @@ impl Outside {
         self.watched.fact(apex).map_or_else(unseen, |(fact, _)| fact.clone())
     }
 
-    /// What a mail server presents.
-    pub(super) fn probed(&self, host: &Name) -> Fact {
+    /// What a mail server presents. `own`: the addresses that the zones here give it; a loss is proven at one of them alone, and only
+    /// if it is this machine's: whoever stands before a resolver can name others.
+    pub(super) fn probed(&self, host: &Name, own: &[IpAddr]) -> Fact {
         let unseen =
             || Fact::unknown("not checked: it is being asked what it presents", "wait a minute, and ask again");
         let found = self.watched.found(&Subject::Host(host.clone()));
-        match found.and_then(|found| found.seen.as_ref()) {
-            Some(Seen::Host(seen)) => host::service(&Service::smtp(host.clone()), seen, |ip: IpAddr| is_local(ip)),
-            _ => unseen(),
+        match found.map(|found| (found, found.seen.as_ref())) {
+            // What was seen before nothing could be seen any more is not what is seen now.
+            Some((found, Some(Seen::Host(seen)))) if found.seen_at == Some(found.at) => {
+                host::service(&Service::smtp(host.clone()), seen, |ip| own.contains(&ip) && is_local(ip))
+            }
+            Some((found, _)) => {
+                let why = found.checks.first().map_or_else(String::new, |check| check.evidence.clone());
+                Fact::unknown(format!("it can't be looked at: {why}"), "see that a resolver is reached from here")
+            }
+            None => unseen(),
         }
     }
 
     /// Keeps what a host presents. An address that can't be asked presents what it did before.
-    fn note_presented(&mut self, host: &Name) {
+    fn note_presented(&mut self, host: &Name, counting: &HashSet<&[u8]>) {
         let found = self.watched.found(&Subject::Host(host.clone()));
         let Some(Seen::Host(seen)) = found.and_then(|found| found.seen.as_ref()) else { return };
         let all: Vec<_> = seen.services.values().flat_map(|service| service.presented.values()).collect();
         let known = all.iter().filter_map(|presented| presented.as_ref().ok());
         let leaves: Vec<Certificate> = known.map(|presented| presented.chain.leaf().clone()).collect();
         let before = self.presented.entry(host.clone()).or_default();
-        if all.is_empty() || all.iter().any(|presented| presented.is_err()) {
-            before.extend(leaves);
-        } else {
+        // Less is presented than before only where everything was seen, at addresses that are vouched for, and it is all known here.
+        let is_all = seen.addresses.trust == Trust::Secure
+            && seen.incomplete.is_none()
+            && !all.is_empty()
+            && all.iter().all(|presented| presented.is_ok())
+            && leaves.iter().all(|leaf| counting.contains(leaf.der()));
+        if is_all {
             *before = leaves;
+        } else if seen.addresses.trust == Trust::Secure {
+            before.extend(leaves);
         }
         before.sort_by(|one, other| one.der().cmp(other.der()));
         before.dedup();
@@ -122,11 +140,12 @@ impl Outside {
 
     /// Everything that was found.
     pub(super) fn reports(&self) -> Vec<FoundReport> {
-        let report = |(subject, found): (&Subject, &crate::outside::watched::Found)| FoundReport {
+        let report = |(subject, found): (&Subject, &Found)| FoundReport {
             subject: subject.clone(),
             at: found.at,
-            level: crate::outside::worst(&found.checks),
-            checks: found.checks.clone(),
+            level: worst(&found.checks),
+            ok: found.checks.iter().filter(|check| check.level == Level::Ok).count(),
+            checks: found.checks.iter().filter(|check| check.level != Level::Ok).cloned().collect(),
         };
         self.watched.all().map(report).collect()
     }
@@ -147,6 +166,11 @@ impl Outside {
         self.watched.hurry();
     }
 
+    /// Whether everything was looked at since the start, so that what is not among the conditions is over.
+    pub(super) fn is_settled(&self) -> bool {
+        self.watched.is_settled()
+    }
+
     /// What loses mail or its protection, a line each: of what stands.
     pub(super) fn problems(&self) -> impl Iterator<Item = String> {
         let critical = self.watched.standing().filter(|(_, check, _)| check.level == Level::Critical);
@@ -159,16 +183,14 @@ impl Outside {
         critical.map(|(_, check, since)| {
             let text = check.fault.map_or_else(String::new, |fault| format!("seen from outside: {fault}"));
             let todo = if check.help.is_empty() { String::new() } else { format!("\nTo do: {}.", check.help) };
-            let notice = Notice::new(since, Kind::Problem, &check.subject, &text);
+            let notice = Notice::new(since, Kind::Alarm, &check.subject, &text);
             Condition { notice: notice.with(format!("Found: {}.{todo}", check.evidence)), stands: Stands::Yes }
         })
     }
 
     /// Whether something stands that is wrong with a zone or a host; none of what nobody looks at.
-    pub(super) fn is_wrong(&self, subject: &Subject) -> Option<bool> {
-        self.watched.found(subject)?;
-        let mut standing = self.watched.standing();
-        Some(standing.any(|(of, check, _)| of == subject && check.level == Level::Critical))
+    pub(super) fn is_wrong(&self, subject: &Subject, area: Area) -> Option<bool> {
+        self.watched.is_wrong(subject, area)
     }
 
     /// The hosts of which probes tell something else than when they were planned last.
@@ -278,9 +300,16 @@ impl Keeper {
                 let known = known.filter(|known| of(&known.chain)).map(|known| (&known.chain, known.source.clone()));
                 let older = self.scans.iter().flat_map(|scan| &scan.older).filter(|found| of(&found.chain));
                 let older = older.map(|found| (&found.chain, found.path.display().to_string()));
-                let sighting =
-                    known.chain(older).next().map(|(chain, source)| Sighting { chain: chain.clone(), source });
-                sightings.extend(sighting.filter(|sighting| !sightings.contains(sighting)));
+                let sighting = known.chain(older).next().map(|(chain, source)| Sighting {
+                    chain: chain.clone(),
+                    source,
+                    presented: true,
+                });
+                let is_wanted = |sighting: &Sighting| {
+                    !sightings.contains(sighting)
+                        && !self.outside.forgotten.contains(&sighting.chain.leaf().fingerprint())
+                };
+                sightings.extend(sighting.filter(is_wanted));
             }
         }
         sightings
@@ -325,14 +354,20 @@ impl Keeper {
     /// Something was looked at. Whether any is seen otherwise than before. What others were asked than are asked now does not count.
     pub fn hear_outside(&mut self, news: Vec<News>, now: Timestamp) -> bool {
         let mut is_other = false;
+        let counting = self.scans.iter().flat_map(|scan| &scan.certificates);
+        let counting: HashSet<&[u8]> = counting.map(|found| found.chain.leaf().der()).collect();
         for News { order, seen } in news {
-            if *order.outside != self.config.outside || !self.outside.watched.seen(&order.wanted, seen, now) {
+            if *order.outside != self.config.outside {
+                self.outside.watched.unasked(&order.wanted.subject());
                 continue;
             }
-            is_other = true;
+            let is_news = self.outside.watched.seen(&order.wanted, seen, now);
+            is_other |= is_news;
             if let Wanted::Host { host, .. } = &*order.wanted {
-                self.outside.probed.insert(host.clone());
-                self.outside.note_presented(host);
+                self.outside.note_presented(host, &counting);
+                if is_news {
+                    self.outside.probed.insert(host.clone());
+                }
             }
         }
         is_other

@@ -6,7 +6,7 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::tests::{CONFIG, DAY, NOW, Place, has_problem, name, tlsa};
+use super::tests::{CONFIG, DAY, NOW, Place, ZONE, has_problem, name, tlsa};
 use super::*;
 use crate::dane::Chain;
 use crate::dane::explain::Status;
@@ -14,7 +14,7 @@ use crate::dane::prerequisites::Verdict;
 use crate::dane::tlsa::Service;
 use crate::observe::outside::{News, Order};
 use crate::outside::host::{Presented, Seen as HostSeen, ServiceSeen};
-use crate::outside::{Failure, Fault, Lookup, Seen, Subject, Trust, Wanted};
+use crate::outside::{Area, Failure, Fault, Lookup, Seen, Subject, Trust, Wanted};
 
 const HOST: &str = "mail.example.test";
 
@@ -38,7 +38,7 @@ fn sees(presented: [Result<Chain, Fault>; 2]) -> Result<Seen, Failure> {
     let tlsa = Lookup { trust: Trust::Secure, found: Vec::new(), alias: None, ttl: 60 };
     let service = ServiceSeen { tlsa, presented: presented.collect() };
     let services = BTreeMap::from([(Service::smtp(name(HOST)), service)]);
-    Ok(Seen::Host(HostSeen { addresses: lookup(ips.to_vec()), services }))
+    Ok(Seen::Host(HostSeen { addresses: lookup(ips.to_vec()), services, incomplete: None }))
 }
 
 fn hear(keeper: &mut Keeper, seen: Result<Seen, Failure>, now: Timestamp) {
@@ -63,6 +63,7 @@ fn mail_service(keeper: &Keeper) -> Verdict {
 #[test]
 fn the_strong_grade_opens_when_every_address_presents_and_only_a_proven_loss_that_lasts_closes_it() {
     let place = Place::new();
+    place.zone("example.test", &ZONE.replace("mail A 192.0.2.25\n", "mail A 192.0.2.25\nmail A 127.0.0.1\n"));
     let mut keeper = place.keeper(&probed(), NOW);
     let good = chain(&place, "mail.pem");
     assert_eq!((tlsa(&keeper), mail_service(&keeper)), (0, Verdict::Unknown));
@@ -134,7 +135,8 @@ fn a_known_certificate_that_is_presented_has_its_record_at_once_and_as_long_as_t
         hear(&mut keeper, sees([Ok(new.clone()), Ok(other.clone())]), now + later);
     }
     assert_eq!(tlsa(&keeper), 1);
-    assert!(keeper.outside.is_wrong(&Subject::Host(name(HOST))).is_some());
+    // The one before is no proof that it is not presented any more.
+    assert!(keeper.outside.is_wrong(&Subject::Host(name(HOST)), Area::Tlsa).is_some());
 }
 
 #[test]

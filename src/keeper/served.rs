@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::outside::Outside;
 use super::rollovers::Rollovers;
 use super::zone::{Keys, Zone};
+use crate::dane::checks::addresses;
 use crate::dane::prerequisites::{Fact, Served, SignedState};
 use crate::dns::dnssec::Signer;
 use crate::dns::{Name, RRset, Rdata, Rtype, dnssec};
@@ -107,7 +108,7 @@ impl Served for ServedZones<'_> {
     }
 
     fn probed(&self, host: &Name) -> Fact {
-        self.rollovers.probed(host).unwrap_or_else(|| self.outside.probed(host))
+        self.rollovers.probed(host).unwrap_or_else(|| self.outside.probed(host, &addresses(self, host)))
     }
 
     fn lags(&self, owner: &Name) -> bool {

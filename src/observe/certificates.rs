@@ -136,7 +136,9 @@ pub fn sightings(scans: &[Scan]) -> Sightings {
     let is_found = |path: &Path| found().any(|found| found.path == path);
     let problems = scans.iter().flat_map(|scan| &scan.problems);
     Sightings {
-        seen: found().map(|found| Sighting { chain: found.chain.clone(), source: text(&found.path) }).collect(),
+        seen: found()
+            .map(|found| Sighting { chain: found.chain.clone(), source: text(&found.path), presented: false })
+            .collect(),
         // A file that never was a certificate is nobody's source, and being waited for changes nothing for it.
         waiting: problems
             .filter(|problem| problem.severity > Severity::Note || !is_found(&problem.path))

@@ -269,8 +269,8 @@ impl Asker {
                 Heard::Answer(message) if message[2] & TC == 0 => return Ok(message),
                 Heard::Answer(_) => failed = NotShown::NoTcp,
                 Heard::Other => failed = |_| NotShown::NotAsked,
-                Heard::Nothing if self.tcp => self.udp = false,
-                Heard::Nothing => return Err(NotShown::Silent(ErrorKind::TimedOut)),
+                Heard::Nothing(_) if self.tcp => self.udp = false,
+                Heard::Nothing(kind) => return Err(NotShown::Silent(kind)),
             }
         }
         let message = timeout_at(self.until, self.over_tcp(&request)).await;
@@ -310,7 +310,7 @@ impl Asker {
         match asked.await {
             Ok(message) => Heard::Answer(message),
             Err(_) if is_other => Heard::Other,
-            Err(_) => Heard::Nothing,
+            Err(error) => Heard::Nothing(error.kind()),
         }
     }
 
@@ -330,8 +330,8 @@ enum Heard {
     Answer(Vec<u8>),
     /// Something else.
     Other,
-    /// Nothing.
-    Nothing,
+    /// Nothing; why.
+    Nothing(ErrorKind),
 }
 
 const NX_DOMAIN: u16 = Rcode::NxDomain as u16;

@@ -24,6 +24,8 @@ pub struct Seen {
     pub addresses: Lookup<IpAddr>,
     /// What was seen of each of its services.
     pub services: BTreeMap<Service, ServiceSeen>,
+    /// Why that may not be all; none: it is.
+    pub incomplete: Option<String>,
 }
 
 /// What was seen of a service.
@@ -70,7 +72,13 @@ pub fn service(service: &Service, seen: &Seen, is_ours: impl Fn(IpAddr) -> bool)
     let failed = presented.iter().filter_map(|((address, _), said)| Some((address, said.as_ref().err()?)));
     let is_proven = |fault: Fault| matches!(fault, Fault::StarttlsMissing | Fault::TlsRefused);
     let help = "let the mail server offer STARTTLS with TLS 1.2 or later to everybody there";
+    // An address that nobody vouches for is nobody's.
+    let is_ours = |ip: IpAddr| seen.addresses.trust == Trust::Secure && is_ours(ip);
     match failed.max_by_key(|(address, failure)| is_ours(address.ip()) && is_proven(failure.fault)) {
+        None if seen.incomplete.is_some() || seen.addresses.unknown().is_some() => {
+            let why = seen.incomplete.as_deref().or(seen.addresses.unknown()).unwrap_or_default();
+            Fact::unknown(format!("not every address is known to be asked: {why} (seen from here)"), help)
+        }
         None => {
             let places: BTreeSet<String> = presented.keys().map(|(address, _)| address.to_string()).collect();
             Fact::held(format!("TLS 1.2 or later at {}", places.into_iter().collect::<Vec<_>>().join(", ")))
@@ -288,6 +296,7 @@ impl Judge<'_> {
     fn help(&self, fault: Fault) -> String {
         let host = self.service.host.to_host();
         match fault {
+            Fault::NoWayFromHere => String::new(),
             Fault::Refused => {
                 format!("start the service, have it listen on this address, or take the address from {host}")
             }

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Failure, Fault};
+use super::{Failure, Fault, few};
 use crate::dane::certificate::{Certificate, is_signed_by};
 use crate::dane::tlsa::{Matching, Selector, Usage};
 use crate::dane::{Chain, Parameters, Tlsa};
-use crate::dns::text::print_moment;
+use crate::dns::text::{print_moment, show};
 use crate::dns::{Name, Timestamp};
 
 /// What comes of a chain and an RRset.
@@ -89,7 +89,7 @@ fn anchor(chain: &Chain, record: &Tlsa) -> Result<Anchor, Failure> {
             why: format!(
                 "{} is none of the {count} certificates presented, which end at {}",
                 shown(record),
-                certificates[last].subject
+                called(&certificates[last])
             ),
         },
         false => Failure {
@@ -131,7 +131,7 @@ fn below(chain: &Chain, anchor: Anchor, names: &[Name], now: Timestamp) -> Resul
     if !names.iter().any(|name| chain.covers(name)) {
         let is_for = match &chain.leaf().dns_names[..] {
             [] => "no host".to_owned(),
-            named => named.join(", "),
+            named => few(&named.iter().map(|name| show(name.as_bytes())).collect::<Vec<_>>()),
         };
         let wanted: Vec<String> = names.iter().map(Name::to_host).collect();
         let why = format!("the certificate is for {is_for}, and not for {}", wanted.join(" or "));
@@ -141,7 +141,7 @@ fn below(chain: &Chain, anchor: Anchor, names: &[Name], now: Timestamp) -> Resul
 }
 
 fn called(certificate: &Certificate) -> String {
-    format!("{} (SPKI {}...)", certificate.subject, &certificate.spki_sha256()[..16])
+    format!("{} (SPKI {}...)", show(certificate.subject.as_bytes()), &certificate.spki_sha256()[..16])
 }
 
 /// A record, cut short.

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::chain;
-use super::{Check, Failure, Fault, Level, Seen, Subject, Wanted, judge};
+use super::{Area, Check, Failure, Fault, Level, Seen, Subject, Wanted, judge};
 use crate::dane::prerequisites::Fact;
 use crate::dns::{Name, Timestamp};
 
@@ -73,8 +73,10 @@ pub struct Found {
     pub checks: Vec<Check>,
     /// Of a zone: its place in the chain of trust, for the gate.
     pub chain: Option<Fact>,
-    /// What was seen last; none where nothing could be validated.
+    /// What was seen last, and when; none where nothing ever could be validated.
     pub seen: Option<Seen>,
+    /// The latter.
+    pub seen_at: Option<Timestamp>,
 }
 
 impl Watched {
@@ -147,8 +149,11 @@ impl Watched {
         let before = entry.found.take();
         let is_other = before.as_ref().is_none_or(|before| (&before.checks, &before.chain) != (&checks, &chain));
         // What can't be seen now was there a moment ago.
-        let seen = seen.ok().or_else(|| before.and_then(|before| before.seen));
-        entry.found = Some(Found { at: now, checks, chain, seen });
+        let (seen, seen_at) = match seen {
+            Ok(seen) => (Some(seen), Some(now)),
+            Err(_) => before.map_or((None, None), |before| (before.seen, before.seen_at)),
+        };
+        entry.found = Some(Found { at: now, checks, chain, seen, seen_at });
         is_other
     }
 
@@ -168,6 +173,26 @@ impl Watched {
             let stand = entry.tracks.values().filter(|track| track.stands);
             stand.map(move |track| (subject, &track.check, track.since))
         })
+    }
+
+    /// Whether anything critical of an area stands of a subject; none of what nobody has looked at.
+    pub fn is_wrong(&self, subject: &Subject, area: Area) -> Option<bool> {
+        let entry = self.subjects.get(subject).filter(|entry| entry.found.is_some())?;
+        let is_it = |check: &Check| check.level == Level::Critical && check.area == area;
+        Some(entry.tracks.values().any(|track| track.stands && is_it(&track.check)))
+    }
+
+    /// Whether everything was looked at, and nothing waits to be confirmed.
+    pub fn is_settled(&self) -> bool {
+        let is_settled = |entry: &Entry| entry.found.is_some() && entry.tracks.values().all(|track| track.stands);
+        self.subjects.values().all(is_settled)
+    }
+
+    /// What was asked is not what is to be known now: it is due again.
+    pub fn unasked(&mut self, subject: &Subject) {
+        if let Some(entry) = self.subjects.get_mut(subject) {
+            (entry.asked, entry.again, entry.due) = (None, false, 0);
+        }
     }
 
     /// What is known of a zone's place in the chain of trust, and since when.

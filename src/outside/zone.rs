@@ -115,9 +115,12 @@ pub fn judge(apex: &Name, expected: &Expected, seen: &Seen, now: Timestamp) -> V
 
 /// A name that the zone above does not delegate has no zone of its own.
 fn not_delegated(apex: &Name, seen: &Seen) -> Option<Check> {
-    let is_empty =
-        |(_, said): &(&String, &Result<Referral, Failure>)| said.as_ref().is_ok_and(|said| said.ns.is_empty());
-    let (label, _) = seen.above.iter().find(is_empty)?;
+    let mut referrals = seen.above.iter().filter_map(|(label, said)| Some((label, said.as_ref().ok()?)));
+    let (label, _) = referrals.next().filter(|(_, first)| first.ns.is_empty())?;
+    // One that is late or lame is one of several.
+    if referrals.any(|(_, said)| !said.ns.is_empty()) {
+        return None;
+    }
     let help = match own_names(seen) {
         Some(names) => format!("have the registrar delegate {apex} to {}", list(&names)),
         None => format!("have the registrar delegate {apex} to its nameservers"),
@@ -254,6 +257,9 @@ impl Against<'_> {
         let fault = |fault, evidence: String, help: String| Check::fault(fault, subject, evidence, help);
         let shown = match (&asked.udp, &asked.tcp) {
             (Ok(shown), Ok(_)) => shown,
+            (Err(failure), _) | (_, Err(failure)) if failure.fault == Fault::NoWayFromHere => {
+                return vec![fault(Fault::NoWayFromHere, failure.why.clone(), String::new())];
+            }
             (Ok(_), Err(failure)) => {
                 let help = "let port 53 over TCP through, and have the server listen there (RFC 7766)";
                 return vec![fault(
@@ -378,7 +384,8 @@ impl Against<'_> {
                     let evidence = format!("for TLSA at {owner}: {}", failure.why);
                     checks.push(Check::fault(Fault::DenialFails, subject, evidence, help));
                 }
-                (Ok(has), Some(is_to_have)) if has != is_to_have => {
+                // An older version has older records: that it is behind is told already.
+                (Ok(has), Some(is_to_have)) if has != is_to_have && self.serial == Some(shown.serial) => {
                     let evidence = format!("at {owner} it has {}, where {} is out", records(has), records(is_to_have));
                     let help = "let it transfer the zone; no certificate is changed before it has";
                     checks.push(Check::fault(Fault::TlsaStale, subject, evidence, help));

@@ -97,7 +97,7 @@ impl Kind {
 
     /// Whether a condition that is not among those that were looked at is over.
     pub(super) fn is_over_when_gone(self) -> bool {
-        self == Kind::Problem
+        matches!(self, Kind::Problem | Kind::Alarm)
     }
 
     /// The event log's word for it.

@@ -15,6 +15,7 @@ use super::liar::{AA, Liar, Query, SOA, record, soa_of};
 const ZONE: &str = "lied.test";
 const DS: u16 = 43;
 const NS: u16 = 2;
+const DNSKEY: u16 = 48;
 const QR: u8 = 0x80;
 /// Recursion available, as resolvers say.
 const RA: u8 = 0x81;
@@ -96,7 +97,7 @@ async fn what_a_nameserver_answers_is_called_by_its_name() {
     }
     let liar = Liar::start(false, |query| {
         Some(match query.qtype() {
-            SOA | NS => query.response(AA, 0, &[soa_of(ZONE, 7)], &[]),
+            SOA | NS | DNSKEY => query.response(AA, 0, &[soa_of(ZONE, 7)], &[]),
             _ => query.response(AA, 2, &[], &[]),
         })
     });

@@ -10,7 +10,7 @@ const RETENTION: u64 = 86_400;
 const START: u64 = 1_800_000_000;
 
 fn sighting(pem: &str, source: &str) -> Sighting {
-    Sighting { chain: chain(pem), source: source.to_owned() }
+    Sighting { chain: chain(pem), source: source.to_owned(), presented: false }
 }
 
 fn see(keyset: Keyset, seen: &[Sighting], now: u64) -> Keyset {

@@ -81,7 +81,7 @@ impl World {
 
     pub fn see(&mut self, pem: &str, source: &str) {
         self.certificates.seen.retain(|sighting| sighting.source != source);
-        self.certificates.seen.push(Sighting { chain: super::chain(pem), source: source.to_owned() });
+        self.certificates.seen.push(Sighting { chain: super::chain(pem), source: source.to_owned(), presented: false });
     }
 
     pub fn input(&self, now: u64) -> Input<'_> {

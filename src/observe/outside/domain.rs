@@ -19,6 +19,9 @@ const POLICY_LIMIT: Duration = Duration::from_secs(10);
 /// So many hosts of an MX are asked for, and so many names of an address.
 const HOSTS_MAX: usize = 8;
 const NAMES_MAX: usize = 4;
+/// So many addresses of a host, and so many names above it.
+const ADDRESSES_MAX: usize = 8;
+const ABOVE_MAX: usize = 16;
 
 /// Looks at a mail domain.
 pub(super) async fn look(resolver: &Resolver, domain: &Name, selectors: Option<&[Name]>) -> Seen {
@@ -58,7 +61,7 @@ async fn neighbours(resolver: &Resolver, domain: &Name, hosts: &[Name]) -> neigh
     };
     for host in hosts {
         seen.caa.insert(host.clone(), authorities(resolver, host).await);
-        for address in resolver.addresses(host).await.found {
+        for address in resolver.addresses(host).await.found.into_iter().take(ADDRESSES_MAX) {
             seen.ptr.insert(address, pointer(resolver, host, address).await);
         }
     }
@@ -92,7 +95,7 @@ async fn policy(resolver: &Resolver, domain: &Name) -> Result<String, String> {
 /// The CAA records that count for a host: its own, or those of the nearest name above that has any (RFC 8659 section 3).
 async fn authorities(resolver: &Resolver, host: &Name) -> Authorities {
     let mut at = host.clone();
-    loop {
+    for _ in 0..ABOVE_MAX {
         let records = resolver.rdata(&at, Rtype::CAA).await;
         let above = at.parent().filter(|above| !above.is_root());
         match above.filter(|_| records.found.is_empty() && records.unknown().is_none()) {
@@ -100,6 +103,7 @@ async fn authorities(resolver: &Resolver, host: &Name) -> Authorities {
             None => return Authorities { at, records },
         }
     }
+    Authorities { at, records: Lookup::nothing(Trust::Unknown("it has too many names above it".to_owned())) }
 }
 
 async fn pointer(resolver: &Resolver, host: &Name, address: IpAddr) -> Pointer {

@@ -1,6 +1,7 @@
 //! Looks at a host: its addresses, the TLSA of each service, and what each service presents at each address, of each key type.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -22,7 +23,10 @@ const ADDRESSES_MAX: usize = 8;
 
 /// Looks at a host.
 pub(super) async fn look(resolver: &Resolver, host: &Name, services: &[Service], turns: &Turns) -> Seen {
-    let addresses = resolver.addresses(host).await;
+    let (addresses, mut incomplete) = resolver.all_addresses(host).await;
+    if addresses.found.len() > ADDRESSES_MAX {
+        incomplete = Some(format!("it has {} addresses, and {ADDRESSES_MAX} are asked", addresses.found.len()));
+    }
     let mut seen = BTreeMap::new();
     for service in services {
         let tlsa = match service.owner() {
@@ -36,27 +40,38 @@ pub(super) async fn look(resolver: &Resolver, host: &Name, services: &[Service],
             let (address, host, turns) = (SocketAddr::new(*ip, service.port), host.clone(), turns.clone());
             asking.spawn(async move { ask(address, &host, &turns).await });
         }
-        let presented = asking.join_all().await.into_iter().flatten().collect();
+        let mut presented = BTreeMap::new();
+        for (said, why) in asking.join_all().await {
+            presented.extend(said);
+            incomplete = incomplete.or(why);
+        }
         seen.insert(service.clone(), ServiceSeen { tlsa, presented });
     }
-    Seen { addresses, services: seen }
+    Seen { addresses, services: seen, incomplete }
 }
 
-/// What is presented to who takes anything, and to who takes the other key type alone, as far as there is such a certificate.
-async fn ask(address: SocketAddr, host: &Name, turns: &Turns) -> Vec<(Place, Result<Presented, Failure>)> {
+/// What is presented to who takes anything, and to who takes the other key type alone, as far as there is such a certificate. Why it
+/// may not be all.
+async fn ask(address: SocketAddr, host: &Name, turns: &Turns) -> (Vec<Said>, Option<String>) {
     let greeting = Greeting::of(address.port());
     let first = ask_once(address, host, How { greeting, key_type: None }, turns).await;
     let other = match first.as_ref().map(|presented| presented.chain.leaf().key_type) {
         Ok(KeyType::Rsa) => KeyType::Ecdsa,
         Ok(KeyType::Ecdsa | KeyType::Ed25519) => KeyType::Rsa,
-        _ => return vec![((address, None), first.map_err(failed))],
+        _ => return (vec![((address, None), first.map_err(failed))], None),
     };
-    let second = ask_once(address, host, How { greeting, key_type: Some(other) }, turns).await;
-    let second = second.ok().filter(|presented| presented.chain.leaf().key_type == other);
-    let all =
-        [Some(((address, None), first.map_err(failed))), second.map(|second| ((address, Some(other)), Ok(second)))];
-    all.into_iter().flatten().collect()
+    let mut said = vec![((address, None), first.map_err(failed))];
+    match ask_once(address, host, How { greeting, key_type: Some(other) }, turns).await {
+        Ok(second) if second.chain.leaf().key_type == other => said.push(((address, Some(other)), Ok(second))),
+        // It has none of that type.
+        Ok(_) | Err(NotPresented::Alert(_) | NotPresented::Handshake(_)) => {}
+        Err(why) => return (said, Some(format!("{address} was not asked for a certificate with {other}: {why}"))),
+    }
+    (said, None)
 }
+
+/// What a place presents.
+type Said = (Place, Result<Presented, Failure>);
 
 async fn ask_once(address: SocketAddr, host: &Name, how: How, turns: &Turns) -> Result<Presented, NotPresented> {
     let turn = turns.wait(address).await;
@@ -71,6 +86,7 @@ fn failed(why: NotPresented) -> Failure {
     use NotPresented as Not;
     let fault = match &why {
         Not::Refused => Fault::Refused,
+        Not::Unreachable(ErrorKind::NetworkUnreachable) => Fault::NoWayFromHere,
         Not::Unreachable(_) => Fault::Unreachable,
         Not::TimedOut(_) => Fault::TimedOut,
         Not::Broken(..) => Fault::Broken,

@@ -11,18 +11,23 @@ pub mod zone;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
 
 use super::presented::Turns;
 use crate::config::Outside;
 use crate::dns::Timestamp;
 use crate::outside::reports::{self, Unreadable};
-use crate::outside::{Failure, Seen, Wanted};
+use crate::outside::{Failure, Fault, Seen, Wanted};
 use resolver::Resolver;
 
 /// So many subjects are looked at at a time.
 const AT_ONCE: usize = 16;
+
+/// How long a look may take: nobody who answers slowly keeps others waiting.
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// Something that is to be looked at.
 #[derive(Clone, Debug)]
@@ -49,7 +54,10 @@ pub async fn run(mut orders: mpsc::Receiver<Order>, news: mpsc::Sender<News>, tu
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let (news, turns) = (news.clone(), turns.clone());
         tokio::spawn(async move {
-            let seen = look(&order.wanted, &order.outside, &turns).await;
+            let seen = timeout(LIMIT, look(&order.wanted, &order.outside, &turns)).await.unwrap_or_else(|_| {
+                let why = format!("it takes longer than {} s", LIMIT.as_secs());
+                Err(Failure { fault: Fault::NoEnd, why })
+            });
             // Who wants to know may have gone.
             let _ = news.send(News { order, seen }).await;
             drop(place);

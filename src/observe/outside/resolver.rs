@@ -83,16 +83,21 @@ impl Resolver {
 
     /// The addresses of a host.
     pub(super) async fn addresses(&self, host: &Name) -> Lookup<IpAddr> {
+        self.all_addresses(host).await.0
+    }
+
+    /// The same, and why they may not be all.
+    pub(super) async fn all_addresses(&self, host: &Name) -> (Lookup<IpAddr>, Option<String>) {
         let of = |data: &RData| data.ip_addr();
         let (v4, v6) = tokio::join!(self.lookup(host, RecordType::A, of), self.lookup(host, RecordType::AAAA, of));
         // What is missing of the one says nothing against the other.
-        let trust = match (v4.found.is_empty(), v6.found.is_empty()) {
-            (false, true) => v4.trust,
-            (true, false) => v6.trust,
-            _ => worse(v4.trust, v6.trust),
+        let (trust, missing) = match (v4.found.is_empty(), v6.found.is_empty()) {
+            (false, true) => (v4.trust.clone(), v6.unknown().map(|why| format!("AAAA: {why}"))),
+            (true, false) => (v6.trust.clone(), v4.unknown().map(|why| format!("A: {why}"))),
+            _ => (worse(v4.trust.clone(), v6.trust.clone()), None),
         };
         let found = v4.found.into_iter().chain(v6.found).collect();
-        Lookup { trust, found, alias: v4.alias.or(v6.alias), ttl: v4.ttl.max(v6.ttl) }
+        (Lookup { trust, found, alias: v4.alias.or(v6.alias), ttl: v4.ttl.max(v6.ttl) }, missing)
     }
 
     /// The RDATA of a name and type; aliases are followed.

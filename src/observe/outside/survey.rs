@@ -55,7 +55,7 @@ pub async fn survey(question: &Question, outside: &Outside) -> Result<Vec<(Wante
         let known = std::iter::once(name.clone()).chain(name.ancestors()).find(|above| zones.contains(above));
         match known {
             Some(known) => apexes.extend([known]),
-            None => apexes.extend(apex(&resolver, name).await),
+            None => apexes.extend(apex(&resolver, name).await.filter(|apex| name == domain || apex != name)),
         }
     }
     for apex in apexes {

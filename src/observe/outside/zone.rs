@@ -2,6 +2,7 @@
 //! serves over UDP and TCP.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ const ABOVE_MAX: usize = 4;
 /// So many of the zone's own, and so many addresses of each: a referral holds no more.
 const HOSTS_MAX: usize = 13;
 const ADDRESSES_MAX: usize = 4;
+/// So many TLSA owners of a zone are asked for: a server that fails at one fails at others.
+const OWNERS_MAX: usize = 16;
 /// How long a server may take for all that it is asked, and all servers.
 const SERVER_LIMIT: Duration = Duration::from_secs(6);
 const SERVERS_LIMIT: Duration = Duration::from_secs(30);
@@ -225,16 +228,22 @@ async fn ask_udp(server: SocketAddr, apex: &Name, owners: &[Name]) -> Result<Sho
     let message = asker.ask(&Question::new(apex, Rtype::DNSKEY)).await?;
     shown.keys = records(&message, &[1], apex, Rtype::DNSKEY);
     note(&mut shown, &message, "DNSKEY");
-    for owner in owners {
+    for owner in owners.iter().take(OWNERS_MAX) {
+        // Each has its time: that of many together is nothing that anybody waits for.
+        let mut asker = Asker::new(server, SERVER_LIMIT).with_dnssec().over_udp_alone();
         let said = asker.ask(&Question::new(owner, Rtype::TLSA)).await;
         let said = said.map_err(failed).map(|message| {
             note(&mut shown, &message, "TLSA");
             tlsa(&message)
         });
-        shown.tlsa.insert(owner.clone(), said);
+        // Who answered a moment ago has lost a packet, and not its tongue.
+        if !said.as_ref().is_err_and(|failure: &Failure| failure.fault == Fault::NameserverSilent) {
+            shown.tlsa.insert(owner.clone(), said);
+        }
     }
     // A name that no zone has.
     let nothing = apex.prepend(b"_danelaw-is-not-there").unwrap_or_else(|_| apex.clone());
+    let mut asker = Asker::new(server, SERVER_LIMIT).with_dnssec().over_udp_alone();
     match asker.ask(&Question::new(&nothing, Rtype::TLSA)).await {
         Ok(message) => {
             note(&mut shown, &message, "what is not there");
@@ -245,6 +254,7 @@ async fn ask_udp(server: SocketAddr, apex: &Name, owners: &[Name]) -> Result<Sho
                 shown.denial = Some(Failure { fault: Fault::DenialFails, why });
             }
         }
+        Err(NotShown::Silent(_)) => {}
         Err(why) => shown.denial = Some(failed(why)),
     }
     Ok(shown)
@@ -272,9 +282,10 @@ fn note(shown: &mut Shown, message: &[u8], what: &str) {
 /// What it is called that a nameserver gives no answer.
 fn failed(why: NotShown) -> Failure {
     let fault = match &why {
+        NotShown::Silent(ErrorKind::NetworkUnreachable) => Fault::NoWayFromHere,
         NotShown::Silent(_) => Fault::NameserverSilent,
         NotShown::NoTcp(_) => Fault::NoTcp,
-        // REFUSED, NOTAUTH, NXDOMAIN.
+        // REFUSED, NOTAUTH.
         NotShown::Rcode(5 | 9) | NotShown::NotAuthoritative | NotShown::NoZone => Fault::Lame,
         _ => Fault::AnswersWrongly,
     };

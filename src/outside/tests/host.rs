@@ -65,7 +65,7 @@ fn seen(records: &[Tlsa], presented: &[(u8, Option<KeyType>, Result<Chain, Fault
     let tlsa = lookup(Trust::Secure, records.iter().map(Tlsa::rdata).collect());
     let of_smtp = ServiceSeen { tlsa, presented: presented.collect() };
     let addresses = lookup(Trust::Secure, vec![at(1).ip(), at(2).ip()]);
-    Seen { addresses, services: BTreeMap::from([(smtp(), of_smtp)]) }
+    Seen { addresses, services: BTreeMap::from([(smtp(), of_smtp)]), incomplete: None }
 }
 
 fn faults(seen: &Seen, now: Timestamp) -> Vec<Fault> {
@@ -187,6 +187,13 @@ fn only_what_is_seen_at_an_address_of_this_machine_is_a_proven_loss() {
         assert_eq!(fact(Err(passing), true), Verdict::Unknown, "{passing}: TLSA harms nobody while no mail comes");
     }
     assert_eq!(service(&smtp(), &seen(&[], &[]), |_| true).verdict, Verdict::Unknown);
+    // Whoever stands before the resolver can name any address.
+    let mut lied = seen(&[], &[(1, None, Ok(now.clone())), (2, None, Err(Fault::StarttlsMissing))]);
+    lied.addresses.trust = Trust::Insecure;
+    assert_eq!(service(&smtp(), &lied, |_| true).verdict, Verdict::Unknown);
+    let mut half = seen(&[], &[(1, None, Ok(now.clone()))]);
+    half.incomplete = Some("AAAA: no answer in time".to_owned());
+    assert_eq!(service(&smtp(), &half, |_| true).verdict, Verdict::Unknown, "RFC 7672 asks for every address");
 }
 
 #[test]

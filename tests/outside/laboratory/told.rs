@@ -71,18 +71,14 @@ pub fn here(laboratory: &mut Laboratory) -> Vec<String> {
     found
 }
 
-/// What is wrong with a domain without a fault. Whether the kernel takes the clock for synchronised is the machine's own matter.
+/// What is wrong with a domain without a fault.
 fn without_fault(label: &str, report: &Report) -> Vec<String> {
-    let told = report.checks.iter().filter(|told| told.fault.as_ref().is_some_and(|fault| !is_the_machines(fault)));
+    let told = report.checks.iter().filter(|told| told.fault.is_some());
     let mut found: Vec<String> = told.map(|told| format!("{label}: told without being there: {told:?}")).collect();
     if report.checks.is_empty() {
         found.push(format!("{label}: nothing was looked at"));
     }
     found
-}
-
-fn is_the_machines(fault: &str) -> bool {
-    fault == "clock-not-synchronised"
 }
 
 fn compared(label: &str, report: &Report) -> Vec<String> {
@@ -93,7 +89,7 @@ fn compared(label: &str, report: &Report) -> Vec<String> {
     for told in &report.checks {
         let Some(fault) = &told.fault else { continue };
         let is_known = rows.iter().any(|row| row.fault == fault) || beside.contains(&fault.as_str());
-        if !is_known && !is_the_machines(fault) {
+        if !is_known {
             found.push(format!("{label}: told without being expected: {told:?}"));
         }
         if told.help.is_empty() {
