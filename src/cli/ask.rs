@@ -12,7 +12,7 @@ use crate::dns::text::print_moment;
 use crate::keeper::{
     CatalogReport, CopyReport, CopyState, Explained, FoundReport, PrimaryReport, StatusReport, ZoneReport,
 };
-use crate::outside::Level;
+use crate::outside::{Level, tally};
 use crate::serve::control::{Request, call};
 
 /// Asks at the configuration's control socket. `status` finds something when there is a problem.
@@ -135,10 +135,7 @@ fn show_outside(found: &[FoundReport], out: &mut Output) -> Result<(), CliError>
             Level::Ok => one.ok,
             level => one.checks.iter().filter(|check| check.level == level).count(),
         };
-        let counts = [Level::Critical, Level::Unknown, Level::Warning, Level::Ok].map(|level| (count(level), level));
-        let counts = counts.iter().filter(|(count, _)| *count > 0).map(|(count, level)| format!("{count} {level}"));
-        let counts = counts.collect::<Vec<_>>().join(", ");
-        row([&one.subject.to_string(), &print_moment(one.at), &one.level.to_string(), &counts])
+        row([&one.subject.to_string(), &print_moment(one.at), &one.level.to_string(), &tally(count)])
     };
     let head = row(["seen from outside", "looked at", "level", "checks"]);
     out.line("")?;

@@ -13,7 +13,7 @@ use crate::dns::{Name, Timestamp};
 use crate::keeper::{Beneath, StatusReport, now};
 use crate::observe::outside;
 use crate::observe::outside::survey::{Question, survey};
-use crate::outside::{Check, Level, Seen, Wanted, judge, worst};
+use crate::outside::{Check, Level, Seen, Wanted, judge, tally, worst};
 use crate::serve::control::{Request, call};
 use crate::zone;
 
@@ -40,7 +40,7 @@ pub fn run(config: &Config, args: &Arguments, out: &mut Output) -> Result<Outcom
         progress(&format!("looking at {} ...", domain.to_host()));
         let selectors = selectors(config, &domain, &args.selectors);
         let zones = served.iter().map(|(zone, _)| zone.clone()).collect();
-        let question = Question { domain, selectors, zones, ports: ports(args) };
+        let question = Question { domain, selectors, zones, ports: args.ports.iter().copied().collect() };
         found.push(runtime.block_on(look(config, &served, question)));
     }
     match args.json {
@@ -52,10 +52,6 @@ pub fn run(config: &Config, args: &Arguments, out: &mut Output) -> Result<Outcom
 
 fn domain(text: &str) -> Result<Name, CliError> {
     Name::parse(text, Some(&Name::root())).map_err(|error| CliError::Usage(format!("{text}: {error}")))
-}
-
-fn ports(args: &Arguments) -> BTreeSet<u16> {
-    args.ports.iter().copied().collect()
 }
 
 /// The owners of a domain's DKIM keys: those that are named, those of the configuration, or those in its zone file here. None: nobody
@@ -103,10 +99,7 @@ async fn look(config: &Config, served: &[(Name, u32)], question: Question) -> Fo
             }));
             all.iter().flat_map(|(wanted, seen)| judge(wanted, seen, at)).collect()
         }
-        Err(failure) => {
-            let help = "see that a resolver is reached from here, or name one in `[outside] resolver`";
-            vec![Check::fault(failure.fault, &question.domain, failure.why, help)]
-        }
+        Err(failure) => vec![failure.check(&question.domain)],
     };
     if let Some(folder) = &config.outside.reports {
         // Senders name the host where it is TLSA that failed.
@@ -121,14 +114,8 @@ async fn look(config: &Config, served: &[(Name, u32)], question: Question) -> Fo
 
 fn show(found: &Found, out: &mut Output) -> Result<(), CliError> {
     let count = |level: Level| found.checks.iter().filter(|check| check.level == level).count();
-    let counts = [Level::Critical, Level::Unknown, Level::Warning, Level::Ok].map(|level| (count(level), level));
-    let counts = counts.iter().filter(|(count, _)| *count > 0).map(|(count, level)| format!("{count} {level}"));
-    let summary = format!(
-        "{} - {}: {}",
-        found.level.to_string().to_uppercase(),
-        found.domain.to_host(),
-        counts.collect::<Vec<_>>().join(", ")
-    );
+    let level = found.level.to_string().to_uppercase();
+    let summary = format!("{level} - {}: {}", found.domain.to_host(), tally(count));
     out.line(out.marked(mark(found.level), &harmless(&summary)))?;
     for check in &found.checks {
         show_check(check, "", out)?;

@@ -20,6 +20,7 @@ use crate::dane::plan::Planned;
 use crate::dane::prerequisites::{Fact, Verdict};
 use crate::dane::tlsa::{Service, Tlsa};
 use crate::dns::{Name, Rtype, Timestamp};
+use crate::observe::certificates::Scan;
 use crate::observe::outside::{News, Order};
 use crate::outside::watched::{Found, Watched};
 use crate::outside::zone::Expected;
@@ -286,8 +287,7 @@ impl Keeper {
         if self.outside.presented.is_empty() {
             return Vec::new();
         }
-        let counting = self.scans.iter().flat_map(|scan| &scan.certificates);
-        let counting: HashSet<&[u8]> = counting.map(|found| found.chain.leaf().der()).collect();
+        let counting = counting(&self.scans);
         let mut sightings: Vec<Sighting> = Vec::new();
         for (host, leaves) in &self.outside.presented {
             // Of hosts that are led the rollover knows more.
@@ -354,8 +354,7 @@ impl Keeper {
     /// Something was looked at. Whether any is seen otherwise than before. What others were asked than are asked now does not count.
     pub fn hear_outside(&mut self, news: Vec<News>, now: Timestamp) -> bool {
         let mut is_other = false;
-        let counting = self.scans.iter().flat_map(|scan| &scan.certificates);
-        let counting: HashSet<&[u8]> = counting.map(|found| found.chain.leaf().der()).collect();
+        let counting = counting(&self.scans);
         for News { order, seen } in news {
             if *order.outside != self.config.outside {
                 self.outside.watched.unasked(&order.wanted.subject());
@@ -372,6 +371,11 @@ impl Keeper {
         }
         is_other
     }
+}
+
+/// The certificates that count in their folders, in DER.
+fn counting(scans: &[Scan]) -> HashSet<&[u8]> {
+    scans.iter().flat_map(|scan| &scan.certificates).map(|found| found.chain.leaf().der()).collect()
 }
 
 /// The mail domains that name an owner's host.

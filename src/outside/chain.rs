@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Area, Check, Fault, Trust};
+use super::{Area, Check, Fault, TO_REACH, Trust};
 use crate::dane::prerequisites::{Fact, Verdict};
 use crate::dns::dnssec::{self, key_tag};
 use crate::dns::text::print_rdata;
@@ -154,10 +154,7 @@ fn unseen(why: &str, shown: Option<Flawed>) -> Judged {
         Some(Flawed { what, help, fault }) => {
             Judged::new(fault, Fact::unknown(format!("{what}, and {evidence}"), help))
         }
-        None => {
-            let help = "see that a resolver is reached from here, or name one in `[outside] resolver`";
-            Judged::new(Fault::ChainUnknown, Fact::unknown(evidence, help))
-        }
+        None => Judged::new(Fault::ChainUnknown, Fact::unknown(evidence, TO_REACH)),
     }
 }
 

@@ -78,6 +78,9 @@ pub enum Level {
 }
 
 impl Level {
+    /// All of them.
+    pub const WORST_FIRST: [Level; 4] = [Level::Critical, Level::Unknown, Level::Warning, Level::Ok];
+
     /// The exit code of a monitoring plugin.
     pub fn exit_code(self) -> u8 {
         match self {

@@ -177,6 +177,13 @@ pub fn judge(wanted: &Wanted, seen: &Seen, now: Timestamp) -> Vec<Check> {
     }
 }
 
+/// How many are of each level, the worst first, in words.
+pub fn tally(count: impl Fn(Level) -> usize) -> String {
+    let counts = Level::WORST_FIRST.map(|level| (count(level), level));
+    let there = counts.iter().filter(|(count, _)| *count > 0).map(|(count, level)| format!("{count} {level}"));
+    there.collect::<Vec<_>>().join(", ")
+}
+
 /// The worst of several checks.
 pub fn worst(checks: &[Check]) -> Level {
     checks.iter().map(|check| check.level).max().unwrap_or(Level::Ok)
@@ -190,6 +197,16 @@ pub struct Failure {
     /// Why, for people.
     pub why: String,
 }
+
+impl Failure {
+    /// Nothing of a subject can be validated from here: the one thing to say of it.
+    pub fn check(&self, subject: impl fmt::Display) -> Check {
+        Check::fault(self.fault, subject, format!("it can't be looked at: {}", self.why), TO_REACH)
+    }
+}
+
+/// What to do where nothing can be validated from here.
+const TO_REACH: &str = "see that a resolver is reached from here, or name one in `[outside] resolver`";
 
 /// How validating resolvers take an answer (RFC 4035 section 4.3).
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -53,15 +53,9 @@ fn satisfies(chain: &Chain, record: &Tlsa, names: &[Name], now: Timestamp) -> Re
     }
 }
 
-/// Where a trust anchor stands above a chain.
-enum Anchor {
-    /// It is the certificate of this index.
-    Presented(usize),
-    /// The record itself holds it, and it signed the last certificate presented (RFC 7671 section 5.2.2).
-    InRecord(usize),
-}
-
-fn anchor(chain: &Chain, record: &Tlsa) -> Result<Anchor, Failure> {
+/// How far a chain leads up to the trust anchor of a record: the index of the anchor, or of the last certificate where the record itself
+/// holds what signed that (RFC 7671 section 5.2.2).
+fn anchor(chain: &Chain, record: &Tlsa) -> Result<usize, Failure> {
     let certificates = chain.certificates();
     let Parameters { selector, matching, .. } = record.parameters;
     let is_it = |certificate: &Certificate| match selector {
@@ -70,7 +64,7 @@ fn anchor(chain: &Chain, record: &Tlsa) -> Result<Anchor, Failure> {
     };
     // Never the leaf itself: OpenSSL looks for trust anchors above it only.
     if let Some(index) = certificates.iter().skip(1).position(is_it) {
-        return Ok(Anchor::Presented(index + 1));
+        return Ok(index + 1);
     }
     let last = certificates.len() - 1;
     let signed = |spki: &[u8]| is_signed_by(&certificates[last], spki) == Some(true);
@@ -80,7 +74,7 @@ fn anchor(chain: &Chain, record: &Tlsa) -> Result<Anchor, Failure> {
             Selector::Cert => Chain::presented(&[&record.data]).is_ok_and(|anchor| signed(anchor.leaf().spki())),
         };
     if is_above {
-        return Ok(Anchor::InRecord(last));
+        return Ok(last);
     }
     let count = certificates.len();
     Err(match certificates[last].is_self_issued() {
@@ -100,10 +94,7 @@ fn anchor(chain: &Chain, record: &Tlsa) -> Result<Anchor, Failure> {
 }
 
 /// Whether all below a trust anchor is as it should be: RFC 7671 section 5.2.
-fn below(chain: &Chain, anchor: Anchor, names: &[Name], now: Timestamp) -> Result<(), Failure> {
-    let last = match anchor {
-        Anchor::Presented(index) | Anchor::InRecord(index) => index,
-    };
+fn below(chain: &Chain, last: usize, names: &[Name], now: Timestamp) -> Result<(), Failure> {
     let failure = |fault, why| Err(Failure { fault, why });
     let certificates = &chain.certificates()[..=last];
     for pair in certificates.windows(2) {

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::chain;
-use super::{Area, Check, Failure, Fault, Level, Seen, Subject, Wanted, judge};
+use super::{Area, Check, Failure, Fault, Level, Seen, Subject, TO_REACH, Wanted, judge};
 use crate::dane::prerequisites::Fact;
 use crate::dns::{Name, Timestamp};
 
@@ -141,7 +141,7 @@ impl Watched {
         let (checks, chain) = match &seen {
             // What is wanted now counts, not what was when the question went out.
             Ok(seen) => (judge(&entry.wanted, seen, now), chain_of(&entry.wanted, seen)),
-            Err(failure) => (vec![unseen(&subject, failure)], chain_unseen(wanted, failure)),
+            Err(failure) => (vec![failure.check(&subject)], chain_unseen(wanted, failure)),
         };
         entry.track(&checks, seen.is_ok(), self.hysteresis, now);
         entry.due = if entry.again { now } else { now + spread(&subject, entry.patience(&checks)) };
@@ -259,17 +259,10 @@ fn chain_of(wanted: &Wanted, seen: &Seen) -> Option<Fact> {
     }
 }
 
-/// Nothing can be validated from here: one thing to say, whatever was to be looked at.
-fn unseen(subject: &Subject, failure: &Failure) -> Check {
-    Check::fault(failure.fault, subject, format!("it can't be looked at: {}", failure.why), HELP)
-}
-
 fn chain_unseen(wanted: &Wanted, failure: &Failure) -> Option<Fact> {
-    let fact = || Fact::unknown(format!("resolvers can't be asked: {}", failure.why), HELP);
+    let fact = || Fact::unknown(format!("resolvers can't be asked: {}", failure.why), TO_REACH);
     matches!(wanted, Wanted::Zone { .. }).then(fact)
 }
-
-const HELP: &str = "see that a resolver is reached from here, or name one in `[outside] resolver`";
 
 /// Whether a zone changed, and nothing in how it is signed: that happens all the time.
 fn is_other_version(before: &Wanted, after: &Wanted) -> bool {

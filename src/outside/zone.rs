@@ -20,7 +20,7 @@ pub struct Expected {
     pub keys: Vec<Rdata>,
     /// Its serial.
     pub serial: Option<u32>,
-    /// The TLSA of each owner that is asked for; empty: there are none.
+    /// The TLSA of each owner that is asked for; no owner at all: nobody says.
     pub tlsa: BTreeMap<Name, BTreeSet<Tlsa>>,
 }
 
@@ -149,11 +149,9 @@ fn delegation(apex: &Name, seen: &Seen) -> Vec<Check> {
         }
     }
     let own = own_names(seen);
-    if let Some((own, (label, referral))) = own.as_ref().zip(
-        referrals
-            .iter()
-            .find(|(_, referral)| !referral.ns.is_empty() && own.as_ref().is_some_and(|own| *own != referral.ns)),
-    ) {
+    if let Some(own) = &own
+        && let Some((label, referral)) = referrals.iter().find(|(_, said)| !said.ns.is_empty() && said.ns != *own)
+    {
         let evidence = format!("{label} has NS {}, and the zone {}", list(&referral.ns), list(own));
         let help = format!("give the registrar the nameservers {}, or correct the zone's NS", list(own));
         checks.push(Check::fault(Fault::NsDiffers, apex, evidence, help));

@@ -1,5 +1,6 @@
 //! A validating resolver: hickory's, which asks the configured one or the system's for what it needs, and trusts the root or the
-//! configured anchors alone. What is asked is only the way: nothing is believed that does not validate.
+//! configured anchors alone. What is asked is only the way: nothing is believed that does not validate, but that a chain ends above,
+//! for which nothing is ever taken back.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
