@@ -8,6 +8,7 @@ use toml::de::DeTable;
 
 use super::catalog;
 use super::denial::check_denial;
+use super::elsewhere;
 use super::messages::{self, Messages};
 use super::outside::{self, Outside};
 use super::primary;
@@ -61,6 +62,7 @@ pub(super) fn defaults(folder: &Path) -> Config {
         notify_nameservers: false,
         messages: Messages::default(),
         outside: Outside::default(),
+        elsewhere: BTreeMap::new(),
     }
 }
 
@@ -132,6 +134,7 @@ fn check_root(mut root: Section<'_>, config: &mut Config, problems: &mut Problem
     if let Some(section) = root.section("messages", problems) {
         messages::check(section, config, problems);
     }
+    elsewhere::check(&mut root, config, problems);
     if let Some(section) = root.section("outside", problems) {
         config.outside = outside::check(section, &folder, problems);
     }
@@ -239,18 +242,25 @@ fn check_dane(mut section: Section<'_>, dane: &mut ZoneDane, problems: &mut Prob
         dane.mail_service = strength;
         dane.declared = declared;
     }
-    let grades = [("required", DkimPolicy::Required), ("optional", DkimPolicy::Optional)];
-    if let Some(grade) = section.choice("dkim", &grades, problems) {
-        dane.dkim = grade;
-    }
-    let expected = "a selector without `._domainkey`, such as \"mail\"";
-    if let Some(selectors) = section.list("dkim-selectors", expected, problems, parse_selector) {
-        dane.dkim_selectors = selectors.into_iter().map(|(selector, _)| selector).collect();
-    }
+    let (policy, selectors) = check_dkim(&mut section, problems);
+    dane.dkim = policy.unwrap_or(dane.dkim);
+    dane.dkim_selectors = selectors.unwrap_or(std::mem::take(&mut dane.dkim_selectors));
     if let Some(parameters) = check_parameters(&mut section, true, problems) {
         dane.parameters = parameters;
     }
     section.finish(problems);
+}
+
+/// Whether DKIM is needed, and the selectors, as far as either is there.
+pub(super) fn check_dkim(
+    section: &mut Section<'_>,
+    problems: &mut Problems<'_>,
+) -> (Option<DkimPolicy>, Option<Vec<String>>) {
+    let grades = [("required", DkimPolicy::Required), ("optional", DkimPolicy::Optional)];
+    let policy = section.choice("dkim", &grades, problems);
+    let expected = "a selector without `._domainkey`, such as \"mail\"";
+    let selectors = section.list("dkim-selectors", expected, problems, parse_selector);
+    (policy, selectors.map(|selectors| selectors.into_iter().map(|(selector, _)| selector).collect()))
 }
 
 fn parse_selector(text: &str) -> Result<String, String> {

@@ -5,6 +5,7 @@
 mod catalog;
 mod check;
 mod denial;
+mod elsewhere;
 mod messages;
 mod outside;
 mod primary;

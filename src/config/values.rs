@@ -14,7 +14,7 @@ use super::secondary::Secondary;
 use super::service::{RateLimit, ServerConfig};
 use super::update::Updater;
 use crate::dane::DaneConfig;
-use crate::dane::config::{ServiceConfig, ZoneDane};
+use crate::dane::config::{DomainDane, ServiceConfig, ZoneDane};
 use crate::dns::Name;
 pub use crate::dns::dnssec::Algorithm;
 use crate::update::Grants;
@@ -75,6 +75,8 @@ pub struct Config {
     pub messages: Messages,
     /// By whom danelaw sees how the world sees its zones.
     pub outside: Outside,
+    /// `[domain."..."]`
+    pub elsewhere: BTreeMap<Name, DomainDane>,
 }
 
 /// DoT, DoH and DoQ; off where the lists are empty.
@@ -200,6 +202,7 @@ impl Config {
             server: addressed(&self.dane),
             zones: self.overrides.values().map(|zone| (zone.origin.clone(), addressed(&zone.dane))).collect(),
             services: self.services.clone(),
+            elsewhere: self.elsewhere.clone(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::dns::{Name, RRset, Rtype};
 
-use super::prerequisites::{Fact, Served, SignedState};
+use super::prerequisites::{Fact, Resolved, Served, SignedState};
 
 /// A question, hashed. Two that are taken for one cost a plan more, nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -120,6 +120,11 @@ impl Served for Recorder<'_> {
     fn parent(&self, apex: &Name) -> Fact {
         self.note_zone(apex);
         self.served.parent(apex)
+    }
+
+    fn resolved(&self, domain: &Name) -> Resolved {
+        self.note(Key::at(domain));
+        self.served.resolved(domain)
     }
 
     fn probed(&self, host: &Name) -> Fact {

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::dns::{Name, Rtype, Timestamp, rdata};
 
-use super::config::{DaneConfig, DkimPolicy, DnssecStrength, MailServiceStrength, ZoneDane};
-use super::prerequisites::{Assessment, Fact, Finding, Gate, Served, SignedState, Verdict};
+use super::config::{DaneConfig, DkimPolicy, DnssecStrength, DomainDane, MailServiceStrength, ZoneDane};
+use super::prerequisites::{Assessment, Fact, Finding, Gate, Resolved, Served, SignedState, Verdict};
 
 /// What a check reads: the served zones, the configuration, the DKIM parser, the time.
 #[derive(Clone, Copy)]
@@ -21,6 +21,11 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// What is asked of a mail domain: none where its zone is served here.
+    fn elsewhere(&self, domain: &Name) -> Option<&DomainDane> {
+        self.config.elsewhere.get(domain).filter(|_| self.served.zone_of(domain).is_none())
+    }
+
     /// What holds in the zone of a name.
     fn config_of(&self, name: &Name) -> ZoneDane {
         match self.served.zone_of(name) {
@@ -34,12 +39,19 @@ impl Context<'_> {
 /// is the host's zone's.
 pub fn assess(context: Context<'_>, domain: &Name, host: &Name) -> Assessment {
     let now = context.now;
-    let (of_domain, of_host) = (context.config_of(domain), context.config_of(host));
+    let of_host = context.config_of(host);
     let (mail_gate, mail) = mail_service(context, &of_host, host);
     let (dnssec_gate, signed) = dnssec_of_both(context, domain, host);
+    let (policy, key) = match context.elsewhere(domain) {
+        Some(asked) => (asked.dkim, context.served.resolved(domain).dkim),
+        None => {
+            let of_domain = context.config_of(domain);
+            (of_domain.dkim, dkim(context, &of_domain, domain))
+        }
+    };
     let findings = vec![
         Finding::new(mail_gate, true, mail, now),
-        Finding::new(Gate::Dkim, of_domain.dkim == DkimPolicy::Required, dkim(context, &of_domain, domain), now),
+        Finding::new(Gate::Dkim, policy == DkimPolicy::Required, key, now),
         Finding::new(Gate::Mx, true, mx(context, &of_host, domain, host), now),
         Finding::new(dnssec_gate, true, signed, now),
     ];
@@ -104,7 +116,11 @@ fn dnssec_of_both(context: Context<'_>, domain: &Name, host: &Name) -> (Gate, Fa
     if of_host.1.verdict != Verdict::Held || context.served.zone_of(domain) == context.served.zone_of(host) {
         return of_host;
     }
-    match dnssec(context, domain) {
+    let of_domain = match context.elsewhere(domain) {
+        Some(_) => (Gate::DnssecParent, context.served.resolved(domain).dnssec),
+        None => dnssec(context, domain),
+    };
+    match of_domain {
         (_, fact) if fact.verdict == Verdict::Held => of_host,
         of_domain => of_domain,
     }
@@ -141,19 +157,38 @@ fn dnssec(context: Context<'_>, host: &Name) -> (Gate, Fact) {
     }
 }
 
+/// What is wrong with the MX of a domain; none where it names the host.
+fn exchange(context: Context<'_>, domain: &Name, host: &Name) -> Option<Fact> {
+    let resolved = context.elsewhere(domain).map(|_| context.served.resolved(domain));
+    let (targets, is_proven) = match resolved {
+        None => (exchanges(context.served, domain), true),
+        Some(Resolved { mx: Ok(targets), dnssec, .. }) => (targets, dnssec.verdict == Verdict::Held),
+        Some(Resolved { mx: Err(why), .. }) => {
+            let help = format!("see that the nameservers of {domain} answer, and that resolvers are reached from here");
+            return Some(Fact::unknown(format!("the MX of {domain} can't be told: {why}"), help));
+        }
+    };
+    let add = || format!("add `{domain} MX 10 {host}`");
+    let (evidence, help) = match &targets[..] {
+        [] => (format!("{domain} has no MX"), add()),
+        // RFC 7505 section 3.
+        _ if targets.iter().any(Name::is_root) => {
+            (format!("{domain} has a null MX: it takes no mail"), "put a host into the MX".to_owned())
+        }
+        _ if !targets.contains(host) => (format!("the MX of {domain} does not name {host}"), add()),
+        _ => return None,
+    };
+    Some(match is_proven {
+        true => Fact::new(Verdict::Missing, evidence, help),
+        false => Fact::unknown(format!("{evidence}, as anybody on the way could have said: it is not secure"), help),
+    })
+}
+
 fn mx(context: Context<'_>, config: &ZoneDane, domain: &Name, host: &Name) -> Fact {
     let served = context.served;
     let missing = |evidence: String, help: String| Fact::new(Verdict::Missing, evidence, help);
-    let targets = exchanges(served, domain);
-    if targets.is_empty() {
-        return missing(format!("{domain} has no MX"), format!("add `{domain} MX 10 {host}`"));
-    }
-    if targets.iter().any(Name::is_root) {
-        // RFC 7505 section 3.
-        return missing(format!("{domain} has a null MX: it takes no mail"), "put a host into the MX".to_owned());
-    }
-    if !targets.contains(host) {
-        return missing(format!("the MX of {domain} does not name {host}"), format!("add `{domain} MX 10 {host}`"));
+    if let Some(wrong) = exchange(context, domain, host) {
+        return wrong;
     }
     if served.zone_of(host).is_none() {
         let help = format!("whoever serves the zone of {} has to publish its TLSA", host.to_host());
@@ -203,8 +238,8 @@ fn dkim(context: Context<'_>, config: &ZoneDane, domain: &Name) -> Fact {
         return Fact::new(Verdict::Missing, format!("{domain} is too long for a DKIM key below it"), help());
     };
     if context.served.zone_of(&place).is_none() {
-        let evidence = format!("{place} is delegated to another server");
-        return Fact::new(Verdict::Unknown, evidence, "make DKIM optional in the configuration, or serve it here");
+        let name = "name its selectors in `dkim-selectors`, or make DKIM optional in the configuration";
+        return beyond(context, domain, format!("{place} is delegated to another server"), name);
     }
     let owners: Vec<Name> = if config.dkim_selectors.is_empty() {
         let mut owners = context.served.owners_below(&place);
@@ -223,16 +258,21 @@ fn dkim(context: Context<'_>, config: &ZoneDane, domain: &Name) -> Fact {
         }
     }
     if let Some(evidence) = unknown {
-        return Fact::new(
-            Verdict::Unknown,
-            evidence,
-            "make DKIM optional in the configuration, or put the key's TXT here",
-        );
+        let put = "put the key's TXT here, or make DKIM optional in the configuration";
+        return beyond(context, domain, evidence, put);
     }
     if problems.is_empty() {
         problems.push(format!("no selector below {place}"));
     }
     Fact::new(Verdict::Missing, problems.join("; "), help())
+}
+
+/// What is not served here is as resolvers see it.
+fn beyond(context: Context<'_>, domain: &Name, evidence: String, help: &str) -> Fact {
+    match context.served.resolved(domain).dkim {
+        fact if fact.verdict == Verdict::Unknown => Fact::unknown(format!("{evidence}; {}", fact.evidence), help),
+        fact => fact,
+    }
 }
 
 enum Key {

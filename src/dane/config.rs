@@ -123,7 +123,19 @@ impl ZoneDane {
     }
 }
 
-/// Everything about DANE: what holds in every zone, the zones that differ, and the services beside port 25.
+/// A mail domain whose zone is served elsewhere, and whose mail comes here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct DomainDane {
+    /// The hosts that take its mail: named by the operator, so that a resolver that fails takes no host from it.
+    pub hosts: Vec<Name>,
+    /// Whether DKIM is needed.
+    pub dkim: DkimPolicy,
+    /// The selectors to look at: from elsewhere nobody can list them.
+    pub dkim_selectors: Vec<String>,
+}
+
+/// Everything about DANE: what holds in every zone, the zones that differ, the services beside port 25, and mail domains elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct DaneConfig {
@@ -133,6 +145,8 @@ pub struct DaneConfig {
     pub zones: BTreeMap<Name, ZoneDane>,
     /// Services beside port 25 of the MX hosts.
     pub services: Vec<ServiceConfig>,
+    /// The mail domains whose zones are served elsewhere; of one that is served here its zone speaks.
+    pub elsewhere: BTreeMap<Name, DomainDane>,
 }
 
 impl DaneConfig {

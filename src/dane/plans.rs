@@ -178,8 +178,11 @@ impl Plans {
             led: None,
         };
         if everything {
-            for domain in input.served.mail_domains() {
-                let hosts = checks::mail_hosts(input.served, &domain);
+            let mut domains = input.served.mail_domains();
+            domains.extend(input.config.elsewhere.keys().cloned());
+            domains.sort();
+            domains.dedup();
+            for (domain, hosts) in domains.iter().filter_map(|domain| domain_of(input, domain)) {
                 for host in &hosts {
                     let domains = &mut step.named.entry(host.clone()).or_default().domains;
                     if domains.last().is_none_or(|(last, _)| *last != domain) {
@@ -195,10 +198,7 @@ impl Plans {
         }
         for name in &touched.names {
             let before = self.domains.get_key_value(name);
-            let after = input.served.mail_domain(name).map(|domain| {
-                let hosts = checks::mail_hosts(input.served, &domain);
-                (domain, hosts)
-            });
+            let after = domain_of(input, name);
             for host in before.iter().flat_map(|(_, hosts)| *hosts) {
                 let named = step.named.entry(host.clone()).or_insert_with(|| self.named_of(host));
                 named.domains.retain(|(domain, _)| domain != name);
@@ -345,6 +345,18 @@ impl Plans {
             self.hosts.insert(host, Kept { owners: plan.owners, asked: asked.keys });
         }
     }
+}
+
+/// A mail domain and its hosts: as its zone has them, or, where that is not served here, as the operator does.
+fn domain_of(input: Input<'_>, name: &Name) -> Option<Domain> {
+    if let Some((domain, elsewhere)) = input.config.elsewhere.get_key_value(name)
+        && input.served.zone_of(domain).is_none()
+    {
+        return Some((domain.clone(), elsewhere.hosts.clone()));
+    }
+    let domain = input.served.mail_domain(name)?;
+    let hosts = checks::mail_hosts(input.served, &domain);
+    Some((domain, hosts))
 }
 
 fn signing(served: &dyn Served, apex: &Name) -> Signing {

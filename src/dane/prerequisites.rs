@@ -38,10 +38,34 @@ pub trait Served {
         let _ = apex;
         Fact::not_checked("nobody looks at it from outside")
     }
+    /// A mail domain as resolvers see it, for what of it is in no zone that is served here.
+    fn resolved(&self, domain: &Name) -> Resolved {
+        let _ = domain;
+        Resolved::unseen("nobody looks at it from outside")
+    }
     /// What is known of the SMTP service of a host. Only hosts whose certificates are installed here are asked.
     fn probed(&self, host: &Name) -> Fact {
         let _ = host;
         Fact::not_checked("only mail servers whose certificate danelaw installs are asked")
+    }
+}
+
+/// A mail domain as resolvers see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// What its MX names, a null MX's root too; or why that can't be told.
+    pub mx: Result<Vec<Name>, String>,
+    /// Whether the chain of trust leads to its MX.
+    pub dnssec: Fact,
+    /// Whether it has a usable DKIM key.
+    pub dkim: Fact,
+}
+
+impl Resolved {
+    /// Nothing is known of it; why.
+    pub fn unseen(why: &str) -> Resolved {
+        let fact = || Fact::not_checked(why);
+        Resolved { mx: Err(format!("not checked: {why}")), dnssec: fact(), dkim: fact() }
     }
 }
 

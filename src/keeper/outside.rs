@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::Keeper;
 use super::nameservers::is_local;
-use super::served::dnskeys;
+use super::served::{dnskeys, is_elsewhere};
 use super::zone::Zone;
 use crate::config;
 use crate::dane::Chain;
@@ -17,14 +17,14 @@ use crate::dane::certificate::Certificate;
 use crate::dane::config::{DnssecStrength, MailServiceStrength};
 use crate::dane::keyset::Sighting;
 use crate::dane::plan::Planned;
-use crate::dane::prerequisites::{Fact, Verdict};
+use crate::dane::prerequisites::{Fact, Resolved, Verdict};
 use crate::dane::tlsa::{Service, Tlsa};
 use crate::dns::{Name, Rtype, Timestamp};
 use crate::observe::certificates::Scan;
 use crate::observe::outside::{News, Order};
 use crate::outside::watched::{Found, Watched};
 use crate::outside::zone::Expected;
-use crate::outside::{Area, Check, Level, Seen, Subject, Trust, Wanted, host, worst};
+use crate::outside::{Area, Check, Level, Seen, Subject, Trust, Wanted, domain, host, worst};
 use crate::tell::{Condition, Kind, Notice, Stands};
 
 /// Looks that wait for an answer at a time.
@@ -39,7 +39,7 @@ pub(super) struct Outside {
     orders: Option<mpsc::Sender<Order>>,
     /// When it was gathered what is to be looked at.
     gathered: Option<Timestamp>,
-    /// The hosts of which probes tell something else than when they were planned last.
+    /// The hosts and mail domains that are seen otherwise than when they were planned last.
     probed: BTreeSet<Name>,
     /// The certificates that each host was seen to present last.
     presented: BTreeMap<Name, Vec<Certificate>>,
@@ -108,6 +108,21 @@ impl Outside {
                 Fact::unknown(format!("it can't be looked at: {why}"), "see that a resolver is reached from here")
             }
             None => unseen(),
+        }
+    }
+
+    /// A mail domain as resolvers see it.
+    pub(super) fn resolved(&self, domain: &Name) -> Resolved {
+        let found = self.watched.found(&Subject::Domain(domain.clone()));
+        match found.map(|found| (found, found.seen.as_ref())) {
+            Some((found, Some(Seen::Domain(seen)))) if found.seen_at == Some(found.at) => {
+                domain::resolved(domain, seen)
+            }
+            Some((found, _)) => {
+                let why = found.checks.first().map_or_else(String::new, |check| check.evidence.clone());
+                Resolved::unseen(&why)
+            }
+            None => Resolved::unseen("it is being looked at from outside"),
         }
     }
 
@@ -194,7 +209,7 @@ impl Outside {
         self.watched.is_wrong(subject, area)
     }
 
-    /// The hosts of which probes tell something else than when they were planned last.
+    /// The hosts and mail domains that are seen otherwise than when they were planned last.
     pub(super) fn newly_probed(&self) -> impl Iterator<Item = Name> {
         self.probed.iter().cloned()
     }
@@ -238,7 +253,7 @@ impl Keeper {
             if !has_records(&planned) && (zone.is_none() || !of.iter().any(|domain| protected.contains(domain))) {
                 continue;
             }
-            let of_domains = of.iter().filter_map(|domain| self.zone_above(domain));
+            let of_domains = of.iter().filter_map(|domain| self.authority(domain)).map(|zone| &zone.origin);
             let strong: Vec<&Name> = zone.iter().chain(of_domains).filter(|apex| self.is_strong(apex)).collect();
             if strong.is_empty() {
                 continue;
@@ -265,8 +280,9 @@ impl Keeper {
             let owners = owners.into_iter().cloned().collect();
             all.push(Wanted::Zone { apex: apex.clone(), owners, expected });
         }
+        domains.extend(self.dane_config.elsewhere.keys().filter(|domain| self.authority(domain).is_none()));
         for domain in domains {
-            all.push(Wanted::Domain { domain: domain.clone(), selectors: Some(self.selectors(domain)) });
+            all.push(Wanted::Domain { domain: domain.clone(), selectors: self.selectors(domain) });
         }
         if let Some(folder) = &self.config.outside.reports {
             let named = |wanted: &Wanted| match wanted.subject() {
@@ -321,23 +337,26 @@ impl Keeper {
         config.dnssec == DnssecStrength::Parent || config.mail_service == MailServiceStrength::Probed
     }
 
-    /// The owners of a domain's DKIM keys: those that are configured, or those in its zone.
-    fn selectors(&self, domain: &Name) -> Vec<Name> {
-        let (Some(apex), Ok(place)) = (self.zone_above(domain), domain.prepend(b"_domainkey")) else {
-            return Vec::new();
+    /// The owners of a domain's DKIM keys: those that are configured, or those in its zone; none where nobody here knows them.
+    fn selectors(&self, domain: &Name) -> Option<Vec<Name>> {
+        let place = domain.prepend(b"_domainkey").ok()?;
+        let zone = self.authority(domain);
+        let named = match zone {
+            Some(zone) => self.dane_config.zone(&zone.origin).dkim_selectors,
+            None => self.dane_config.elsewhere.get(domain)?.dkim_selectors.clone(),
         };
-        let named = self.dane_config.zone(apex).dkim_selectors;
         if !named.is_empty() {
-            return named.iter().filter_map(|selector| Name::parse(selector, Some(&place)).ok()).collect();
+            return Some(named.iter().filter_map(|selector| Name::parse(selector, Some(&place)).ok()).collect());
         }
-        let contents = self.zones.get(apex).and_then(|zone| zone.contents.as_ref());
-        let nodes = contents.into_iter().flat_map(|contents| contents.at_or_below(&place));
-        nodes.map(|node| node.owner()).filter(|owner| *owner != place).collect()
+        let contents = zone.filter(|zone| !is_elsewhere(zone, &place))?.contents.as_ref()?;
+        Some(contents.at_or_below(&place).map(|node| node.owner()).filter(|owner| *owner != place).collect())
     }
 
-    fn zone_above(&self, name: &Name) -> Option<&Name> {
+    /// The zone here that is authoritative for a name.
+    fn authority(&self, name: &Name) -> Option<&Zone> {
         let mut above = std::iter::once(name.clone()).chain(name.ancestors());
-        above.find_map(|apex| self.zones.get_key_value(&apex)).map(|(apex, _)| apex)
+        let zone = above.find_map(|apex| self.zones.get(&apex))?;
+        (!is_elsewhere(zone, name)).then_some(zone)
     }
 
     /// Asks what is due; gives when more will be.
@@ -362,11 +381,14 @@ impl Keeper {
             }
             let is_news = self.outside.watched.seen(&order.wanted, seen, now);
             is_other |= is_news;
-            if let Wanted::Host { host, .. } = &*order.wanted {
+            let subject = order.wanted.subject();
+            if let Subject::Host(host) = &subject {
                 self.outside.note_presented(host, &counting);
-                if is_news {
-                    self.outside.probed.insert(host.clone());
-                }
+            }
+            if let Subject::Host(name) | Subject::Domain(name) = subject
+                && is_news
+            {
+                self.outside.probed.insert(name);
             }
         }
         is_other

@@ -13,7 +13,9 @@ use crate::dane::explain::Status;
 use crate::dane::prerequisites::Verdict;
 use crate::dane::tlsa::Service;
 use crate::observe::outside::{News, Order};
+use crate::outside::domain::Seen as DomainSeen;
 use crate::outside::host::{Presented, Seen as HostSeen, ServiceSeen};
+use crate::outside::neighbours;
 use crate::outside::{Area, Failure, Fault, Lookup, Seen, Subject, Trust, Wanted};
 
 const HOST: &str = "mail.example.test";
@@ -42,11 +44,11 @@ fn sees(presented: [Result<Chain, Fault>; 2]) -> Result<Seen, Failure> {
 }
 
 fn hear(keeper: &mut Keeper, seen: Result<Seen, Failure>, now: Timestamp) {
-    let wanted = Wanted::Host {
-        host: name(HOST),
-        domains: vec![name("example.test")],
-        services: vec![Service::smtp(name(HOST))],
-    };
+    let services = vec![Service::smtp(name(HOST))];
+    hear_of(keeper, Wanted::Host { host: name(HOST), domains: vec![name("example.test")], services }, seen, now);
+}
+
+fn hear_of(keeper: &mut Keeper, wanted: Wanted, seen: Result<Seen, Failure>, now: Timestamp) {
     let order = Order { wanted: Arc::new(wanted), outside: Arc::new(keeper.config.outside.clone()) };
     keeper.hear_outside(vec![News { order, seen }], now);
     // Decided, and then known to be served.
@@ -161,4 +163,72 @@ fn an_older_certificate_beside_the_newer_one_gets_its_record_when_it_is_presente
     hear(&mut keeper, sees([Ok(newer), Ok(older)]), NOW + 301);
     assert_eq!(tlsa(&keeper), 2, "the union, in the next step");
     assert!(!has_problem(&keeper, "older.pem"), "{:?}", keeper.problems);
+}
+
+/// What resolvers tell of customer.example, whose zone is not here.
+fn customer(mx: &str, trust: Trust) -> Result<Seen, Failure> {
+    let nothing = || Lookup::nothing(Trust::Secure);
+    let text =
+        |text: &str| Lookup { trust: Trust::Secure, found: vec![text.as_bytes().to_vec()], alias: None, ttl: 60 };
+    let key = text("v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=");
+    let neighbours = neighbours::Seen {
+        spf: nothing(),
+        dmarc: nothing(),
+        dmarc_above: None,
+        sts: nothing(),
+        policy: None,
+        tls_rpt: nothing(),
+        caa: BTreeMap::new(),
+        ptr: BTreeMap::new(),
+    };
+    Ok(Seen::Domain(Box::new(DomainSeen {
+        mx: Lookup { trust, found: vec![(10, name(mx))], alias: None, ttl: 60 },
+        dkim: Some(BTreeMap::from([(name("s1._domainkey.customer.example"), key)])),
+        neighbours,
+    })))
+}
+
+#[test]
+fn a_mail_domain_whose_zone_is_elsewhere_opens_the_gate_of_its_host_and_only_a_proven_loss_closes_it() {
+    let place = Place::new();
+    place.zone("example.test", &ZONE.replace(" MX 10 mail\n", ""));
+    let config = format!(
+        "{CONFIG}hold = \"1h\"\n[domain.\"customer.example\"]\nhosts = [\"{HOST}\"]\ndkim-selectors = [\"s1\"]\n\
+         [[certificates]]\npath = \"certs\"\nmode = \"observed\"\n"
+    );
+    let mut keeper = place.keeper(&config, NOW);
+    let selectors = Some(vec![name("s1._domainkey.customer.example")]);
+    let wanted = Wanted::Domain { domain: name("customer.example"), selectors };
+    let mut orders = keeper.outside_orders();
+    keeper.send_outside(NOW);
+    let asked: Vec<Wanted> =
+        std::iter::from_fn(|| orders.try_recv().ok()).map(|order| (*order.wanted).clone()).collect();
+    assert_eq!(asked, [wanted.clone()], "the weak grades of the host's zone need nothing else");
+    assert_eq!(tlsa(&keeper), 0, "nobody has looked yet");
+
+    let mut now = NOW;
+    let mut at = |keeper: &mut Keeper, seen: Result<Seen, Failure>, later: u64| {
+        now += later;
+        hear_of(keeper, wanted.clone(), seen, now);
+        tlsa(keeper)
+    };
+    assert_eq!(at(&mut keeper, customer(HOST, Trust::Insecure), 1), 0, "nobody goes on to the TLSA");
+    assert_eq!(at(&mut keeper, customer(HOST, Trust::Secure), 1), 1);
+    // Nothing of this is proven.
+    let failure = || Err(Failure { fault: Fault::ResolverDown, why: "why".to_owned() });
+    for _ in 0..9 {
+        assert_eq!(at(&mut keeper, customer("mx.provider.example", Trust::Insecure), 900), 1);
+        assert_eq!(at(&mut keeper, customer(HOST, Trust::Bogus), 900), 1);
+        assert_eq!(at(&mut keeper, failure(), 900), 1);
+    }
+    drop(keeper);
+    let mut keeper = place.keeper(&config, NOW + 9 * DAY);
+    for number in 0..99 {
+        assert_eq!(at(&mut keeper, failure(), DAY), 1, "look {number} after a restart");
+    }
+    // Its mail goes to somebody else.
+    for number in 0..8 {
+        let is_left = usize::from(number < 6);
+        assert_eq!(at(&mut keeper, customer("mx.provider.example", Trust::Secure), 600), is_left, "look {number}");
+    }
 }

@@ -6,10 +6,9 @@ use super::outside::Outside;
 use super::rollovers::Rollovers;
 use super::zone::{Keys, Zone};
 use crate::dane::checks::addresses;
-use crate::dane::prerequisites::{Fact, Served, SignedState};
+use crate::dane::prerequisites::{Fact, Resolved, Served, SignedState};
 use crate::dns::dnssec::Signer;
 use crate::dns::{Name, RRset, Rdata, Rtype, dnssec};
-use crate::zone::Contents;
 
 /// The zones by apex: of ten thousand, hosts and domains are looked for many times.
 pub struct ServedZones<'a> {
@@ -66,6 +65,11 @@ impl<'a> ServedZones<'a> {
     }
 }
 
+/// Whether a name below an apex is at or below a zone cut, or below a DNAME: what is put there would not be answered.
+pub(super) fn is_elsewhere(zone: &Zone, name: &Name) -> bool {
+    zone.contents.as_ref().is_some_and(|contents| contents.cut(name).is_some() || contents.is_below_dname(name))
+}
+
 /// The DNSKEYs that sign a zone, here or elsewhere; none of an unsigned one.
 pub(super) fn dnskeys(zone: &Zone) -> Vec<Rdata> {
     if !zone.is_presigned() {
@@ -78,8 +82,7 @@ pub(super) fn dnskeys(zone: &Zone) -> Vec<Rdata> {
 impl Served for ServedZones<'_> {
     fn zone_of(&self, name: &Name) -> Option<Name> {
         let zone = self.nearest(name)?;
-        let elsewhere = |contents: &Contents| contents.cut(name).is_some() || contents.is_below_dname(name);
-        (!zone.contents.as_ref().is_some_and(elsewhere)).then(|| zone.origin.clone())
+        (!is_elsewhere(zone, name)).then(|| zone.origin.clone())
     }
 
     fn rrset(&self, owner: &Name, rtype: Rtype) -> Option<RRset> {
@@ -105,6 +108,10 @@ impl Served for ServedZones<'_> {
 
     fn parent(&self, apex: &Name) -> Fact {
         self.outside.parent(apex)
+    }
+
+    fn resolved(&self, domain: &Name) -> Resolved {
+        self.outside.resolved(domain)
     }
 
     fn probed(&self, host: &Name) -> Fact {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use super::{Area, Check, Fault, Lookup, Trust, neighbours};
+use crate::dane::prerequisites::{Fact, Resolved, Verdict};
 use crate::dns::Name;
 use crate::dns::mailtext::Dkim;
 
@@ -30,6 +31,47 @@ pub fn judge(domain: &Name, seen: &Seen) -> Vec<Check> {
     let hosts: Vec<Name> = mail_hosts(&seen.mx).into_iter().cloned().collect();
     checks.extend(neighbours::judge(domain, &hosts, &seen.neighbours));
     checks
+}
+
+/// What of it counts for the gate. What is not secure proves no absence: anybody on the way could have said it.
+pub fn resolved(domain: &Name, seen: &Seen) -> Resolved {
+    let host = domain.to_host();
+    let mx = match seen.mx.unknown() {
+        Some(why) => Err(why.to_owned()),
+        None => Ok(seen.mx.found.iter().map(|(_, host)| host.clone()).collect()),
+    };
+    let dnssec = match &seen.mx.trust {
+        Trust::Secure => Fact::held(format!("the chain of trust leads to the MX of {host}")),
+        Trust::Insecure => {
+            let evidence =
+                format!("the MX of {host} is not secure: nobody goes on to the TLSA (RFC 7672 section 2.2.1)");
+            Fact::new(Verdict::Missing, evidence, "have its zone signed, and the DS put in above")
+        }
+        Trust::Bogus => Fact::unknown(format!("the MX of {host} is bogus"), "mend DNSSEC of its zone"),
+        Trust::Unknown(why) => {
+            let help = "see that its nameservers answer";
+            Fact::unknown(format!("the MX of {host} can't be looked up: {why}"), help)
+        }
+    };
+    Resolved { mx, dnssec, dkim: usable_key(domain, seen.dkim.as_ref()) }
+}
+
+/// Whether any selector has a usable key.
+fn usable_key(domain: &Name, keys: Option<&BTreeMap<Name, Lookup<Vec<u8>>>>) -> Fact {
+    let Some(keys) = keys.filter(|keys| !keys.is_empty()) else {
+        let help = "name them in `dkim-selectors`, or make DKIM optional in the configuration";
+        return Fact::unknown(format!("the selectors of {domain} are not known"), help);
+    };
+    let checks: Vec<(Check, &Lookup<Vec<u8>>)> =
+        keys.iter().map(|(owner, lookup)| (selector(owner, lookup), lookup)).collect();
+    if let Some((good, _)) = checks.iter().find(|(check, _)| check.fault.is_none()) {
+        return Fact::held(format!("{} has a key", good.subject));
+    }
+    let is_proven = checks.iter().all(|(_, lookup)| lookup.trust == Trust::Secure);
+    let evidence: Vec<String> =
+        checks.iter().map(|(check, _)| format!("{}: {}", check.subject, check.evidence)).collect();
+    let help = checks.first().map_or_else(String::new, |(check, _)| check.help.clone());
+    Fact::new(if is_proven { Verdict::Missing } else { Verdict::Unknown }, super::few(&evidence), help)
 }
 
 fn mx(domain: &Name, mx: &Lookup<(u16, Name)>) -> Vec<Check> {

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 
 use super::world::{World, stored};
 use super::{name, pem};
-use crate::dane::config::ServiceConfig;
+use crate::dane::config::{DomainDane, ServiceConfig};
 use crate::dane::plans::{Plans, Step, Touched};
-use crate::dane::prerequisites::SignedState;
+use crate::dane::prerequisites::{Fact, Resolved, SignedState, Verdict};
 use crate::dane::state::State;
 use crate::dane::tlsa::Service;
 use crate::dane::{Protocol, Tlsa};
@@ -16,6 +16,7 @@ use crate::dns::{Name, Rtype};
 
 const START: u64 = 1_800_000_000;
 const DOMAINS: [&str; 4] = ["example.org", "a.example.org", "mail.example.org", "example.net"];
+const ELSEWHERE: [&str; 3] = ["example.net", "a.example.org", "example.com"];
 const HOSTS: [&str; 4] = ["mail.example.org", "Mx.example.org", "www.example.net", "mail.example.com"];
 const ADDRESSES: [[u8; 4]; 2] = [super::world::OURS, [192, 0, 2, 2]];
 const FILES: [&str; 3] = ["certs/a.pem", "certs/b/b.pem", "certs/b/c.pem"];
@@ -55,6 +56,8 @@ enum Event {
     Service(bool),
     Cut(bool),
     Zone(bool),
+    Elsewhere(usize, Option<usize>),
+    Resolved(usize, usize),
     Withdraw(usize, bool),
     Clock(u64),
     Wait(u64),
@@ -84,6 +87,9 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<bool>().prop_map(Event::Service),
         1 => any::<bool>().prop_map(Event::Cut),
         1 => any::<bool>().prop_map(Event::Zone),
+        1 => (0..ELSEWHERE.len(), proptest::option::of(0..HOSTS.len()))
+            .prop_map(|(domain, host)| Event::Elsewhere(domain, host)),
+        2 => (0..ELSEWHERE.len(), 0..3usize).prop_map(|(domain, how)| Event::Resolved(domain, how)),
         2 => of_host().prop_map(|(host, is)| Event::Withdraw(host, is)),
         1 => (0u64..6_000_000_000).prop_map(Event::Clock),
         6 => (0u64..700).prop_map(Event::Wait),
@@ -152,9 +158,21 @@ fn change_others(world: &mut World, event: &Event) -> bool {
         Event::Zone(is) => {
             world.zones = ["example.org", "example.net"][..1 + usize::from(is)].iter().map(|zone| name(zone)).collect();
         }
+        Event::Elsewhere(domain, host) => {
+            world.config.elsewhere.remove(&name(ELSEWHERE[domain]));
+            let hosts = host.map(|host| DomainDane { hosts: vec![name(HOSTS[host])], ..DomainDane::default() });
+            world.config.elsewhere.extend(hosts.map(|hosts| (name(ELSEWHERE[domain]), hosts)));
+        }
+        Event::Resolved(domain, how) => {
+            let fact = [Fact::held("seen"), Fact::not_checked("why"), Fact::new(Verdict::Missing, "not there", "")];
+            let mx = Ok(vec![name(HOSTS[how])]);
+            let resolved = Resolved { mx, dnssec: fact[0].clone(), dkim: fact[how].clone() };
+            world.resolved.insert(name(ELSEWHERE[domain]), resolved);
+        }
         _ => {}
     }
     matches!(event, Event::Enabled(_) | Event::Ttl(_) | Event::Service(_) | Event::Cut(_) | Event::Zone(_))
+        || matches!(event, Event::Elsewhere(..))
 }
 
 fn owner(host: usize) -> Name {
@@ -172,6 +190,7 @@ fn copy(world: &World) -> World {
         config: Default::default(),
         certificates: Default::default(),
         led: Default::default(),
+        resolved: world.resolved.clone(),
     }
 }
 
@@ -210,6 +229,9 @@ impl Kept {
         let differ = old.iter().filter(|(key, rrset)| new.get(*key) != Some(*rrset));
         let differ = differ.chain(new.iter().filter(|(key, _)| !old.contains_key(*key)));
         let names = differ.map(|((owner, _), _)| owner).chain(lagged.symmetric_difference(&self.world.lagging));
+        let seen =
+            self.world.resolved.iter().filter(|(domain, resolved)| before.resolved.get(*domain) != Some(*resolved));
+        let names = names.chain(seen.map(|(domain, _)| domain));
         Touched { names: names.cloned().collect(), everything: false }
     }
 

@@ -1,10 +1,11 @@
 //! Each prerequisite: what holds it, what it lacks, what can't be told, and that it says what to do.
 
-use super::name;
 use super::world::{OURS, World, dkim_ok};
+use super::{name, pem};
 use crate::dane::checks::{Context, assess, mail_hosts};
-use crate::dane::config::{DkimPolicy, DnssecStrength, MailServiceStrength};
-use crate::dane::prerequisites::{Assessment, Gate, Prerequisite, SignedState, Verdict};
+use crate::dane::config::{DkimPolicy, DnssecStrength, DomainDane, MailServiceStrength};
+use crate::dane::plan::Plan;
+use crate::dane::prerequisites::{Assessment, Fact, Finding, Gate, Prerequisite, Resolved, SignedState, Verdict};
 use crate::dane::state::State;
 use crate::dns::{Name, Rtype};
 
@@ -191,4 +192,101 @@ fn the_domains_own_zone_says_what_is_asked_of_dkim() {
     world.config.zones.entry(name("example.net")).or_insert(server).dnssec = DnssecStrength::Parent;
     assert_eq!(assessed(&world, "example.net", "mail.example.org").verdict(), Verdict::Unknown);
     assert_eq!(assessed(&world, "example.org", "mail.example.org").verdict(), Verdict::Held);
+}
+
+/// A domain whose zone is elsewhere, whose mail comes to the host here.
+fn elsewhere() -> World {
+    let mut world = World::new();
+    let hosts = vec![name("mail.example.org")];
+    world.config.elsewhere.insert(name("example.net"), DomainDane { hosts: hosts.clone(), ..DomainDane::default() });
+    let resolved = Resolved { mx: Ok(hosts), dnssec: Fact::held("secure"), dkim: Fact::held("a key") };
+    world.resolved.insert(name("example.net"), resolved);
+    world
+}
+
+#[test]
+fn a_domain_elsewhere_counts_as_resolvers_see_it() {
+    let of = |change: &dyn Fn(&mut Resolved), prerequisite: Prerequisite| {
+        let mut world = elsewhere();
+        change(world.resolved.get_mut(&name("example.net")).expect("it is there"));
+        let assessment = assessed(&world, "example.net", "mail.example.org");
+        let of = |finding: &&Finding| finding.prerequisite == prerequisite;
+        let finding = assessment.findings.iter().find(of).expect("each has one");
+        (assessment.verdict(), finding.verdict)
+    };
+    use Prerequisite::{Dkim, Dnssec, Mx};
+    use Verdict::{Held, Missing, Unknown};
+    assert_eq!(of(&|_| {}, Mx), (Held, Held));
+    let other = |seen: &mut Resolved| seen.mx = Ok(vec![name("mx.provider.example")]);
+    assert_eq!(of(&other, Mx), (Missing, Missing));
+    assert_eq!(of(&|seen| seen.mx = Ok(vec![Name::root()]), Mx), (Missing, Missing));
+    assert_eq!(of(&|seen| seen.mx = Ok(Vec::new()), Mx), (Missing, Missing));
+    assert_eq!(of(&|seen| seen.mx = Err("SERVFAIL".to_owned()), Mx), (Unknown, Unknown));
+    // What is not secure proves nothing: RFC 4035 section 4.3.
+    let spoofed = |seen: &mut Resolved| {
+        other(seen);
+        seen.dnssec = Fact::unknown("insecure", "");
+    };
+    assert_eq!(of(&spoofed, Mx), (Unknown, Unknown));
+    assert_eq!(of(&|seen| seen.dnssec = Fact::unknown("insecure", ""), Dnssec), (Unknown, Unknown));
+    assert_eq!(of(&|seen| seen.dkim = Fact::new(Missing, "none", ""), Dkim), (Missing, Missing));
+}
+
+#[test]
+fn a_domain_elsewhere_is_enough_for_its_host_and_no_failure_takes_it_away() {
+    let mut world = elsewhere();
+    world.see(pem!("p256"), "certs/a.pem");
+    world.drop("example.org", Rtype::MX);
+    let first = world.plan(&State::default(), 1_800_000_000);
+    let is_served = |plan: &Plan| plan.owners[0].rrset.is_some();
+    assert_eq!((first.owners.len(), is_served(&first)), (1, true));
+    // Nothing is known after a restart, and for long.
+    let seen = world.resolved.clone();
+    world.resolved.clear();
+    let mut state = first.state;
+    for day in 1..30 {
+        let plan = world.plan(&state, 1_800_000_000 + day * 86_400);
+        assert!(is_served(&plan), "day {day}");
+        state = plan.state;
+    }
+    // Its MX leads elsewhere, proven and for longer than `hold`.
+    world.resolved = seen;
+    world.resolved.get_mut(&name("example.net")).expect("it is there").mx = Ok(vec![name("mx.provider.example")]);
+    for strides in 0..7 {
+        let plan = world.plan(&state, 1_800_000_000 + 31 * 86_400 + strides * 600);
+        assert_eq!(is_served(&plan), strides < 6, "after {strides} strides");
+        state = plan.state;
+    }
+}
+
+#[test]
+fn of_a_domain_whose_zone_is_here_its_zone_speaks() {
+    let mut world = elsewhere();
+    world.zones.push(name("example.net"));
+    assert_eq!(assessed(&world, "example.net", "mail.example.org").verdict(), Verdict::Missing);
+    let plan = world.plan(&State::default(), 1_800_000_000);
+    let domains = |plan: &Plan| -> Vec<Name> {
+        plan.owners[0].explanation.assessments.iter().flat_map(|one| one.domain.clone()).collect()
+    };
+    assert_eq!(domains(&plan), [name("example.org")]);
+    world.zones.pop();
+    let plan = world.plan(&State::default(), 1_800_000_000);
+    assert_eq!(domains(&plan), [name("example.net"), name("example.org")]);
+}
+
+#[test]
+fn a_key_that_is_kept_elsewhere_is_as_resolvers_see_it() {
+    let mut world = World::new();
+    world.drop("s1._domainkey.example.org", Rtype::TXT);
+    world.cname("s1._domainkey.example.org", "s1.provider.example");
+    let mut resolved = Resolved::unseen("why");
+    for (fact, expected) in [
+        (Fact::held("s1._domainkey.example.org. has a key"), Verdict::Held),
+        (Fact::new(Verdict::Missing, "revoked", "sign with another"), Verdict::Missing),
+        (Fact::unknown("SERVFAIL", ""), Verdict::Unknown),
+    ] {
+        resolved.dkim = fact;
+        world.resolved.insert(name("example.org"), resolved.clone());
+        assert_eq!(verdict(&world, Prerequisite::Dkim).0, expected);
+    }
 }

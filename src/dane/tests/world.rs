@@ -7,7 +7,7 @@ use crate::dane::config::{DaneConfig, DnssecStrength, MailServiceStrength};
 use crate::dane::keyset::{Sighting, Sightings};
 use crate::dane::led::LedHosts;
 use crate::dane::plan::{Input, Plan, plan};
-use crate::dane::prerequisites::{Served, SignedState};
+use crate::dane::prerequisites::{Resolved, Served, SignedState};
 use crate::dane::state::State;
 use crate::dns::{Name, RRset, Rtype};
 
@@ -22,6 +22,7 @@ pub struct World {
     pub config: DaneConfig,
     pub certificates: Sightings,
     pub led: LedHosts,
+    pub resolved: BTreeMap<Name, Resolved>,
 }
 
 pub const OURS: [u8; 4] = [192, 0, 2, 1];
@@ -43,6 +44,7 @@ impl World {
             config,
             certificates: Sightings::default(),
             led: LedHosts::new(),
+            resolved: BTreeMap::new(),
         };
         world.mx("example.org", "mail.example.org");
         world.put("mail.example.org", Rtype::A, &OURS);
@@ -141,6 +143,10 @@ impl Served for World {
 
     fn is_presigned(&self, _: &Name) -> bool {
         self.presigned
+    }
+
+    fn resolved(&self, domain: &Name) -> Resolved {
+        self.resolved.get(domain).cloned().unwrap_or_else(|| Resolved::unseen("it was not looked at yet"))
     }
 
     fn lags(&self, owner: &Name) -> bool {

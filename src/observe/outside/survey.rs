@@ -1,6 +1,6 @@
 //! Looks once at everything that mail for a domain goes through: the domain, the hosts of its MX, and the zones that these are in.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hickory_proto::rr::{RData, RecordType};
 use tokio::task::JoinSet;
@@ -50,16 +50,21 @@ pub async fn survey(question: &Question, outside: &Outside) -> Result<Vec<(Wante
             (Wanted::Host { host, domains: vec![domain], services }, Seen::Host(seen))
         });
     }
-    let mut apexes: BTreeSet<Name> = BTreeSet::new();
-    for name in std::iter::once(domain).chain(&hosts) {
+    let owner = |host: &Name| Service::smtp(host.clone()).owner().ok();
+    let names = std::iter::once((domain, None)).chain(hosts.iter().map(|host| (host, owner(host))));
+    let mut apexes: BTreeMap<Name, Vec<Name>> = BTreeMap::new();
+    for (name, owner) in names {
         let known = std::iter::once(name.clone()).chain(name.ancestors()).find(|above| zones.contains(above));
-        match known {
-            Some(known) => apexes.extend([known]),
-            None => apexes.extend(apex(&resolver, name).await.filter(|apex| name == domain || apex != name)),
+        let found = match known {
+            Some(known) => Some(known),
+            None => apex(&resolver, name).await.filter(|apex| name == domain || apex != name),
+        };
+        if let Some(apex) = found {
+            apexes.entry(apex).or_default().extend(owner);
         }
     }
-    for apex in apexes {
-        let (resolver, owners) = (resolver.clone(), owners(&hosts, &apex));
+    for (apex, owners) in apexes {
+        let resolver = resolver.clone();
         looking.spawn(async move {
             let seen = zone::look(&resolver, &apex, &owners).await;
             (Wanted::Zone { apex, owners, expected: Expected::default() }, Seen::Zone(Box::new(seen)))
@@ -72,12 +77,6 @@ pub async fn survey(question: &Question, outside: &Outside) -> Result<Vec<(Wante
         (Wanted::Domain { domain: domain.clone(), selectors: selectors.clone() }, Seen::Domain(Box::new(of_domain))),
     );
     Ok(all)
-}
-
-/// The TLSA owners of hosts that are in a zone.
-fn owners(hosts: &[Name], apex: &Name) -> Vec<Name> {
-    let of = hosts.iter().filter(|host| host.is_at_or_below(apex));
-    of.filter_map(|host| Service::smtp(host.clone()).owner().ok()).collect()
 }
 
 /// The zone that a name is in. Where that can't be found out, the name itself is taken for one: what is wrong with it will be seen.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::name;
-use crate::outside::domain::{Seen, judge};
+use crate::dane::prerequisites::Verdict;
+use crate::outside::domain::{Seen, judge, resolved};
 use crate::outside::neighbours;
 use crate::outside::{Check, Fault, Lookup, Trust};
 
@@ -63,4 +64,32 @@ fn each_way_in_which_a_dkim_key_can_be_wrong_has_its_name() {
     assert_eq!(of(&["v=DKIM1; p="]), [Fault::DkimRevoked]);
     assert_eq!(of(&["v=DKIM1; p=!"]), [Fault::DkimMalformed]);
     assert_eq!(of(&["v=DKIM1; k=rsa; p=MIIB", "IjANBgkq"]), [Fault::DkimMalformed], "split into records, not strings");
+}
+
+#[test]
+fn what_counts_for_the_gate_is_what_is_proven() {
+    let of = |mx: Trust, keys: &[(Trust, &str)]| {
+        let key = |(number, (trust, text)): (usize, &(Trust, &str))| {
+            let found = Some(text.as_bytes().to_vec()).filter(|text| !text.is_empty());
+            (name(&format!("s{number}._domainkey.example.org")), lookup(trust.clone(), found.into_iter().collect()))
+        };
+        let seen = Seen {
+            mx: lookup(mx, vec![(10, name("mail.example.org"))]),
+            dkim: Some(keys.iter().enumerate().map(key).collect()),
+            neighbours: beside(),
+        };
+        let resolved = resolved(&name(DOMAIN), &seen);
+        (resolved.mx.is_ok(), resolved.dnssec.verdict, resolved.dkim.verdict)
+    };
+    use Verdict::{Held, Missing, Unknown};
+    let unknown = || Trust::Unknown("SERVFAIL".to_owned());
+    assert_eq!(of(Trust::Secure, &[(Trust::Secure, KEY)]), (true, Held, Held));
+    assert_eq!(of(Trust::Insecure, &[(Trust::Insecure, KEY)]), (true, Missing, Held));
+    assert_eq!(of(Trust::Bogus, &[(Trust::Bogus, KEY)]), (false, Unknown, Unknown));
+    assert_eq!(of(unknown(), &[(unknown(), "")]), (false, Unknown, Unknown));
+    assert_eq!(of(Trust::Secure, &[(Trust::Secure, "")]).2, Missing);
+    assert_eq!(of(Trust::Secure, &[(Trust::Insecure, "")]).2, Unknown, "anybody could have said so");
+    assert_eq!(of(Trust::Secure, &[(Trust::Secure, "v=DKIM1; p="), (unknown(), "")]).2, Unknown);
+    assert_eq!(of(Trust::Secure, &[(Trust::Secure, "v=DKIM1; p="), (Trust::Secure, KEY)]).2, Held);
+    assert_eq!(of(Trust::Secure, &[]).2, Unknown, "nobody knows the selectors");
 }

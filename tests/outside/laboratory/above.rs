@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use danelaw::keys::ZoneKey;
 
+use super::faults::BEYOND;
 use super::zones::Zone;
 use super::{DANELAW, GONE, KNOT, MAIL, NSD, ORG, ROOT, STALE, STANDINS};
 use crate::common::{sign_again, sign_elsewhere};
+use crate::house::DKIM;
 
 const PARENTS: [(&str, &str); 2] = [("org", ORG), ("gone", GONE)];
 
@@ -58,7 +60,10 @@ fn parent(origin: &str, zones: &[Zone], key: &ZoneKey, is_later: bool) -> String
         "org" => {
             let mut hosts = format!(
                 "@ NS ns\n@ NS other-ns\nns A {ORG}\nother-ns A {STALE}\nns1 A {DANELAW}\nns2 A {NSD}\nns3 A {KNOT}\n\
-                 alias CNAME ns2\n"
+                 alias CNAME ns2\n\
+                 customer MX 10 mail.{BEYOND}\ncustomer TXT \"v=spf1 mx -all\"\n_dmarc.customer TXT \"v=DMARC1; p=reject\"\n\
+                 {}",
+                DKIM.replace("_domainkey", "_domainkey.customer")
             );
             STANDINS.iter().for_each(|(host, address, _)| writeln!(hosts, "{host} A {address}").unwrap());
             hosts

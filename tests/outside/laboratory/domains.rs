@@ -3,7 +3,7 @@
 use danelaw::keys::ZoneKey;
 
 use super::certificates::{Authority, Certificates, Made, When};
-use super::faults::{ADORNED, ROWS, WHOLE};
+use super::faults::{ADORNED, BEYOND, ROWS, WHOLE};
 use super::zones::{Ds, Mail, Second, Zone};
 
 const DAY: u64 = 86_400;
@@ -109,6 +109,7 @@ fn contents(zone: Zone, key: &ZoneKey) -> Zone {
     let dkim = crate::house::DKIM;
     let (before, after) = dkim.split_at(dkim.find("p=11").unwrap() + 10);
     match zone.label {
+        BEYOND => zone.having(MX, ""),
         "mx-missing" => zone.later(MX, ""),
         "mx-null" => zone.later(MX, "@ MX 0 .\n"),
         "mx-bogus" => zone.hand(&["3 1 1 ".to_owned() + &"CD".repeat(32)]).spoilt(key, "MX"),

@@ -41,6 +41,9 @@ const fn unknown(
 /// Those without a fault: one that has what is needed, and one that has everything.
 pub const WHOLE: &str = "whole";
 pub const ADORNED: &str = "adorned";
+/// The one without an MX, to whose mail server the mail of another one goes, which is not served here.
+pub const BEYOND: &str = "beyond";
+pub const CUSTOMER: &str = "customer.org";
 
 pub const ROWS: &[Row] = &[
     critical("ds-missing", "ds-missing", "ds-missing.org.", &["zone org."]),
@@ -136,6 +139,7 @@ pub const ROWS: &[Row] = &[
     warning("caa-forbids", "caa-forbids", "caa-forbids.org.", &[]),
     warning("ptr-missing", "ptr-missing", "46.4.6.", &[]),
     warning("ptr-differs", "ptr-differs", "46.4.6.", &["mail.elsewhere.org"]),
+    warning(BEYOND, "mx-missing", "beyond.org.", &[]),
 ];
 
 /// What is to be told of the domain without a fault where the machine that looks is at fault, in the order in which it comes to be.

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use super::faults::{BEYOND, CUSTOMER};
 use super::zones::{Mail, Second, Zone};
 use super::{DANELAW, KNOT, MAIL, NSD, ORG, RESOLVER, ROOT};
 
@@ -13,7 +14,8 @@ pub fn danelaw(zones: &[Zone], anchors: &[&str]) -> String {
     let mut config = format!(
         "listen = [\"{DANELAW}:53\"]\naddresses = {addresses:?}\n[dane]\nttl = \"30m\"\ndnssec = \"parent\"\nmail-service = \"declared\"\n\
          [[certificates]]\npath = \"certs\"\nmode = \"observed\"\n[outside]\nresolver = [\"{RESOLVER}\"]\nanchors = {anchors:?}\n\
-         [secondary.\"ns2.org\"]\naddresses = [\"{NSD}\"]\n[secondary.\"ns3.org\"]\naddresses = [\"{KNOT}\"]\n"
+         [secondary.\"ns2.org\"]\naddresses = [\"{NSD}\"]\n[secondary.\"ns3.org\"]\naddresses = [\"{KNOT}\"]\n\
+         [domain.\"{CUSTOMER}\"]\nhosts = [\"mail.{BEYOND}.org\"]\ndkim-selectors = [\"s1\"]\n"
     );
     for zone in zones {
         let key = if zone.table.contains("signing") { "" } else { "key = \"shared.pem\"\n" };

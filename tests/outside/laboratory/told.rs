@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use danelaw::outside::Fault;
 use serde_json::{Value, json};
 
-use super::faults::{ADORNED, BESIDE, HERE, NOT_HERE, ROWS, Row, WHOLE};
+use super::faults::{ADORNED, BESIDE, CUSTOMER, HERE, NOT_HERE, ROWS, Row, WHOLE};
 use super::tools::each;
 use super::{Laboratory, said};
 
@@ -36,7 +36,12 @@ pub fn whole(laboratory: &Laboratory) -> Vec<String> {
         Ok(report) => without_fault(label, &report),
         Err(why) => vec![why],
     };
-    each(&SOUND, look).concat()
+    let mut found = each(&SOUND, look).concat();
+    match ask(laboratory, &[], CUSTOMER) {
+        Ok(report) => found.extend(without_fault(CUSTOMER, &report)),
+        Err(why) => found.push(why),
+    }
+    found
 }
 
 /// All that is told otherwise than the table says.

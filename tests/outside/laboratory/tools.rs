@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::scope;
 
+use super::faults::{BEYOND, CUSTOMER, WHOLE};
 use super::zones::{Second, Zone};
 use super::{Laboratory, RESOLVER};
 
@@ -74,6 +75,7 @@ fn trust(laboratory: &Laboratory, zone: &Zone, anchor: &str) -> Vec<String> {
         "not-delegated" => &[(&name, "SOA", "negative response, fully validated")],
         "mx-bogus" => &[(&name, "SOA", SECURE), (&name, "MX", FAILED)],
         "mx-missing" => &[(&name, "MX", "negative response, fully validated")],
+        BEYOND => &[(CUSTOMER, "MX", SECURE), (&tlsa, "TLSA", SECURE)],
         "host-insecure" => &[(&name, "MX", SECURE), ("_25._tcp.mail.plain", "TLSA", INSECURE)],
         "tlsa-bogus" => &[(&name, "MX", SECURE), (&tlsa, "TLSA", FAILED)],
         "mx-unknown" => &[(&name, "SOA", SECURE), (&name, "MX", FAILED)],
@@ -123,7 +125,7 @@ fn mail(laboratory: &Laboratory, zone: &Zone) -> Vec<String> {
         "tlsa-stale" | "tlsa-too-many" | "denial-fails" | "signature-missing" => return Vec::new(),
         _ => [VERIFIED; 2],
     };
-    let name = zone.name();
+    let name = if zone.label == BEYOND { CUSTOMER.to_owned() } else { zone.name() };
     let look = |(family, wanted): (&str, &str)| {
         let options = ["-c", "-t", "2", "-T", "2", "-l", "dane", "-o", &format!("inet_protocols={family}"), &name];
         let said = laboratory.namespace.ask("posttls-finger", &options);
@@ -136,7 +138,7 @@ fn mail(laboratory: &Laboratory, zone: &Zone) -> Vec<String> {
 fn certificate(laboratory: &Laboratory, zone: &Zone) -> Vec<String> {
     // danetool does not look at names, nor at all of so many records.
     let [ldns, danetool] = match zone.label {
-        super::faults::WHOLE | "certificate-expired" | "tlsa-partial" | "addresses-differ" => {
+        WHOLE | "certificate-expired" | "tlsa-partial" | "addresses-differ" => {
             ["dane-validated successfully", "Certificate matches"]
         }
         "tlsa-too-many" => ["dane-validated successfully", "Verification:"],
@@ -148,7 +150,7 @@ fn certificate(laboratory: &Laboratory, zone: &Zone) -> Vec<String> {
         _ => return Vec::new(),
     };
     let address = match zone.label {
-        super::faults::WHOLE => super::MAIL[0].to_owned(),
+        WHOLE => super::MAIL[0].to_owned(),
         "tlsa-mismatch" => format!("[{}]", zone.addresses[1]),
         _ => zone.addresses[0].clone(),
     };
