@@ -3,8 +3,10 @@
 //!
 //! Pure: what was seen is handed in ([`Seen`]), and what comes out are [`Check`]s. Who looked, and how, is the edge's.
 
+pub mod addressed;
 pub mod caa;
 pub mod chain;
+pub mod dmarc;
 pub mod domain;
 mod fault;
 pub mod host;
@@ -169,7 +171,10 @@ pub fn judge(wanted: &Wanted, seen: &Seen, now: Timestamp) -> Vec<Check> {
     match (wanted, seen) {
         (Wanted::Zone { apex, expected, .. }, Seen::Zone(seen)) => zone::judge(apex, expected, seen, now),
         (Wanted::Domain { domain, .. }, Seen::Domain(seen)) => domain::judge(domain, seen),
-        (Wanted::Host { host, domains, .. }, Seen::Host(seen)) => host::judge(host, domains, seen, now),
+        (Wanted::Host { host, domains, .. }, Seen::Host(seen)) => {
+            let checks = host::judge(host, domains, seen, now).into_iter();
+            checks.map(|check| addressed::addressed(host, domains, check)).collect()
+        }
         (Wanted::Reports { domains, .. }, Seen::Reports(seen)) => {
             reports::judge(&seen.reports, &seen.unreadable, domains, now.saturating_sub(REPORTED))
         }

@@ -1,7 +1,9 @@
 //! The rules of this room, one file each.
 
+mod addressed;
 mod caa;
 mod chain;
+mod dmarc;
 mod domain;
 mod host;
 mod neighbours;
