@@ -24,7 +24,7 @@ use crate::observe::certificates::Scan;
 use crate::observe::outside::{News, Order};
 use crate::outside::watched::{Found, Watched};
 use crate::outside::zone::Expected;
-use crate::outside::{Area, Check, Level, Seen, Subject, Trust, Wanted, host, worst};
+use crate::outside::{Area, Check, Level, Seen, Subject, Trust, Wanted, domain, host, worst};
 use crate::tell::{Condition, Kind, Notice, Stands};
 
 /// Looks that wait for an answer at a time.
@@ -256,8 +256,8 @@ impl Keeper {
         }
         let mut all: Vec<Wanted> = Vec::new();
         for (host, (domains, services)) in hosts {
-            let domains = domains.into_iter().cloned().collect();
-            all.push(Wanted::Host { host: host.clone(), domains, services: services.into_iter().collect() });
+            let (host, domains) = (host.clone(), domains.into_iter().cloned().collect());
+            all.push(Wanted::Host { host, domains, services: services.into_iter().collect() });
         }
         for (apex, owners) in zones {
             let Some(zone) = self.zones.get(apex) else { continue };
@@ -266,7 +266,7 @@ impl Keeper {
             all.push(Wanted::Zone { apex: apex.clone(), owners, expected });
         }
         for domain in domains {
-            all.push(Wanted::Domain { domain: domain.clone(), selectors: Some(self.selectors(domain)) });
+            all.push(Wanted::Domain { domain: domain.clone(), selectors: self.selectors(domain) });
         }
         if let Some(folder) = &self.config.outside.reports {
             let named = |wanted: &Wanted| match wanted.subject() {
@@ -321,18 +321,15 @@ impl Keeper {
         config.dnssec == DnssecStrength::Parent || config.mail_service == MailServiceStrength::Probed
     }
 
-    /// The owners of a domain's DKIM keys: those that are configured, or those in its zone.
-    fn selectors(&self, domain: &Name) -> Vec<Name> {
-        let (Some(apex), Ok(place)) = (self.zone_above(domain), domain.prepend(b"_domainkey")) else {
-            return Vec::new();
-        };
+    /// The owners of a domain's DKIM keys: those that are configured, or those in its zone. None: they are not known here.
+    fn selectors(&self, domain: &Name) -> Option<Vec<Name>> {
+        let apex = self.zone_above(domain)?;
         let named = self.dane_config.zone(apex).dkim_selectors;
         if !named.is_empty() {
-            return named.iter().filter_map(|selector| Name::parse(selector, Some(&place)).ok()).collect();
+            let place = domain.prepend(b"_domainkey").ok()?;
+            return Some(named.iter().filter_map(|selector| Name::parse(selector, Some(&place)).ok()).collect());
         }
-        let contents = self.zones.get(apex).and_then(|zone| zone.contents.as_ref());
-        let nodes = contents.into_iter().flat_map(|contents| contents.at_or_below(&place));
-        nodes.map(|node| node.owner()).filter(|owner| *owner != place).collect()
+        domain::selectors(self.zones.get(apex)?.contents.as_ref()?, domain)
     }
 
     fn zone_above(&self, name: &Name) -> Option<&Name> {
