@@ -86,7 +86,7 @@ fn served(config: &Config) -> BTreeMap<Name, u32> {
 fn look(config: &Config, runtime: &Runtime, before: BTreeMap<Name, u32>, question: Question) -> Found {
     let at = now();
     let mut hosts = BTreeSet::new();
-    let mut checks: Vec<Check> = match runtime.block_on(survey(&question, &config.outside)) {
+    let mut checks: Vec<Check> = match runtime.block_on(survey(&question, &config.outside, at)) {
         Ok(mut all) => {
             let steady = steady(before, &served(config));
             all.iter_mut().for_each(|(wanted, _)| compare_with(&steady, wanted));

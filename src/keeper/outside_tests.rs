@@ -46,6 +46,7 @@ fn hear(keeper: &mut Keeper, seen: Result<Seen, Failure>, now: Timestamp) {
         host: name(HOST),
         domains: vec![name("example.test")],
         services: vec![Service::smtp(name(HOST))],
+        absent_until: BTreeMap::new(),
     };
     let order = Order { wanted: Arc::new(wanted), outside: Arc::new(keeper.config.outside.clone()) };
     keeper.hear_outside(vec![News { order, seen }], now);
@@ -161,4 +162,33 @@ fn an_older_certificate_beside_the_newer_one_gets_its_record_when_it_is_presente
     hear(&mut keeper, sees([Ok(newer), Ok(older)]), NOW + 301);
     assert_eq!(tlsa(&keeper), 2, "the union, in the next step");
     assert!(!has_problem(&keeper, "older.pem"), "{:?}", keeper.problems);
+}
+
+#[test]
+fn a_first_publication_is_no_alarm_as_long_as_caches_may_hold_that_there_was_none() {
+    let place = Place::new();
+    let mut keeper = place.keeper(&probed(), NOW);
+    let mut orders = keeper.outside_orders();
+    let good = Ok(chain(&place, "mail.pem"));
+    let mut at = |now: Timestamp| {
+        hear(&mut keeper, sees([good.clone(), good.clone()]), now);
+        keeper.send_outside(now);
+        let mut until = None;
+        while let Ok(Order { wanted, .. }) = orders.try_recv() {
+            if let Wanted::Host { absent_until, .. } = &*wanted {
+                until = Some(absent_until.values().copied().collect::<Vec<Timestamp>>());
+            }
+        }
+        let told = keeper.outside.about(&name(HOST), None, &[]);
+        (tlsa(&keeper), until, told.iter().any(|check| check.fault == Some(Fault::TlsaMissing)))
+    };
+    assert_eq!(at(NOW + 1).0, 1);
+    // Its zone's negative TTL is 300 s.
+    let until = NOW + 1 + 300;
+    assert_eq!(at(NOW + 10), (1, Some(vec![until]), true), "it was not known yet that it is out");
+    assert!(!at(NOW + 20).2);
+    assert!(!at(until - 1).2);
+    assert!(at(until).2);
+    // What was kept is over: it is looked at anew, at once.
+    assert_eq!(at(until + 10), (1, Some(vec![]), true));
 }

@@ -1,5 +1,6 @@
 //! The rules of this room, one file each.
 
+mod absent;
 mod addressed;
 mod caa;
 mod chain;
