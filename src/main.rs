@@ -6,5 +6,8 @@ use clap::Parser;
 use danelaw::cli;
 
 fn main() -> ExitCode {
-    cli::main(&cli::args::Args::parse())
+    match cli::args::Args::try_parse() {
+        Ok(args) => cli::main(&args),
+        Err(error) => cli::misread(&error, std::env::args_os()),
+    }
 }

@@ -14,7 +14,9 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  done, nothing found
   1  findings, or the command failed
-  2  wrong arguments or configuration";
+  2  wrong arguments or configuration
+check --online has those of monitoring plugins:
+  0 ok, 1 warning, 2 critical, 3 unknown; wrong arguments or configuration are 3";
 
 /// An authoritative DNS server that signs its zones and keeps TLSA records true to the mail server's certificate.
 #[derive(Clone, Debug, Parser)]
@@ -204,7 +206,7 @@ pub struct Check {
     #[arg(long, conflicts_with = "online")]
     pub strict: bool,
     /// Look at domains as others see them: DNSSEC, nameservers, MX, mail servers, TLSA. Exit code 0 ok, 1 warning, 2 critical,
-    /// 3 unknown, as monitoring plugins have it
+    /// 3 unknown or wrong arguments, as monitoring plugins have it
     #[arg(long)]
     pub online: bool,
     /// A DKIM selector of the domain [default: those in the configuration or the zone file]

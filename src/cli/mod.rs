@@ -21,6 +21,7 @@ pub mod tlsa;
 mod traffic;
 pub mod zone;
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -107,6 +108,21 @@ pub fn main(args: &Args) -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+/// Says why the command line can't be read, or prints the help or the version that it asks for. `words`: all of it.
+pub fn misread(error: &clap::Error, words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let code = if error.use_stderr() { misread_code(words) } else { 0 };
+    // Nobody may be there to read it.
+    drop(error.print());
+    ExitCode::from(code)
+}
+
+/// 2, but 3 to whoever monitors by `check --online`: that nothing was looked at is not critical.
+fn misread_code(words: impl IntoIterator<Item = OsString>) -> u8 {
+    let words: Vec<OsString> = words.into_iter().take_while(|word| word != "--").collect();
+    let is_online = ["check", "--online"].iter().all(|wanted| words.iter().any(|word| word == wanted));
+    if is_online { Level::Unknown.exit_code() } else { 2 }
 }
 
 fn run(args: &Args, out: &mut Output) -> Result<Outcome, CliError> {

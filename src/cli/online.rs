@@ -1,8 +1,9 @@
 //! `check --online`: looks at domains as others see them, ours or not, once; its exit code is that of a monitoring plugin.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+use tokio::runtime::Runtime;
 
 use super::args::Check as Arguments;
 use super::ask::harmless;
@@ -13,6 +14,8 @@ use crate::dns::{Name, Timestamp};
 use crate::keeper::{Beneath, StatusReport, now};
 use crate::observe::outside;
 use crate::observe::outside::survey::{Question, survey};
+use crate::outside::addressed::of_zone;
+use crate::outside::domain as mail;
 use crate::outside::{Check, Level, Seen, Wanted, judge, tally, worst};
 use crate::serve::control::{Request, call};
 use crate::zone;
@@ -34,14 +37,14 @@ pub fn run(config: &Config, args: &Arguments, out: &mut Output) -> Result<Outcom
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CliError::Failed(format!("no runtime: {error}")))?;
-    let served = served(config);
     let mut found = Vec::new();
     for domain in domains {
         progress(&format!("looking at {} ...", domain.to_host()));
         let selectors = selectors(config, &domain, &args.selectors);
-        let zones = served.iter().map(|(zone, _)| zone.clone()).collect();
+        let before = served(config);
+        let zones = before.keys().cloned().collect();
         let question = Question { domain, selectors, zones, ports: args.ports.iter().copied().collect() };
-        found.push(runtime.block_on(look(config, &served, question)));
+        found.push(look(config, &runtime, before, question));
     }
     match args.json {
         true => out.json(&found)?,
@@ -57,47 +60,41 @@ fn domain(text: &str) -> Result<Name, CliError> {
 /// The owners of a domain's DKIM keys: those that are named, those of the configuration, or those in its zone file here. None: nobody
 /// says which.
 fn selectors(config: &Config, domain: &Name, named: &[String]) -> Option<Vec<Name>> {
-    let place = domain.prepend(b"_domainkey").ok()?;
     let rules = config.dane_rules();
     let above = || std::iter::once(domain.clone()).chain(domain.ancestors());
     let configured = above().find_map(|apex| rules.zones.get(&apex)).unwrap_or(&rules.server);
     let named = if named.is_empty() { &configured.dkim_selectors } else { named };
     if !named.is_empty() {
+        let place = domain.prepend(b"_domainkey").ok()?;
         return Some(named.iter().filter_map(|selector| Name::parse(selector, Some(&place)).ok()).collect());
     }
     let files = check::files(config, &[]).ok()?;
     let file = above().find_map(|apex| files.iter().find(|file| file.origin == apex))?;
     let text = file.read().ok()?;
     let parsed = zone::parse(&file.origin, "", &text, &mut Beneath(&mut file.includes()));
-    let contents = parsed.contents?;
-    Some(contents.at_or_below(&place).map(|node| node.owner()).filter(|owner| *owner != place).collect())
-}
-
-/// Of zones that the daemon serves, what it serves is what every nameserver is to have.
-fn compare_with(served: &[(Name, u32)], wanted: &mut Wanted) {
-    if let Wanted::Zone { apex, expected, .. } = wanted {
-        expected.serial = served.iter().find(|(zone, _)| zone == apex).map(|(_, serial)| *serial);
-    }
+    mail::selectors(&parsed.contents?, domain)
 }
 
 /// The zones of the daemon, if one runs, with their serials.
-fn served(config: &Config) -> Vec<(Name, u32)> {
-    let Ok(answer) = call(&config.control_socket, &Request::Status) else { return Vec::new() };
-    let Ok(report) = serde_json::from_value::<StatusReport>(answer) else { return Vec::new() };
+fn served(config: &Config) -> BTreeMap<Name, u32> {
+    let Ok(answer) = call(&config.control_socket, &Request::Status) else { return BTreeMap::new() };
+    let Ok(report) = serde_json::from_value::<StatusReport>(answer) else { return BTreeMap::new() };
     report.zones.into_iter().filter_map(|zone| Some((zone.zone, zone.serial?))).collect()
 }
 
-async fn look(config: &Config, served: &[(Name, u32)], question: Question) -> Found {
+/// `before`: what the daemon served a moment ago.
+fn look(config: &Config, runtime: &Runtime, before: BTreeMap<Name, u32>, question: Question) -> Found {
     let at = now();
     let mut hosts = BTreeSet::new();
-    let mut checks: Vec<Check> = match survey(&question, &config.outside).await {
+    let mut checks: Vec<Check> = match runtime.block_on(survey(&question, &config.outside, at)) {
         Ok(mut all) => {
-            all.iter_mut().for_each(|(wanted, _)| compare_with(served, wanted));
+            let steady = steady(before, &served(config));
+            all.iter_mut().for_each(|(wanted, _)| compare_with(&steady, wanted));
             hosts.extend(all.iter().filter_map(|(wanted, _)| match wanted {
                 Wanted::Host { host, .. } => Some(host.clone()),
                 _ => None,
             }));
-            all.iter().flat_map(|(wanted, seen)| judge(wanted, seen, at)).collect()
+            all.iter().flat_map(|(wanted, seen)| told(&question.domain, wanted, seen, at)).collect()
         }
         Err(failure) => vec![failure.check(&question.domain)],
     };
@@ -105,11 +102,33 @@ async fn look(config: &Config, served: &[(Name, u32)], question: Question) -> Fo
         // Senders name the host where it is TLSA that failed.
         let mut domains = hosts;
         domains.insert(question.domain.clone());
-        let seen = Seen::Reports(outside::read(folder.clone()).await);
+        let seen = Seen::Reports(runtime.block_on(outside::read(folder.clone())));
         checks.extend(judge(&Wanted::Reports { folder: folder.clone(), domains }, &seen, at));
     }
     checks.sort_by(|one, other| other.level.cmp(&one.level).then(one.area.cmp(&other.area)));
     Found { domain: question.domain, at, level: worst(&checks), checks }
+}
+
+/// What is to be said of one thing that mail for a domain goes through.
+fn told(domain: &Name, wanted: &Wanted, seen: &Seen, at: Timestamp) -> Vec<Check> {
+    let checks = judge(wanted, seen, at);
+    match wanted {
+        Wanted::Zone { apex, .. } => checks.into_iter().map(|check| of_zone(apex, domain, check)).collect(),
+        _ => checks,
+    }
+}
+
+/// Without what has changed meanwhile: its nameservers may have had either when they were asked.
+fn steady(mut before: BTreeMap<Name, u32>, after: &BTreeMap<Name, u32>) -> BTreeMap<Name, u32> {
+    before.retain(|zone, serial| after.get(zone) == Some(serial));
+    before
+}
+
+/// Of zones that the daemon serves, what it serves is what every nameserver is to have.
+fn compare_with(served: &BTreeMap<Name, u32>, wanted: &mut Wanted) {
+    if let Wanted::Zone { apex, expected, .. } = wanted {
+        expected.serial = served.get(apex).copied();
+    }
 }
 
 fn show(found: &Found, out: &mut Output) -> Result<(), CliError> {
@@ -140,5 +159,19 @@ fn mark(level: Level) -> Mark {
         Level::Ok => Mark::Good,
         Level::Warning | Level::Unknown => Mark::Warn,
         Level::Critical => Mark::Bad,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zone_that_changes_while_it_is_looked_at_is_compared_with_nothing() {
+        let served = |serials: &[(&str, u32)]| -> BTreeMap<Name, u32> {
+            serials.iter().map(|(zone, serial)| (zone.parse().unwrap(), *serial)).collect()
+        };
+        let before = served(&[("a.test", 1), ("b.test", 2), ("gone.test", 3)]);
+        assert_eq!(steady(before, &served(&[("a.test", 1), ("b.test", 3), ("new.test", 1)])), served(&[("a.test", 1)]));
     }
 }

@@ -210,11 +210,14 @@ pub fn is_dmarc(text: &[u8]) -> bool {
 
 /// Whether a DMARC record has a policy: `p=` with none, quarantine or reject (RFC 7489 section 6.3).
 pub fn has_dmarc_policy(text: &[u8]) -> bool {
+    ["none", "quarantine", "reject"].iter().any(|policy| has_tag(text, "p", policy))
+}
+
+/// Whether a DMARC record has a tag with a value.
+pub fn has_tag(text: &[u8], tag: &str, value: &str) -> bool {
     let text = String::from_utf8_lossy(text);
-    text.split(';').filter_map(|tag| tag.split_once('=')).any(|(tag, value)| {
-        let value = value.trim().to_ascii_lowercase();
-        tag.trim() == "p" && matches!(value.as_str(), "none" | "quarantine" | "reject")
-    })
+    let mut tags = text.split(';').filter_map(|tag| tag.split_once('='));
+    tags.any(|(name, is)| name.trim() == tag && is.trim().eq_ignore_ascii_case(value))
 }
 
 /// Looks an SPF record over by the grammar of RFC 7208 section 4.6.1: the first term that is neither a mechanism nor

@@ -15,6 +15,7 @@ use crate::config;
 use crate::dane::Chain;
 use crate::dane::certificate::Certificate;
 use crate::dane::config::{DnssecStrength, MailServiceStrength};
+use crate::dane::explain::{Explanation, Status};
 use crate::dane::keyset::Sighting;
 use crate::dane::plan::Planned;
 use crate::dane::prerequisites::{Fact, Resolved, Verdict};
@@ -26,6 +27,7 @@ use crate::outside::watched::{Found, Watched};
 use crate::outside::zone::Expected;
 use crate::outside::{Area, Check, Level, Seen, Subject, Trust, Wanted, domain, host, worst};
 use crate::tell::{Condition, Kind, Notice, Stands};
+use crate::zone::serial::minimum_of_soa;
 
 /// Looks that wait for an answer at a time.
 const ORDERS: usize = 64;
@@ -241,7 +243,8 @@ impl Keeper {
             return;
         }
         self.outside.gathered = Some(now);
-        let mut hosts: BTreeMap<&Name, (BTreeSet<&Name>, BTreeSet<Service>)> = BTreeMap::new();
+        type Host<'a> = (BTreeSet<&'a Name>, BTreeSet<Service>, BTreeMap<Name, Timestamp>);
+        let mut hosts: BTreeMap<&Name, Host<'_>> = BTreeMap::new();
         let mut zones: BTreeMap<&Name, Vec<&Name>> = BTreeMap::new();
         let mut domains: BTreeSet<&Name> = BTreeSet::new();
         let has_records = |planned: &&Planned| !planned.explanation.records.is_empty();
@@ -268,11 +271,12 @@ impl Keeper {
             let host = hosts.entry(&explanation.host).or_default();
             host.0.extend(of);
             host.1.extend(Service::from_owner(owner));
+            host.2.extend(self.absent_until(planned, now).map(|until| (owner.clone(), until)));
         }
         let mut all: Vec<Wanted> = Vec::new();
-        for (host, (domains, services)) in hosts {
-            let domains = domains.into_iter().cloned().collect();
-            all.push(Wanted::Host { host: host.clone(), domains, services: services.into_iter().collect() });
+        for (host, (domains, services, absent_until)) in hosts {
+            let (host, domains) = (host.clone(), domains.into_iter().cloned().collect());
+            all.push(Wanted::Host { host, domains, services: services.into_iter().collect(), absent_until });
         }
         for (apex, owners) in zones {
             let Some(zone) = self.zones.get(apex) else { continue };
@@ -337,6 +341,17 @@ impl Keeper {
         config.dnssec == DnssecStrength::Parent || config.mail_service == MailServiceStrength::Probed
     }
 
+    /// Until when caches may hold that an owner had no TLSA, which is out now (RFC 2308 section 5); none where that is over.
+    fn absent_until(&self, planned: &Planned, now: Timestamp) -> Option<Timestamp> {
+        let Explanation { status: Status::Served(_), since: Some(since), .. } = &planned.explanation else {
+            return None;
+        };
+        let soa = self.zones.get(planned.zone.as_ref()?)?.contents.as_ref()?.soa()?;
+        let minimum = soa.rdatas.first().and_then(|rdata| minimum_of_soa(rdata))?;
+        let until = since + Timestamp::from(minimum.min(soa.ttl));
+        (*since..until).contains(&now).then_some(until)
+    }
+
     /// The owners of a domain's DKIM keys: those that are configured, or those in its zone; none where nobody here knows them.
     fn selectors(&self, domain: &Name) -> Option<Vec<Name>> {
         let place = domain.prepend(b"_domainkey").ok()?;
@@ -348,8 +363,7 @@ impl Keeper {
         if !named.is_empty() {
             return Some(named.iter().filter_map(|selector| Name::parse(selector, Some(&place)).ok()).collect());
         }
-        let contents = zone.filter(|zone| !is_elsewhere(zone, &place))?.contents.as_ref()?;
-        Some(contents.at_or_below(&place).map(|node| node.owner()).filter(|owner| *owner != place).collect())
+        domain::selectors(zone?.contents.as_ref()?, domain)
     }
 
     /// The zone here that is authoritative for a name.

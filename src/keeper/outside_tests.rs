@@ -45,7 +45,12 @@ fn sees(presented: [Result<Chain, Fault>; 2]) -> Result<Seen, Failure> {
 
 fn hear(keeper: &mut Keeper, seen: Result<Seen, Failure>, now: Timestamp) {
     let services = vec![Service::smtp(name(HOST))];
-    hear_of(keeper, Wanted::Host { host: name(HOST), domains: vec![name("example.test")], services }, seen, now);
+    hear_of(
+        keeper,
+        Wanted::Host { host: name(HOST), domains: vec![name("example.test")], services, absent_until: BTreeMap::new() },
+        seen,
+        now,
+    );
 }
 
 fn hear_of(keeper: &mut Keeper, wanted: Wanted, seen: Result<Seen, Failure>, now: Timestamp) {
@@ -174,7 +179,7 @@ fn customer(mx: &str, trust: Trust) -> Result<Seen, Failure> {
     let neighbours = neighbours::Seen {
         spf: nothing(),
         dmarc: nothing(),
-        dmarc_above: None,
+        dmarc_above: Vec::new(),
         sts: nothing(),
         policy: None,
         tls_rpt: nothing(),
@@ -231,4 +236,33 @@ fn a_mail_domain_whose_zone_is_elsewhere_opens_the_gate_of_its_host_and_only_a_p
         let is_left = usize::from(number < 6);
         assert_eq!(at(&mut keeper, customer("mx.provider.example", Trust::Secure), 600), is_left, "look {number}");
     }
+}
+
+#[test]
+fn a_first_publication_is_no_alarm_as_long_as_caches_may_hold_that_there_was_none() {
+    let place = Place::new();
+    let mut keeper = place.keeper(&probed(), NOW);
+    let mut orders = keeper.outside_orders();
+    let good = Ok(chain(&place, "mail.pem"));
+    let mut at = |now: Timestamp| {
+        hear(&mut keeper, sees([good.clone(), good.clone()]), now);
+        keeper.send_outside(now);
+        let mut until = None;
+        while let Ok(Order { wanted, .. }) = orders.try_recv() {
+            if let Wanted::Host { absent_until, .. } = &*wanted {
+                until = Some(absent_until.values().copied().collect::<Vec<Timestamp>>());
+            }
+        }
+        let told = keeper.outside.about(&name(HOST), None, &[]);
+        (tlsa(&keeper), until, told.iter().any(|check| check.fault == Some(Fault::TlsaMissing)))
+    };
+    assert_eq!(at(NOW + 1).0, 1);
+    // Its zone's negative TTL is 300 s.
+    let until = NOW + 1 + 300;
+    assert_eq!(at(NOW + 10), (1, Some(vec![until]), true), "it was not known yet that it is out");
+    assert!(!at(NOW + 20).2);
+    assert!(!at(until - 1).2);
+    assert!(at(until).2);
+    // What was kept is over: it is looked at anew, at once.
+    assert_eq!(at(until + 10), (1, Some(vec![]), true));
 }

@@ -201,8 +201,8 @@ faults! {
 
     /// The domain has no MX.
     MxMissing: Mx Warning;
-    /// The domain says that it takes no mail (RFC 7505).
-    MxNull: Mx Warning;
+    /// The domain says that it takes no mail, and names hosts all the same (RFC 7505 section 3).
+    MxNull: Mx Critical;
     /// The MX can't be looked up.
     MxUnknown: Mx Unknown;
     /// Resolvers take the MX for bogus.
@@ -222,7 +222,7 @@ faults! {
 
     /// No selector has a key.
     DkimMissing: Dkim Warning;
-    /// The key is revoked: `p=` is empty (RFC 6376 section 3.6.1).
+    /// The last key is revoked: `p=` is empty (RFC 6376 section 3.6.1).
     DkimRevoked: Dkim Warning;
     /// The key can't be read.
     DkimMalformed: Dkim Warning;

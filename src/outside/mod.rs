@@ -3,8 +3,11 @@
 //!
 //! Pure: what was seen is handed in ([`Seen`]), and what comes out are [`Check`]s. Who looked, and how, is the edge's.
 
+pub mod absent;
+pub mod addressed;
 pub mod caa;
 pub mod chain;
+pub mod dmarc;
 pub mod domain;
 mod fault;
 pub mod host;
@@ -15,7 +18,7 @@ pub mod sts;
 pub mod watched;
 pub mod zone;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -129,6 +132,8 @@ pub enum Wanted {
         domains: Vec<Name>,
         /// What it is asked for.
         services: Vec<Service>,
+        /// Of owners whose TLSA is out since a short while: until when caches may hold that there was none.
+        absent_until: BTreeMap<Name, Timestamp>,
     },
     /// What senders report.
     Reports {
@@ -169,7 +174,11 @@ pub fn judge(wanted: &Wanted, seen: &Seen, now: Timestamp) -> Vec<Check> {
     match (wanted, seen) {
         (Wanted::Zone { apex, expected, .. }, Seen::Zone(seen)) => zone::judge(apex, expected, seen, now),
         (Wanted::Domain { domain, .. }, Seen::Domain(seen)) => domain::judge(domain, seen),
-        (Wanted::Host { host, domains, .. }, Seen::Host(seen)) => host::judge(host, domains, seen, now),
+        (Wanted::Host { host, domains, absent_until, .. }, Seen::Host(seen)) => {
+            let checks = host::judge(host, domains, seen, now).into_iter();
+            let checks = checks.map(|check| absent::forgiven(absent_until, check, now));
+            checks.map(|check| addressed::addressed(host, domains, check)).collect()
+        }
         (Wanted::Reports { domains, .. }, Seen::Reports(seen)) => {
             reports::judge(&seen.reports, &seen.unreadable, domains, now.saturating_sub(REPORTED))
         }

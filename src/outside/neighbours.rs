@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
+use super::addressed::addressed;
 use super::caa::{self, Issuers};
 use super::sts::{self, Mode, Policy};
-use super::{Area, Check, Fault, Level, Lookup, few};
-use crate::dns::mailtext::{self, has_dmarc_policy, is_dmarc, is_spf};
+use super::{Area, Check, Fault, Level, Lookup, dmarc, few};
+use crate::dns::mailtext::{self, is_spf};
 use crate::dns::text::show;
 use crate::dns::{Name, Rdata};
 
@@ -22,8 +23,8 @@ pub struct Seen {
     pub spf: Lookup<Vec<u8>>,
     /// Those at `_dmarc` below the domain.
     pub dmarc: Lookup<Vec<u8>>,
-    /// The organisational domain, and the TXT values at `_dmarc` below it; none where it is the domain itself, or was not asked.
-    pub dmarc_above: Option<(Name, Lookup<Vec<u8>>)>,
+    /// The same of the names above the domain that were asked ([`dmarc::above`]), the nearest first.
+    pub dmarc_above: Vec<(Name, Lookup<Vec<u8>>)>,
     /// The TXT values at `_mta-sts` below the domain.
     pub sts: Lookup<Vec<u8>>,
     /// The text of the MTA-STS policy, or why it could not be fetched; none where nobody tried.
@@ -56,27 +57,31 @@ pub struct Pointer {
     pub back: Lookup<IpAddr>,
 }
 
-/// A check of each. `mx`: the hosts that take mail for the domain; none where it takes no mail.
-pub fn judge(domain: &Name, mx: &[Name], seen: &Seen) -> Vec<Check> {
+/// A check of each. `mx`: the hosts that take mail for the domain; none: it says that it takes none.
+pub fn judge(domain: &Name, mx: Option<&[Name]>, seen: &Seen) -> Vec<Check> {
+    let is_parked = mx.is_none();
     let mut checks = vec![
-        spf(domain, mx, &seen.spf),
-        dmarc(domain, seen),
-        mta_sts(domain, mx, seen),
+        spf(domain, is_parked, &seen.spf),
+        dmarc::judge(domain, is_parked, &seen.dmarc, &seen.dmarc_above),
+        mta_sts(domain, mx.unwrap_or_default(), seen),
         tls_rpt(domain, &seen.tls_rpt),
     ];
-    checks.extend(seen.caa.iter().map(|(host, authorities)| caa(host, authorities)));
-    checks.extend(seen.ptr.iter().map(|(address, pointer)| ptr(*address, pointer)));
+    let domains = std::slice::from_ref(domain);
+    let caa = seen.caa.iter().map(|(host, authorities)| addressed(host, domains, caa(host, authorities)));
+    checks.extend(caa);
+    let ptr = seen.ptr.iter().map(|(address, pointer)| addressed(&pointer.host, domains, ptr(*address, pointer)));
+    checks.extend(ptr);
     checks
 }
 
 /// What can't be looked up is not called missing.
-fn unknown<T>(area: Area, subject: impl fmt::Display, what: &str, lookup: &Lookup<T>) -> Option<Check> {
+pub(super) fn unknown<T>(area: Area, subject: impl fmt::Display, what: &str, lookup: &Lookup<T>) -> Option<Check> {
     let why = lookup.unknown()?;
     let help = "see that the nameservers that have it answer, and that it validates";
     Some(Check::unknown(area, subject, format!("{what} can't be looked up: {why}"), help))
 }
 
-fn spf(domain: &Name, mx: &[Name], lookup: &Lookup<Vec<u8>>) -> Check {
+fn spf(domain: &Name, is_parked: bool, lookup: &Lookup<Vec<u8>>) -> Check {
     if let Some(check) = unknown(Area::Spf, domain, "TXT", lookup) {
         return check;
     }
@@ -87,8 +92,9 @@ fn spf(domain: &Name, mx: &[Name], lookup: &Lookup<Vec<u8>>) -> Check {
         [] => {
             let near = lookup.found.iter().find(|text| text.to_ascii_lowercase().starts_with(b"v=spf"));
             let near = near.map(|text| format!("; `{}` is none", show(text))).unwrap_or_default();
-            let example = if mx.is_empty() { "v=spf1 -all" } else { "v=spf1 mx -all" };
-            let help = format!("say who sends for the domain, for example: {domain} IN TXT \"{example}\"");
+            let example = if is_parked { "v=spf1 -all" } else { "v=spf1 mx -all" };
+            let who = if is_parked { "that nobody sends" } else { "who sends" };
+            let help = format!("say {who} for the domain, for example: {domain} IN TXT \"{example}\"");
             return fault(Fault::SpfMissing, format!("there is no SPF record{near}"), &help);
         }
         _ => {
@@ -136,44 +142,6 @@ impl Terms {
         }
         Terms { lookups: lookups + redirects, is_open: false }
     }
-}
-
-/// At the domain, or else at the organisational domain (RFC 7489 section 6.6.3).
-fn dmarc(domain: &Name, seen: &Seen) -> Check {
-    if let Some(check) = unknown(Area::Dmarc, domain, "TXT at _dmarc", &seen.dmarc) {
-        return check;
-    }
-    let (mut at, mut records) = (domain, policies(&seen.dmarc));
-    if let Some((above, lookup)) = seen.dmarc_above.as_ref().filter(|_| records.is_empty()) {
-        if let Some(check) = unknown(Area::Dmarc, domain, &format!("TXT at _dmarc.{above}"), lookup) {
-            return check;
-        }
-        (at, records) = (above, policies(lookup));
-    }
-    let help = format!("for example: _dmarc.{at} IN TXT \"v=DMARC1; p=quarantine\" (RFC 7489 section 6.3)");
-    match records[..] {
-        [record] if has_dmarc_policy(record) => {
-            let whose = if at == domain { String::new() } else { format!(" (of {at})") };
-            Check::ok(Area::Dmarc, domain, format!("{}{whose}", show(record)))
-        }
-        [record] => Check::fault(Fault::DmarcMalformed, domain, format!("`{}` is no DMARC policy", show(record)), help),
-        [] => {
-            let evidence = match &seen.dmarc_above {
-                Some((above, _)) => format!("there is no DMARC record, nor one of {above}"),
-                None => "there is no DMARC record at the domain itself".to_owned(),
-            };
-            Check::fault(Fault::DmarcMissing, domain, evidence, format!("{help}, or one at the organisational domain"))
-        }
-        _ => {
-            let evidence =
-                format!("there are {} DMARC records at _dmarc.{at}, and receivers then go by none", records.len());
-            Check::fault(Fault::DmarcMalformed, domain, evidence, "keep one of them (RFC 7489 section 6.6.3)")
-        }
-    }
-}
-
-fn policies(lookup: &Lookup<Vec<u8>>) -> Vec<&Vec<u8>> {
-    lookup.found.iter().filter(|text| is_dmarc(text)).collect()
 }
 
 fn mta_sts(domain: &Name, mx: &[Name], seen: &Seen) -> Check {

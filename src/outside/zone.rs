@@ -39,7 +39,7 @@ pub struct Seen {
 
 impl Seen {
     /// What each nameserver has, as far as it answers.
-    fn shown(&self) -> impl Iterator<Item = &Shown> {
+    pub(super) fn shown(&self) -> impl Iterator<Item = &Shown> {
         let asked = self.nameservers.values().flat_map(|nameserver| nameserver.asked.values());
         asked.filter_map(|asked| asked.udp.as_ref().ok())
     }

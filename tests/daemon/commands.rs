@@ -43,7 +43,25 @@ fn exit_codes_tell_arguments_from_findings() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", err(&output));
         assert!(!err(&output).is_empty());
     }
+    // To a monitoring system 2 is critical, and 3 is unknown.
+    for arguments in [
+        &["check", "--online", "--strict", ZONE][..],
+        &["check", "--online", "--port", "smtp", ZONE],
+        &["check", ZONE, "--online", "--unheard-of"],
+        &["check", "--online", "a..b"],
+    ] {
+        let output = house.danelaw(arguments);
+        assert_eq!(output.status.code(), Some(3), "{arguments:?}: {}", err(&output));
+        assert!(!err(&output).is_empty());
+    }
+    for arguments in
+        [&["check", "--unheard-of"][..], &["status", "--online"], &["check", "--unheard-of", "--", "--online"]]
+    {
+        ends(&house.danelaw(arguments), 2, "Usage: ");
+    }
+    ends(&house.danelaw(&["check", "--online", "--help"]), 0, "--selector");
     house.put("bad.toml", "colour = 1\n");
+    ends(&house.danelaw_by("bad.toml", &["check", "--online", ZONE]), 3, "unknown key `colour`");
     for arguments in [&["status"][..], &["check"], &["serve"], &["keys", "list"], &["ds", ZONE]] {
         ends(&house.danelaw_by("bad.toml", arguments), 2, "bad.toml:1:1: error: unknown key `colour`");
     }

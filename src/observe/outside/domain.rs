@@ -12,7 +12,7 @@ use crate::dns::{Name, Rtype};
 use crate::observe::policy;
 use crate::outside::domain::{Seen, mail_hosts};
 use crate::outside::neighbours::{self, Authorities, Pointer};
-use crate::outside::{Lookup, Trust, sts};
+use crate::outside::{Lookup, Trust, dmarc, sts};
 
 /// How long it may take to fetch an MTA-STS policy.
 const POLICY_LIMIT: Duration = Duration::from_secs(10);
@@ -41,9 +41,9 @@ pub(super) async fn look(resolver: &Resolver, domain: &Name, selectors: Option<&
 }
 
 async fn neighbours(resolver: &Resolver, domain: &Name, hosts: &[Name]) -> neighbours::Seen {
-    let (spf, dmarc, record, tls_rpt) = tokio::join!(
+    let (spf, (dmarc, dmarc_above), record, tls_rpt) = tokio::join!(
         texts(resolver, domain),
-        texts_below(resolver, domain, &["_dmarc"]),
+        policies(resolver, domain),
         texts_below(resolver, domain, &["_mta-sts"]),
         texts_below(resolver, domain, &["_tls", "_smtp"]),
     );
@@ -52,7 +52,7 @@ async fn neighbours(resolver: &Resolver, domain: &Name, hosts: &[Name]) -> neigh
     let mut seen = neighbours::Seen {
         spf,
         dmarc,
-        dmarc_above: None,
+        dmarc_above,
         sts: record,
         policy,
         tls_rpt,
@@ -66,6 +66,24 @@ async fn neighbours(resolver: &Resolver, domain: &Name, hosts: &[Name]) -> neigh
         }
     }
     seen
+}
+
+/// The DMARC records of a domain, and where it has none those of the names above.
+async fn policies(resolver: &Resolver, domain: &Name) -> (Lookup<Vec<u8>>, Vec<(Name, Lookup<Vec<u8>>)>) {
+    let own = texts_below(resolver, domain, &["_dmarc"]).await;
+    let mut above = Vec::new();
+    if dmarc::is_there(&own) || own.unknown().is_some() {
+        return (own, above);
+    }
+    for name in dmarc::above(domain) {
+        let found = texts_below(resolver, &name, &["_dmarc"]).await;
+        let is_last = dmarc::is_last(&found);
+        above.push((name, found));
+        if is_last {
+            break;
+        }
+    }
+    (own, above)
 }
 
 /// The TXT of a name, the strings of each joined.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use hickory_proto::dnssec::{Algorithm, Proof, PublicKeyBuf, TrustAnchors};
 use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::rdata::CNAME;
 use hickory_proto::rr::{Name as HickoryName, RData, Record, RecordType};
 use hickory_proto::serialize::binary::BinEncodable;
 use hickory_resolver::TokioResolver;
@@ -29,6 +30,8 @@ use crate::outside::{Failure, Fault, Lookup, Trust};
 const LIMIT: Duration = Duration::from_secs(10);
 /// Answers that are kept while a subject is looked at: the keys on the way to it are asked for once.
 const KEPT: u64 = 1024;
+/// So many steps on a way with DNAMEs are followed.
+const RENAMED_MAX: usize = 8;
 
 /// A resolver for one look, which holds nothing of the looks before.
 #[derive(Clone)]
@@ -126,33 +129,53 @@ impl Resolver {
 
     /// The records of a name and type, with the aliases on the way to them, and how far all of it is trusted; without records, how far
     /// it is that there are none.
+    async fn records(&self, owner: &Name, rtype: RecordType) -> (Trust, Vec<Record>) {
+        let (mut at, mut trusted, mut on_the_way) = (owner.clone(), Trust::Secure, Vec::new());
+        for _ in 0..RENAMED_MAX {
+            let (found, records) = match self.validated(&at, rtype).await {
+                Some(found) => found,
+                None => match self.renamed(&at, rtype).await {
+                    Some((trust, alias, target)) => {
+                        (at, trusted) = (target, worse(trusted, trust));
+                        on_the_way.push(alias);
+                        continue;
+                    }
+                    None => self.doubted(&at, rtype).await.map_or((Trust::Bogus, Vec::new()), |answers| {
+                        (Trust::Insecure, answers.into_iter().filter(|record| is_on_the_way(record, rtype)).collect())
+                    }),
+                },
+            };
+            on_the_way.extend(records);
+            return (worse(trusted, found), on_the_way);
+        }
+        (Trust::Unknown(format!("it is an alias of more than {RENAMED_MAX} others")), Vec::new())
+    }
+
+    /// The same as hickory has it; none where it takes that for bogus.
     ///
     /// hickory 0.26.3 takes a chain for ended on less than a proof: it believes an unsigned CNAME in the place of a DNSKEY, an NSEC of a
     /// zone that does not enclose the name, and an NSEC3 of the grandparent's. So nothing may be taken back for `Insecure`.
-    async fn records(&self, owner: &Name, rtype: RecordType) -> (Trust, Vec<Record>) {
+    async fn validated(&self, owner: &Name, rtype: RecordType) -> Option<(Trust, Vec<Record>)> {
         let asked = match hickory(owner) {
             Ok(name) => name,
-            Err(why) => return (Trust::Unknown(why), Vec::new()),
+            Err(why) => return Some((Trust::Unknown(why), Vec::new())),
         };
         let found = match timeout(LIMIT, self.inner.lookup(asked, rtype)).await {
             Ok(found) => found,
-            Err(_) => return (Trust::Unknown("no answer in time".to_owned()), Vec::new()),
+            Err(_) => return Some((Trust::Unknown("no answer in time".to_owned()), Vec::new())),
         };
-        let is_it = |record: &&Record| record.record_type() == rtype || record.record_type() == RecordType::CNAME;
-        match found {
+        Some(match found {
             Ok(found) => {
-                let records: Vec<Record> = found.answers().iter().filter(is_it).cloned().collect();
+                let answers = found.answers().iter();
+                let records: Vec<Record> = answers.filter(|record| is_on_the_way(record, rtype)).cloned().collect();
                 // hickory takes the SOA of the zone above for an answer where there is none at the name itself.
                 if records.is_empty() {
-                    return (of_nothing(&found.message().authorities), records);
+                    return Some((of_nothing(&found.message().authorities), records));
                 }
                 let proofs = records.iter().map(|record| record.proof);
                 (proofs.min().map_or_else(unproven, trust), records)
             }
-            Err(NetError::Dns(DnsError::DnssecBogus)) => match self.doubted(owner, rtype).await {
-                None => (Trust::Bogus, Vec::new()),
-                Some(answers) => (Trust::Insecure, answers.into_iter().filter(|record| is_it(&record)).collect()),
-            },
+            Err(NetError::Dns(DnsError::DnssecBogus)) => return None,
             Err(NetError::Dns(DnsError::Nsec { proof, .. })) => (trust(proof), Vec::new()),
             Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
                 (of_nothing(none.authorities.as_deref().unwrap_or_default()), Vec::new())
@@ -161,7 +184,28 @@ impl Resolver {
                 (self.failed(owner, Rtype(rtype.into())).await, Vec::new())
             }
             Err(error) => (Trust::Unknown(error.to_string()), Vec::new()),
-        }
+        })
+    }
+
+    /// hickory 0.26.3 does not know DNAME: the CNAME that one makes has no signature (RFC 6672 section 5.3.1), so it takes it for bogus.
+    /// Where the next step on such a way leads, by what is signed alone: how far that is trusted, and as an alias.
+    async fn renamed(&self, owner: &Name, rtype: RecordType) -> Option<(Trust, Record, Name)> {
+        let mut asker = Asker::new(*self.servers.first()?, LIMIT / 2).of_resolver(true);
+        let message = asker.said(&Question::new(owner, Rtype(rtype.into()))).await.ok()?;
+        let answers = Message::from_vec(&message).ok()?.answers;
+        let dnames = answers.iter().filter(|record| record.record_type() == RecordType::DNAME);
+        let dnames: Vec<Name> = dnames.filter_map(|record| name(&record.name)).collect();
+        let above = dnames.iter().find(|dname| owner.is_below(dname));
+        let (from, kind) = match above {
+            Some(dname) => (dname, RecordType::DNAME),
+            None if dnames.is_empty() => return None,
+            None => (owner, RecordType::CNAME),
+        };
+        let (trust, records) = self.validated(from, kind).await?;
+        let record = records.iter().find(|record| record.record_type() == kind)?;
+        let target = moved(owner, from, &Name::from_wire(&rdata(&record.data)?).ok()?)?;
+        let data = RData::CNAME(CNAME(hickory(&target).ok()?));
+        Some((trust, Record::from_rdata(hickory(owner).ok()?, record.ttl, data), target))
     }
 
     /// Whether who is asked says of the SOA of an anchor that it validates.
@@ -191,6 +235,18 @@ impl Resolver {
             }
         }
     }
+}
+
+/// What is asked for, or an alias.
+fn is_on_the_way(record: &Record, rtype: RecordType) -> bool {
+    record.record_type() == rtype || record.record_type() == RecordType::CNAME
+}
+
+/// A name below another one, or that one, in its new place (RFC 6672 section 2.2); none where it gets too long.
+fn moved(name: &Name, from: &Name, to: &Name) -> Option<Name> {
+    let before = name.label_count().checked_sub(from.label_count())?;
+    let labels: Vec<&[u8]> = name.labels().take(before).collect();
+    labels.into_iter().rev().try_fold(to.clone(), |name, label| name.prepend(label)).ok()
 }
 
 /// How far it is trusted that there is nothing, by what stands in the authority section.
@@ -279,4 +335,22 @@ pub(super) fn name(name: &HickoryName) -> Option<Name> {
 /// RDATA in wire form.
 pub(super) fn rdata(data: &RData) -> Option<Rdata> {
     data.to_bytes().ok().map(Rdata::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_below_a_dname_keeps_its_labels_in_the_new_place() {
+        let of = |text: &str, from: &str, to: &str| {
+            let [name, from, to] = [text, from, to].map(|text| text.parse::<Name>().expect(text));
+            moved(&name, &from, &to).map(|name| name.to_string())
+        };
+        assert_eq!(of("a.b.old.test", "old.test", "new.example").as_deref(), Some("a.b.new.example."));
+        assert_eq!(of("a.old.test", "old.test", ".").as_deref(), Some("a."));
+        assert_eq!(of("old.test", "old.test", "new.example").as_deref(), Some("new.example."));
+        let long = [&*"l".repeat(63); 3].join(".");
+        assert_eq!(of(&format!("{long}.test"), "test", &format!("{}.test", "n".repeat(63))), None);
+    }
 }

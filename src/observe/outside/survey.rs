@@ -10,11 +10,12 @@ use super::{domain, host, zone};
 use crate::config::Outside;
 use crate::dane::Service;
 use crate::dane::tlsa::Protocol;
-use crate::dns::Name;
+use crate::dns::{Name, Rtype, Timestamp};
 use crate::observe::presented::Turns;
 use crate::outside::domain::mail_hosts;
 use crate::outside::zone::Expected;
-use crate::outside::{Failure, Seen, Wanted};
+use crate::outside::{Failure, Seen, Wanted, absent};
+use crate::zone::serial::minimum_of_soa;
 
 /// So many hosts of an MX are looked at.
 const HOSTS_MAX: usize = 8;
@@ -33,7 +34,7 @@ pub struct Question {
 }
 
 /// Looks at everything, and gives each with what was to be known of it. An error: nothing can be validated from here.
-pub async fn survey(question: &Question, outside: &Outside) -> Result<Vec<(Wanted, Seen)>, Failure> {
+pub async fn survey(question: &Question, outside: &Outside, now: Timestamp) -> Result<Vec<(Wanted, Seen)>, Failure> {
     let resolver = Resolver::new(outside, &question.domain).await?;
     let turns = Turns::default();
     let Question { domain, selectors, zones, ports } = question;
@@ -47,7 +48,8 @@ pub async fn survey(question: &Question, outside: &Outside) -> Result<Vec<(Wante
             let of = |port| Service { host: host.clone(), port, protocol: Protocol::Tcp };
             let services: Vec<Service> = ports.into_iter().map(of).collect();
             let seen = host::look(&resolver, &host, &services, &turns).await;
-            (Wanted::Host { host, domains: vec![domain], services }, Seen::Host(seen))
+            let wanted = Wanted::Host { host, domains: vec![domain], services, absent_until: BTreeMap::new() };
+            (wanted, Seen::Host(seen))
         });
     }
     let owner = |host: &Name| Service::smtp(host.clone()).owner().ok();
@@ -71,12 +73,28 @@ pub async fn survey(question: &Question, outside: &Outside) -> Result<Vec<(Wante
         });
     }
     let mut all = looking.join_all().await;
+    for (owner, zone) in absent::at_nameservers(&all) {
+        let until = now + negative_ttl(&resolver, &zone).await;
+        for (wanted, _) in &mut all {
+            if let Wanted::Host { host, absent_until, .. } = wanted
+                && owner.is_below(host)
+            {
+                absent_until.insert(owner.clone(), until);
+            }
+        }
+    }
     all.sort_by_key(|(wanted, _)| wanted.subject());
     all.insert(
         0,
         (Wanted::Domain { domain: domain.clone(), selectors: selectors.clone() }, Seen::Domain(Box::new(of_domain))),
     );
     Ok(all)
+}
+
+/// Seconds for which caches may hold that there is nothing in a zone (RFC 2308 section 5).
+async fn negative_ttl(resolver: &Resolver, zone: &Name) -> Timestamp {
+    let soa = resolver.rdata(zone, Rtype::SOA).await;
+    soa.found.first().and_then(|rdata| minimum_of_soa(rdata)).map_or(0, Timestamp::from)
 }
 
 /// The zone that a name is in. Where that can't be found out, the name itself is taken for one: what is wrong with it will be seen.

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::name;
 use crate::dane::prerequisites::Verdict;
-use crate::outside::domain::{Seen, judge, resolved};
+use crate::outside::domain::{Seen, judge, resolved, selectors};
 use crate::outside::neighbours;
-use crate::outside::{Check, Fault, Lookup, Trust};
+use crate::outside::{Area, Check, Fault, Level, Lookup, Trust};
+use crate::zone;
 
 const DOMAIN: &str = "example.org";
 const KEY: &str = "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
@@ -21,7 +22,7 @@ fn beside() -> neighbours::Seen {
     neighbours::Seen {
         spf: text("v=spf1 mx -all"),
         dmarc: text("v=DMARC1; p=reject"),
-        dmarc_above: None,
+        dmarc_above: Vec::new(),
         sts: lookup(Trust::Secure, Vec::new()),
         policy: None,
         tls_rpt: lookup(Trust::Secure, Vec::new()),
@@ -30,17 +31,22 @@ fn beside() -> neighbours::Seen {
     }
 }
 
-fn faults(mx: Lookup<(u16, &str)>, dkim: &[&str]) -> Vec<Fault> {
+/// By the selector, what its TXT is.
+fn checks(mx: Lookup<(u16, &str)>, dkim: &[(&str, Lookup<Vec<u8>>)], beside: neighbours::Seen) -> Vec<Check> {
     let Lookup { trust, found, alias, ttl } = mx;
     let found = found.into_iter().map(|(preference, host)| (preference, name(host))).collect();
-    let keys = lookup(Trust::Secure, dkim.iter().map(|text| text.as_bytes().to_vec()).collect());
-    let seen = Seen {
-        mx: Lookup { trust, found, alias, ttl },
-        dkim: Some(BTreeMap::from([(name("mail._domainkey.example.org"), keys)])),
-        neighbours: beside(),
-    };
-    let checks: Vec<Check> = judge(&name(DOMAIN), &seen);
-    checks.into_iter().filter_map(|check| check.fault).collect()
+    let owner = |selector: &str| name(&format!("{selector}._domainkey.example.org"));
+    let keys = dkim.iter().map(|(selector, lookup)| (owner(selector), lookup.clone()));
+    let mx = Lookup { trust, found, alias, ttl };
+    judge(&name(DOMAIN), &Seen { mx, dkim: Some(keys.collect()), neighbours: beside })
+}
+
+fn txt(texts: &[&str]) -> Lookup<Vec<u8>> {
+    lookup(Trust::Secure, texts.iter().map(|text| text.as_bytes().to_vec()).collect())
+}
+
+fn faults(mx: Lookup<(u16, &str)>, dkim: &[&str]) -> Vec<Fault> {
+    checks(mx, &[("mail", txt(dkim))], beside()).into_iter().filter_map(|check| check.fault).collect()
 }
 
 #[test]
@@ -49,7 +55,9 @@ fn each_way_in_which_an_mx_can_be_wrong_has_its_name() {
         |trust, hosts: &[&'static str]| faults(lookup(trust, hosts.iter().map(|host| (10, *host)).collect()), &[KEY]);
     assert_eq!(of(Trust::Secure, &["mail.example.org", "mx.test"]), []);
     assert_eq!(of(Trust::Secure, &[]), [Fault::MxMissing]);
-    assert_eq!(of(Trust::Secure, &["."]), [Fault::MxNull]);
+    assert_eq!(of(Trust::Secure, &["."]), []);
+    assert_eq!(of(Trust::Secure, &[".", "mail.example.org"]), [Fault::MxNull]);
+    assert_eq!(of(Trust::Insecure, &["mail.example.org", "."]), [Fault::MxNull, Fault::MxInsecure]);
     assert_eq!(of(Trust::Secure, &["192.0.2.1."]), [Fault::MxIsAddress]);
     assert_eq!(of(Trust::Insecure, &["mail.example.org"]), [Fault::MxInsecure]);
     assert_eq!(of(Trust::Bogus, &[]), [Fault::MxBogus]);
@@ -92,4 +100,75 @@ fn what_counts_for_the_gate_is_what_is_proven() {
     assert_eq!(of(Trust::Secure, &[(Trust::Secure, "v=DKIM1; p="), (unknown(), "")]).2, Unknown);
     assert_eq!(of(Trust::Secure, &[(Trust::Secure, "v=DKIM1; p="), (Trust::Secure, KEY)]).2, Held);
     assert_eq!(of(Trust::Secure, &[]).2, Unknown, "nobody knows the selectors");
+}
+
+#[test]
+fn a_revoked_key_is_a_fault_where_no_other_is_left() {
+    let unseen = Lookup::nothing(Trust::Unknown("SERVFAIL".to_owned()));
+    let (good, revoked) = (|| txt(&[KEY]), || txt(&["v=DKIM1; p="]));
+    for (first, second, expected) in [
+        (good(), revoked(), &[][..]),
+        (revoked(), revoked(), &[Fault::DkimRevoked, Fault::DkimRevoked]),
+        (revoked(), txt(&[]), &[Fault::DkimRevoked, Fault::DkimMissing]),
+        (revoked(), txt(&["v=DKIM1; p=!"]), &[Fault::DkimRevoked, Fault::DkimMalformed]),
+        // Two records are no key that anybody can count on.
+        (revoked(), txt(&[KEY, KEY]), &[Fault::DkimRevoked, Fault::DkimMalformed]),
+        (revoked(), unseen, &[Fault::DkimUnknown]),
+        (good(), txt(&["v=DKIM1; p=!"]), &[Fault::DkimMalformed]),
+        (good(), txt(&[]), &[Fault::DkimMissing]),
+    ] {
+        let mx = lookup(Trust::Secure, vec![(10, "mail.example.org")]);
+        let checks = checks(mx, &[("new", first.clone()), ("old", second.clone())], beside());
+        let told: Vec<&Check> = checks.iter().filter(|check| check.area == Area::Dkim).collect();
+        let mut faults: Vec<Fault> = told.iter().filter_map(|check| check.fault).collect();
+        faults.sort_by_key(|fault| expected.iter().position(|wanted| wanted == fault));
+        assert_eq!((told.len(), &faults[..]), (2, expected), "{first:?} {second:?}");
+    }
+}
+
+#[test]
+fn a_domain_that_takes_no_mail_is_asked_for_what_a_parked_one_needs() {
+    let judged = |beside: neighbours::Seen| {
+        checks(lookup(Trust::Secure, vec![(0, ".")]), &[("mail", txt(&["v=DKIM1; p="]))], beside)
+    };
+    let parked = judged(neighbours::Seen { spf: txt(&["v=spf1 -all"]), ..beside() });
+    assert!(parked.iter().all(|check| check.level == Level::Ok && check.area != Area::Dkim), "{parked:?}");
+    assert!(parked[0].area == Area::Mx && parked[0].evidence.contains("takes no mail"), "{parked:?}");
+
+    let bare = judged(neighbours::Seen { spf: txt(&[]), dmarc: txt(&[]), ..beside() });
+    let help = |fault| bare.iter().find(|check| check.fault == Some(fault)).map(|check| check.help.as_str());
+    assert!(help(Fault::SpfMissing).is_some_and(|help| help.contains("\"v=spf1 -all\"")), "{bare:?}");
+    assert!(help(Fault::DmarcMissing).is_some_and(|help| help.contains("p=reject")), "{bare:?}");
+}
+
+#[test]
+fn the_selectors_are_those_of_the_zone_if_it_has_them() {
+    let of = |lines: &str, domain: &str| {
+        let text = format!("$TTL 300\n@ SOA ns1 hostmaster 1 1h 5m 1d 5\n@ NS ns1\nns1 A 192.0.2.1\n{lines}");
+        let parsed = zone::parse(&name(DOMAIN), "", text.as_bytes(), &mut zone::NoIncludes);
+        let found = selectors(&parsed.contents.unwrap(), &name(domain));
+        found.map(|owners| owners.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+    };
+    let key = |selector: &str| format!("{selector} TXT \"{KEY}\"\n");
+    assert_eq!(of("", DOMAIN).as_deref(), Some(""));
+    assert_eq!(of(&key("s1._domainkey"), DOMAIN).as_deref(), Some("s1._domainkey.example.org."));
+    assert_eq!(of("s1._domainkey CNAME s1.provider.test.\n", DOMAIN).as_deref(), Some("s1._domainkey.example.org."));
+    // What only stands in between, or is something else, is no selector.
+    let others = key("2027.s1._domainkey") + "host._domainkey A 192.0.2.1\n";
+    assert_eq!(of(&others, DOMAIN).as_deref(), Some("2027.s1._domainkey.example.org."));
+    for elsewhere in [
+        "_domainkey NS ns.provider.test.\n",
+        "_domainkey DNAME provider.test.\n",
+        "s1._domainkey NS ns.provider.test.\n",
+        "sub NS ns.provider.test.\n",
+        "sub DNAME provider.test.\n",
+    ] {
+        let domain = if elsewhere.starts_with("sub") { "sub.example.org" } else { DOMAIN };
+        assert_eq!(of(elsewhere, domain), None, "{elsewhere}");
+    }
+    assert_eq!(
+        of(&(key("s1._domainkey") + "s2._domainkey NS ns.provider.test.\n"), DOMAIN).as_deref(),
+        Some("s1._domainkey.example.org.")
+    );
+    assert_eq!(of("", "example.net"), None);
 }

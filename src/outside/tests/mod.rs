@@ -1,7 +1,10 @@
 //! The rules of this room, one file each.
 
+mod absent;
+mod addressed;
 mod caa;
 mod chain;
+mod dmarc;
 mod domain;
 mod host;
 mod neighbours;

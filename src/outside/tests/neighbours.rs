@@ -42,7 +42,7 @@ fn good() -> Seen {
     Seen {
         spf: txt(&["a verification of something", "v=spf1 mx -all"]),
         dmarc: txt(&["v=DMARC1; p=reject"]),
-        dmarc_above: None,
+        dmarc_above: Vec::new(),
         sts: txt(&["v=STSv1; id=1"]),
         policy: Some(Ok(policy.to_owned())),
         tls_rpt: txt(&["v=TLSRPTv1; rua=mailto:reports@example.org"]),
@@ -52,7 +52,7 @@ fn good() -> Seen {
 }
 
 fn judged(seen: &Seen, area: Area) -> Check {
-    let checks = judge(&name("example.org"), &[name("mail.example.org")], seen);
+    let checks = judge(&name("example.org"), Some(&[name("mail.example.org")]), seen);
     assert_eq!(checks.len(), 6, "{checks:?}");
     for check in checks.iter().filter(|check| check.area != area) {
         assert_eq!((check.level, check.fault), (Level::Ok, None), "{check:?}");
@@ -84,7 +84,7 @@ fn what_can_t_be_looked_up_is_not_called_missing() {
     let changes: [fn(&mut Seen); 9] = [
         |seen| seen.spf = unknown(),
         |seen| seen.dmarc = Lookup::nothing(Trust::Bogus),
-        |seen| (seen.dmarc, seen.dmarc_above) = (txt(&[]), Some((name("org"), unknown()))),
+        |seen| (seen.dmarc, seen.dmarc_above) = (txt(&[]), vec![(name("org"), unknown())]),
         |seen| seen.sts = unknown(),
         |seen| seen.policy = None,
         |seen| seen.tls_rpt = unknown(),
@@ -95,7 +95,7 @@ fn what_can_t_be_looked_up_is_not_called_missing() {
     for (at, change) in changes.iter().enumerate() {
         let mut seen = good();
         change(&mut seen);
-        let checks = judge(&name("example.org"), &[name("mail.example.org")], &seen);
+        let checks = judge(&name("example.org"), Some(&[name("mail.example.org")]), &seen);
         let unknown: Vec<&Check> = checks.iter().filter(|check| check.level != Level::Ok).collect();
         assert!(
             matches!(unknown[..], [check] if check.level == Level::Unknown && check.fault.is_none()),
@@ -128,27 +128,23 @@ fn spf_is_one_record_that_receivers_can_go_by() {
     let mut seen = good();
     seen.spf = txt(&[]);
     assert!(judged(&seen, Area::Spf).help.contains("\"v=spf1 mx -all\""));
-    let without_mail = judge(&name("example.org"), &[], &seen);
+    let without_mail = judge(&name("example.org"), None, &seen);
     assert!(without_mail[0].help.contains("\"v=spf1 -all\""), "{without_mail:?}");
 }
 
 #[test]
-fn dmarc_is_looked_for_at_the_organisational_domain_too() {
-    let above = |values: &[&str]| Some((name("org"), txt(values)));
-    for (values, above, expected, evidence) in [
-        (vec!["v=DMARC1; p=none"], None, Ok(Area::Dmarc), "p=none"),
-        (vec!["v=spf1 -all", "v=DMARC1; p=none"], None, Ok(Area::Dmarc), "p=none"),
-        (vec![], above(&["v=DMARC1; p=reject"]), Ok(Area::Dmarc), "(of org.)"),
-        (vec!["v=DMARC1; p=none"], above(&[]), Ok(Area::Dmarc), "p=none"),
-        (vec![], None, Err(Fault::DmarcMissing), "at the domain itself"),
-        (vec!["v=spf1 -all"], above(&["v=spf1 -all"]), Err(Fault::DmarcMissing), "nor one of org."),
-        (vec!["v=DMARC1; rua=mailto:a@b"], None, Err(Fault::DmarcMalformed), "no DMARC policy"),
-        (vec!["v=DMARC1; p=drop"], None, Err(Fault::DmarcMalformed), "no DMARC policy"),
-        (vec!["v=DMARC1; p=none", "v=DMARC1; p=none"], None, Err(Fault::DmarcMalformed), "2 DMARC records"),
-        (vec![], above(&["v=DMARC1; p"]), Err(Fault::DmarcMalformed), "no DMARC policy"),
-    ] {
-        is(|seen| (seen.dmarc, seen.dmarc_above) = (txt(&values), above), expected, evidence);
-    }
+fn what_is_wrong_with_a_host_elsewhere_is_told_whoever_runs_it() {
+    let judged = |host: &str| {
+        let (mut seen, host) = (good(), name(host));
+        seen.caa = BTreeMap::from([(host.clone(), Authorities { at: host.clone(), records: found([caa(";")]) })]);
+        seen.ptr.values_mut().for_each(|pointer| (pointer.host, pointer.names) = (host.clone(), found([])));
+        seen.policy = Some(Ok("version: STSv1\nmode: none\nmax_age: 1\n".to_owned()));
+        let checks = judge(&name("example.org"), Some(&[host]), &seen);
+        let faulty = checks.into_iter().filter(|check| check.fault.is_some());
+        faulty.map(|check| check.help.starts_with("for whoever runs mx.provider.test: ")).collect::<Vec<_>>()
+    };
+    assert_eq!(judged("mx.provider.test"), [true, true]);
+    assert_eq!(judged("mail.example.org"), [false, false]);
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn shown() -> Shown {
 }
 
 /// A zone as it should be, with two nameservers below it.
-fn whole() -> Seen {
+pub(super) fn whole() -> Seen {
     let nameserver = |last| {
         let asked = Asked { udp: Ok(shown()), tcp: Ok(7) };
         let at = addresses(last);

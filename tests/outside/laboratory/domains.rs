@@ -3,7 +3,7 @@
 use danelaw::keys::ZoneKey;
 
 use super::certificates::{Authority, Certificates, Made, When};
-use super::faults::{ADORNED, BEYOND, ROWS, WHOLE};
+use super::faults::{ADORNED, BEYOND, PARKED, ROWS, WHOLE};
 use super::zones::{Ds, Mail, Second, Zone};
 
 const DAY: u64 = 86_400;
@@ -26,6 +26,7 @@ pub fn all(key: &ZoneKey, certificates: &Certificates) -> (Vec<Zone>, String) {
             labels.push(row.zone);
         }
     }
+    labels.push(PARKED);
     let zones = labels.iter().enumerate().map(|(place, label)| {
         let zone = Zone::whole(label, place + 1);
         let zone = chain(zone, key);
@@ -111,7 +112,12 @@ fn contents(zone: Zone, key: &ZoneKey) -> Zone {
     match zone.label {
         BEYOND => zone.having(MX, ""),
         "mx-missing" => zone.later(MX, ""),
-        "mx-null" => zone.later(MX, "@ MX 0 .\n"),
+        "mx-null" => zone.later(MX, &format!("{MX}@ MX 0 .\n")),
+        PARKED => {
+            let zone = zone.later(MX, "@ MX 0 .\n").later(SPF, "@ TXT \"v=spf1 -all\"\n");
+            zone.later(dkim, "*._domainkey TXT \"v=DKIM1; p=\"\n")
+        }
+        "mx-dname" => zone.with("old DNAME @\n").later(MX, "@ MX 10 mail.old\n"),
         "mx-bogus" => zone.hand(&["3 1 1 ".to_owned() + &"CD".repeat(32)]).spoilt(key, "MX"),
         "tlsa-bogus" => zone.hand(&["3 1 1 ".to_owned() + &"CD".repeat(32)]).spoilt(key, "TLSA"),
         "host-insecure" => zone.later(MX, "@ MX 10 mail.plain.\n"),
@@ -144,7 +150,9 @@ fn contents(zone: Zone, key: &ZoneKey) -> Zone {
         "sts-mx-differs" => zone.policy("enforce", "mail.elsewhere.org"),
         ADORNED => zone
             .policy("enforce", "mail.adorned.org")
-            .with("_smtp._tls TXT \"v=TLSRPTv1; rua=mailto:tls@adorned.org\"\n@ CAA 0 issue \"authority.example\"\n"),
+            .with("_smtp._tls TXT \"v=TLSRPTv1; rua=mailto:tls@adorned.org\"\n@ CAA 0 issue \"authority.example\"\n")
+            .with("s0._domainkey TXT \"v=DKIM1; p=\"\nbelow MX 10 mail\nbelow TXT \"v=spf1 mx -all\"\n")
+            .with(&dkim.replace("_domainkey", "_domainkey.below")),
         "tls-rpt-malformed" => zone.later(SPF, &format!("{SPF}_smtp._tls TXT \"v=TLSRPTv1; to=somebody\"\n")),
         "caa-malformed" => zone.later(SPF, &format!("{SPF}@ CAA 0 issue \"%%%%%\"\n")),
         "caa-forbids" => zone.later(SPF, &format!("{SPF}@ CAA 0 issue \";\"\n")),

@@ -38,12 +38,15 @@ const fn unknown(
     Row { zone, fault, subject, evidence, level: "unknown" }
 }
 
-/// Those without a fault: one that has what is needed, and one that has everything.
+/// Those without a fault: one that has what is needed, one that has everything, and one that comes to take no mail.
 pub const WHOLE: &str = "whole";
 pub const ADORNED: &str = "adorned";
 /// The one without an MX, to whose mail server the mail of another one goes, which is not served here.
 pub const BEYOND: &str = "beyond";
 pub const CUSTOMER: &str = "customer.org";
+pub const PARKED: &str = "parked";
+/// A mail domain in the zone of another one, with its DMARC policy.
+pub const BELOW: &str = "below.adorned.org";
 
 pub const ROWS: &[Row] = &[
     critical("ds-missing", "ds-missing", "ds-missing.org.", &["zone org."]),
@@ -80,7 +83,7 @@ pub const ROWS: &[Row] = &[
     critical("denial-fails", "denial-fails", "ns2.org. 88.198.6.53", &[]),
     // Where mail goes.
     warning("mx-missing", "mx-missing", "mx-missing.org.", &[]),
-    warning("mx-null", "mx-null", "mx-null.org.", &[]),
+    critical("mx-null", "mx-null", "mx-null.org.", &["names hosts"]),
     unknown("mx-unknown", "mx-unknown", "mx-unknown.org.", &[]),
     critical("mx-bogus", "mx-bogus", "mx-bogus.org.", &[]),
     critical("zone-unsigned", "mx-insecure", "zone-unsigned.org.", &[]),
@@ -140,6 +143,8 @@ pub const ROWS: &[Row] = &[
     warning("ptr-missing", "ptr-missing", "46.4.6.", &[]),
     warning("ptr-differs", "ptr-differs", "46.4.6.", &["mail.elsewhere.org"]),
     warning(BEYOND, "mx-missing", "beyond.org.", &[]),
+    // An alias that a DNAME makes.
+    warning("mx-dname", "mx-alias", "mail.old.mx-dname.org.", &["mail.mx-dname.org."]),
 ];
 
 /// What is to be told of the domain without a fault where the machine that looks is at fault, in the order in which it comes to be.

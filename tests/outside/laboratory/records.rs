@@ -40,7 +40,11 @@ const NAMESERVERS: &[Asked] = &[
 
 const CONTENTS: &[Asked] = &[
     (DANELAW, "mx-missing.org MX", "status: NOERROR&ANSWER: 0"),
-    (DANELAW, "mx-null.org MX", "ANSWER: 1&MX 0 ."),
+    (DANELAW, "mx-null.org MX", "ANSWER: 2&MX 0 ."),
+    (DANELAW, "parked.org MX", "ANSWER: 1&MX 0 ."),
+    (DANELAW, "mail.old.mx-dname.org A", "old.mx-dname.org. 300 IN DNAME mx-dname.org.&CNAME mail.mx-dname.org."),
+    (NSD, "mail.old.mx-dname.org A", "old.mx-dname.org. 300 IN DNAME mx-dname.org.&CNAME mail.mx-dname.org."),
+    (DANELAW, "_dmarc.below.adorned.org TXT", "status: NXDOMAIN"),
     (DANELAW, "host-insecure.org MX", "ANSWER: 1&MX 10 mail.plain."),
     (DANELAW, "mx-alias.org MX", "ANSWER: 1&MX 10 alias.mx-alias.org."),
     (DANELAW, "alias.mx-alias.org A", "CNAME mail.mx-alias.org."),

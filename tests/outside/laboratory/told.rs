@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use danelaw::outside::Fault;
 use serde_json::{Value, json};
 
-use super::faults::{ADORNED, BESIDE, CUSTOMER, HERE, NOT_HERE, ROWS, Row, WHOLE};
+use super::faults::{ADORNED, BELOW, BESIDE, CUSTOMER, HERE, NOT_HERE, PARKED, ROWS, Row, WHOLE};
 use super::tools::each;
 use super::{Laboratory, said};
 
 /// The domains without a fault.
-const SOUND: [&str; 2] = [WHOLE, ADORNED];
+const SOUND: [&str; 3] = [WHOLE, ADORNED, PARKED];
 
 /// One check as it is told.
 #[derive(Debug)]
@@ -52,6 +52,10 @@ pub fn faults(laboratory: &Laboratory) -> Vec<String> {
         Err(why) => vec![why],
     };
     let mut found = each(&laboratory.zones, compare).concat();
+    match ask(laboratory, &[], BELOW) {
+        Ok(report) => found.extend(without_fault(BELOW, &report)),
+        Err(why) => found.push(why),
+    }
     found.extend(status(laboratory));
     found
 }
@@ -78,7 +82,7 @@ pub fn here(laboratory: &mut Laboratory) -> Vec<String> {
 
 /// What is wrong with a domain without a fault.
 fn without_fault(label: &str, report: &Report) -> Vec<String> {
-    let told = report.checks.iter().filter(|told| told.fault.is_some());
+    let told = report.checks.iter().filter(|told| told.fault.is_some() || told.level != "ok");
     let mut found: Vec<String> = told.map(|told| format!("{label}: told without being there: {told:?}")).collect();
     if report.checks.is_empty() {
         found.push(format!("{label}: nothing was looked at"));
@@ -91,8 +95,15 @@ fn compared(label: &str, report: &Report) -> Vec<String> {
     let mut found: Vec<String> = rows.iter().filter_map(|row| missing(row, report)).collect();
     let beside: Vec<&str> =
         BESIDE.iter().filter(|(zone, _)| *zone == label).flat_map(|(_, faults)| faults.iter().copied()).collect();
+    // A domain with warnings alone can be looked at whole.
+    let is_seen = rows.iter().all(|row| row.level == "warning");
     for told in &report.checks {
-        let Some(fault) = &told.fault else { continue };
+        let Some(fault) = &told.fault else {
+            if is_seen && told.level != "ok" {
+                found.push(format!("{label}: it can't be told: {told:?}"));
+            }
+            continue;
+        };
         let is_known = rows.iter().any(|row| row.fault == fault) || beside.contains(&fault.as_str());
         if !is_known {
             found.push(format!("{label}: told without being expected: {told:?}"));
@@ -234,4 +245,6 @@ fn a_report_is_held_against_the_table() {
         assert_eq!(judged(json!([with(key, value.into())]), 1), 1, "{key}");
     }
     assert_eq!(judged(json!([check, with("fault", "lame".into())]), 1), 1);
+    let unknown = json!({"area": "spf", "subject": "serial-behind.org.", "level": "unknown", "fault": null, "evidence": "", "help": ""});
+    assert_eq!(judged(json!([check, unknown]), 1), 1);
 }

@@ -74,6 +74,11 @@ fn trust(laboratory: &Laboratory, zone: &Zone, anchor: &str) -> Vec<String> {
         "ds-unknown-key" | "ds-wrong-digest" | "zone-bogus" | "parent-unreachable" => &[(&name, "SOA", FAILED)],
         "not-delegated" => &[(&name, "SOA", "negative response, fully validated")],
         "mx-bogus" => &[(&name, "SOA", SECURE), (&name, "MX", FAILED)],
+        "mx-dname" => &[
+            (&name, "MX", SECURE),
+            ("mail.old.mx-dname.org", "A", SECURE),
+            ("_25._tcp.mail.old.mx-dname.org", "TLSA", SECURE),
+        ],
         "mx-missing" => &[(&name, "MX", "negative response, fully validated")],
         BEYOND => &[(CUSTOMER, "MX", SECURE), (&tlsa, "TLSA", SECURE)],
         "host-insecure" => &[(&name, "MX", SECURE), ("_25._tcp.mail.plain", "TLSA", INSECURE)],
@@ -103,8 +108,15 @@ fn mail(laboratory: &Laboratory, zone: &Zone) -> Vec<String> {
         // No TLSA that counts: TLS with whomever.
         "ds-missing" | "ds-algorithm" | "parent-unsigned" | "zone-unsigned" | "host-insecure" | "tlsa-missing"
         | "tlsa-unusable" => [UNTRUSTED; 2],
-        "ds-unknown-key" | "ds-wrong-digest" | "zone-bogus" | "parent-unreachable" | "not-delegated" | "mx-bogus"
-        | "mx-missing" | "mx-null" => [NOT_FOUND; 2],
+        "ds-unknown-key"
+        | "ds-wrong-digest"
+        | "zone-bogus"
+        | "parent-unreachable"
+        | "not-delegated"
+        | "mx-bogus"
+        | "mx-missing"
+        | "mx-null"
+        | super::faults::PARKED => [NOT_FOUND; 2],
         "host-unknown" | "mx-unknown" => [NOT_FOUND; 2],
         "tlsa-bogus" | "tlsa-unknown" => ["TLSA lookup error"; 2],
         "refused" => ["Connection refused"; 2],
