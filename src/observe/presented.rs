@@ -3,6 +3,7 @@
 //!
 //! Whom to ask comes in as orders; what came of it goes out as news. When to ask again is decided elsewhere.
 
+mod handshake;
 mod smtp;
 
 use std::collections::HashMap;
@@ -12,12 +13,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::ring::default_provider;
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, ProtocolVersion, SignatureScheme};
+use rustls::ProtocolVersion;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -341,8 +338,7 @@ async fn converse(
     open: &mut Open,
 ) -> Result<Given, NotPresented> {
     let server = ServerName::try_from(name.to_host()).map_err(|_| NotPresented::Name(name.clone()))?;
-    let connector =
-        TlsConnector::from(Arc::new(client(how.key_type).map_err(|error| NotPresented::Handshake(error.to_string()))?));
+    let client = handshake::client(how.key_type).map_err(|error| NotPresented::Handshake(error.to_string()))?;
     let mut stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
         ErrorKind::ConnectionRefused => NotPresented::Refused,
         ErrorKind::TimedOut => NotPresented::TimedOut(Stage::Connecting),
@@ -360,7 +356,8 @@ async fn converse(
         stream = dialogue.into_stream();
     }
     *stage = Stage::Handshake;
-    let stream = connector.connect(server, stream).await.map_err(|error| failed(&error))?;
+    let stream = TlsConnector::from(Arc::new(client)).connect(server, stream).await;
+    let stream = stream.map_err(|error| handshake::failed(&error))?;
     let agreed = stream.get_ref().1;
     let protocol = match agreed.protocol_version() {
         Some(ProtocolVersion::TLSv1_3) => "TLS 1.3".to_owned(),
@@ -373,83 +370,4 @@ async fn converse(
         Greeting::Tls => Open::Tls(stream),
     };
     Ok(given)
-}
-
-/// TLS as mail servers speak it (RFC 7672 section 8.2 asks for 1.2 at least), always with a full handshake.
-fn client(key_type: Option<KeyType>) -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(default_provider());
-    let algorithms = provider.signature_verification_algorithms;
-    let mut schemes = algorithms.supported_schemes();
-    schemes.retain(|scheme| key_type.is_none_or(|key_type| signs(*scheme, key_type)));
-    let verifier = Arc::new(AnyCertificate { algorithms, schemes });
-    let mut client = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    client.resumption = Resumption::disabled();
-    Ok(client)
-}
-
-fn failed(error: &Error) -> NotPresented {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::AlertReceived(alert)) => NotPresented::Alert(format!("{alert:?}")),
-        Some(other) => NotPresented::Handshake(other.to_string()),
-        None => NotPresented::Broken(Stage::Handshake, error.kind()),
-    }
-}
-
-/// Whether a signature of this scheme is made with a key of that type: what is offered decides which certificate is presented
-/// (RFC 8446 section 4.2.3, RFC 5246 section 7.4.1.4.1).
-fn signs(scheme: SignatureScheme, key_type: KeyType) -> bool {
-    use SignatureScheme as Of;
-    match scheme {
-        Of::RSA_PKCS1_SHA256 | Of::RSA_PKCS1_SHA384 | Of::RSA_PKCS1_SHA512 => key_type == KeyType::Rsa,
-        Of::RSA_PSS_SHA256 | Of::RSA_PSS_SHA384 | Of::RSA_PSS_SHA512 => key_type == KeyType::Rsa,
-        Of::ECDSA_NISTP256_SHA256 | Of::ECDSA_NISTP384_SHA384 | Of::ECDSA_NISTP521_SHA512 => key_type == KeyType::Ecdsa,
-        Of::ED25519 => key_type == KeyType::Ed25519,
-        _ => false,
-    }
-}
-
-/// Takes any certificate whose key is proven by one of these schemes.
-#[derive(Debug)]
-struct AnyCertificate {
-    algorithms: WebPkiSupportedAlgorithms,
-    schemes: Vec<SignatureScheme>,
-}
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.schemes.clone()
-    }
 }
