@@ -1,10 +1,11 @@
-//! Asks a service which certificate chain it presents: STARTTLS on the ports of mail servers, a handshake at once elsewhere. Accepts any
+//! Asks a service which certificate chain it presents: by STARTTLS in the protocols of mail, by a handshake at once elsewhere. Accepts any
 //! certificate whose key is proven in the handshake: whether it is the right one is decided elsewhere. Never sends mail.
 //!
 //! Whom to ask comes in as orders; what came of it goes out as news. When to ask again is decided elsewhere.
 
+mod dialogue;
 mod handshake;
-mod smtp;
+mod protocol;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -27,7 +28,8 @@ use super::lanes;
 use crate::dane::certificate::KeyType;
 use crate::dane::{self, Chain};
 use crate::dns::Name;
-use smtp::Dialogue;
+use dialogue::Dialogue;
+use protocol::Protocol;
 
 /// So many services are asked at a time.
 const AT_ONCE: usize = 16;
@@ -43,14 +45,42 @@ const LEAVE: Duration = Duration::from_secs(2);
 pub enum Greeting {
     /// The server speaks first, and TLS begins with STARTTLS (RFC 3207).
     Smtp,
+    /// The same, in IMAP (RFC 9051 section 6.2.1).
+    Imap,
+    /// The same with STLS, in POP3 (RFC 2595 section 4).
+    Pop3,
+    /// The same with STARTTLS, in ManageSieve (RFC 5804 section 2.2).
+    Sieve,
     /// TLS begins at once.
     Tls,
+    /// In a way that nobody here knows.
+    Unknown,
 }
 
 impl Greeting {
-    /// What is usual on a port of TCP: 25 and 587 speak SMTP.
+    /// What is usual on a port of TCP. Where another protocol is registered that begins in the clear (FTP, LMTP, NNTP, LDAP, MySQL, XMPP,
+    /// PostgreSQL) nobody is asked: what failed there would say nothing of the service. Any other port is taken for one of TLS at once:
+    /// new protocols begin like that, and those that are old have a second port for it (RFC 8314 section 3).
     pub fn of(port: u16) -> Greeting {
-        if matches!(port, 25 | 587) { Greeting::Smtp } else { Greeting::Tls }
+        match port {
+            25 | 587 => Greeting::Smtp,
+            143 => Greeting::Imap,
+            110 => Greeting::Pop3,
+            4190 => Greeting::Sieve,
+            21 | 24 | 119 | 389 | 3306 | 5222 | 5269 | 5432 => Greeting::Unknown,
+            _ => Greeting::Tls,
+        }
+    }
+
+    /// What is spoken before TLS begins.
+    fn protocol(self) -> Option<&'static Protocol> {
+        match self {
+            Greeting::Smtp => Some(&protocol::SMTP),
+            Greeting::Imap => Some(&protocol::IMAP),
+            Greeting::Pop3 => Some(&protocol::POP3),
+            Greeting::Sieve => Some(&protocol::SIEVE),
+            Greeting::Tls | Greeting::Unknown => None,
+        }
     }
 }
 
@@ -69,22 +99,30 @@ pub enum NotPresented {
     /// The connection ended.
     #[error("the connection breaks: {0}: {1} (what does the service's log say?)")]
     Broken(Stage, ErrorKind),
-    /// What comes are no replies of SMTP, or more than anybody sends.
-    #[error("it does not speak SMTP: {0}: {1:?} (is it a mail server, and is nothing in between?)")]
-    NotSmtp(Stage, String),
-    /// It does not want to speak with us now (4yz) or at all (5yz).
-    #[error("it says no: {stage}: {code} {text:?} ({})", stage.help())]
+    /// What comes is nothing of the protocol, or more than anybody sends.
+    #[error("it does not speak {protocol}: {stage}: {line:?} (is it a mail server, and is nothing in between?)")]
+    NotSpoken {
+        /// What should have been spoken.
+        protocol: &'static str,
+        /// Where something else stands.
+        stage: Stage,
+        /// This.
+        line: String,
+    },
+    /// It does not want to speak with us, now or at all.
+    #[error("it says no: {stage}: {said:?} ({})", stage.help())]
     TurnedAway {
         /// What it says that to.
         stage: Stage,
-        /// The reply's code.
-        code: u16,
-        /// The reply's text.
-        text: String,
+        /// Its reply.
+        said: String,
     },
-    /// STARTTLS is not among what it offers.
-    #[error("it does not offer STARTTLS (is TLS switched on, and for every client?)")]
-    NoStartTls,
+    /// This command, which begins TLS, is not among what it offers.
+    #[error("it does not offer {0} (is TLS switched on, and for every client?)")]
+    NoStartTls(&'static str),
+    /// What is spoken at this port is not known here, so it was not asked.
+    #[error("what is spoken at port {0} before TLS begins is not known here")]
+    Unknown(u16),
     /// It said something in the clear that would have counted as said over TLS (CVE-2011-0411).
     #[error("it goes on in the clear after it agreed to TLS (is somebody in between?)")]
     Injected,
@@ -109,12 +147,12 @@ pub enum NotPresented {
 pub enum Stage {
     /// TCP.
     Connecting,
-    /// What a mail server says first.
+    /// What a server says first.
     Banner,
-    /// What it offers.
-    Ehlo,
-    /// Whether TLS may begin.
-    StartTls,
+    /// What it offers, asked for by this command.
+    Offer(&'static str),
+    /// Whether TLS may begin, asked by this one.
+    StartTls(&'static str),
     /// TLS.
     Handshake,
 }
@@ -123,7 +161,7 @@ impl Stage {
     /// What to look at when a server says no.
     fn help(self) -> &'static str {
         match self {
-            Stage::StartTls => "what does its log say of its certificate and key?",
+            Stage::StartTls(_) => "what does its log say of its certificate and key?",
             _ => "let this server in, past greylisting and limits",
         }
     }
@@ -131,13 +169,12 @@ impl Stage {
 
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Stage::Connecting => "connecting",
-            Stage::Banner => "its greeting",
-            Stage::Ehlo => "its reply to EHLO",
-            Stage::StartTls => "its reply to STARTTLS",
-            Stage::Handshake => "the TLS handshake",
-        })
+        match self {
+            Stage::Connecting => f.write_str("connecting"),
+            Stage::Banner => f.write_str("its greeting"),
+            Stage::Offer(command) | Stage::StartTls(command) => write!(f, "its reply to {command}"),
+            Stage::Handshake => f.write_str("the TLS handshake"),
+        }
     }
 }
 
@@ -314,8 +351,8 @@ pub async fn present(
 /// A conversation that is to be ended.
 enum Open {
     Nothing,
-    Smtp(Dialogue<TcpStream>),
-    SmtpOverTls(Dialogue<TlsStream<TcpStream>>),
+    Clear(Dialogue<TcpStream>),
+    OverTls(Dialogue<TlsStream<TcpStream>>),
     Tls(TlsStream<TcpStream>),
 }
 
@@ -323,8 +360,8 @@ impl Open {
     async fn leave(self) -> Result<(), Error> {
         match self {
             Open::Nothing => Ok(()),
-            Open::Smtp(dialogue) => dialogue.quit().await,
-            Open::SmtpOverTls(dialogue) => dialogue.quit().await,
+            Open::Clear(dialogue) => dialogue.leave().await,
+            Open::OverTls(dialogue) => dialogue.leave().await,
             Open::Tls(mut stream) => stream.shutdown().await,
         }
     }
@@ -337,6 +374,9 @@ async fn converse(
     stage: &mut Stage,
     open: &mut Open,
 ) -> Result<Given, NotPresented> {
+    if how.greeting == Greeting::Unknown {
+        return Err(NotPresented::Unknown(address.port()));
+    }
     let server = ServerName::try_from(name.to_host()).map_err(|_| NotPresented::Name(name.clone()))?;
     let client = handshake::client(how.key_type).map_err(|error| NotPresented::Handshake(error.to_string()))?;
     let mut stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
@@ -344,12 +384,13 @@ async fn converse(
         ErrorKind::TimedOut => NotPresented::TimedOut(Stage::Connecting),
         kind => NotPresented::Unreachable(kind),
     })?;
-    if how.greeting == Greeting::Smtp {
-        let ourselves = smtp::ourselves(stream.local_addr().ok());
-        let mut dialogue = Dialogue::new(stream);
+    let protocol = how.greeting.protocol();
+    if let Some(protocol) = protocol {
+        let ourselves = dialogue::ourselves(stream.local_addr().ok());
+        let mut dialogue = Dialogue::new(protocol, stream);
         if let Err(why) = dialogue.start_tls(&ourselves, stage).await {
-            if matches!(why, NotPresented::NoStartTls | NotPresented::TurnedAway { .. }) {
-                *open = Open::Smtp(dialogue);
+            if matches!(why, NotPresented::NoStartTls(_) | NotPresented::TurnedAway { .. }) {
+                *open = Open::Clear(dialogue);
             }
             return Err(why);
         }
@@ -359,15 +400,15 @@ async fn converse(
     let stream = TlsConnector::from(Arc::new(client)).connect(server, stream).await;
     let stream = stream.map_err(|error| handshake::failed(&error))?;
     let agreed = stream.get_ref().1;
-    let protocol = match agreed.protocol_version() {
+    let version = match agreed.protocol_version() {
         Some(ProtocolVersion::TLSv1_3) => "TLS 1.3".to_owned(),
         Some(ProtocolVersion::TLSv1_2) => "TLS 1.2".to_owned(),
         other => format!("{other:?}"),
     };
-    let given = Given { certificates: agreed.peer_certificates().unwrap_or_default().to_vec(), protocol };
-    *open = match how.greeting {
-        Greeting::Smtp => Open::SmtpOverTls(Dialogue::new(stream)),
-        Greeting::Tls => Open::Tls(stream),
+    let given = Given { certificates: agreed.peer_certificates().unwrap_or_default().to_vec(), protocol: version };
+    *open = match protocol {
+        Some(protocol) => Open::OverTls(Dialogue::over_tls(protocol, stream)),
+        None => Open::Tls(stream),
     };
     Ok(given)
 }

@@ -137,6 +137,8 @@ faults! {
     NoEnd: Here Unknown;
     /// This machine has no way to addresses of that family: nothing is said of what is there.
     NoWayFromHere: Here Ok;
+    /// What is spoken there before TLS begins is not known here: nothing is said of what is presented.
+    NotSpokenHere: Here Ok;
 
     /// The zone above has no DS.
     DsMissing: Chain Critical;

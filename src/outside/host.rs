@@ -296,7 +296,7 @@ impl Judge<'_> {
     fn help(&self, fault: Fault) -> String {
         let host = self.service.host.to_host();
         match fault {
-            Fault::NoWayFromHere => String::new(),
+            Fault::NoWayFromHere | Fault::NotSpokenHere => String::new(),
             Fault::Refused => {
                 format!("start the service, have it listen on this address, or take the address from {host}")
             }

@@ -90,10 +90,11 @@ fn failed(why: NotPresented) -> Failure {
         Not::Unreachable(_) => Fault::Unreachable,
         Not::TimedOut(_) => Fault::TimedOut,
         Not::Broken(..) => Fault::Broken,
-        Not::NotSmtp(..) => Fault::WrongProtocol,
+        Not::NotSpoken { .. } => Fault::WrongProtocol,
         Not::TurnedAway { .. } => Fault::TurnedAway,
-        Not::NoStartTls => Fault::StarttlsMissing,
+        Not::NoStartTls(_) => Fault::StarttlsMissing,
         Not::Injected => Fault::StarttlsInjected,
+        Not::Unknown(_) => Fault::NotSpokenHere,
         Not::Alert(_) => Fault::TlsRefused,
         Not::Handshake(_) | Not::Name(_) | Not::Chain(_) => Fault::TlsFails,
     };

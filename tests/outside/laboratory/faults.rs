@@ -147,6 +147,7 @@ pub const NOT_HERE: &[&str] = &[
     // There are ways to all addresses, and nobody is that slow.
     "no-end",
     "no-way-from-here",
+    "not-spoken-here",
     // RFC 8659 section 4.2 takes what is malformed for what forbids; RDATA that is none no server would take.
     "caa-malformed",
     // It comes with others.
