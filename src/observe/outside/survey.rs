@@ -46,8 +46,9 @@ pub async fn survey(question: &Question, outside: &Outside) -> Result<Vec<(Wante
         looking.spawn(async move {
             let of = |port| Service { host: host.clone(), port, protocol: Protocol::Tcp };
             let services: Vec<Service> = ports.into_iter().map(of).collect();
-            let seen = host::look(&resolver, &host, &services, &turns).await;
-            (Wanted::Host { host, domains: vec![domain], services }, Seen::Host(seen))
+            let domains = vec![domain];
+            let seen = host::look(&resolver, &host, &domains, &services, &turns).await;
+            (Wanted::Host { host, domains, services }, Seen::Host(seen))
         });
     }
     let mut apexes: BTreeSet<Name> = BTreeSet::new();
@@ -66,6 +67,12 @@ pub async fn survey(question: &Question, outside: &Outside) -> Result<Vec<(Wante
         });
     }
     let mut all = looking.join_all().await;
+    let is_let_out = all.iter().any(|(_, seen)| matches!(seen, Seen::Host(host) if host.is_let_out));
+    for (_, seen) in &mut all {
+        if let Seen::Host(host) = seen {
+            host.is_let_out = is_let_out;
+        }
+    }
     all.sort_by_key(|(wanted, _)| wanted.subject());
     all.insert(
         0,
