@@ -76,8 +76,8 @@ async fn tlsa(resolver: &Resolver, service: &Service, addresses: &Lookup<IpAddr>
     (service.host.clone(), at(&service.host).await)
 }
 
-/// The domains whose SRV records name a service, as far as they are secure: those of RFC 6186, RFC 8314 section 5.1, RFC 5804 section
-/// 1.8 and RFC 6120 section 3.2.1.
+/// The domains whose SRV records name a service, as far as they are secure: those of RFC 6186, RFC 8314 section 5.1 and RFC 5804
+/// section 1.8.
 async fn sources(resolver: &Resolver, service: &Service, domains: &[Name]) -> BTreeSet<Name> {
     let label: &[u8] = match service.port {
         110 => b"_pop3",
@@ -87,23 +87,23 @@ async fn sources(resolver: &Resolver, service: &Service, domains: &[Name]) -> BT
         993 => b"_imaps",
         995 => b"_pop3s",
         4190 => b"_sieve",
-        5222 => b"_xmpp-client",
-        5269 => b"_xmpp-server",
         _ => return BTreeSet::new(),
     };
     let target = |data: &RData| match data {
         RData::SRV(srv) => Some((name(&srv.target)?, srv.port)),
         _ => None,
     };
-    let mut sources = BTreeSet::new();
+    let mut asking = JoinSet::new();
     for domain in domains.iter().take(DOMAINS_MAX) {
         let Ok(owner) = domain.prepend(b"_tcp").and_then(|name| name.prepend(label)) else { continue };
-        let srv = resolver.lookup(&owner, RecordType::SRV, target).await;
-        if srv.trust == Trust::Secure && srv.found.contains(&(service.host.clone(), service.port)) {
-            sources.insert(domain.clone());
-        }
+        let (resolver, service, domain) = (resolver.clone(), service.clone(), domain.clone());
+        asking.spawn(async move {
+            let srv = resolver.lookup(&owner, RecordType::SRV, target).await;
+            let names_it = srv.trust == Trust::Secure && srv.found.contains(&(service.host, service.port));
+            Some(domain).filter(|_| names_it)
+        });
     }
-    sources
+    asking.join_all().await.into_iter().flatten().collect()
 }
 
 /// What is presented to who takes anything, and to who takes the other key type alone, as far as there is such a certificate. Why it
@@ -114,9 +114,9 @@ async fn ask(address: SocketAddr, host: &Name, turns: &Turns) -> (Vec<Said>, Opt
     let other = match first.as_ref().map(|presented| presented.chain.leaf().key_type) {
         Ok(KeyType::Rsa) => KeyType::Ecdsa,
         Ok(KeyType::Ecdsa | KeyType::Ed25519) => KeyType::Rsa,
-        _ => return (vec![((address, None), first.map_err(|why| failed(address, why)))], None),
+        _ => return (vec![((address, None), first.map_err(|why| failed(why, has_way(address.ip()))))], None),
     };
-    let mut said = vec![((address, None), first.map_err(|why| failed(address, why)))];
+    let mut said = vec![((address, None), first.map_err(|why| failed(why, has_way(address.ip()))))];
     match ask_once(address, host, How { greeting, key_type: Some(other) }, turns).await {
         Ok(second) if second.chain.leaf().key_type == other => said.push(((address, Some(other)), Ok(second))),
         // It has none of that type.
@@ -137,10 +137,10 @@ async fn ask_once(address: SocketAddr, host: &Name, how: How, turns: &Turns) -> 
     Ok(Presented { chain: Chain::presented(&certificates)?, protocol })
 }
 
-/// What it is called that a service at an address presents nothing.
-fn failed(address: SocketAddr, why: NotPresented) -> Failure {
+/// What it is called that a service presents nothing, where there is a way to addresses like its own from here, or none.
+fn failed(why: NotPresented, has_way: bool) -> Failure {
     use NotPresented as Not;
-    if matches!(why, Not::Unreachable(_) | Not::TimedOut(Stage::Connecting)) && !has_way(address.ip()) {
+    if matches!(why, Not::Unreachable(_) | Not::TimedOut(Stage::Connecting)) && !has_way {
         return Failure { fault: Fault::NoWayFromHere, why: format!("{why}; this machine has no public IPv6 address") };
     }
     let fault = match &why {
@@ -159,4 +159,27 @@ fn failed(address: SocketAddr, why: NotPresented) -> Failure {
         Not::Handshake(_) | Not::Name(_) | Not::Chain(_) => Fault::TlsFails,
     };
     Failure { fault, why: why.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_way_it_is_no_server_that_is_at_fault() {
+        use ErrorKind::{AddrNotAvailable, HostUnreachable, NetworkUnreachable};
+        let of = |why: NotPresented, has_way| failed(why, has_way).fault;
+        for kind in [AddrNotAvailable, HostUnreachable] {
+            assert_eq!(of(NotPresented::Unreachable(kind), true), Fault::Unreachable);
+            assert_eq!(of(NotPresented::Unreachable(kind), false), Fault::NoWayFromHere);
+        }
+        assert_eq!(of(NotPresented::Unreachable(NetworkUnreachable), true), Fault::NoWayFromHere);
+        assert_eq!(of(NotPresented::TimedOut(Stage::Connecting), true), Fault::Unanswered);
+        assert_eq!(of(NotPresented::TimedOut(Stage::Connecting), false), Fault::NoWayFromHere);
+        // Somebody was there.
+        for has_way in [true, false] {
+            assert_eq!(of(NotPresented::Refused, has_way), Fault::Refused);
+            assert_eq!(of(NotPresented::TimedOut(Stage::Banner), has_way), Fault::TimedOut);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::slice::from_ref;
 
 use super::host::{EXPIRED, HOST, NOW, lookup, path, record, seen};
 use super::name;
@@ -105,13 +106,13 @@ fn all_words(port: u16) -> String {
     let mut checks = [
         presented(&[other], &path, NOW),
         presented(&[], &path, NOW),
-        presented(&[anchor.clone()], &path, EXPIRED),
+        presented(from_ref(&anchor), &path, EXPIRED),
         presented(&[anchor], &short, NOW),
-        presented(&[good.clone()], &path, EXPIRED),
+        presented(from_ref(&good), &path, EXPIRED),
     ]
     .concat();
     for trust in [Trust::Bogus, Trust::Insecure, Trust::Unknown("why".to_owned())] {
-        let mut seen = one(port, &[good.clone()], Ok(path.clone()));
+        let mut seen = one(port, from_ref(&good), Ok(path.clone()));
         seen.services.values_mut().for_each(|of| of.tlsa.trust = trust.clone());
         checks.extend(judge_all(&seen, NOW));
     }
