@@ -3,11 +3,12 @@
 //! Hosts in zones served here have the addresses that those say; others are looked up by the system's resolver, again and again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 
 use super::zone::Zone;
 use crate::config::Config;
 use crate::dns::{Name, Rtype, Timestamp, rdata};
+use crate::observe::way::is_local;
 
 /// Seconds until a host's addresses are looked up again, and where that failed.
 const AGAIN: u64 = 3600;
@@ -222,18 +223,6 @@ impl Nameservers {
         })
     }
 }
-
-/// Whether an address is one of this machine's: what goes there comes from there. Nothing is sent.
-pub(super) fn is_local(address: IpAddr) -> bool {
-    let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let from = || {
-        let socket = UdpSocket::bind((any, 0)).ok()?;
-        socket.connect((address, PORT)).ok()?;
-        Some(socket.local_addr().ok()?.ip())
-    };
-    address.is_loopback() || from() == Some(address)
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::Keeper;
-use super::nameservers::is_local;
 use super::served::{dnskeys, is_elsewhere};
 use super::zone::Zone;
 use crate::config;
@@ -23,6 +22,7 @@ use crate::dane::tlsa::{Service, Tlsa};
 use crate::dns::{Name, Rtype, Timestamp};
 use crate::observe::certificates::Scan;
 use crate::observe::outside::{News, Order};
+use crate::observe::way::is_local;
 use crate::outside::watched::{Found, Watched};
 use crate::outside::zone::Expected;
 use crate::outside::{Area, Check, Level, Seen, Subject, Trust, Wanted, domain, host, worst};

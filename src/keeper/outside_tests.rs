@@ -1,7 +1,7 @@
 //! What is seen from outside, and what becomes of it: the gates open, nothing that can't be told closes them, and what a mail server
 //! presents has its record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -38,9 +38,10 @@ fn sees(presented: [Result<Chain, Fault>; 2]) -> Result<Seen, Failure> {
         ((SocketAddr::new(ip, 25), None), said.map_err(|fault| Failure { fault, why: "why".to_owned() }))
     });
     let tlsa = Lookup { trust: Trust::Secure, found: Vec::new(), alias: None, ttl: 60 };
-    let service = ServiceSeen { tlsa, presented: presented.collect() };
+    let (base, sources) = (name(HOST), BTreeSet::new());
+    let service = ServiceSeen { base, sources, tlsa, presented: presented.collect() };
     let services = BTreeMap::from([(Service::smtp(name(HOST)), service)]);
-    Ok(Seen::Host(HostSeen { addresses: lookup(ips.to_vec()), services, incomplete: None }))
+    Ok(Seen::Host(HostSeen { addresses: lookup(ips.to_vec()), services, incomplete: None, is_let_out: true }))
 }
 
 fn hear(keeper: &mut Keeper, seen: Result<Seen, Failure>, now: Timestamp) {

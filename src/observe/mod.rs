@@ -19,6 +19,7 @@ pub mod secrets;
 pub mod stamps;
 pub mod tsig_keys;
 pub mod watch;
+pub mod way;
 pub mod zone_keys;
 pub mod zones;
 

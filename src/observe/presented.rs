@@ -1,9 +1,11 @@
-//! Asks a service which certificate chain it presents: STARTTLS on the ports of mail servers, a handshake at once elsewhere. Accepts any
+//! Asks a service which certificate chain it presents: by STARTTLS in the protocols of mail, by a handshake at once elsewhere. Accepts any
 //! certificate whose key is proven in the handshake: whether it is the right one is decided elsewhere. Never sends mail.
 //!
 //! Whom to ask comes in as orders; what came of it goes out as news. When to ask again is decided elsewhere.
 
-mod smtp;
+mod dialogue;
+mod handshake;
+mod protocol;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,12 +14,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::ring::default_provider;
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, ProtocolVersion, SignatureScheme};
+use rustls::ProtocolVersion;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -30,7 +28,8 @@ use super::lanes;
 use crate::dane::certificate::KeyType;
 use crate::dane::{self, Chain};
 use crate::dns::Name;
-use smtp::Dialogue;
+use dialogue::Dialogue;
+use protocol::Protocol;
 
 /// So many services are asked at a time.
 const AT_ONCE: usize = 16;
@@ -46,14 +45,42 @@ const LEAVE: Duration = Duration::from_secs(2);
 pub enum Greeting {
     /// The server speaks first, and TLS begins with STARTTLS (RFC 3207).
     Smtp,
+    /// The same, in IMAP (RFC 9051 section 6.2.1).
+    Imap,
+    /// The same with STLS, in POP3 (RFC 2595 section 4).
+    Pop3,
+    /// The same with STARTTLS, in ManageSieve (RFC 5804 section 2.2).
+    Sieve,
     /// TLS begins at once.
     Tls,
+    /// In a way that nobody here knows.
+    Unknown,
 }
 
 impl Greeting {
-    /// What is usual on a port of TCP: 25 and 587 speak SMTP.
+    /// What is usual on a port of TCP. Where another protocol is registered that begins in the clear (FTP, LMTP, NNTP, LDAP, MySQL, XMPP,
+    /// PostgreSQL) nobody is asked: what failed there would say nothing of the service. Any other port is taken for one of TLS at once:
+    /// new protocols begin like that, and those that are old have a second port for it (RFC 8314 section 3).
     pub fn of(port: u16) -> Greeting {
-        if matches!(port, 25 | 587) { Greeting::Smtp } else { Greeting::Tls }
+        match port {
+            25 | 587 => Greeting::Smtp,
+            143 => Greeting::Imap,
+            110 => Greeting::Pop3,
+            4190 => Greeting::Sieve,
+            21 | 24 | 119 | 389 | 3306 | 5222 | 5269 | 5432 => Greeting::Unknown,
+            _ => Greeting::Tls,
+        }
+    }
+
+    /// What is spoken before TLS begins.
+    fn protocol(self) -> Option<&'static Protocol> {
+        match self {
+            Greeting::Smtp => Some(&protocol::SMTP),
+            Greeting::Imap => Some(&protocol::IMAP),
+            Greeting::Pop3 => Some(&protocol::POP3),
+            Greeting::Sieve => Some(&protocol::SIEVE),
+            Greeting::Tls | Greeting::Unknown => None,
+        }
     }
 }
 
@@ -72,22 +99,30 @@ pub enum NotPresented {
     /// The connection ended.
     #[error("the connection breaks: {0}: {1} (what does the service's log say?)")]
     Broken(Stage, ErrorKind),
-    /// What comes are no replies of SMTP, or more than anybody sends.
-    #[error("it does not speak SMTP: {0}: {1:?} (is it a mail server, and is nothing in between?)")]
-    NotSmtp(Stage, String),
-    /// It does not want to speak with us now (4yz) or at all (5yz).
-    #[error("it says no: {stage}: {code} {text:?} ({})", stage.help())]
+    /// What comes is nothing of the protocol, or more than anybody sends.
+    #[error("it does not speak {protocol}: {stage}: {line:?} (is it a mail server, and is nothing in between?)")]
+    NotSpoken {
+        /// What should have been spoken.
+        protocol: &'static str,
+        /// Where something else stands.
+        stage: Stage,
+        /// This.
+        line: String,
+    },
+    /// It does not want to speak with us, now or at all.
+    #[error("it says no: {stage}: {said:?} ({})", stage.help())]
     TurnedAway {
         /// What it says that to.
         stage: Stage,
-        /// The reply's code.
-        code: u16,
-        /// The reply's text.
-        text: String,
+        /// Its reply.
+        said: String,
     },
-    /// STARTTLS is not among what it offers.
-    #[error("it does not offer STARTTLS (is TLS switched on, and for every client?)")]
-    NoStartTls,
+    /// This command, which begins TLS, is not among what it offers.
+    #[error("it does not offer {0} (is TLS switched on, and for every client?)")]
+    NoStartTls(&'static str),
+    /// What is spoken at this port is not known here, so it was not asked.
+    #[error("what is spoken at port {0} before TLS begins is not known here")]
+    Unknown(u16),
     /// It said something in the clear that would have counted as said over TLS (CVE-2011-0411).
     #[error("it goes on in the clear after it agreed to TLS (is somebody in between?)")]
     Injected,
@@ -112,12 +147,12 @@ pub enum NotPresented {
 pub enum Stage {
     /// TCP.
     Connecting,
-    /// What a mail server says first.
+    /// What a server says first.
     Banner,
-    /// What it offers.
-    Ehlo,
-    /// Whether TLS may begin.
-    StartTls,
+    /// What it offers, asked for by this command.
+    Offer(&'static str),
+    /// Whether TLS may begin, asked by this one.
+    StartTls(&'static str),
     /// TLS.
     Handshake,
 }
@@ -126,7 +161,7 @@ impl Stage {
     /// What to look at when a server says no.
     fn help(self) -> &'static str {
         match self {
-            Stage::StartTls => "what does its log say of its certificate and key?",
+            Stage::StartTls(_) => "what does its log say of its certificate and key?",
             _ => "let this server in, past greylisting and limits",
         }
     }
@@ -134,13 +169,12 @@ impl Stage {
 
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Stage::Connecting => "connecting",
-            Stage::Banner => "its greeting",
-            Stage::Ehlo => "its reply to EHLO",
-            Stage::StartTls => "its reply to STARTTLS",
-            Stage::Handshake => "the TLS handshake",
-        })
+        match self {
+            Stage::Connecting => f.write_str("connecting"),
+            Stage::Banner => f.write_str("its greeting"),
+            Stage::Offer(command) | Stage::StartTls(command) => write!(f, "its reply to {command}"),
+            Stage::Handshake => f.write_str("the TLS handshake"),
+        }
     }
 }
 
@@ -317,8 +351,8 @@ pub async fn present(
 /// A conversation that is to be ended.
 enum Open {
     Nothing,
-    Smtp(Dialogue<TcpStream>),
-    SmtpOverTls(Dialogue<TlsStream<TcpStream>>),
+    Clear(Dialogue<TcpStream>),
+    OverTls(Dialogue<TlsStream<TcpStream>>),
     Tls(TlsStream<TcpStream>),
 }
 
@@ -326,8 +360,8 @@ impl Open {
     async fn leave(self) -> Result<(), Error> {
         match self {
             Open::Nothing => Ok(()),
-            Open::Smtp(dialogue) => dialogue.quit().await,
-            Open::SmtpOverTls(dialogue) => dialogue.quit().await,
+            Open::Clear(dialogue) => dialogue.leave().await,
+            Open::OverTls(dialogue) => dialogue.leave().await,
             Open::Tls(mut stream) => stream.shutdown().await,
         }
     }
@@ -340,116 +374,41 @@ async fn converse(
     stage: &mut Stage,
     open: &mut Open,
 ) -> Result<Given, NotPresented> {
+    if how.greeting == Greeting::Unknown {
+        return Err(NotPresented::Unknown(address.port()));
+    }
     let server = ServerName::try_from(name.to_host()).map_err(|_| NotPresented::Name(name.clone()))?;
-    let connector =
-        TlsConnector::from(Arc::new(client(how.key_type).map_err(|error| NotPresented::Handshake(error.to_string()))?));
+    let client = handshake::client(how.key_type).map_err(|error| NotPresented::Handshake(error.to_string()))?;
     let mut stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
         ErrorKind::ConnectionRefused => NotPresented::Refused,
         ErrorKind::TimedOut => NotPresented::TimedOut(Stage::Connecting),
         kind => NotPresented::Unreachable(kind),
     })?;
-    if how.greeting == Greeting::Smtp {
-        let ourselves = smtp::ourselves(stream.local_addr().ok());
-        let mut dialogue = Dialogue::new(stream);
+    let protocol = how.greeting.protocol();
+    if let Some(protocol) = protocol {
+        let ourselves = dialogue::ourselves(stream.local_addr().ok());
+        let mut dialogue = Dialogue::new(protocol, stream);
         if let Err(why) = dialogue.start_tls(&ourselves, stage).await {
-            if matches!(why, NotPresented::NoStartTls | NotPresented::TurnedAway { .. }) {
-                *open = Open::Smtp(dialogue);
+            if matches!(why, NotPresented::NoStartTls(_) | NotPresented::TurnedAway { .. }) {
+                *open = Open::Clear(dialogue);
             }
             return Err(why);
         }
         stream = dialogue.into_stream();
     }
     *stage = Stage::Handshake;
-    let stream = connector.connect(server, stream).await.map_err(|error| failed(&error))?;
+    let stream = TlsConnector::from(Arc::new(client)).connect(server, stream).await;
+    let stream = stream.map_err(|error| handshake::failed(&error))?;
     let agreed = stream.get_ref().1;
-    let protocol = match agreed.protocol_version() {
+    let version = match agreed.protocol_version() {
         Some(ProtocolVersion::TLSv1_3) => "TLS 1.3".to_owned(),
         Some(ProtocolVersion::TLSv1_2) => "TLS 1.2".to_owned(),
         other => format!("{other:?}"),
     };
-    let given = Given { certificates: agreed.peer_certificates().unwrap_or_default().to_vec(), protocol };
-    *open = match how.greeting {
-        Greeting::Smtp => Open::SmtpOverTls(Dialogue::new(stream)),
-        Greeting::Tls => Open::Tls(stream),
+    let given = Given { certificates: agreed.peer_certificates().unwrap_or_default().to_vec(), protocol: version };
+    *open = match protocol {
+        Some(protocol) => Open::OverTls(Dialogue::over_tls(protocol, stream)),
+        None => Open::Tls(stream),
     };
     Ok(given)
-}
-
-/// TLS as mail servers speak it (RFC 7672 section 8.2 asks for 1.2 at least), always with a full handshake.
-fn client(key_type: Option<KeyType>) -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(default_provider());
-    let algorithms = provider.signature_verification_algorithms;
-    let mut schemes = algorithms.supported_schemes();
-    schemes.retain(|scheme| key_type.is_none_or(|key_type| signs(*scheme, key_type)));
-    let verifier = Arc::new(AnyCertificate { algorithms, schemes });
-    let mut client = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    client.resumption = Resumption::disabled();
-    Ok(client)
-}
-
-fn failed(error: &Error) -> NotPresented {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::AlertReceived(alert)) => NotPresented::Alert(format!("{alert:?}")),
-        Some(other) => NotPresented::Handshake(other.to_string()),
-        None => NotPresented::Broken(Stage::Handshake, error.kind()),
-    }
-}
-
-/// Whether a signature of this scheme is made with a key of that type: what is offered decides which certificate is presented
-/// (RFC 8446 section 4.2.3, RFC 5246 section 7.4.1.4.1).
-fn signs(scheme: SignatureScheme, key_type: KeyType) -> bool {
-    use SignatureScheme as Of;
-    match scheme {
-        Of::RSA_PKCS1_SHA256 | Of::RSA_PKCS1_SHA384 | Of::RSA_PKCS1_SHA512 => key_type == KeyType::Rsa,
-        Of::RSA_PSS_SHA256 | Of::RSA_PSS_SHA384 | Of::RSA_PSS_SHA512 => key_type == KeyType::Rsa,
-        Of::ECDSA_NISTP256_SHA256 | Of::ECDSA_NISTP384_SHA384 | Of::ECDSA_NISTP521_SHA512 => key_type == KeyType::Ecdsa,
-        Of::ED25519 => key_type == KeyType::Ed25519,
-        _ => false,
-    }
-}
-
-/// Takes any certificate whose key is proven by one of these schemes.
-#[derive(Debug)]
-struct AnyCertificate {
-    algorithms: WebPkiSupportedAlgorithms,
-    schemes: Vec<SignatureScheme>,
-}
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.schemes.clone()
-    }
 }

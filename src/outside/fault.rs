@@ -137,6 +137,11 @@ faults! {
     NoEnd: Here Unknown;
     /// This machine has no way to addresses of that family: nothing is said of what is there.
     NoWayFromHere: Here Ok;
+    /// What is spoken there before TLS begins is not known here: nothing is said of what is presented.
+    NotSpokenHere: Here Ok;
+    /// No connection to port 25 comes about, and none ever did to another machine: networks that let none out are common, and a mail
+    /// server that is down looks the same.
+    OutgoingBlocked: Here Unknown;
 
     /// The zone above has no DS.
     DsMissing: Chain Critical;
@@ -229,10 +234,16 @@ faults! {
     /// It can't be looked up.
     DkimUnknown: Dkim Unknown;
 
+    /// A host that takes no mail has no address.
+    HostWithoutAddress: Service Critical;
+    /// The addresses of a host that takes no mail can't be looked up, or are bogus.
+    AddressUnknown: Service Unknown;
     /// Nothing listens there.
     Refused: Service Critical;
     /// It can't be reached from here.
     Unreachable: Service Critical;
+    /// No connection comes about in time, and nobody says why.
+    Unanswered: Service Critical;
     /// It takes longer than anybody waits.
     TimedOut: Service Critical;
     /// The connection breaks.

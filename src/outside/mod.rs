@@ -14,6 +14,7 @@ pub mod host;
 pub mod neighbours;
 mod presented;
 pub mod reports;
+mod service;
 pub mod sts;
 pub mod watched;
 pub mod zone;

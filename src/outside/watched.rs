@@ -36,6 +36,8 @@ impl Default for Hysteresis {
 pub struct Watched {
     subjects: BTreeMap<Subject, Entry>,
     hysteresis: Hysteresis,
+    /// A connection to port 25 of another machine came about once.
+    is_let_out: bool,
 }
 
 #[derive(Debug)]
@@ -135,7 +137,11 @@ impl Watched {
     }
 
     /// Something was looked at. Whether that says something else than before.
-    pub fn seen(&mut self, wanted: &Wanted, seen: Result<Seen, Failure>, now: Timestamp) -> bool {
+    pub fn seen(&mut self, wanted: &Wanted, mut seen: Result<Seen, Failure>, now: Timestamp) -> bool {
+        if let Ok(Seen::Host(host)) = &mut seen {
+            self.is_let_out |= host.is_let_out;
+            host.is_let_out = self.is_let_out;
+        }
         let subject = wanted.subject();
         let Some(entry) = self.subjects.get_mut(&subject) else { return false };
         let (checks, chain) = match &seen {

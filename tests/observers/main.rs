@@ -17,4 +17,5 @@ mod nameservers;
 mod parent;
 mod policies;
 mod postfix;
+mod protocols;
 mod services;

@@ -28,15 +28,13 @@ const GO: &str = "220 go on\r\n";
 
 /// What a service says, in this order; where it says nothing it waits for the other side to end.
 #[derive(Clone)]
-struct Script {
-    banner: String,
-    ehlo: String,
-    start_tls: String,
+pub struct Script {
+    says: Vec<String>,
     then: Then,
 }
 
 #[derive(Clone)]
-enum Then {
+pub enum Then {
     Shakes(Arc<ServerConfig>),
     /// Another server does.
     HandsOver(SocketAddr),
@@ -51,31 +49,34 @@ impl Script {
     }
 
     fn then(then: Then) -> Script {
-        Script { banner: BANNER.to_owned(), ehlo: EHLO.to_owned(), start_tls: GO.to_owned(), then }
+        Script::of(&[BANNER, EHLO, GO], then)
+    }
+
+    pub fn of(says: &[&str], then: Then) -> Script {
+        Script { says: says.iter().map(ToString::to_string).collect(), then }
     }
 
     fn saying(banner: &str, ehlo: &str, start_tls: &str) -> Script {
-        let [banner, ehlo, start_tls] = [banner, ehlo, start_tls].map(str::to_owned);
-        Script { banner, ehlo, start_tls, then: Then::Waits }
+        Script::of(&[banner, ehlo, start_tls], Then::Waits)
     }
 }
 
 /// What a service heard: lines, the name it was asked for, how the conversation ended.
 #[derive(Clone, Debug, Default)]
-struct Heard {
-    lines: Vec<String>,
+pub struct Heard {
+    pub lines: Vec<String>,
     asked_for: Option<String>,
-    end: Option<Result<(), ErrorKind>>,
-    at: Vec<Instant>,
+    pub end: Option<Result<(), ErrorKind>>,
+    pub at: Vec<Instant>,
 }
 
-struct Service {
-    address: SocketAddr,
-    heard: Arc<Mutex<Heard>>,
+pub struct Service {
+    pub address: SocketAddr,
+    pub heard: Arc<Mutex<Heard>>,
 }
 
 impl Service {
-    async fn start(how: Greeting, script: Script) -> Service {
+    pub async fn start(how: Greeting, script: Script) -> Service {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let service = Service { address: listener.local_addr().unwrap(), heard: Arc::default() };
         let heard = Arc::clone(&service.heard);
@@ -88,12 +89,12 @@ impl Service {
         service
     }
 
-    async fn presents(&self, how: Greeting, limit: Duration) -> Result<Vec<CertificateDer<'static>>, NotPresented> {
+    pub async fn presents(&self, how: Greeting, limit: Duration) -> Result<Vec<CertificateDer<'static>>, NotPresented> {
         present(self.address, how, &name(HOST), limit).await.map(|given| given.certificates)
     }
 
     /// What it heard, once the conversation is over.
-    async fn heard(&self) -> Heard {
+    pub async fn heard(&self) -> Heard {
         loop {
             let heard = self.heard.lock().unwrap().clone();
             if heard.end.is_some() {
@@ -111,10 +112,10 @@ async fn converse(stream: TcpStream, how: Greeting, script: Script, heard: Arc<M
 
 async fn speak(stream: TcpStream, how: Greeting, script: Script, heard: &Mutex<Heard>) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
-    if how == Greeting::Smtp {
-        for text in [&script.banner, &script.ehlo, &script.start_tls] {
+    if how != Greeting::Tls {
+        for text in &script.says {
             stream.write_all(text.as_bytes()).await?;
-            if text.starts_with(GO) {
+            if text.contains("go on\r\n") {
                 break;
             }
             let mut line = String::new();
@@ -122,8 +123,8 @@ async fn speak(stream: TcpStream, how: Greeting, script: Script, heard: &Mutex<H
                 return Ok(());
             }
             heard.lock().unwrap().lines.push(line.trim_end().to_owned());
-            if line == "QUIT\r\n" {
-                stream.write_all(b"221 goodbye\r\n").await?;
+            if line.ends_with("QUIT\r\n") || line.ends_with("LOGOUT\r\n") {
+                stream.write_all(goodbye(how)).await?;
                 return stream.read_to_end(&mut Vec::new()).await.map(drop);
             }
         }
@@ -145,17 +146,30 @@ async fn speak(stream: TcpStream, how: Greeting, script: Script, heard: &Mutex<H
             let stream = TlsAcceptor::from(tls).accept(stream).await?;
             heard.lock().unwrap().asked_for = stream.get_ref().1.server_name().map(str::to_owned);
             let mut stream = BufReader::new(stream);
+            if how == Greeting::Sieve {
+                stream.write_all(script.says[0].as_bytes()).await?;
+                stream.flush().await?;
+            }
             let mut line = String::new();
             // An end without close_notify is an error here.
             while stream.read_line(&mut line).await? > 0 {
                 heard.lock().unwrap().lines.push(line.trim_end().to_owned());
                 line.clear();
-                stream.write_all(b"221 goodbye\r\n").await?;
+                stream.write_all(goodbye(how)).await?;
                 stream.flush().await?;
             }
         }
     }
     Ok(())
+}
+
+fn goodbye(how: Greeting) -> &'static [u8] {
+    match how {
+        Greeting::Imap => b"* BYE goodbye\r\nc OK goodbye\r\n",
+        Greeting::Pop3 => b"+OK goodbye\r\n",
+        Greeting::Sieve => b"OK \"goodbye\"\r\n",
+        Greeting::Smtp | Greeting::Tls | Greeting::Unknown => b"221 goodbye\r\n",
+    }
 }
 
 #[tokio::test]
@@ -187,10 +201,6 @@ async fn the_chain_of_another_service_is_seen() {
         assert!(heard.lines.is_empty() && heard.asked_for.as_deref() == Some(HOST));
         assert_eq!(heard.end, Some(Ok(())), "a proper end");
     }
-    assert_eq!(
-        [25, 587, 465, 993, 443].map(Greeting::of).map(|how| how == Greeting::Smtp),
-        [true, true, false, false, false]
-    );
 }
 
 #[tokio::test]
@@ -206,45 +216,50 @@ async fn a_key_that_is_not_the_certificates_is_no_chain() {
 
 #[tokio::test]
 async fn what_a_mail_server_says_instead_is_told() {
-    use NotPresented::{Broken, Handshake, Injected, NoStartTls, NotSmtp, TimedOut, TurnedAway};
-    let no = |stage: Stage, code: u16, text: &str| TurnedAway { stage, code, text: text.to_owned() };
+    use NotPresented::{Broken, Handshake, Injected, NoStartTls, NotSpoken, TimedOut, TurnedAway};
+    let no = |stage: Stage, said: &str| TurnedAway { stage, said: said.to_owned() };
+    let other = |stage: Stage, line: &str| NotSpoken { protocol: "SMTP", stage, line: line.to_owned() };
     let (long, endless) = (format!("220 {}", "a".repeat(5000)), "220-a\r\n".repeat(1000));
     let injected = format!("{GO}250 injected\r\n");
     let cases = [
         (
             Script::saying("554 no service for you\r\n", "", ""),
-            no(Stage::Banner, 554, "no service for you"),
+            no(Stage::Banner, "554 no service for you"),
             vec!["QUIT"],
         ),
         (
             Script::saying("421-too many\r\n421 connections\r\n", "", ""),
-            no(Stage::Banner, 421, "too many connections"),
+            no(Stage::Banner, "421-too many 421 connections"),
             vec!["QUIT"],
         ),
         (
             Script::saying(BANNER, "550 \u{1b}[31mgo away\r\n", ""),
-            no(Stage::Ehlo, 550, "\u{fffd}[31mgo away"),
+            no(Stage::Offer("EHLO"), "550 \u{fffd}[31mgo away"),
             vec!["EHLO", "QUIT"],
         ),
-        (Script::saying(BANNER, "250-STARTTLS\r\n250 AUTH STARTTLS\r\n", ""), NoStartTls, vec!["EHLO", "QUIT"]),
+        (
+            Script::saying(BANNER, "250-STARTTLS\r\n250 AUTH STARTTLS\r\n", ""),
+            NoStartTls("STARTTLS"),
+            vec!["EHLO", "QUIT"],
+        ),
         (
             Script::saying(BANNER, EHLO, "454 4.7.0 TLS not available\r\n"),
-            no(Stage::StartTls, 454, "4.7.0 TLS not available"),
+            no(Stage::StartTls("STARTTLS"), "454 4.7.0 TLS not available"),
             vec!["EHLO", "STARTTLS", "QUIT"],
         ),
         (Script::saying(BANNER, EHLO, &injected), Injected, vec!["EHLO", "STARTTLS"]),
         (
             Script::saying("HTTP/1.1 400 Bad Request\r\n", "", ""),
-            NotSmtp(Stage::Banner, "HTTP/1.1 400 Bad Request".to_owned()),
+            other(Stage::Banner, "HTTP/1.1 400 Bad Request"),
             vec![],
         ),
-        (Script::saying(BANNER, "250-a\r\n251 b\r\n", ""), NotSmtp(Stage::Ehlo, "251 b".to_owned()), vec!["EHLO"]),
-        (Script::saying(&long, "", ""), NotSmtp(Stage::Banner, long[..200].to_owned()), vec![]),
-        (Script::saying(&endless, "", ""), NotSmtp(Stage::Banner, "220-a".to_owned()), vec![]),
+        (Script::saying(BANNER, "250-a\r\n251 b\r\n", ""), other(Stage::Offer("EHLO"), "251 b"), vec!["EHLO"]),
+        (Script::saying(&long, "", ""), other(Stage::Banner, &long[..200]), vec![]),
+        (Script::saying(&endless, "", ""), other(Stage::Banner, "220-a"), vec![]),
         (Script::saying("", "", ""), TimedOut(Stage::Banner), vec![]),
         (Script::saying("220-and then\r\n", "", ""), TimedOut(Stage::Banner), vec![]),
-        (Script::saying(BANNER, "", ""), TimedOut(Stage::Ehlo), vec!["EHLO"]),
-        (Script::saying(BANNER, EHLO, ""), TimedOut(Stage::StartTls), vec!["EHLO", "STARTTLS"]),
+        (Script::saying(BANNER, "", ""), TimedOut(Stage::Offer("EHLO")), vec!["EHLO"]),
+        (Script::saying(BANNER, EHLO, ""), TimedOut(Stage::StartTls("STARTTLS")), vec!["EHLO", "STARTTLS"]),
         (Script::then(Then::Waits), TimedOut(Stage::Handshake), vec!["EHLO", "STARTTLS"]),
         (Script::then(Then::Closes), Broken(Stage::Handshake, ErrorKind::UnexpectedEof), vec!["EHLO", "STARTTLS"]),
         (
@@ -378,7 +393,8 @@ async fn orders_are_carried_out_and_told_of() {
                 presents.push(host);
             }
             News::Unasked { host, label, why } => {
-                assert!(matches!(why, NotPresented::TurnedAway { code: 421, .. }) && label == "silent", "{why:?}");
+                assert!(matches!(&why, NotPresented::TurnedAway { said, .. } if said == "421 later"), "{why:?}");
+                assert_eq!(label, "silent");
                 unasked.push(host);
             }
         }

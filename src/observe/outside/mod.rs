@@ -71,8 +71,8 @@ pub async fn look(wanted: &Wanted, outside: &Outside, turns: &Turns) -> Result<S
         Wanted::Zone { apex, owners, .. } => {
             Seen::Zone(Box::new(zone::look(&Resolver::new(outside, apex).await?, apex, owners).await))
         }
-        Wanted::Host { host, services, .. } => {
-            Seen::Host(host::look(&Resolver::new(outside, host).await?, host, services, turns).await)
+        Wanted::Host { host, domains, services, .. } => {
+            Seen::Host(host::look(&Resolver::new(outside, host).await?, host, domains, services, turns).await)
         }
         Wanted::Domain { domain, selectors } => Seen::Domain(Box::new(
             domain::look(&Resolver::new(outside, domain).await?, domain, selectors.as_deref()).await,

@@ -47,9 +47,9 @@ pub async fn survey(question: &Question, outside: &Outside, now: Timestamp) -> R
         looking.spawn(async move {
             let of = |port| Service { host: host.clone(), port, protocol: Protocol::Tcp };
             let services: Vec<Service> = ports.into_iter().map(of).collect();
-            let seen = host::look(&resolver, &host, &services, &turns).await;
-            let wanted = Wanted::Host { host, domains: vec![domain], services, absent_until: BTreeMap::new() };
-            (wanted, Seen::Host(seen))
+            let domains = vec![domain];
+            let seen = host::look(&resolver, &host, &domains, &services, &turns).await;
+            (Wanted::Host { host, domains, services, absent_until: BTreeMap::new() }, Seen::Host(seen))
         });
     }
     let owner = |host: &Name| Service::smtp(host.clone()).owner().ok();
@@ -81,6 +81,12 @@ pub async fn survey(question: &Question, outside: &Outside, now: Timestamp) -> R
             {
                 absent_until.insert(owner.clone(), until);
             }
+        }
+    }
+    let is_let_out = all.iter().any(|(_, seen)| matches!(seen, Seen::Host(host) if host.is_let_out));
+    for (_, seen) in &mut all {
+        if let Seen::Host(host) = seen {
+            host.is_let_out = is_let_out;
         }
     }
     all.sort_by_key(|(wanted, _)| wanted.subject());

@@ -18,6 +18,7 @@ use crate::dns::rdata::names;
 use crate::dns::walk::{self, Walked};
 use crate::dns::{Name, Question, Rdata, Rtype, uncompress};
 use crate::observe::nameservers::{Asker, NotShown};
+use crate::observe::way::has_way;
 use crate::outside::chain;
 use crate::outside::zone::{Asked, Nameserver, Referral, Seen, Shown};
 use crate::outside::{Failure, Fault, Lookup, Trust};
@@ -123,10 +124,11 @@ async fn ask_above(resolver: &Resolver, parent: &Name, zone: &Name) -> Vec<Above
 pub async fn above(host: &Name, server: SocketAddr, zone: &Name) -> Above {
     let label = format!("{host} {}", server.ip());
     let mut asker = Asker::new(server, SERVER_LIMIT);
+    let failed = |why| failed(why, has_way(server.ip()));
     let ds = asker.ask(&Question::new(zone, Rtype::DS)).await.map_err(failed);
     let ds = ds.map(|message| records(&message, &[1], zone, Rtype::DS));
     if let Err(failure) = &ds
-        && failure.fault == Fault::NameserverSilent
+        && matches!(failure.fault, Fault::NameserverSilent | Fault::NoWayFromHere)
     {
         return Above { label, referral: Some(Err(failure.clone())), ds };
     }
@@ -208,6 +210,7 @@ async fn ask_nameservers(
 
 /// What a nameserver answers. `owners`: those whose TLSA it is asked for.
 pub async fn ask(server: SocketAddr, apex: &Name, owners: &[Name]) -> Asked {
+    let failed = |why| failed(why, has_way(server.ip()));
     let over_tcp = async {
         let mut asker = Asker::new(server, SERVER_LIMIT).over_tcp_alone();
         asker.serial(apex).await.map_err(failed)
@@ -217,6 +220,7 @@ pub async fn ask(server: SocketAddr, apex: &Name, owners: &[Name]) -> Asked {
 }
 
 async fn ask_udp(server: SocketAddr, apex: &Name, owners: &[Name]) -> Result<Shown, NotShown> {
+    let failed = |why| failed(why, has_way(server.ip()));
     let mut asker = Asker::new(server, SERVER_LIMIT).with_dnssec().over_udp_alone();
     let mut shown = Shown::default();
     let message = asker.ask(&Question::new(apex, Rtype::SOA)).await?;
@@ -279,10 +283,11 @@ fn note(shown: &mut Shown, message: &[u8], what: &str) {
     }
 }
 
-/// What it is called that a nameserver gives no answer.
-fn failed(why: NotShown) -> Failure {
+/// What it is called that a nameserver gives no answer, where there is a way to addresses like its own from here, or none.
+fn failed(why: NotShown, has_way: bool) -> Failure {
     let fault = match &why {
         NotShown::Silent(ErrorKind::NetworkUnreachable) => Fault::NoWayFromHere,
+        NotShown::Silent(kind) if *kind != ErrorKind::ConnectionRefused && !has_way => Fault::NoWayFromHere,
         NotShown::Silent(_) => Fault::NameserverSilent,
         NotShown::NoTcp(_) => Fault::NoTcp,
         // REFUSED, NOTAUTH.
@@ -290,4 +295,23 @@ fn failed(why: NotShown) -> Failure {
         _ => Fault::AnswersWrongly,
     };
     Failure { fault, why: why.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_way_it_is_no_nameserver_that_is_at_fault() {
+        use ErrorKind::{AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
+        let of = |why: NotShown, has_way| failed(why, has_way).fault;
+        for kind in [AddrNotAvailable, HostUnreachable, TimedOut] {
+            assert_eq!(of(NotShown::Silent(kind), true), Fault::NameserverSilent);
+            assert_eq!(of(NotShown::Silent(kind), false), Fault::NoWayFromHere);
+        }
+        assert_eq!(of(NotShown::Silent(NetworkUnreachable), true), Fault::NoWayFromHere);
+        // Somebody was there.
+        assert_eq!(of(NotShown::Silent(ConnectionRefused), false), Fault::NameserverSilent);
+        assert_eq!(of(NotShown::Rcode(5), false), Fault::Lame);
+    }
 }

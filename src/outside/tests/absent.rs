@@ -26,9 +26,10 @@ fn host(trust: Trust, absent_until: &[(&str, Timestamp)]) -> (Wanted, Seen) {
     let failure = Failure { fault: Fault::NoWayFromHere, why: "why".to_owned() };
     let address: IpAddr = [192, 0, 2, 1].into();
     let presented = BTreeMap::from([((SocketAddr::new(address, 25), None), Err(failure))]);
-    let of_smtp = ServiceSeen { tlsa: Lookup::nothing(trust), presented };
+    let of_smtp = ServiceSeen { base: name(HOST), sources: BTreeSet::new(), tlsa: Lookup::nothing(trust), presented };
     let addresses = Lookup { found: vec![address], ..Lookup::nothing(Trust::Secure) };
-    (wanted, Seen::Host(HostSeen { addresses, services: BTreeMap::from([(service, of_smtp)]), incomplete: None }))
+    let services = BTreeMap::from([(service, of_smtp)]);
+    (wanted, Seen::Host(HostSeen { addresses, services, incomplete: None, is_let_out: true }))
 }
 
 fn of_tlsa(trust: Trust, absent_until: &[(&str, Timestamp)]) -> Check {

@@ -1,6 +1,6 @@
 //! What is made of a mail server's TLSA and of what it presents: RFC 7671 sections 4 to 9, RFC 7672 sections 2 and 3.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use super::name;
@@ -11,9 +11,9 @@ use crate::dns::Timestamp;
 use crate::outside::host::{Presented, Seen, ServiceSeen, judge, service};
 use crate::outside::{Check, Failure, Fault, Level, Lookup, Trust};
 
-const NOW: Timestamp = 1_800_000_000;
-const EXPIRED: Timestamp = 5_000_000_000;
-const HOST: &str = "mail.example.org";
+pub(super) const NOW: Timestamp = 1_800_000_000;
+pub(super) const EXPIRED: Timestamp = 5_000_000_000;
+pub(super) const HOST: &str = "mail.example.org";
 
 macro_rules! pem {
     ($name:literal) => {
@@ -28,13 +28,18 @@ fn chain(pems: &[&str]) -> Chain {
     Chain::presented(&ders).unwrap()
 }
 
+/// A certificate for mail.example.org, and those above it.
+pub(super) fn path() -> Chain {
+    chain(&[pem!("leaf"), pem!("intermediate"), pem!("root")])
+}
+
 /// A CA's certificate, which is no leaf.
 fn alone(pem: &str) -> Chain {
     let text: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
     Chain::presented(&[data_encoding::BASE64.decode(text.as_bytes()).unwrap()]).unwrap()
 }
 
-fn lookup<T>(trust: Trust, found: Vec<T>) -> Lookup<T> {
+pub(super) fn lookup<T>(trust: Trust, found: Vec<T>) -> Lookup<T> {
     Lookup { trust, found, alias: None, ttl: 3600 }
 }
 
@@ -47,7 +52,7 @@ fn smtp() -> Service {
 }
 
 /// The record of one certificate of a chain.
-fn record(parameters: &str, chain: &Chain, index: usize) -> Tlsa {
+pub(super) fn record(parameters: &str, chain: &Chain, index: usize) -> Tlsa {
     let parameters: crate::dane::Parameters = parameters.parse().unwrap();
     let certificate = &chain.certificates()[index];
     let selected = match parameters.selector {
@@ -57,15 +62,15 @@ fn record(parameters: &str, chain: &Chain, index: usize) -> Tlsa {
     Tlsa { parameters, data: parameters.matching.digest(selected) }
 }
 
-fn seen(records: &[Tlsa], presented: &[(u8, Option<KeyType>, Result<Chain, Fault>)]) -> Seen {
+pub(super) fn seen(records: &[Tlsa], presented: &[(u8, Option<KeyType>, Result<Chain, Fault>)]) -> Seen {
     let presented = presented.iter().map(|(last, key_type, said)| {
         let said = said.clone().map(|chain| Presented { chain, protocol: "TLS 1.3".to_owned() });
         ((at(*last), *key_type), said.map_err(|fault| Failure { fault, why: "why".to_owned() }))
     });
     let tlsa = lookup(Trust::Secure, records.iter().map(Tlsa::rdata).collect());
-    let of_smtp = ServiceSeen { tlsa, presented: presented.collect() };
+    let of_smtp = ServiceSeen { base: name(HOST), sources: BTreeSet::new(), tlsa, presented: presented.collect() };
     let addresses = lookup(Trust::Secure, vec![at(1).ip(), at(2).ip()]);
-    Seen { addresses, services: BTreeMap::from([(smtp(), of_smtp)]), incomplete: None }
+    Seen { addresses, services: BTreeMap::from([(smtp(), of_smtp)]), incomplete: None, is_let_out: true }
 }
 
 fn faults(seen: &Seen, now: Timestamp) -> Vec<Fault> {
@@ -75,7 +80,7 @@ fn faults(seen: &Seen, now: Timestamp) -> Vec<Fault> {
 #[test]
 fn one_record_that_is_satisfied_is_enough_and_each_set_has_to_be() {
     let (now, next) = (chain(&[pem!("p256")]), chain(&[pem!("p256-next")]));
-    let path = chain(&[pem!("leaf"), pem!("intermediate"), pem!("root")]);
+    let path = path();
     let one = |records: &[Tlsa], chain: &Chain| faults(&seen(records, &[(1, None, Ok(chain.clone()))]), NOW);
     assert_eq!(one(&[record("3 1 1", &now, 0)], &now), []);
     assert_eq!(one(&[record("3 1 1", &next, 0), record("3 0 2", &now, 0)], &now), [Fault::TlsaPartial]);
@@ -90,7 +95,7 @@ fn one_record_that_is_satisfied_is_enough_and_each_set_has_to_be() {
 
 #[test]
 fn a_trust_anchor_counts_with_its_path_names_and_times() {
-    let path = chain(&[pem!("leaf"), pem!("intermediate"), pem!("root")]);
+    let path = path();
     let anchor = |parameters: &str| record(parameters, &path, 2);
     let short = chain(&[pem!("leaf"), pem!("intermediate")]);
     let one = |records: &[Tlsa], chain: &Chain, now| faults(&seen(records, &[(1, None, Ok(chain.clone()))]), now);
@@ -102,7 +107,8 @@ fn a_trust_anchor_counts_with_its_path_names_and_times() {
     assert_eq!(one(&[record("3 1 1", &path, 0)], &path, EXPIRED), [Fault::CertificateExpired], "only told");
     let of_others = seen(&[anchor("2 1 1")], &[(1, None, Ok(path.clone()))]);
     let judged = |host: &str, domain: &str| -> Vec<Fault> {
-        let services = of_others.services.values().cloned().map(|of| (Service::smtp(name(host)), of)).collect();
+        let of = of_others.services.values().cloned();
+        let services = of.map(|of| (Service::smtp(name(host)), ServiceSeen { base: name(host), ..of })).collect();
         let seen = Seen { services, ..of_others.clone() };
         judge(&name(host), &[name(domain)], &seen, NOW).iter().filter_map(|check| check.fault).collect()
     };
@@ -116,7 +122,7 @@ fn a_trust_anchor_counts_with_its_path_names_and_times() {
 
 #[test]
 fn a_signature_that_the_issuer_did_not_make_breaks_the_chain() {
-    let path = chain(&[pem!("leaf"), pem!("intermediate"), pem!("root")]);
+    let path = path();
     let mut forged: Vec<Vec<u8>> = path.certificates().iter().map(|certificate| certificate.der().to_vec()).collect();
     let last = forged[0].len() - 1;
     forged[0][last] ^= 1;

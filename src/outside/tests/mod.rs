@@ -9,6 +9,7 @@ mod domain;
 mod host;
 mod neighbours;
 mod reports;
+mod service;
 mod sts;
 mod watched;
 mod zone;

@@ -36,9 +36,9 @@ pub fn all(key: &ZoneKey, certificates: &Certificates) -> (Vec<Zone>, String) {
         presented(zone, certificates)
     });
     let zones: Vec<Zone> = zones.collect();
-    let shared = zones
-        .iter()
-        .filter(|zone| matches!(zone.mail, Mail::Shared | Mail::Says(_) | Mail::Nobody | Mail::Unreachable));
+    let shared = zones.iter().filter(|zone| {
+        matches!(zone.mail, Mail::Shared | Mail::Says(_) | Mail::Nobody | Mail::Silence | Mail::Unreachable)
+    });
     let hosts: Vec<String> = shared.map(Zone::host).chain(["mail.plain".to_owned()]).collect();
     let made = Made::alone(&hosts, When::Now);
     certificates.watch("shared", &made);
@@ -175,6 +175,12 @@ fn mail_servers(zone: Zone, certificates: &Certificates) -> Zone {
     match zone.label {
         "refused" => zone.mail(Mail::Nobody),
         "unreachable" => zone.mail(Mail::Unreachable),
+        "outgoing-blocked" => zone.mail(Mail::Silence),
+        "unanswered" => {
+            let made = Made::alone(&[zone.host()], When::Now);
+            certificates.watch(zone.label, &made);
+            zone.mail(Mail::Half(certificates.present("unanswered", &made)))
+        }
         "timed-out" => zone.mail(Mail::Says(&[])),
         "broken" => zone.mail(Mail::Says(&["220 mail ESMTP\r\n"])),
         "wrong-protocol" => zone.mail(Mail::Says(&["HTTP/1.1 400 Bad Request\r\n\r\n"])),
@@ -186,6 +192,13 @@ fn mail_servers(zone: Zone, certificates: &Certificates) -> Zone {
         "starttls-missing" => own(zone, "", " -o smtpd_tls_security_level=none"),
         "tls-refused" => own(zone, OLD, OLD),
         "ptr-missing" | "ptr-differs" => own(zone, "", ""),
+        "imap" => {
+            own(zone, "", "").other(143, &["* OK ready\r\n", "* CAPABILITY IMAP4rev1\r\na OK done\r\n", "* BYE\r\n"])
+        }
+        "pop3" => {
+            own(zone, "", "").other(110, &["+OK ready\r\n", "+OK\r\nSTLS\r\n.\r\n", "+OK go on\r\n+OK by somebody\r\n"])
+        }
+        "sieve" => own(zone, "", "").other(4190, &["* OK this is IMAP\r\n"]),
         _ => zone,
     }
 }

@@ -145,6 +145,13 @@ pub const ROWS: &[Row] = &[
     warning(BEYOND, "mx-missing", "beyond.org.", &[]),
     // An alias that a DNAME makes.
     warning("mx-dname", "mx-alias", "mail.old.mx-dname.org.", &["mail.mx-dname.org."]),
+    // Nobody answers.
+    unknown("outgoing-blocked", "outgoing-blocked", "mail.outgoing-blocked.org.", &["46.4.6.", "2a01:4f8:6::"]),
+    critical("unanswered", "unanswered", "2a01:4f8:6::", &["connecting"]),
+    // Services beside mail between servers.
+    critical("imap", "starttls-missing", ":143", &["it does not offer STARTTLS"]),
+    critical("pop3", "starttls-injected", ":110", &[]),
+    critical("sieve", "wrong-protocol", ":4190", &["it does not speak ManageSieve", "this is IMAP"]),
 ];
 
 /// What is to be told of the domain without a fault where the machine that looks is at fault, in the order in which it comes to be.
@@ -156,6 +163,10 @@ pub const NOT_HERE: &[&str] = &[
     // There are ways to all addresses, and nobody is that slow.
     "no-end",
     "no-way-from-here",
+    "not-spoken-here",
+    // Every host that is looked at takes mail.
+    "host-without-address",
+    "address-unknown",
     // RFC 8659 section 4.2 takes what is malformed for what forbids; RDATA that is none no server would take.
     "caa-malformed",
     // It comes with others.

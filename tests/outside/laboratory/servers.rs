@@ -79,8 +79,12 @@ pub fn postfix(zones: &[Zone], presented: &Path) -> (String, String) {
     );
     let mut services: String = MAIL.iter().map(|address| service(address, "")).collect();
     for zone in zones {
-        if let Mail::Postfix(options) = &zone.mail {
-            services.extend(zone.addresses.iter().zip(options).map(|(address, options)| service(address, options)));
+        match &zone.mail {
+            Mail::Postfix(options) => {
+                services.extend(zone.addresses.iter().zip(options).map(|(address, options)| service(address, options)));
+            }
+            Mail::Half(options) => services += &service(&zone.addresses[0], options),
+            Mail::Shared | Mail::Says(_) | Mail::Nobody | Mail::Silence | Mail::Unreachable => {}
         }
     }
     (main, services)

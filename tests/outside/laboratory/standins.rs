@@ -143,10 +143,10 @@ fn give(stream: StreamOwned<ServerConnection, TcpStream>, response: &str) -> std
 
 /// A mail server that says these, the first at once and each other one after a line of the client's, and then breaks off; one that
 /// says nothing listens for ever.
-pub fn mail_server(namespace: &Namespace, addresses: &[IpAddr], says: &'static [&'static str]) {
+pub fn mail_server(namespace: &Namespace, addresses: &[IpAddr], port: u16, says: &'static [&'static str]) {
     for &address in addresses {
         namespace.within(move || {
-            let listener = TcpListener::bind((address, 25)).unwrap();
+            let listener = TcpListener::bind((address, port)).unwrap();
             spawn(move || {
                 for stream in listener.incoming() {
                     let stream = stream.unwrap();

@@ -48,6 +48,17 @@ pub fn network(folder: &Path, zones: &[Zone]) -> Namespace {
     for address in unreachable.flat_map(|zone| &zone.addresses) {
         namespace.succeed("ip", &["route", "add", "unreachable", address]);
     }
+    // What goes into that cable comes out where nobody has the address.
+    namespace.succeed("ip", &["link", "add", "silence", "type", "veth", "peer", "name", "nobody"]);
+    for end in ["silence", "nobody"] {
+        namespace.succeed("ip", &["link", "set", end, "up"]);
+    }
+    let silent = zones.iter().filter(|zone| matches!(zone.mail, Mail::Silence | Mail::Half(_)));
+    for address in silent.flat_map(|zone| &zone.addresses[count(zone)..]) {
+        namespace.succeed("ip", &["route", "add", address, "dev", "silence"]);
+        let nobody = ["lladdr", "02:00:00:00:00:01", "dev", "silence", "nud", "permanent"];
+        namespace.succeed("ip", &[&["neighbour", "add", address], &nobody[..]].concat());
+    }
     namespace
 }
 
@@ -65,7 +76,10 @@ pub fn stand_ins(namespace: &Namespace, folder: &Path, zones: &[Zone]) {
             standins::web_server(namespace, addresses[0], &made, policy);
         }
         if let Mail::Says(says) = zone.mail {
-            standins::mail_server(namespace, &addresses, says);
+            standins::mail_server(namespace, &addresses, 25, says);
+        }
+        if let Some((port, says)) = zone.other {
+            standins::mail_server(namespace, &addresses, port, says);
         }
     }
 }
@@ -122,10 +136,18 @@ fn addresses(zones: &[Zone]) -> Vec<IpAddr> {
     let fixed = [DANELAW, NSD, KNOT, RESOLVER, ROOT, ORG, STALE, GONE, MAIL[0], MAIL[1]];
     let fixed = fixed.into_iter().chain(STANDINS.iter().map(|(_, address, _)| *address));
     let mut addresses: Vec<IpAddr> = fixed.map(|address| address.parse().unwrap()).collect();
-    let has_own = |zone: &&Zone| zone.policy.is_some() || !matches!(zone.mail, Mail::Shared | Mail::Unreachable);
-    let own = zones.iter().filter(has_own);
-    addresses.extend(own.flat_map(|zone| parsed(&zone.addresses)));
+    addresses.extend(zones.iter().flat_map(|zone| parsed(&zone.addresses).into_iter().take(count(zone))));
     addresses
+}
+
+/// How many of a zone's own addresses somebody has.
+fn count(zone: &Zone) -> usize {
+    match zone.mail {
+        _ if zone.policy.is_some() => 2,
+        Mail::Shared | Mail::Silence | Mail::Unreachable => 0,
+        Mail::Half(_) => 1,
+        Mail::Postfix(_) | Mail::Says(_) | Mail::Nobody => 2,
+    }
 }
 
 /// danelaw finds this in the zone's file.

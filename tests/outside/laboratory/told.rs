@@ -186,7 +186,10 @@ fn status(laboratory: &Laboratory) -> Vec<String> {
 
 /// Looks at a domain from inside the laboratory; `before`: by which program.
 fn ask(laboratory: &Laboratory, before: &[&str], domain: &str) -> Result<Report, String> {
-    let output = laboratory.command(before, &["check", "--online", domain, "--json"]);
+    let zone = laboratory.zones.iter().find(|zone| zone.name() == domain);
+    let ports: String = zone.and_then(|zone| zone.other).map_or_else(String::new, |(port, _)| format!("--port={port}"));
+    let arguments = ["check", "--online", domain, "--json", &ports];
+    let output = laboratory.command(before, &arguments[..if ports.is_empty() { 4 } else { 5 }]);
     let report =
         serde_json::from_slice(&output.stdout).ok().and_then(|reports| read(&reports, domain, output.status.code()));
     report.ok_or_else(|| format!("{domain}: no report, {}: {}", output.status, said(&output)))

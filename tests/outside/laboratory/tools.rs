@@ -121,6 +121,8 @@ fn mail(laboratory: &Laboratory, zone: &Zone) -> Vec<String> {
         "tlsa-bogus" | "tlsa-unknown" => ["TLSA lookup error"; 2],
         "refused" => ["Connection refused"; 2],
         "unreachable" => ["No route to host"; 2],
+        "outgoing-blocked" => ["Connection timed out"; 2],
+        "unanswered" => [VERIFIED, "Connection timed out"],
         "timed-out" => ["timeout while reading server greeting"; 2],
         "broken" => ["lost connection while sending EHLO"; 2],
         "wrong-protocol" => ["HTTP/1.1 400"; 2],

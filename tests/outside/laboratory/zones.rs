@@ -34,6 +34,10 @@ pub enum Mail {
     /// Somebody who says this.
     Says(&'static [&'static str]),
     Nobody,
+    /// Nothing answers there, not even with a refusal.
+    Silence,
+    /// A Postfix with these options by IPv4, and nothing answers by IPv6.
+    Half(String),
     /// There is no way there.
     Unreachable,
 }
@@ -70,6 +74,8 @@ pub struct Zone {
     pub ds_later: Ds,
     pub mail: Mail,
     pub addresses: [String; 2],
+    /// Another port of its mail host, and what is said there.
+    pub other: Option<(u16, &'static [&'static str])>,
     pub second: Second,
     /// What its MTA-STS policy says (RFC 8461), if it has one.
     pub policy: Option<String>,
@@ -99,6 +105,7 @@ impl Zone {
             ds_later: Ds::Right,
             mail: Mail::Shared,
             addresses: [format!("46.4.6.{place}"), format!("2a01:4f8:6::{place}")],
+            other: None,
             second: Second::Follows,
             policy: None,
             publishes: true,
@@ -176,6 +183,12 @@ impl Zone {
         let [v4, v6] = self.addresses.clone();
         self.having(&format!("mail A {}\n", MAIL[0]), &format!("mail A {v4}\n"))
             .having(&format!("mail AAAA {}\n", MAIL[1]), &format!("mail AAAA {v6}\n"))
+    }
+
+    /// A service at another port of its mail host, with a TLSA that nobody looks at any more.
+    pub fn other(mut self, port: u16, says: &'static [&'static str]) -> Zone {
+        self.other = Some((port, says));
+        self.with(&format!("_{port}._tcp.mail 1800 TLSA 3 1 1 {}\n", "AB".repeat(32)))
     }
 
     /// An MTA-STS policy, at an address of its own: its mode, and the host that it names.
