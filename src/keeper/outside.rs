@@ -100,7 +100,7 @@ impl Outside {
         let found = self.watched.found(&Subject::Host(host.clone()));
         match found.map(|found| (found, found.seen.as_ref())) {
             // What was seen before nothing could be seen any more is not what is seen now.
-            Some((found, Some(Seen::Host(seen)))) if found.seen_at == Some(found.at) => {
+            Some((found, Some((Seen::Host(seen), at)))) if *at == found.at => {
                 host::service(&Service::smtp(host.clone()), seen, |ip| own.contains(&ip) && is_local(ip))
             }
             Some((found, _)) => {

@@ -61,6 +61,9 @@ pub fn judge(host: &Name, domains: &[Name], seen: &Seen, now: Timestamp) -> Vec<
     checks
 }
 
+/// What proves a loss where it is seen at this very machine.
+pub(super) const PROVABLE: [Fault; 2] = [Fault::StarttlsMissing, Fault::TlsRefused];
+
 /// Whether every address of a service presents a certificate: for the gate. A loss is proven only at an address of this very machine
 /// (`is_ours`): what is seen across a network somebody may have put there.
 pub fn service(service: &Service, seen: &Seen, is_ours: impl Fn(IpAddr) -> bool) -> Fact {
@@ -70,7 +73,7 @@ pub fn service(service: &Service, seen: &Seen, is_ours: impl Fn(IpAddr) -> bool)
         return Fact::unknown(format!("no address of {} could be asked", service.host.to_host()), help);
     };
     let failed = presented.iter().filter_map(|((address, _), said)| Some((address, said.as_ref().err()?)));
-    let is_proven = |fault: Fault| matches!(fault, Fault::StarttlsMissing | Fault::TlsRefused);
+    let is_proven = |fault: Fault| PROVABLE.contains(&fault);
     let help = "let the mail server offer STARTTLS with TLS 1.2 or later to everybody there";
     // An address that nobody vouches for is nobody's.
     let is_ours = |ip: IpAddr| seen.addresses.trust == Trust::Secure && is_ours(ip);
