@@ -200,7 +200,7 @@ impl Keeper {
         for warning in config.warnings() {
             warn!("{warning}");
         }
-        let outside = outside::Outside::new(&config.outside);
+        let outside = outside::Outside::load(&store, &dane, &config.outside)?;
         let mut keeper = Keeper {
             dane_config: config.dane_rules(),
             config,

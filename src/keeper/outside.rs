@@ -1,5 +1,7 @@
 //! How the world sees zones, mail domains and mail servers: the edge looks, `outside` says what it means, and when to look again.
 
+mod presenting;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,20 +14,20 @@ use super::nameservers::is_local;
 use super::served::dnskeys;
 use super::zone::Zone;
 use crate::config;
-use crate::dane::Chain;
-use crate::dane::certificate::Certificate;
 use crate::dane::config::{DnssecStrength, MailServiceStrength};
-use crate::dane::keyset::Sighting;
 use crate::dane::plan::Planned;
 use crate::dane::prerequisites::{Fact, Verdict};
+use crate::dane::state::State as DaneState;
 use crate::dane::tlsa::{Service, Tlsa};
 use crate::dns::{Name, Rtype, Timestamp};
-use crate::observe::certificates::Scan;
 use crate::observe::outside::{News, Order};
 use crate::outside::watched::{Found, Watched};
 use crate::outside::zone::Expected;
-use crate::outside::{Area, Check, Level, Seen, Subject, Trust, Wanted, host, worst};
+use crate::outside::{Area, Check, Level, Seen, Subject, Wanted, host, worst};
+use crate::store::{Store, StoreError};
 use crate::tell::{Condition, Kind, Notice, Stands};
+
+use presenting::{Presenting, counting};
 
 /// Looks that wait for an answer at a time.
 const ORDERS: usize = 64;
@@ -41,8 +43,7 @@ pub(super) struct Outside {
     gathered: Option<Timestamp>,
     /// The hosts of which probes tell something else than when they were planned last.
     probed: BTreeSet<Name>,
-    /// The certificates that each host was seen to present last.
-    presented: BTreeMap<Name, Vec<Certificate>>,
+    presenting: Presenting,
     /// The certificates that the operator has let go, by their fingerprints: presenting them brings none back.
     pub(super) forgotten: BTreeSet<String>,
 }
@@ -79,10 +80,11 @@ pub struct FoundReport {
 }
 
 impl Outside {
-    pub(super) fn new(config: &config::Outside) -> Outside {
-        let mut outside = Outside::default();
+    /// What hosts presented before the start they present until they were looked at.
+    pub(super) fn load(store: &Store, dane: &DaneState, config: &config::Outside) -> Result<Outside, StoreError> {
+        let mut outside = Outside { presenting: Presenting::load(store, dane)?, ..Outside::default() };
         outside.watched.configure(config.hysteresis);
-        outside
+        Ok(outside)
     }
 
     /// What the parent says of a zone.
@@ -109,29 +111,6 @@ impl Outside {
             }
             None => unseen(),
         }
-    }
-
-    /// Keeps what a host presents. An address that can't be asked presents what it did before.
-    fn note_presented(&mut self, host: &Name, counting: &HashSet<&[u8]>) {
-        let found = self.watched.found(&Subject::Host(host.clone()));
-        let Some(Seen::Host(seen)) = found.and_then(|found| found.seen.as_ref()) else { return };
-        let all: Vec<_> = seen.services.values().flat_map(|service| service.presented.values()).collect();
-        let known = all.iter().filter_map(|presented| presented.as_ref().ok());
-        let leaves: Vec<Certificate> = known.map(|presented| presented.chain.leaf().clone()).collect();
-        let before = self.presented.entry(host.clone()).or_default();
-        // Less is presented than before only where everything was seen, at addresses that are vouched for, and it is all known here.
-        let is_all = seen.addresses.trust == Trust::Secure
-            && seen.incomplete.is_none()
-            && !all.is_empty()
-            && all.iter().all(|presented| presented.is_ok())
-            && leaves.iter().all(|leaf| counting.contains(leaf.der()));
-        if is_all {
-            *before = leaves;
-        } else if seen.addresses.trust == Trust::Secure {
-            before.extend(leaves);
-        }
-        before.sort_by(|one, other| one.der().cmp(other.der()));
-        before.dedup();
     }
 
     pub(super) fn report(&self, apex: &Name) -> Option<OutsideReport> {
@@ -277,42 +256,7 @@ impl Keeper {
             all.push(Wanted::Reports { folder: folder.clone(), domains });
         }
         self.outside.watched.want(all, now);
-        let watched = &self.outside.watched;
-        self.outside.presented.retain(|host, _| watched.found(&Subject::Host(host.clone())).is_some());
-    }
-
-    /// The certificates that mail servers present though their folders have newer ones: as long as that lasts they need their records
-    /// too. Only of those that are known: whoever presents one has its key, and the operator has had it.
-    pub(super) fn presented_all_the_same(&self) -> Vec<Sighting> {
-        if self.outside.presented.is_empty() {
-            return Vec::new();
-        }
-        let counting = counting(&self.scans);
-        let mut sightings: Vec<Sighting> = Vec::new();
-        for (host, leaves) in &self.outside.presented {
-            // Of hosts that are led the rollover knows more.
-            if self.rollovers.led().contains_key(host) {
-                continue;
-            }
-            for leaf in leaves.iter().filter(|leaf| !counting.contains(leaf.der())) {
-                let of = |chain: &Chain| chain.leaf() == leaf;
-                let known = self.dane.hosts.get(host).into_iter().flat_map(|state| &state.keyset.known);
-                let known = known.filter(|known| of(&known.chain)).map(|known| (&known.chain, known.source.clone()));
-                let older = self.scans.iter().flat_map(|scan| &scan.older).filter(|found| of(&found.chain));
-                let older = older.map(|found| (&found.chain, found.path.display().to_string()));
-                let sighting = known.chain(older).next().map(|(chain, source)| Sighting {
-                    chain: chain.clone(),
-                    source,
-                    presented: true,
-                });
-                let is_wanted = |sighting: &Sighting| {
-                    !sightings.contains(sighting)
-                        && !self.outside.forgotten.contains(&sighting.chain.leaf().fingerprint())
-                };
-                sightings.extend(sighting.filter(is_wanted));
-            }
-        }
-        sightings
+        self.forget_presented();
     }
 
     /// Whether somebody wants to know how others see a zone.
@@ -360,22 +304,22 @@ impl Keeper {
                 self.outside.watched.unasked(&order.wanted.subject());
                 continue;
             }
+            if let (Wanted::Host { host, .. }, Ok(Seen::Host(seen))) = (&*order.wanted, &seen)
+                && self.outside.watched.is_wanted(&order.wanted.subject())
+            {
+                self.outside.presenting.note(host, seen, &counting);
+            }
             let is_news = self.outside.watched.seen(&order.wanted, seen, now);
             is_other |= is_news;
-            if let Wanted::Host { host, .. } = &*order.wanted {
-                self.outside.note_presented(host, &counting);
-                if is_news {
-                    self.outside.probed.insert(host.clone());
-                }
+            if let Wanted::Host { host, .. } = &*order.wanted
+                && is_news
+            {
+                self.outside.probed.insert(host.clone());
             }
         }
+        self.outside.presenting.save(&mut self.store);
         is_other
     }
-}
-
-/// The certificates that count in their folders, in DER.
-fn counting(scans: &[Scan]) -> HashSet<&[u8]> {
-    scans.iter().flat_map(|scan| &scan.certificates).map(|found| found.chain.leaf().der()).collect()
 }
 
 /// The mail domains that name an owner's host.

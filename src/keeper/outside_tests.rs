@@ -162,3 +162,90 @@ fn an_older_certificate_beside_the_newer_one_gets_its_record_when_it_is_presente
     assert_eq!(tlsa(&keeper), 2, "the union, in the next step");
     assert!(!has_problem(&keeper, "older.pem"), "{:?}", keeper.problems);
 }
+
+/// A keeper that is ended and started anew while the mail server presents an older certificate than there is.
+fn restarted(is_renewed_before: bool) {
+    let place = Place::new();
+    let config = format!("{CONFIG}[[certificates]]\npath = \"certs\"\nmode = \"observed\"\n")
+        .replace("\"declared\"", "\"probed\"");
+    let down = || Err(Failure { fault: Fault::ResolverDown, why: "no answer".to_owned() });
+    let old = chain(&place, "mail.pem");
+    let mut keeper = place.keeper(&config, NOW);
+    hear(&mut keeper, sees([Ok(old.clone()), Ok(old)]), NOW + 1);
+    if is_renewed_before {
+        place.certificate("mail.pem");
+        keeper.cycle(&Finished::All, NOW + 60);
+        assert_eq!(tlsa(&keeper), 2);
+    }
+    let mut now = NOW + 9 * DAY;
+    keeper.close(now).unwrap();
+    if !is_renewed_before {
+        place.certificate("mail.pem");
+    }
+    let new = chain(&place, "mail.pem");
+    let mut keeper = place.keeper(&config, now);
+    assert_eq!(tlsa(&keeper), 2, "before the first look");
+    let mut look = |keeper: &mut Keeper, seen: Result<Seen, Failure>| {
+        now += 600;
+        hear(keeper, seen, now);
+        tlsa(keeper)
+    };
+    // For longer than a record stays.
+    const LOOKS: u64 = 2 * DAY / 600;
+    for number in 0..LOOKS {
+        assert_eq!(look(&mut keeper, down()), 2, "look {number}: nothing can be seen");
+    }
+    for number in 0..LOOKS {
+        let seen = sees([Ok(new.clone()), Err(Fault::Refused)]);
+        assert_eq!(look(&mut keeper, seen), 2, "look {number}: one address can't be asked");
+    }
+    let went = (0..LOOKS).position(|_| look(&mut keeper, sees([Ok(new.clone()), Ok(new.clone())])) == 1);
+    let stayed = went.expect("it goes when its time is over") as u64 * 600;
+    assert!((DAY..DAY + 3600).contains(&stayed), "{stayed} s");
+    // What is over does not come back.
+    keeper.close(NOW + 20 * DAY).unwrap();
+    let mut keeper = place.keeper(&config, NOW + 20 * DAY);
+    assert_eq!(tlsa(&keeper), 1, "{}", keeper.explain(&name(HOST), NOW + 7 * DAY)[0]);
+    assert_eq!(look(&mut keeper, down()), 1);
+}
+
+#[test]
+fn what_a_mail_server_presents_keeps_its_record_over_a_restart_until_it_is_seen_to_present_something_else() {
+    restarted(true);
+}
+
+#[test]
+fn so_does_what_was_renewed_while_nobody_looked() {
+    restarted(false);
+}
+
+#[test]
+fn what_a_mail_server_presents_outlasts_that_its_zone_is_away() {
+    let place = Place::new();
+    let config = format!("{CONFIG}[[certificates]]\npath = \"certs\"\nmode = \"observed\"\n")
+        .replace("\"declared\"", "\"probed\"");
+    let old = chain(&place, "mail.pem");
+    let mut keeper = place.keeper(&config, NOW);
+    hear(&mut keeper, sees([Ok(old.clone()), Ok(old)]), NOW + 1);
+    place.certificate("mail.pem");
+    keeper.cycle(&Finished::All, NOW + 60);
+    keeper.close(NOW + 60).unwrap();
+    let file = place.path("zones/example.test.zone");
+    place.zone("other.test", ZONE);
+    fs::remove_file(&file).unwrap();
+    let mut keeper = place.keeper(&config, NOW + 100);
+    keeper.cycle(&Finished::All, NOW + 200);
+    assert!(!keeper.zones.contains_key(&name("example.test")));
+    place.zone("example.test", ZONE);
+    for number in 0..2 * DAY / 600 {
+        keeper.cycle(&Finished::All, NOW + 300 + number * 600);
+        assert_eq!(tlsa(&keeper), 2, "look {number}");
+    }
+    // Where nobody wants to know it, nobody is asked, and what was seen once says nothing any more.
+    let declared = config.replace("\"probed\"", "\"declared\"");
+    keeper.configure(Config::parse(&declared, "danelaw.toml", &place.path("")).unwrap());
+    for number in 0..2 * DAY / 600 {
+        keeper.cycle(&Finished::All, NOW + 5 * DAY + number * 600);
+    }
+    assert_eq!(tlsa(&keeper), 1, "{}", keeper.explain(&name(HOST), NOW + 7 * DAY)[0]);
+}
