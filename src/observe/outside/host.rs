@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -11,7 +11,7 @@ use super::resolver::Resolver;
 use crate::dane::certificate::KeyType;
 use crate::dane::tlsa::Protocol;
 use crate::dane::{Chain, Service};
-use crate::dns::{Name, Rtype};
+use crate::dns::{Name, Rdata, Rtype};
 use crate::observe::presented::{Given, Greeting, How, NotPresented, Turns, present};
 use crate::outside::host::{Place, Presented, Seen, ServiceSeen};
 use crate::outside::{Failure, Fault, Lookup, Trust};
@@ -21,18 +21,37 @@ const LIMIT: Duration = Duration::from_secs(15);
 /// So many addresses of a host are asked.
 const ADDRESSES_MAX: usize = 8;
 
-/// Looks at a host.
-pub(super) async fn look(resolver: &Resolver, host: &Name, services: &[Service], turns: &Turns) -> Seen {
+/// What resolvers say of a host: where its services are to be asked.
+pub(super) struct Found {
+    host: Name,
+    addresses: Lookup<IpAddr>,
+    incomplete: Option<String>,
+    /// The TLSA of each service.
+    tlsa: BTreeMap<Service, Lookup<Rdata>>,
+}
+
+/// Looks a host up.
+pub(super) async fn find(resolver: &Resolver, host: &Name, services: &[Service]) -> Found {
     let (addresses, mut incomplete) = resolver.all_addresses(host).await;
     if addresses.found.len() > ADDRESSES_MAX {
         incomplete = Some(format!("it has {} addresses, and {ADDRESSES_MAX} are asked", addresses.found.len()));
     }
-    let mut seen = BTreeMap::new();
+    let mut tlsa = BTreeMap::new();
     for service in services {
-        let tlsa = match service.owner() {
+        let found = match service.owner() {
             Ok(owner) => resolver.rdata(&owner, Rtype::TLSA).await,
             Err(why) => Lookup::nothing(Trust::Unknown(why.to_string())),
         };
+        tlsa.insert(service.clone(), found);
+    }
+    Found { host: host.clone(), addresses, incomplete, tlsa }
+}
+
+/// Asks its services, each when it is the turn of its address: that may take long where many are at one address.
+pub(super) async fn ask_all(found: Found, turns: &Turns) -> Seen {
+    let Found { host, addresses, mut incomplete, tlsa } = found;
+    let mut seen = BTreeMap::new();
+    for (service, tlsa) in tlsa {
         let mut asking = JoinSet::new();
         // What is over UDP can't be asked.
         let ips = addresses.found.iter().filter(|_| service.protocol == Protocol::Tcp).take(ADDRESSES_MAX);
@@ -45,7 +64,7 @@ pub(super) async fn look(resolver: &Resolver, host: &Name, services: &[Service],
             presented.extend(said);
             incomplete = incomplete.or(why);
         }
-        seen.insert(service.clone(), ServiceSeen { tlsa, presented });
+        seen.insert(service, ServiceSeen { tlsa, presented });
     }
     Seen { addresses, services: seen, incomplete }
 }
@@ -74,10 +93,7 @@ async fn ask(address: SocketAddr, host: &Name, turns: &Turns) -> (Vec<Said>, Opt
 type Said = (Place, Result<Presented, Failure>);
 
 async fn ask_once(address: SocketAddr, host: &Name, how: How, turns: &Turns) -> Result<Presented, NotPresented> {
-    let turn = turns.wait(address).await;
-    let given = present(address, how, host, LIMIT).await;
-    drop(turn);
-    let Given { certificates, protocol } = given?;
+    let Given { certificates, protocol } = turns.ask_patiently(address, || present(address, how, host, LIMIT)).await?;
     Ok(Presented { chain: Chain::presented(&certificates)?, protocol })
 }
 

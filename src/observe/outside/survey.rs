@@ -46,7 +46,7 @@ pub async fn survey(question: &Question, outside: &Outside) -> Result<Vec<(Wante
         looking.spawn(async move {
             let of = |port| Service { host: host.clone(), port, protocol: Protocol::Tcp };
             let services: Vec<Service> = ports.into_iter().map(of).collect();
-            let seen = host::look(&resolver, &host, &services, &turns).await;
+            let seen = host::ask_all(host::find(&resolver, &host, &services).await, &turns).await;
             (Wanted::Host { host, domains: vec![domain], services }, Seen::Host(seen))
         });
     }
