@@ -110,7 +110,6 @@ impl Keeper {
         self.plans.take(step, now);
         self.rollovers.planned();
         self.outside.planned();
-        self.watch_from_outside(now);
         next
     }
 

@@ -37,10 +37,12 @@ const GATHER: u64 = 5;
 /// What is known of the zones from outside, and where questions go.
 #[derive(Default)]
 pub(super) struct Outside {
-    watched: Watched,
+    pub(super) watched: Watched,
     orders: Option<mpsc::Sender<Order>>,
     /// When it was gathered what is to be looked at.
     gathered: Option<Timestamp>,
+    /// Something may be to be gathered, and it was too soon for that.
+    waits: bool,
     /// The hosts of which probes tell something else than when they were planned last.
     probed: BTreeSet<Name>,
     presenting: Presenting,
@@ -201,6 +203,7 @@ impl Keeper {
     /// theirs; all where the strong grades are asked for.
     pub(super) fn watch_from_outside(&mut self, now: Timestamp) {
         let is_due = self.outside.gathered.is_none_or(|at| now < at || now >= at + GATHER);
+        self.outside.waits = !is_due;
         if !is_due {
             return;
         }
@@ -286,13 +289,17 @@ impl Keeper {
 
     /// Asks what is due; gives when more will be.
     pub fn send_outside(&mut self, now: Timestamp) -> Option<Timestamp> {
+        if self.outside.waits {
+            self.watch_from_outside(now);
+        }
         let orders = self.outside.orders.as_ref()?;
         let outside = Arc::new(self.config.outside.clone());
         for wanted in self.outside.watched.due(now, orders.capacity()) {
             // There is room, and nobody else sends.
             drop(orders.try_send(Order { wanted, outside: Arc::clone(&outside) }));
         }
-        self.outside.watched.next().map(|next| next.max(now + 1))
+        let gathers = self.outside.gathered.filter(|_| self.outside.waits).map(|at| at + GATHER);
+        self.outside.watched.next().into_iter().chain(gathers).min().map(|next| next.max(now + 1))
     }
 
     /// Something was looked at. Whether any is seen otherwise than before. What others were asked than are asked now does not count.
@@ -305,7 +312,7 @@ impl Keeper {
                 continue;
             }
             if let (Wanted::Host { host, .. }, Ok(Seen::Host(seen))) = (&*order.wanted, &seen)
-                && self.outside.watched.is_wanted(&order.wanted.subject())
+                && self.outside.watched.wanted(&order.wanted.subject()).is_some()
             {
                 self.outside.presenting.note(host, seen, &counting);
             }

@@ -249,3 +249,40 @@ fn what_a_mail_server_presents_outlasts_that_its_zone_is_away() {
     }
     assert_eq!(tlsa(&keeper), 1, "{}", keeper.explain(&name(HOST), NOW + 7 * DAY)[0]);
 }
+
+#[test]
+fn what_is_published_is_looked_for_at_once_and_what_comes_soon_after_when_that_is_due() {
+    let place = Place::new();
+    let mut keeper = place.keeper(&CONFIG.replace("\"declared\"", "\"probed\""), NOW);
+    let mut orders = keeper.outside_orders();
+    let mut serial_asked = |keeper: &mut Keeper, now: Timestamp| {
+        let next = keeper.send_outside(now);
+        let mut serial = None;
+        while let Ok(order) = orders.try_recv() {
+            if let Wanted::Zone { expected, .. } = &*order.wanted {
+                serial = expected.serial;
+            }
+            let seen = Err(Failure { fault: Fault::ResolverDown, why: "no answer".to_owned() });
+            keeper.hear_outside(vec![News { order, seen }], now);
+        }
+        (serial, next)
+    };
+    let published = |keeper: &Keeper| keeper.zones[&name("example.test")].published().map(|zone| zone.serial);
+    keeper.cycle(&Finished::All, NOW + 10);
+    let first = published(&keeper);
+    assert_eq!(serial_asked(&mut keeper, NOW + 10).0, first);
+    // Two seconds later the zone is another, with other keys to look for: nothing else wakes the keeper.
+    place.zone("example.test", &ZONE.replace("MX 10 mail", "MX 20 mail"));
+    keeper.cycle(&Finished::All, NOW + 12);
+    assert_ne!(published(&keeper), first);
+    assert_eq!(serial_asked(&mut keeper, NOW + 12), (None, Some(NOW + 15)));
+    let wanted = |keeper: &Keeper| {
+        let wanted = keeper.outside.watched.wanted(&Subject::Zone(name("example.test"))).cloned();
+        let Some(Wanted::Zone { expected, .. }) = wanted.as_deref() else { panic!("{wanted:?}") };
+        expected.serial
+    };
+    assert_eq!(wanted(&keeper), first);
+    let (_, next) = serial_asked(&mut keeper, NOW + 15);
+    assert_eq!(wanted(&keeper), published(&keeper));
+    assert!(next > Some(NOW + 15), "and then there is nothing to wait for: {next:?}");
+}

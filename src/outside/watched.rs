@@ -164,9 +164,9 @@ impl Watched {
         self.change(&subject, |entry| entry.seen(&subject, seen, hysteresis, now)).unwrap_or(false)
     }
 
-    /// Whether a subject is looked at.
-    pub fn is_wanted(&self, subject: &Subject) -> bool {
-        self.subjects.contains_key(subject)
+    /// What is wanted of a subject; none: it is not looked at.
+    pub fn wanted(&self, subject: &Subject) -> Option<&Arc<Wanted>> {
+        Some(&self.subjects.get(subject)?.wanted)
     }
 
     /// What was found of a subject.

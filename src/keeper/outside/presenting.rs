@@ -145,7 +145,7 @@ impl Keeper {
         let (watched, plans, known) = (&self.outside.watched, &self.plans, &self.dane.hosts);
         let is_away =
             |host: &Name| known.contains_key(host) && plans.of_host(host).iter().all(|one| one.zone.is_none());
-        let is_asked = |host: &Name| watched.is_wanted(&Subject::Host(host.clone())) || is_away(host);
+        let is_asked = |host: &Name| watched.wanted(&Subject::Host(host.clone())).is_some() || is_away(host);
         self.outside.presenting.retain(is_asked);
         self.outside.presenting.save(&mut self.store);
     }
