@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::{Area, Check, Failure, Fault, Lookup, Trust, chain};
 use crate::dane::Tlsa;
 use crate::dns::text::print_moment;
-use crate::dns::{Name, Rdata, Timestamp};
+use crate::dns::{Name, Rdata, Rtype, Timestamp};
 use crate::zone::serial::is_after;
 use crate::zone::sign::unwrap_time;
 
@@ -87,8 +87,36 @@ pub struct Shown {
     pub unsigned: BTreeSet<String>,
     /// The TLSA of each owner that was asked for.
     pub tlsa: BTreeMap<Name, Result<BTreeSet<Tlsa>, Failure>>,
-    /// Whether it denies what is not there.
-    pub denial: Option<Failure>,
+    /// What it answers to a name that no zone has; none: that answer got lost.
+    pub denial: Option<Result<Denial, Failure>>,
+}
+
+/// What is in an answer to a name that is not there, or that a wildcard stands for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Denial {
+    /// Whether the answer section has records: of a wildcard, or an alias.
+    pub is_answered: bool,
+    /// The NSEC and NSEC3 of the authority section: owner and type.
+    pub proofs: BTreeSet<(Name, Rtype)>,
+    /// What the signatures there are of: owner and type.
+    pub signed: BTreeSet<(Name, Rtype)>,
+}
+
+impl Denial {
+    /// Why nobody who validates takes it (RFC 4035 section 3.1.3, RFC 5155 section 7.2); none where nothing speaks against it.
+    fn failure(&self) -> Option<String> {
+        if self.is_answered {
+            return None;
+        }
+        if self.proofs.is_empty() {
+            let why = "it gives neither NSEC nor NSEC3, so nobody who validates takes it (RFC 4035 section 3.1.3)";
+            return Some(why.to_owned());
+        }
+        let (owner, rtype) = self.proofs.difference(&self.signed).next()?;
+        Some(format!(
+            "its {rtype} at {owner} has no signature, so nobody who validates takes it (RFC 4035 section 3.1.3)"
+        ))
+    }
 }
 
 /// All that is to be said of a zone.
@@ -276,9 +304,9 @@ impl Against<'_> {
             self.serial(subject, shown),
             self.signatures(subject, shown),
             self.unsigned(subject, shown),
-            shown.denial.as_ref().map(|failure| {
+            denial_fails(shown).map(|why| {
                 let help = format!("see what its log says of questions for what {} does not have", self.apex);
-                fault(Fault::DenialFails, format!("it does not deny what is not there: {}", failure.why), help)
+                fault(Fault::DenialFails, format!("it does not deny what is not there: {why}"), help)
             }),
         ]
         .into_iter()
@@ -392,6 +420,14 @@ impl Against<'_> {
             }
         }
         checks
+    }
+}
+
+/// Why what is not there is not denied. Who signs nothing at all proves nothing either: that is told already.
+fn denial_fails(shown: &Shown) -> Option<String> {
+    match shown.denial.as_ref()? {
+        Err(failure) => Some(failure.why.clone()),
+        Ok(denial) => denial.failure().filter(|_| !shown.signed.is_empty()),
     }
 }
 
