@@ -4,7 +4,7 @@ mod presenting;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -26,6 +26,7 @@ use crate::outside::zone::Expected;
 use crate::outside::{Area, Check, Level, Seen, Subject, Wanted, host, worst};
 use crate::store::{Store, StoreError};
 use crate::tell::{Condition, Kind, Notice, Stands};
+use crate::zone::Snapshot;
 
 use presenting::{Presenting, counting};
 
@@ -41,7 +42,11 @@ pub(super) struct Outside {
     orders: Option<mpsc::Sender<Order>>,
     /// When it was gathered what is to be looked at.
     gathered: Option<Timestamp>,
-    /// Something may be to be gathered, and it was too soon for that.
+    /// What was published then.
+    gathered_from: Weak<Snapshot>,
+    /// Something was planned otherwise since.
+    is_planned: bool,
+    /// Something is to be gathered, and it was too soon for that.
     waits: bool,
     /// The hosts of which probes tell something else than when they were planned last.
     probed: BTreeSet<Name>,
@@ -180,9 +185,10 @@ impl Outside {
         self.probed.iter().cloned()
     }
 
-    /// They are planned.
-    pub(super) fn planned(&mut self) {
+    /// They are planned. `is_other`: some owner otherwise than before.
+    pub(super) fn planned(&mut self, is_other: bool) {
         self.probed.clear();
+        self.is_planned |= is_other;
     }
 }
 
@@ -202,12 +208,41 @@ impl Keeper {
     /// Gathers what is to be looked at: the hosts with records, the zones that they are in, and the domains that name them with
     /// theirs; all where the strong grades are asked for.
     pub(super) fn watch_from_outside(&mut self, now: Timestamp) {
+        let published = Arc::downgrade(&self.published.load_full());
+        let is_planned = self.outside.is_planned || self.outside.gathered.is_none();
+        let is_other = is_planned || !Weak::ptr_eq(&published, &self.outside.gathered_from);
         let is_due = self.outside.gathered.is_none_or(|at| now < at || now >= at + GATHER);
-        self.outside.waits = !is_due;
-        if !is_due {
+        self.outside.waits = is_other && !is_due;
+        if !is_other || !is_due {
             return;
         }
-        self.outside.gathered = Some(now);
+        (self.outside.gathered, self.outside.gathered_from) = (Some(now), published);
+        self.outside.is_planned = false;
+        if is_planned { self.gather_all(now) } else { self.gather_published(now) }
+    }
+
+    /// The zones that were published anew, and what is looked for of the domains in them.
+    fn gather_published(&mut self, now: Timestamp) {
+        let (mut all, mut anew) = (Vec::new(), HashSet::new());
+        for wanted in self.outside.watched.wants() {
+            let Wanted::Zone { apex, owners, expected: before } = wanted else { continue };
+            let Some(zone) = self.zones.get(apex) else { continue };
+            if zone.published().map(|published| published.serial) != before.serial {
+                anew.insert(apex);
+                let expected = expected(zone, &owners.iter().collect::<Vec<_>>());
+                all.push(Wanted::Zone { apex: apex.clone(), owners: owners.clone(), expected });
+            }
+        }
+        for wanted in self.outside.watched.wants().filter(|_| !anew.is_empty()) {
+            let Wanted::Domain { domain, .. } = wanted else { continue };
+            if self.zone_above(domain).is_some_and(|apex| anew.contains(apex)) {
+                all.push(Wanted::Domain { domain: domain.clone(), selectors: Some(self.selectors(domain)) });
+            }
+        }
+        all.into_iter().for_each(|wanted| self.outside.watched.want_otherwise(wanted, now));
+    }
+
+    fn gather_all(&mut self, now: Timestamp) {
         let mut hosts: BTreeMap<&Name, (BTreeSet<&Name>, BTreeSet<Service>)> = BTreeMap::new();
         let mut zones: BTreeMap<&Name, Vec<&Name>> = BTreeMap::new();
         let mut domains: BTreeSet<&Name> = BTreeSet::new();

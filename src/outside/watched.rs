@@ -110,16 +110,20 @@ impl Watched {
                 again: false,
             };
             let mut entry = before.remove(&subject).unwrap_or_else(new);
-            if *entry.wanted != wanted {
-                match is_other_version(&entry.wanted, &wanted) {
-                    true => entry.due = entry.due.min(now + SOON),
-                    false => entry.hurry(now),
-                }
-                entry.wanted = Arc::new(wanted);
-            }
+            entry.want(wanted, now);
             self.queue.insert((entry.turn(), subject.clone()));
             self.subjects.insert(subject, entry);
         }
+    }
+
+    /// Something that is looked at is wanted otherwise than before, likewise; what is not is not.
+    pub fn want_otherwise(&mut self, wanted: Wanted, now: Timestamp) {
+        self.change(&wanted.subject(), |entry| entry.want(wanted, now));
+    }
+
+    /// All that is looked at.
+    pub fn wants(&self) -> impl Iterator<Item = &Wanted> {
+        self.subjects.values().map(|entry| &*entry.wanted)
     }
 
     /// What to look at now, so many at most.
@@ -220,6 +224,17 @@ impl Entry {
 
     fn turn(&self) -> Turn {
         (self.due_at(), self.found.as_ref().map(|found| found.at))
+    }
+
+    fn want(&mut self, wanted: Wanted, now: Timestamp) {
+        if *self.wanted == wanted {
+            return;
+        }
+        match is_other_version(&self.wanted, &wanted) {
+            true => self.due = self.due.min(now + SOON),
+            false => self.hurry(now),
+        }
+        self.wanted = Arc::new(wanted);
     }
 
     fn hurry(&mut self, to: Timestamp) {
