@@ -5,6 +5,7 @@
 
 pub mod caa;
 pub mod chain;
+pub mod denial;
 pub mod domain;
 mod fault;
 pub mod host;

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::denial::Denial;
 use super::{Area, Check, Failure, Fault, Lookup, Trust, chain};
 use crate::dane::Tlsa;
 use crate::dns::text::print_moment;
-use crate::dns::{Name, Rdata, Rtype, Timestamp};
+use crate::dns::{Name, Rdata, Timestamp};
 use crate::zone::serial::is_after;
 use crate::zone::sign::unwrap_time;
 
@@ -89,34 +90,6 @@ pub struct Shown {
     pub tlsa: BTreeMap<Name, Result<BTreeSet<Tlsa>, Failure>>,
     /// What it answers to a name that no zone has; none: that answer got lost.
     pub denial: Option<Result<Denial, Failure>>,
-}
-
-/// What is in an answer to a name that is not there, or that a wildcard stands for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Denial {
-    /// Whether the answer section has records: of a wildcard, or an alias.
-    pub is_answered: bool,
-    /// The NSEC and NSEC3 of the authority section: owner and type.
-    pub proofs: BTreeSet<(Name, Rtype)>,
-    /// What the signatures there are of: owner and type.
-    pub signed: BTreeSet<(Name, Rtype)>,
-}
-
-impl Denial {
-    /// Why nobody who validates takes it (RFC 4035 section 3.1.3, RFC 5155 section 7.2); none where nothing speaks against it.
-    fn failure(&self) -> Option<String> {
-        if self.is_answered {
-            return None;
-        }
-        if self.proofs.is_empty() {
-            let why = "it gives neither NSEC nor NSEC3, so nobody who validates takes it (RFC 4035 section 3.1.3)";
-            return Some(why.to_owned());
-        }
-        let (owner, rtype) = self.proofs.difference(&self.signed).next()?;
-        Some(format!(
-            "its {rtype} at {owner} has no signature, so nobody who validates takes it (RFC 4035 section 3.1.3)"
-        ))
-    }
 }
 
 /// All that is to be said of a zone.

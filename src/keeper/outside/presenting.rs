@@ -74,8 +74,14 @@ impl Presenting {
 
     /// The others are asked no more.
     pub(super) fn retain(&mut self, is_asked: impl Fn(&Name) -> bool) {
-        let gone = self.hosts.extract_if(.., |host, _| !is_asked(host)).map(|(host, _)| host);
-        self.unstored.extend(gone);
+        let Presenting { hosts, unstored } = self;
+        hosts.retain(|host, _| {
+            let is_asked = is_asked(host);
+            if !is_asked {
+                unstored.insert(host.clone());
+            }
+            is_asked
+        });
     }
 
     /// Stores what is not: before anything is decided by it.

@@ -19,7 +19,8 @@ use crate::dns::walk::{self, Walked};
 use crate::dns::{Name, Question, Rdata, Rtype, uncompress};
 use crate::observe::nameservers::{Asker, NotShown};
 use crate::outside::chain;
-use crate::outside::zone::{Asked, Denial, Nameserver, Referral, Seen, Shown};
+use crate::outside::denial::Denial;
+use crate::outside::zone::{Asked, Nameserver, Referral, Seen, Shown};
 use crate::outside::{Failure, Fault, Lookup, Trust};
 use crate::zone::serial;
 

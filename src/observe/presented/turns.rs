@@ -29,9 +29,11 @@ pub struct Turns {
 #[derive(Debug, Default)]
 struct Lane {
     /// Who has it asks; when and why it could not be reached last.
-    turn: Arc<Queue<Option<(Instant, NotPresented)>>>,
+    turn: Arc<Queue<Unreached>>,
     patient: Queue<()>,
 }
+
+type Unreached = Option<(Instant, NotPresented)>;
 
 impl Default for Turns {
     fn default() -> Turns {
@@ -100,7 +102,7 @@ impl Drop for Standing {
 }
 
 /// It is somebody's turn as long as this is there, and nobody's for a rest after.
-struct Turn(Option<(OwnedMutexGuard<Option<(Instant, NotPresented)>>, Standing)>);
+struct Turn(Option<(OwnedMutexGuard<Unreached>, Standing)>);
 
 impl Turn {
     async fn ask<T, F>(mut self, ask: impl FnOnce() -> F) -> Result<T, NotPresented>
@@ -239,7 +241,7 @@ mod tests {
     #[tokio::test]
     async fn who_gives_up_makes_room() {
         let turns = turns();
-        let asking = turns.ask_patiently(at(1), || std::future::pending::<Result<(), NotPresented>>());
+        let asking = turns.ask_patiently(at(1), std::future::pending::<Result<(), NotPresented>>);
         assert!(tokio::time::timeout(REST, asking).await.is_err());
         let begun = Instant::now();
         turns.ask(at(1), || async { Ok(()) }).await.unwrap();

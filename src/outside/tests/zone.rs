@@ -7,7 +7,8 @@ use super::chain::{self, APEX, good, key};
 use super::name;
 use crate::dane::Tlsa;
 use crate::dns::{Name, Rtype, Timestamp};
-use crate::outside::zone::{Asked, Denial, Expected, Nameserver, Referral, Seen, Shown, judge};
+use crate::outside::denial::Denial;
+use crate::outside::zone::{Asked, Expected, Nameserver, Referral, Seen, Shown, judge};
 use crate::outside::{Area, Check, Failure, Fault, Level, Lookup, Trust};
 
 const NOW: Timestamp = 1_800_000_000;
