@@ -9,7 +9,7 @@ use super::{Keeper, RESCAN, messages, publish};
 use crate::dane;
 use crate::dane::explain::Explanation;
 use crate::dane::plan::{Input, Planned};
-use crate::dane::plans::{Plans, Step, Touched};
+use crate::dane::plans::{Plans, Replanned, Step, Touched};
 use crate::dane::state::{HostState, State as DaneState, VERSION};
 use crate::dns::{Name, RRset, Rtype, Timestamp};
 use crate::observe::certificates;
@@ -74,6 +74,7 @@ impl Keeper {
     pub(super) fn decide_tlsa(&mut self, now: Timestamp) -> Option<Timestamp> {
         self.store_problem = None;
         if self.has_nothing_to_decide() {
+            self.outside.planned(self.planned_from.is_some());
             (self.plans, self.planned_from) = (Plans::default(), None);
             self.tlsa.clear();
             return None;
@@ -107,10 +108,11 @@ impl Keeper {
         let contents = self.zones.iter().map(|(origin, zone)| (origin.clone(), zone.contents.clone()));
         self.planned_from = Some(PlannedFrom { contents: contents.collect(), lagging: self.lagging.clone() });
         let next = step.next;
+        let is_same = |(host, replanned): (&Name, &Replanned)| self.plans.of_host(host) == replanned.plan.owners;
+        let is_other = step.is_whole() || !step.hosts.iter().all(is_same);
         self.plans.take(step, now);
         self.rollovers.planned();
-        self.outside.planned();
-        self.watch_from_outside(now);
+        self.outside.planned(is_other);
         next
     }
 

@@ -200,7 +200,7 @@ impl Keeper {
         for warning in config.warnings() {
             warn!("{warning}");
         }
-        let outside = outside::Outside::new(&config.outside);
+        let outside = outside::Outside::load(&store, &dane, &config.outside)?;
         let mut keeper = Keeper {
             dane_config: config.dane_rules(),
             config,
@@ -392,6 +392,8 @@ impl Keeper {
             rounds += 1;
         }
         let unfinished = (rounds == ROUNDS).then_some(now + 1);
+        // What is published is what others are to see.
+        self.watch_from_outside(now);
         self.zones.values_mut().for_each(|zone| zone.before = None);
         // After its record.
         self.look_at_presented(now);

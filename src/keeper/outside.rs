@@ -1,8 +1,10 @@
 //! How the world sees zones, mail domains and mail servers: the edge looks, `outside` says what it means, and when to look again.
 
+mod presenting;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -11,23 +13,24 @@ use super::Keeper;
 use super::served::{dnskeys, is_elsewhere};
 use super::zone::Zone;
 use crate::config;
-use crate::dane::Chain;
-use crate::dane::certificate::Certificate;
 use crate::dane::config::{DnssecStrength, MailServiceStrength};
 use crate::dane::explain::{Explanation, Status};
-use crate::dane::keyset::Sighting;
 use crate::dane::plan::Planned;
 use crate::dane::prerequisites::{Fact, Resolved, Verdict};
+use crate::dane::state::State as DaneState;
 use crate::dane::tlsa::{Service, Tlsa};
 use crate::dns::{Name, Rtype, Timestamp};
-use crate::observe::certificates::Scan;
 use crate::observe::outside::{News, Order};
 use crate::observe::way::is_local;
 use crate::outside::watched::{Found, Watched};
 use crate::outside::zone::Expected;
-use crate::outside::{Area, Check, Level, Seen, Subject, Trust, Wanted, domain, host, worst};
+use crate::outside::{Area, Check, Level, Seen, Subject, Wanted, domain, host, worst};
+use crate::store::{Store, StoreError};
 use crate::tell::{Condition, Kind, Notice, Stands};
+use crate::zone::Snapshot;
 use crate::zone::serial::minimum_of_soa;
+
+use presenting::{Presenting, counting};
 
 /// Looks that wait for an answer at a time.
 const ORDERS: usize = 64;
@@ -37,14 +40,19 @@ const GATHER: u64 = 5;
 /// What is known of the zones from outside, and where questions go.
 #[derive(Default)]
 pub(super) struct Outside {
-    watched: Watched,
+    pub(super) watched: Watched,
     orders: Option<mpsc::Sender<Order>>,
     /// When it was gathered what is to be looked at.
     gathered: Option<Timestamp>,
+    /// What was published then.
+    gathered_from: Weak<Snapshot>,
+    /// Something was planned otherwise since.
+    is_planned: bool,
+    /// Something is to be gathered, and it was too soon for that.
+    waits: bool,
     /// The hosts and mail domains that are seen otherwise than when they were planned last.
     probed: BTreeSet<Name>,
-    /// The certificates that each host was seen to present last.
-    presented: BTreeMap<Name, Vec<Certificate>>,
+    presenting: Presenting,
     /// The certificates that the operator has let go, by their fingerprints: presenting them brings none back.
     pub(super) forgotten: BTreeSet<String>,
 }
@@ -81,10 +89,11 @@ pub struct FoundReport {
 }
 
 impl Outside {
-    pub(super) fn new(config: &config::Outside) -> Outside {
-        let mut outside = Outside::default();
+    /// What hosts presented before the start they present until they were looked at.
+    pub(super) fn load(store: &Store, dane: &DaneState, config: &config::Outside) -> Result<Outside, StoreError> {
+        let mut outside = Outside { presenting: Presenting::load(store, dane)?, ..Outside::default() };
         outside.watched.configure(config.hysteresis);
-        outside
+        Ok(outside)
     }
 
     /// What the parent says of a zone.
@@ -102,7 +111,7 @@ impl Outside {
         let found = self.watched.found(&Subject::Host(host.clone()));
         match found.map(|found| (found, found.seen.as_ref())) {
             // What was seen before nothing could be seen any more is not what is seen now.
-            Some((found, Some(Seen::Host(seen)))) if found.seen_at == Some(found.at) => {
+            Some((found, Some((Seen::Host(seen), at)))) if *at == found.at => {
                 host::service(&Service::smtp(host.clone()), seen, |ip| own.contains(&ip) && is_local(ip))
             }
             Some((found, _)) => {
@@ -117,38 +126,13 @@ impl Outside {
     pub(super) fn resolved(&self, domain: &Name) -> Resolved {
         let found = self.watched.found(&Subject::Domain(domain.clone()));
         match found.map(|found| (found, found.seen.as_ref())) {
-            Some((found, Some(Seen::Domain(seen)))) if found.seen_at == Some(found.at) => {
-                domain::resolved(domain, seen)
-            }
+            Some((found, Some((Seen::Domain(seen), at)))) if *at == found.at => domain::resolved(domain, seen),
             Some((found, _)) => {
                 let why = found.checks.first().map_or_else(String::new, |check| check.evidence.clone());
                 Resolved::unseen(&why)
             }
             None => Resolved::unseen("it is being looked at from outside"),
         }
-    }
-
-    /// Keeps what a host presents. An address that can't be asked presents what it did before.
-    fn note_presented(&mut self, host: &Name, counting: &HashSet<&[u8]>) {
-        let found = self.watched.found(&Subject::Host(host.clone()));
-        let Some(Seen::Host(seen)) = found.and_then(|found| found.seen.as_ref()) else { return };
-        let all: Vec<_> = seen.services.values().flat_map(|service| service.presented.values()).collect();
-        let known = all.iter().filter_map(|presented| presented.as_ref().ok());
-        let leaves: Vec<Certificate> = known.map(|presented| presented.chain.leaf().clone()).collect();
-        let before = self.presented.entry(host.clone()).or_default();
-        // Less is presented than before only where everything was seen, at addresses that are vouched for, and it is all known here.
-        let is_all = seen.addresses.trust == Trust::Secure
-            && seen.incomplete.is_none()
-            && !all.is_empty()
-            && all.iter().all(|presented| presented.is_ok())
-            && leaves.iter().all(|leaf| counting.contains(leaf.der()));
-        if is_all {
-            *before = leaves;
-        } else if seen.addresses.trust == Trust::Secure {
-            before.extend(leaves);
-        }
-        before.sort_by(|one, other| one.der().cmp(other.der()));
-        before.dedup();
     }
 
     pub(super) fn report(&self, apex: &Name) -> Option<OutsideReport> {
@@ -216,9 +200,10 @@ impl Outside {
         self.probed.iter().cloned()
     }
 
-    /// They are planned.
-    pub(super) fn planned(&mut self) {
+    /// They are planned. `is_other`: some owner otherwise than before.
+    pub(super) fn planned(&mut self, is_other: bool) {
         self.probed.clear();
+        self.is_planned |= is_other;
     }
 }
 
@@ -238,11 +223,41 @@ impl Keeper {
     /// Gathers what is to be looked at: the hosts with records, the zones that they are in, and the domains that name them with
     /// theirs; all where the strong grades are asked for.
     pub(super) fn watch_from_outside(&mut self, now: Timestamp) {
+        let published = Arc::downgrade(&self.published.load_full());
+        let is_planned = self.outside.is_planned || self.outside.gathered.is_none();
+        let is_other = is_planned || !Weak::ptr_eq(&published, &self.outside.gathered_from);
         let is_due = self.outside.gathered.is_none_or(|at| now < at || now >= at + GATHER);
-        if !is_due {
+        self.outside.waits = is_other && !is_due;
+        if !is_other || !is_due {
             return;
         }
-        self.outside.gathered = Some(now);
+        (self.outside.gathered, self.outside.gathered_from) = (Some(now), published);
+        self.outside.is_planned = false;
+        if is_planned { self.gather_all(now) } else { self.gather_published(now) }
+    }
+
+    /// The zones that were published anew, and what is looked for of the domains in them.
+    fn gather_published(&mut self, now: Timestamp) {
+        let (mut all, mut anew) = (Vec::new(), HashSet::new());
+        for wanted in self.outside.watched.wants() {
+            let Wanted::Zone { apex, owners, expected: before } = wanted else { continue };
+            let Some(zone) = self.zones.get(apex) else { continue };
+            if zone.published().map(|published| published.serial) != before.serial {
+                anew.insert(apex);
+                let expected = expected(zone, &owners.iter().collect::<Vec<_>>());
+                all.push(Wanted::Zone { apex: apex.clone(), owners: owners.clone(), expected });
+            }
+        }
+        for wanted in self.outside.watched.wants().filter(|_| !anew.is_empty()) {
+            let Wanted::Domain { domain, .. } = wanted else { continue };
+            if self.authority(domain).is_some_and(|zone| anew.contains(&zone.origin)) {
+                all.push(Wanted::Domain { domain: domain.clone(), selectors: self.selectors(domain) });
+            }
+        }
+        all.into_iter().for_each(|wanted| self.outside.watched.want_otherwise(wanted, now));
+    }
+
+    fn gather_all(&mut self, now: Timestamp) {
         type Host<'a> = (BTreeSet<&'a Name>, BTreeSet<Service>, BTreeMap<Name, Timestamp>);
         let mut hosts: BTreeMap<&Name, Host<'_>> = BTreeMap::new();
         let mut zones: BTreeMap<&Name, Vec<&Name>> = BTreeMap::new();
@@ -271,7 +286,7 @@ impl Keeper {
             let host = hosts.entry(&explanation.host).or_default();
             host.0.extend(of);
             host.1.extend(Service::from_owner(owner));
-            host.2.extend(self.absent_until(planned, now).map(|until| (owner.clone(), until)));
+            host.2.extend(self.absent_until(planned).map(|until| (owner.clone(), until)));
         }
         let mut all: Vec<Wanted> = Vec::new();
         for (host, (domains, services, absent_until)) in hosts {
@@ -297,42 +312,7 @@ impl Keeper {
             all.push(Wanted::Reports { folder: folder.clone(), domains });
         }
         self.outside.watched.want(all, now);
-        let watched = &self.outside.watched;
-        self.outside.presented.retain(|host, _| watched.found(&Subject::Host(host.clone())).is_some());
-    }
-
-    /// The certificates that mail servers present though their folders have newer ones: as long as that lasts they need their records
-    /// too. Only of those that are known: whoever presents one has its key, and the operator has had it.
-    pub(super) fn presented_all_the_same(&self) -> Vec<Sighting> {
-        if self.outside.presented.is_empty() {
-            return Vec::new();
-        }
-        let counting = counting(&self.scans);
-        let mut sightings: Vec<Sighting> = Vec::new();
-        for (host, leaves) in &self.outside.presented {
-            // Of hosts that are led the rollover knows more.
-            if self.rollovers.led().contains_key(host) {
-                continue;
-            }
-            for leaf in leaves.iter().filter(|leaf| !counting.contains(leaf.der())) {
-                let of = |chain: &Chain| chain.leaf() == leaf;
-                let known = self.dane.hosts.get(host).into_iter().flat_map(|state| &state.keyset.known);
-                let known = known.filter(|known| of(&known.chain)).map(|known| (&known.chain, known.source.clone()));
-                let older = self.scans.iter().flat_map(|scan| &scan.older).filter(|found| of(&found.chain));
-                let older = older.map(|found| (&found.chain, found.path.display().to_string()));
-                let sighting = known.chain(older).next().map(|(chain, source)| Sighting {
-                    chain: chain.clone(),
-                    source,
-                    presented: true,
-                });
-                let is_wanted = |sighting: &Sighting| {
-                    !sightings.contains(sighting)
-                        && !self.outside.forgotten.contains(&sighting.chain.leaf().fingerprint())
-                };
-                sightings.extend(sighting.filter(is_wanted));
-            }
-        }
-        sightings
+        self.forget_presented();
     }
 
     /// Whether somebody wants to know how others see a zone.
@@ -341,15 +321,14 @@ impl Keeper {
         config.dnssec == DnssecStrength::Parent || config.mail_service == MailServiceStrength::Probed
     }
 
-    /// Until when caches may hold that an owner had no TLSA, which is out now (RFC 2308 section 5); none where that is over.
-    fn absent_until(&self, planned: &Planned, now: Timestamp) -> Option<Timestamp> {
+    /// Until when caches may hold that an owner had no TLSA, which is out (RFC 2308 section 5).
+    fn absent_until(&self, planned: &Planned) -> Option<Timestamp> {
         let Explanation { status: Status::Served(_), since: Some(since), .. } = &planned.explanation else {
             return None;
         };
         let soa = self.zones.get(planned.zone.as_ref()?)?.contents.as_ref()?.soa()?;
         let minimum = soa.rdatas.first().and_then(|rdata| minimum_of_soa(rdata))?;
-        let until = since + Timestamp::from(minimum.min(soa.ttl));
-        (*since..until).contains(&now).then_some(until)
+        Some(since + Timestamp::from(minimum.min(soa.ttl)))
     }
 
     /// The owners of a domain's DKIM keys: those that are configured, or those in its zone; none where nobody here knows them.
@@ -375,13 +354,17 @@ impl Keeper {
 
     /// Asks what is due; gives when more will be.
     pub fn send_outside(&mut self, now: Timestamp) -> Option<Timestamp> {
+        if self.outside.waits {
+            self.watch_from_outside(now);
+        }
         let orders = self.outside.orders.as_ref()?;
         let outside = Arc::new(self.config.outside.clone());
         for wanted in self.outside.watched.due(now, orders.capacity()) {
             // There is room, and nobody else sends.
             drop(orders.try_send(Order { wanted, outside: Arc::clone(&outside) }));
         }
-        self.outside.watched.next().map(|next| next.max(now + 1))
+        let gathers = self.outside.gathered.filter(|_| self.outside.waits).map(|at| at + GATHER);
+        self.outside.watched.next().into_iter().chain(gathers).min().map(|next| next.max(now + 1))
     }
 
     /// Something was looked at. Whether any is seen otherwise than before. What others were asked than are asked now does not count.
@@ -393,25 +376,22 @@ impl Keeper {
                 self.outside.watched.unasked(&order.wanted.subject());
                 continue;
             }
+            if let (Wanted::Host { host, .. }, Ok(Seen::Host(seen))) = (&*order.wanted, &seen)
+                && self.outside.watched.wanted(&order.wanted.subject()).is_some()
+            {
+                self.outside.presenting.note(host, seen, &counting);
+            }
             let is_news = self.outside.watched.seen(&order.wanted, seen, now);
             is_other |= is_news;
-            let subject = order.wanted.subject();
-            if let Subject::Host(host) = &subject {
-                self.outside.note_presented(host, &counting);
-            }
-            if let Subject::Host(name) | Subject::Domain(name) = subject
+            if let Subject::Host(name) | Subject::Domain(name) = order.wanted.subject()
                 && is_news
             {
                 self.outside.probed.insert(name);
             }
         }
+        self.outside.presenting.save(&mut self.store);
         is_other
     }
-}
-
-/// The certificates that count in their folders, in DER.
-fn counting(scans: &[Scan]) -> HashSet<&[u8]> {
-    scans.iter().flat_map(|scan| &scan.certificates).map(|found| found.chain.leaf().der()).collect()
 }
 
 /// The mail domains that name an owner's host.

@@ -245,8 +245,8 @@ fn a_first_publication_is_no_alarm_as_long_as_caches_may_hold_that_there_was_non
     let mut keeper = place.keeper(&probed(), NOW);
     let mut orders = keeper.outside_orders();
     let good = Ok(chain(&place, "mail.pem"));
-    let mut at = |now: Timestamp| {
-        hear(&mut keeper, sees([good.clone(), good.clone()]), now);
+    let mut at = |keeper: &mut Keeper, now: Timestamp| {
+        hear(keeper, sees([good.clone(), good.clone()]), now);
         keeper.send_outside(now);
         let mut until = None;
         while let Ok(Order { wanted, .. }) = orders.try_recv() {
@@ -255,15 +255,139 @@ fn a_first_publication_is_no_alarm_as_long_as_caches_may_hold_that_there_was_non
             }
         }
         let told = keeper.outside.about(&name(HOST), None, &[]);
-        (tlsa(&keeper), until, told.iter().any(|check| check.fault == Some(Fault::TlsaMissing)))
+        (tlsa(keeper), until, told.iter().any(|check| check.fault == Some(Fault::TlsaMissing)))
     };
-    assert_eq!(at(NOW + 1).0, 1);
+    assert_eq!(at(&mut keeper, NOW + 1).0, 1);
     // Its zone's negative TTL is 300 s.
     let until = NOW + 1 + 300;
-    assert_eq!(at(NOW + 10), (1, Some(vec![until]), true), "it was not known yet that it is out");
-    assert!(!at(NOW + 20).2);
-    assert!(!at(until - 1).2);
-    assert!(at(until).2);
-    // What was kept is over: it is looked at anew, at once.
-    assert_eq!(at(until + 10), (1, Some(vec![]), true));
+    assert_eq!(at(&mut keeper, NOW + 10), (1, Some(vec![until]), true), "it was not known yet that it is out");
+    assert!(!at(&mut keeper, NOW + 20).2);
+    assert!(!at(&mut keeper, until - 1).2);
+    // What was kept is over: it is looked at anew.
+    assert_eq!(keeper.send_outside(until - 1), Some(until));
+    assert!(at(&mut keeper, until).2);
+}
+
+/// A keeper that is ended and started anew while the mail server presents an older certificate than there is.
+fn restarted(is_renewed_before: bool) {
+    let place = Place::new();
+    let config = format!("{CONFIG}[[certificates]]\npath = \"certs\"\nmode = \"observed\"\n")
+        .replace("\"declared\"", "\"probed\"");
+    let down = || Err(Failure { fault: Fault::ResolverDown, why: "no answer".to_owned() });
+    let old = chain(&place, "mail.pem");
+    let mut keeper = place.keeper(&config, NOW);
+    hear(&mut keeper, sees([Ok(old.clone()), Ok(old)]), NOW + 1);
+    if is_renewed_before {
+        place.certificate("mail.pem");
+        keeper.cycle(&Finished::All, NOW + 60);
+        assert_eq!(tlsa(&keeper), 2);
+    }
+    let mut now = NOW + 9 * DAY;
+    keeper.close(now).unwrap();
+    if !is_renewed_before {
+        place.certificate("mail.pem");
+    }
+    let new = chain(&place, "mail.pem");
+    let mut keeper = place.keeper(&config, now);
+    assert_eq!(tlsa(&keeper), 2, "before the first look");
+    let mut look = |keeper: &mut Keeper, seen: Result<Seen, Failure>| {
+        now += 600;
+        hear(keeper, seen, now);
+        tlsa(keeper)
+    };
+    // For longer than a record stays.
+    const LOOKS: u64 = 2 * DAY / 600;
+    for number in 0..LOOKS {
+        assert_eq!(look(&mut keeper, down()), 2, "look {number}: nothing can be seen");
+    }
+    for number in 0..LOOKS {
+        let seen = sees([Ok(new.clone()), Err(Fault::Refused)]);
+        assert_eq!(look(&mut keeper, seen), 2, "look {number}: one address can't be asked");
+    }
+    let went = (0..LOOKS).position(|_| look(&mut keeper, sees([Ok(new.clone()), Ok(new.clone())])) == 1);
+    let stayed = went.expect("it goes when its time is over") as u64 * 600;
+    assert!((DAY..DAY + 3600).contains(&stayed), "{stayed} s");
+    // What is over does not come back.
+    keeper.close(NOW + 20 * DAY).unwrap();
+    let mut keeper = place.keeper(&config, NOW + 20 * DAY);
+    assert_eq!(tlsa(&keeper), 1, "{}", keeper.explain(&name(HOST), NOW + 7 * DAY)[0]);
+    assert_eq!(look(&mut keeper, down()), 1);
+}
+
+#[test]
+fn what_a_mail_server_presents_keeps_its_record_over_a_restart_until_it_is_seen_to_present_something_else() {
+    restarted(true);
+}
+
+#[test]
+fn so_does_what_was_renewed_while_nobody_looked() {
+    restarted(false);
+}
+
+#[test]
+fn what_a_mail_server_presents_outlasts_that_its_zone_is_away() {
+    let place = Place::new();
+    let config = format!("{CONFIG}[[certificates]]\npath = \"certs\"\nmode = \"observed\"\n")
+        .replace("\"declared\"", "\"probed\"");
+    let old = chain(&place, "mail.pem");
+    let mut keeper = place.keeper(&config, NOW);
+    hear(&mut keeper, sees([Ok(old.clone()), Ok(old)]), NOW + 1);
+    place.certificate("mail.pem");
+    keeper.cycle(&Finished::All, NOW + 60);
+    keeper.close(NOW + 60).unwrap();
+    let file = place.path("zones/example.test.zone");
+    place.zone("other.test", ZONE);
+    fs::remove_file(&file).unwrap();
+    let mut keeper = place.keeper(&config, NOW + 100);
+    keeper.cycle(&Finished::All, NOW + 200);
+    assert!(!keeper.zones.contains_key(&name("example.test")));
+    place.zone("example.test", ZONE);
+    for number in 0..2 * DAY / 600 {
+        keeper.cycle(&Finished::All, NOW + 300 + number * 600);
+        assert_eq!(tlsa(&keeper), 2, "look {number}");
+    }
+    // Where nobody wants to know it, nobody is asked, and what was seen once says nothing any more.
+    let declared = config.replace("\"probed\"", "\"declared\"");
+    keeper.configure(Config::parse(&declared, "danelaw.toml", &place.path("")).unwrap());
+    for number in 0..2 * DAY / 600 {
+        keeper.cycle(&Finished::All, NOW + 5 * DAY + number * 600);
+    }
+    assert_eq!(tlsa(&keeper), 1, "{}", keeper.explain(&name(HOST), NOW + 7 * DAY)[0]);
+}
+
+#[test]
+fn what_is_published_is_looked_for_at_once_and_what_comes_soon_after_when_that_is_due() {
+    let place = Place::new();
+    let mut keeper = place.keeper(&CONFIG.replace("\"declared\"", "\"probed\""), NOW);
+    let mut orders = keeper.outside_orders();
+    let mut serial_asked = |keeper: &mut Keeper, now: Timestamp| {
+        let next = keeper.send_outside(now);
+        let mut serial = None;
+        while let Ok(order) = orders.try_recv() {
+            if let Wanted::Zone { expected, .. } = &*order.wanted {
+                serial = expected.serial;
+            }
+            let seen = Err(Failure { fault: Fault::ResolverDown, why: "no answer".to_owned() });
+            keeper.hear_outside(vec![News { order, seen }], now);
+        }
+        (serial, next)
+    };
+    let published = |keeper: &Keeper| keeper.zones[&name("example.test")].published().map(|zone| zone.serial);
+    keeper.cycle(&Finished::All, NOW + 10);
+    let first = published(&keeper);
+    assert_eq!(serial_asked(&mut keeper, NOW + 10).0, first);
+    // Two seconds later the zone is another, with other keys to look for: nothing else wakes the keeper.
+    place.zone("example.test", &ZONE.replace("MX 10 mail", "MX 20 mail"));
+    keeper.cycle(&Finished::All, NOW + 12);
+    assert_ne!(published(&keeper), first);
+    assert_eq!(serial_asked(&mut keeper, NOW + 12), (None, Some(NOW + 15)));
+    let wanted = |keeper: &Keeper| {
+        let wanted = keeper.outside.watched.wanted(&Subject::Zone(name("example.test"))).cloned();
+        let Some(Wanted::Zone { expected, .. }) = wanted.as_deref() else { panic!("{wanted:?}") };
+        expected.serial
+    };
+    assert_eq!(wanted(&keeper), first);
+    let (_, next) = serial_asked(&mut keeper, NOW + 15);
+    assert_eq!(wanted(&keeper), published(&keeper));
+    assert!(next > Some(NOW + 15), "and then there is nothing to wait for: {next:?}");
 }

@@ -6,21 +6,20 @@
 mod dialogue;
 mod handshake;
 mod protocol;
+mod turns;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ProtocolVersion;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::runtime::Handle;
-use tokio::sync::{OwnedMutexGuard, mpsc};
-use tokio::time::{sleep, timeout};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -30,6 +29,8 @@ use crate::dane::{self, Chain};
 use crate::dns::Name;
 use dialogue::Dialogue;
 use protocol::Protocol;
+
+pub use turns::Turns;
 
 /// So many services are asked at a time.
 const AT_ONCE: usize = 16;
@@ -247,39 +248,6 @@ pub async fn run(mut orders: mpsc::Receiver<Order>, news: mpsc::Sender<News>, tu
     tokio::join!(forward, lanes::run(queued, news, AT_ONCE, APART));
 }
 
-/// Whose turn it is at each address, among all who ask in this process: one at a time, with a rest between two.
-#[derive(Clone, Debug, Default)]
-pub struct Turns(Arc<Mutex<HashMap<SocketAddr, Arc<tokio::sync::Mutex<()>>>>>);
-
-/// It is somebody's turn as long as this is there, and nobody's for a second after.
-#[derive(Debug)]
-pub struct Turn(Option<OwnedMutexGuard<()>>);
-
-impl Turns {
-    /// Waits for the turn at an address.
-    pub async fn wait(&self, address: SocketAddr) -> Turn {
-        let lane = {
-            let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
-            Arc::clone(lanes.entry(address).or_default())
-        };
-        Turn(Some(lane.lock_owned().await))
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let guard = self.0.take();
-        // Where nothing runs any more nobody asks.
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(async move {
-                sleep(APART).await;
-                drop(guard);
-            });
-        }
-    }
-}
-
 /// An order that waits for its turn.
 struct Queued {
     order: Order,
@@ -300,8 +268,8 @@ impl lanes::Order for Queued {
 
     async fn ask(&self) -> Result<Chain, NotPresented> {
         let Order { host, address, greeting, key_type, .. } = &self.order;
-        let _turn = self.turns.wait(*address).await;
-        let presented = present(*address, How { greeting: *greeting, key_type: *key_type }, host, LIMIT).await?;
+        let how = How { greeting: *greeting, key_type: *key_type };
+        let presented = self.turns.ask(*address, || present(*address, how, host, LIMIT)).await?;
         Ok(Chain::presented(&presented.certificates)?)
     }
 

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::files::FileError;
 use crate::dns::Timestamp;
-use crate::dns::text::show;
+use crate::dns::text::{print_moment, show};
 use crate::outside::reports::{Received, Report, Seen, Unreadable};
 
 /// The most files that are read: the newest.
@@ -24,6 +24,8 @@ pub const MAX_SIZE: u64 = 1 << 20;
 /// The most octets of what is in it, and of all of them together.
 pub const MAX_TEXT: u64 = 8 << 20;
 const MAX_ALL: u64 = 64 << 20;
+/// So many seconds a report may end after its file was written: clocks and time zones differ.
+const AHEAD: u64 = 86_400;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -41,6 +43,8 @@ enum ReportError {
     TooMany,
     #[error("it does not unpack: {0}")]
     Packed(String),
+    #[error("it says that it is of the time until {}, and was written before", print_moment(*.0))]
+    OfTheFuture(Timestamp),
     #[error("it is no report (RFC 8460 section 4): {0}")]
     NoReport(String),
 }
@@ -53,9 +57,9 @@ pub fn read(folder: &Path) -> Result<Seen, FileError> {
     let (mut left, mut known) = (MAX_ALL, HashSet::new());
     for (at, name) in newest(folder)?.into_iter().rev() {
         let file = name.to_string_lossy().into_owned();
-        match read_one(&directory, &name, &mut left) {
+        match read_one(&directory, &name, at, &mut left) {
             Ok(report) if is_again(&report, &mut known) => {}
-            Ok(report) => found.reports.push(Received { file, report }),
+            Ok(report) => found.reports.push(Received { file, report: report.cut() }),
             // It was taken away in the meantime.
             Err(ReportError::File(FileError::Missing)) => {}
             Err(error) => {
@@ -92,7 +96,7 @@ fn is_again(report: &Report, known: &mut HashSet<(Option<String>, String)>) -> b
     id.is_some_and(|id| !known.insert((report.organization_name.clone(), id)))
 }
 
-fn read_one(directory: &File, name: &OsStr, left: &mut u64) -> Result<Report, ReportError> {
+fn read_one(directory: &File, name: &OsStr, at: Timestamp, left: &mut u64) -> Result<Report, ReportError> {
     let file = open(directory, name)?;
     let octets = bounded(file, MAX_SIZE).map_err(FileError::from_io)?.ok_or(ReportError::TooLarge)?;
     let text = if octets.starts_with(GZIP) {
@@ -104,7 +108,11 @@ fn read_one(directory: &File, name: &OsStr, left: &mut u64) -> Result<Report, Re
     };
     *left = left.checked_sub(text.len() as u64).ok_or(ReportError::TooMany)?;
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
-    serde_json::from_slice(text).map_err(|error| ReportError::NoReport(show(error.to_string().as_bytes())))
+    let report: Report =
+        serde_json::from_slice(text).map_err(|error| ReportError::NoReport(show(error.to_string().as_bytes())))?;
+    // It would count for ever.
+    let end = report.date_range.end_datetime;
+    if end > at.saturating_add(AHEAD) { Err(ReportError::OfTheFuture(end)) } else { Ok(report) }
 }
 
 /// Opens a file of the folder itself: no symlink is followed, no FIFO blocks, nothing but a regular file is read.

@@ -11,6 +11,9 @@ use flate2::write::GzEncoder;
 
 use super::*;
 
+/// 2026-11-27T00:00:00Z.
+const WRITTEN: u64 = 1_795_737_600;
+
 fn report(organisation: &str, id: &str) -> Vec<u8> {
     format!(
         r#"{{
@@ -40,12 +43,12 @@ impl Folder {
         self.0.path()
     }
 
-    /// A file that was written so many seconds after 1970.
+    /// A file that was written so many seconds after the time that its report is of.
     fn write(&self, name: &str, octets: &[u8], at: u64) {
         let path = self.path().join(name);
         fs::write(&path, octets).unwrap();
         let file = File::options().write(true).open(path).unwrap();
-        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(at)).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(WRITTEN + at)).unwrap();
     }
 
     /// The files that are reports, and those that are none with why.
@@ -115,7 +118,7 @@ fn what_is_no_report_says_why() {
         let why = folder.why();
         assert!(why.contains(expected), "{why}");
         assert!(why.len() < 150 && !why.chars().any(char::is_control), "{why}");
-        assert_eq!(read(folder.path()).unwrap().unreadable[0].at, 7);
+        assert_eq!(read(folder.path()).unwrap().unreadable[0].at, WRITTEN + 7);
     }
 }
 
@@ -174,4 +177,19 @@ fn a_folder_that_is_not_there_is_no_empty_folder() {
     assert!(matches!(read(&folder.path().join("none")), Err(FileError::Missing)));
     folder.write("a", b"", 1);
     assert!(read(&folder.path().join("a")).is_err());
+}
+
+#[test]
+fn a_report_of_a_time_to_come_is_none() {
+    let folder = Folder::new();
+    let ends =
+        |end: &str| String::from_utf8(report("a", "")).unwrap().replace("2026-11-26T23:59:59Z", end).into_bytes();
+    folder.write("1.json", &ends("2026-11-28T00:00:01Z"), 1);
+    folder.write("2.json", &ends("2026-11-28T00:00:04Z"), 2);
+    folder.write("3.json", &ends("9999-12-31T23:59:59Z"), 3);
+    let (reports, unreadable) = folder.read();
+    assert_eq!(reports, ["1.json"], "{unreadable:?}");
+    let why = |end: &str| format!("it says that it is of the time until {end}, and was written before");
+    let (third, second) = (why("9999-12-31T23:59:59Z"), why("2026-11-28T00:00:04Z"));
+    assert_eq!(unreadable, [("3.json".to_owned(), third), ("2.json".to_owned(), second)]);
 }

@@ -62,6 +62,9 @@ pub fn judge(host: &Name, domains: &[Name], seen: &Seen, now: Timestamp) -> Vec<
     checks
 }
 
+/// What proves a loss where it is seen at this very machine.
+pub(super) const PROVABLE: [Fault; 2] = [Fault::StarttlsMissing, Fault::TlsRefused];
+
 /// Whom a certificate may be for. Of a mail server the TLSA base domain, and the domain that mail is for (RFC 7672 section 3.2.2); of
 /// another service that base domain, the host that was asked for, and a domain whose SRV names it (RFC 7673 section 4).
 fn names(service: &Service, seen: &ServiceSeen, domains: &[Name]) -> Vec<Name> {
@@ -90,7 +93,7 @@ pub fn service(service: &Service, seen: &Seen, is_ours: impl Fn(IpAddr) -> bool)
         return Fact::unknown(format!("no address of {} could be asked", service.host.to_host()), help);
     };
     let failed = presented.iter().filter_map(|((address, _), said)| Some((address, said.as_ref().err()?)));
-    let is_proven = |fault: Fault| matches!(fault, Fault::StarttlsMissing | Fault::TlsRefused);
+    let is_proven = |fault: Fault| PROVABLE.contains(&fault);
     let help = "let the mail server offer STARTTLS with TLS 1.2 or later to everybody there";
     // An address that nobody vouches for is nobody's.
     let is_ours = |ip: IpAddr| seen.addresses.trust == Trust::Secure && is_ours(ip);

@@ -7,6 +7,7 @@ pub mod absent;
 pub mod addressed;
 pub mod caa;
 pub mod chain;
+pub mod denial;
 pub mod dmarc;
 pub mod domain;
 mod fault;
@@ -146,6 +147,12 @@ pub enum Wanted {
 }
 
 impl Wanted {
+    /// When something that was forgiven is forgiven no more.
+    fn over(&self, now: Timestamp) -> Option<Timestamp> {
+        let Wanted::Host { absent_until, .. } = self else { return None };
+        absent_until.values().copied().filter(|until| *until > now).min()
+    }
+
     /// What it is.
     pub fn subject(&self) -> Subject {
         match self {

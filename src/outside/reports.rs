@@ -24,6 +24,47 @@ pub struct Report {
     pub policies: Vec<Outcome>,
 }
 
+/// So many policies of a report, so many kinds of failures of each, and so many characters of each text are kept: the rest of the
+/// failures counts as what no details tell of.
+const POLICIES_MAX: usize = 64;
+const KINDS_MAX: usize = 32;
+const TEXT_MAX: usize = 255;
+
+impl Report {
+    /// What is kept of it: a sender tells each failure apart by address and hour, and any may have made up the text.
+    pub fn cut(mut self) -> Report {
+        let cut = |text: &mut String| {
+            *text = text.chars().take(TEXT_MAX).collect();
+        };
+        self.organization_name.iter_mut().for_each(cut);
+        self.report_id = None;
+        self.policies.truncate(POLICIES_MAX);
+        for outcome in &mut self.policies {
+            cut(&mut outcome.policy.policy_domain);
+            outcome.policy.policy_type.iter_mut().for_each(cut);
+            let mut kinds: BTreeMap<(String, Option<String>), u64> = BTreeMap::new();
+            for mut failure in outcome.failure_details.take().into_iter().flatten() {
+                cut(&mut failure.result_type);
+                failure.receiving_mx_hostname.iter_mut().for_each(cut);
+                let kind = (failure.result_type, failure.receiving_mx_hostname);
+                let is_full = kinds.len() >= KINDS_MAX;
+                match kinds.get_mut(&kind) {
+                    Some(count) => *count = count.saturating_add(failure.failed_session_count),
+                    None if is_full => {}
+                    None => drop(kinds.insert(kind, failure.failed_session_count)),
+                }
+            }
+            let failure = |((result_type, receiving_mx_hostname), failed_session_count)| Failure {
+                result_type,
+                receiving_mx_hostname,
+                failed_session_count,
+            };
+            outcome.failure_details = Some(kinds.into_iter().map(failure).collect());
+        }
+        self
+    }
+}
+
 /// The time that a report is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]

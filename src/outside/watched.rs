@@ -4,15 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use super::chain;
-use super::{Area, Check, Failure, Fault, Level, Seen, Subject, TO_REACH, Wanted, judge};
-use crate::dane::prerequisites::Fact;
+use super::{Area, Check, Failure, Fault, Level, Seen, Subject, TO_REACH, Wanted, chain, host, judge};
+use crate::dane::prerequisites::{Fact, Verdict};
 use crate::dns::{Name, Timestamp};
 
 /// Seconds until what is well is looked at again, what is not, and what has to be confirmed.
 const AGAIN: u64 = 3600;
 const SOON: u64 = 300;
 const CONFIRM: u64 = 30;
+/// What is wrong is looked at again after one part in so many of the time for which the same has been wrong: after five minutes in the
+/// first hour, and after an hour from half a day on. So what is mended after a day is seen to be within the hour. That holds for what a
+/// gate waits for too: no mail is lost by one that opens late, caches keep for up to three hours that there is no DS (RFC 2308
+/// section 5), and `danelaw reload` looks at everything at once. What may close a gate is always looked at soon: see [`is_losing`].
+const PART: u64 = 12;
 /// Seconds until an answer that never came is asked for again: what waits in the queue is not lost.
 const PATIENCE: u64 = 900;
 
@@ -35,6 +39,8 @@ impl Default for Hysteresis {
 #[derive(Debug, Default)]
 pub struct Watched {
     subjects: BTreeMap<Subject, Entry>,
+    /// All of them in the order in which they are due.
+    queue: BTreeSet<(Turn, Subject)>,
     hysteresis: Hysteresis,
     /// A connection to port 25 of another machine came about once.
     is_let_out: bool,
@@ -51,6 +57,9 @@ struct Entry {
     /// What was asked then is not what is wanted to be known now.
     again: bool,
 }
+
+/// When a subject is due, and when it was looked at last: who asks for everything again and again does not keep the last ones waiting.
+type Turn = (Timestamp, Option<Timestamp>);
 
 /// One fault: what it is, and of what.
 type Key = (Fault, String);
@@ -71,14 +80,14 @@ struct Track {
 pub struct Found {
     /// When.
     pub at: Timestamp,
+    /// Since when the same was found.
+    pub since: Timestamp,
     /// What is to be said of it.
     pub checks: Vec<Check>,
     /// Of a zone: its place in the chain of trust, for the gate.
     pub chain: Option<Fact>,
     /// What was seen last, and when; none where nothing ever could be validated.
-    pub seen: Option<Seen>,
-    /// The latter.
-    pub seen_at: Option<Timestamp>,
+    pub seen: Option<(Seen, Timestamp)>,
 }
 
 impl Watched {
@@ -91,6 +100,7 @@ impl Watched {
     /// version is another.
     pub fn want(&mut self, all: Vec<Wanted>, now: Timestamp) {
         let mut before = std::mem::take(&mut self.subjects);
+        self.queue.clear();
         for wanted in all {
             let subject = wanted.subject();
             let new = || Entry {
@@ -102,38 +112,56 @@ impl Watched {
                 again: false,
             };
             let mut entry = before.remove(&subject).unwrap_or_else(new);
-            if *entry.wanted != wanted {
-                match is_other_version(&entry.wanted, &wanted) {
-                    true => entry.due = entry.due.min(now + SOON),
-                    false => entry.hurry(),
-                }
-                entry.wanted = Arc::new(wanted);
-            }
+            entry.want(wanted, now);
+            self.queue.insert((entry.turn(), subject.clone()));
             self.subjects.insert(subject, entry);
         }
     }
 
+    /// Something that is looked at is wanted otherwise than before, likewise; what is not is not.
+    pub fn want_otherwise(&mut self, wanted: Wanted, now: Timestamp) {
+        self.change(&wanted.subject(), |entry| entry.want(wanted, now));
+    }
+
+    /// All that is looked at.
+    pub fn wants(&self) -> impl Iterator<Item = &Wanted> {
+        self.subjects.values().map(|entry| &*entry.wanted)
+    }
+
     /// What to look at now, so many at most.
     pub fn due(&mut self, now: Timestamp, room: usize) -> Vec<Arc<Wanted>> {
-        let mut due: Vec<&mut Entry> = self.subjects.values_mut().filter(|entry| entry.due_at() <= now).collect();
-        // Who asks for everything again and again does not keep the last ones waiting.
-        due.sort_by_key(|entry| entry.found.as_ref().map(|found| found.at));
-        let due = due.into_iter().take(room);
-        due.map(|entry| {
+        let due = self.queue.iter().take_while(|((due, _), _)| *due <= now).take(room);
+        let due: Vec<Subject> = due.map(|(_, subject)| subject.clone()).collect();
+        let ask = |entry: &mut Entry| {
             (entry.asked, entry.again) = (Some(now), false);
             Arc::clone(&entry.wanted)
-        })
-        .collect()
+        };
+        due.iter().filter_map(|subject| self.change(subject, ask)).collect()
     }
 
     /// All are due now: the operator has changed something.
     pub fn hurry(&mut self) {
-        self.subjects.values_mut().for_each(Entry::hurry);
+        self.subjects.values_mut().for_each(|entry| entry.hurry(0));
+        self.queue = self.subjects.iter().map(|(subject, entry)| (entry.turn(), subject.clone())).collect();
+    }
+
+    /// Changes what is kept of a subject, and its place in the queue with it.
+    fn change<T>(&mut self, subject: &Subject, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        let entry = self.subjects.get_mut(subject)?;
+        let before = entry.turn();
+        let changed = change(entry);
+        let after = entry.turn();
+        if before != after
+            && let Some((_, subject)) = self.queue.take(&(before, subject.clone()))
+        {
+            self.queue.insert((after, subject));
+        }
+        Some(changed)
     }
 
     /// When the next one is due.
     pub fn next(&self) -> Option<Timestamp> {
-        self.subjects.values().map(Entry::due_at).min()
+        self.queue.first().map(|((due, _), _)| *due)
     }
 
     /// Something was looked at. Whether that says something else than before.
@@ -142,25 +170,13 @@ impl Watched {
             self.is_let_out |= host.is_let_out;
             host.is_let_out = self.is_let_out;
         }
-        let subject = wanted.subject();
-        let Some(entry) = self.subjects.get_mut(&subject) else { return false };
-        let (checks, chain) = match &seen {
-            // What is wanted now counts, not what was when the question went out.
-            Ok(seen) => (judge(&entry.wanted, seen, now), chain_of(&entry.wanted, seen)),
-            Err(failure) => (vec![failure.check(&subject)], chain_unseen(wanted, failure)),
-        };
-        entry.track(&checks, seen.is_ok(), self.hysteresis, now);
-        entry.due = if entry.again { now } else { now + spread(&subject, entry.patience(&checks)) };
-        (entry.asked, entry.again) = (None, false);
-        let before = entry.found.take();
-        let is_other = before.as_ref().is_none_or(|before| (&before.checks, &before.chain) != (&checks, &chain));
-        // What can't be seen now was there a moment ago.
-        let (seen, seen_at) = match seen {
-            Ok(seen) => (Some(seen), Some(now)),
-            Err(_) => before.map_or((None, None), |before| (before.seen, before.seen_at)),
-        };
-        entry.found = Some(Found { at: now, checks, chain, seen, seen_at });
-        is_other
+        let (subject, hysteresis) = (wanted.subject(), self.hysteresis);
+        self.change(&subject, |entry| entry.seen(&subject, seen, hysteresis, now)).unwrap_or(false)
+    }
+
+    /// What is wanted of a subject; none: it is not looked at.
+    pub fn wanted(&self, subject: &Subject) -> Option<&Arc<Wanted>> {
+        Some(&self.subjects.get(subject)?.wanted)
     }
 
     /// What was found of a subject.
@@ -196,9 +212,7 @@ impl Watched {
 
     /// What was asked is not what is to be known now: it is due again.
     pub fn unasked(&mut self, subject: &Subject) {
-        if let Some(entry) = self.subjects.get_mut(subject) {
-            (entry.asked, entry.again, entry.due) = (None, false, 0);
-        }
+        self.change(subject, |entry| (entry.asked, entry.again, entry.due) = (None, false, 0));
     }
 
     /// What is known of a zone's place in the chain of trust, and since when.
@@ -214,8 +228,44 @@ impl Entry {
         self.asked.map_or(self.due, |asked| asked + PATIENCE)
     }
 
-    fn hurry(&mut self) {
-        (self.due, self.again) = (0, self.asked.is_some());
+    fn turn(&self) -> Turn {
+        (self.due_at(), self.found.as_ref().map(|found| found.at))
+    }
+
+    fn want(&mut self, wanted: Wanted, now: Timestamp) {
+        if *self.wanted == wanted {
+            return;
+        }
+        match is_other_version(&self.wanted, &wanted) {
+            true => self.due = self.due.min(now + SOON),
+            false => self.hurry(now),
+        }
+        self.wanted = Arc::new(wanted);
+    }
+
+    fn hurry(&mut self, to: Timestamp) {
+        (self.due, self.again) = (self.due.min(to), self.asked.is_some());
+    }
+
+    /// It was looked at. Whether that says something else than before.
+    fn seen(&mut self, subject: &Subject, seen: Result<Seen, Failure>, hysteresis: Hysteresis, now: Timestamp) -> bool {
+        let (checks, chain) = match &seen {
+            // What is wanted now counts, not what was when the question went out.
+            Ok(seen) => (judge(&self.wanted, seen, now), chain_of(&self.wanted, seen)),
+            Err(failure) => (vec![failure.check(subject)], chain_unseen(&self.wanted, failure)),
+        };
+        self.track(&checks, seen.is_ok(), hysteresis, now);
+        let before = self.found.take();
+        let is_other = before.as_ref().is_none_or(|before| (&before.checks, &before.chain) != (&checks, &chain));
+        let since = before.as_ref().filter(|before| wrong(&before.checks) == wrong(&checks));
+        let since = since.map_or(now, |before| before.since);
+        // What can't be seen now was there a moment ago.
+        let seen = seen.ok().map(|seen| (seen, now)).or_else(|| before.and_then(|before| before.seen));
+        let found = Found { at: now, since, checks, chain, seen };
+        let due = now + spread(subject, self.patience(&found));
+        self.due = if self.again { now } else { due.min(self.wanted.over(now).unwrap_or(due)) };
+        (self.asked, self.again, self.found) = (None, false, Some(found));
+        is_other
     }
 
     /// Follows each fault. Where nothing could be seen, nothing that stood is over.
@@ -244,15 +294,42 @@ impl Entry {
     }
 
     /// How long until it is looked at again.
-    fn patience(&self, checks: &[Check]) -> u64 {
-        let is_pressing = |check: &Check| check.level >= Level::Unknown || check.fault == Some(Fault::SerialBehind);
+    fn patience(&self, found: &Found) -> u64 {
         let mut pressing = self.tracks.values().filter(|track| is_pressing(&track.check)).peekable();
-        let is_any = pressing.peek().is_some() || checks.iter().any(is_pressing);
-        match is_any {
-            true if pressing.any(|track| !track.stands) => CONFIRM,
-            true => SOON,
+        let is_any = pressing.peek().is_some();
+        match found.checks.iter().any(is_pressing) {
+            _ if pressing.any(|track| !track.stands) => CONFIRM,
+            true if is_losing(&self.wanted, found) => SOON,
+            true => (found.at.saturating_sub(found.since) / PART).clamp(SOON, AGAIN),
+            // Whether it is over is seen by looking often.
+            false if is_any => SOON,
             false => AGAIN,
         }
+    }
+}
+
+fn is_pressing(check: &Check) -> bool {
+    check.level >= Level::Unknown || check.fault == Some(Fault::SerialBehind)
+}
+
+/// What is wrong, whatever the evidence.
+fn wrong(checks: &[Check]) -> BTreeSet<(Area, Option<Fault>, &str)> {
+    checks.iter().filter(|check| is_pressing(check)).map(|check| (check.area, check.fault, &*check.subject)).collect()
+}
+
+/// Whether a gate may close by it, and a TLSA RRset go that there is: not by what was so an hour ago.
+fn is_losing(wanted: &Wanted, found: &Found) -> bool {
+    match wanted {
+        Wanted::Zone { expected, .. } => {
+            let is_missing = found.chain.as_ref().is_some_and(|fact| fact.verdict == Verdict::Missing);
+            is_missing && expected.tlsa.values().any(|tlsa| !tlsa.is_empty())
+        }
+        Wanted::Host { .. } => {
+            let seen = found.seen.as_ref().map(|(seen, _)| seen);
+            let has_tlsa = matches!(seen, Some(Seen::Host(seen)) if seen.services.values().any(|seen| !seen.tlsa.found.is_empty()));
+            has_tlsa && found.checks.iter().filter_map(|check| check.fault).any(|fault| host::PROVABLE.contains(&fault))
+        }
+        Wanted::Domain { .. } | Wanted::Reports { .. } => false,
     }
 }
 

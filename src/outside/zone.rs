@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::denial::Denial;
 use super::{Area, Check, Failure, Fault, Lookup, Trust, chain};
 use crate::dane::Tlsa;
 use crate::dns::text::print_moment;
@@ -87,8 +88,8 @@ pub struct Shown {
     pub unsigned: BTreeSet<String>,
     /// The TLSA of each owner that was asked for.
     pub tlsa: BTreeMap<Name, Result<BTreeSet<Tlsa>, Failure>>,
-    /// Whether it denies what is not there.
-    pub denial: Option<Failure>,
+    /// What it answers to a name that no zone has; none: that answer got lost.
+    pub denial: Option<Result<Denial, Failure>>,
 }
 
 /// All that is to be said of a zone.
@@ -276,9 +277,9 @@ impl Against<'_> {
             self.serial(subject, shown),
             self.signatures(subject, shown),
             self.unsigned(subject, shown),
-            shown.denial.as_ref().map(|failure| {
+            denial_fails(shown).map(|why| {
                 let help = format!("see what its log says of questions for what {} does not have", self.apex);
-                fault(Fault::DenialFails, format!("it does not deny what is not there: {}", failure.why), help)
+                fault(Fault::DenialFails, format!("it does not deny what is not there: {why}"), help)
             }),
         ]
         .into_iter()
@@ -392,6 +393,14 @@ impl Against<'_> {
             }
         }
         checks
+    }
+}
+
+/// Why what is not there is not denied. Who signs nothing at all proves nothing either: that is told already.
+fn denial_fails(shown: &Shown) -> Option<String> {
+    match shown.denial.as_ref()? {
+        Err(failure) => Some(failure.why.clone()),
+        Ok(denial) => denial.failure().filter(|_| !shown.signed.is_empty()),
     }
 }
 

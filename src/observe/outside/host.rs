@@ -25,27 +25,38 @@ const ADDRESSES_MAX: usize = 8;
 /// So many domains are asked whether they name a service.
 const DOMAINS_MAX: usize = 16;
 
-/// Looks at a host. `domains`: those that may name its services.
-pub(super) async fn look(
-    resolver: &Resolver,
-    host: &Name,
-    domains: &[Name],
-    services: &[Service],
-    turns: &Turns,
-) -> Seen {
+/// What resolvers say of a host: where its services are to be asked.
+pub(super) struct Found {
+    addresses: Lookup<IpAddr>,
+    incomplete: Option<String>,
+    /// Its services, none of which is asked yet.
+    services: BTreeMap<Service, ServiceSeen>,
+}
+
+/// Looks a host up. `domains`: those that may name its services.
+pub(super) async fn find(resolver: &Resolver, host: &Name, domains: &[Name], services: &[Service]) -> Found {
     let (addresses, mut incomplete) = resolver.all_addresses(host).await;
     if addresses.found.len() > ADDRESSES_MAX {
         incomplete = Some(format!("it has {} addresses, and {ADDRESSES_MAX} are asked", addresses.found.len()));
     }
-    let mut seen = BTreeMap::new();
+    let mut found = BTreeMap::new();
     for service in services {
         let (base, tlsa) = tlsa(resolver, service, &addresses).await;
         let sources = sources(resolver, service, domains).await;
+        found.insert(service.clone(), ServiceSeen { base, sources, tlsa, presented: BTreeMap::new() });
+    }
+    Found { addresses, incomplete, services: found }
+}
+
+/// Asks its services, each when it is the turn of its address: that may take long where many are at one address.
+pub(super) async fn ask_all(found: Found, turns: &Turns) -> Seen {
+    let Found { addresses, mut incomplete, services: mut seen } = found;
+    for (service, of) in &mut seen {
         let mut asking = JoinSet::new();
         // What is over UDP can't be asked.
         let ips = addresses.found.iter().filter(|_| service.protocol == Protocol::Tcp).take(ADDRESSES_MAX);
         for ip in ips {
-            let (address, host, turns) = (SocketAddr::new(*ip, service.port), base.clone(), turns.clone());
+            let (address, host, turns) = (SocketAddr::new(*ip, service.port), of.base.clone(), turns.clone());
             asking.spawn(async move { ask(address, &host, &turns).await });
         }
         let mut presented = BTreeMap::new();
@@ -53,7 +64,7 @@ pub(super) async fn look(
             presented.extend(said);
             incomplete = incomplete.or(why);
         }
-        seen.insert(service.clone(), ServiceSeen { base, sources, tlsa, presented });
+        of.presented = presented;
     }
     let of_mail = seen.iter().filter(|(service, _)| service.is_smtp()).flat_map(|(_, seen)| &seen.presented);
     let is_let_out = of_mail.into_iter().any(|((address, _), said)| is_connected(said) && !is_local(address.ip()));
@@ -130,10 +141,7 @@ async fn ask(address: SocketAddr, host: &Name, turns: &Turns) -> (Vec<Said>, Opt
 type Said = (Place, Result<Presented, Failure>);
 
 async fn ask_once(address: SocketAddr, host: &Name, how: How, turns: &Turns) -> Result<Presented, NotPresented> {
-    let turn = turns.wait(address).await;
-    let given = present(address, how, host, LIMIT).await;
-    drop(turn);
-    let Given { certificates, protocol } = given?;
+    let Given { certificates, protocol } = turns.ask_patiently(address, || present(address, how, host, LIMIT)).await?;
     Ok(Presented { chain: Chain::presented(&certificates)?, protocol })
 }
 

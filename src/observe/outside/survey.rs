@@ -48,7 +48,7 @@ pub async fn survey(question: &Question, outside: &Outside, now: Timestamp) -> R
             let of = |port| Service { host: host.clone(), port, protocol: Protocol::Tcp };
             let services: Vec<Service> = ports.into_iter().map(of).collect();
             let domains = vec![domain];
-            let seen = host::look(&resolver, &host, &domains, &services, &turns).await;
+            let seen = host::ask_all(host::find(&resolver, &host, &domains, &services).await, &turns).await;
             (Wanted::Host { host, domains, services, absent_until: BTreeMap::new() }, Seen::Host(seen))
         });
     }

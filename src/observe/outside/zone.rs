@@ -20,6 +20,7 @@ use crate::dns::{Name, Question, Rdata, Rtype, uncompress};
 use crate::observe::nameservers::{Asker, NotShown};
 use crate::observe::way::has_way;
 use crate::outside::chain;
+use crate::outside::denial::Denial;
 use crate::outside::zone::{Asked, Nameserver, Referral, Seen, Shown};
 use crate::outside::{Failure, Fault, Lookup, Trust};
 use crate::zone::serial;
@@ -251,15 +252,10 @@ async fn ask_udp(server: SocketAddr, apex: &Name, owners: &[Name]) -> Result<Sho
     match asker.ask(&Question::new(&nothing, Rtype::TLSA)).await {
         Ok(message) => {
             note(&mut shown, &message, "what is not there");
-            let is_proof = |record: Walked<'_>| matches!(record.rtype, Rtype::NSEC | Rtype::NSEC3);
-            if !shown.signed.is_empty() && !walk::records(&message).any(is_proof) {
-                let why = "it gives neither NSEC nor NSEC3, so nobody who validates takes it (RFC 4035 section 3.1.3)"
-                    .to_owned();
-                shown.denial = Some(Failure { fault: Fault::DenialFails, why });
-            }
+            shown.denial = Some(Ok(denial(&message)));
         }
         Err(NotShown::Silent(_)) => {}
-        Err(why) => shown.denial = Some(failed(why)),
+        Err(why) => shown.denial = Some(Err(failed(why))),
     }
     Ok(shown)
 }
@@ -268,6 +264,21 @@ async fn ask_udp(server: SocketAddr, apex: &Name, owners: &[Name]) -> Result<Sho
 fn tlsa(message: &[u8]) -> BTreeSet<Tlsa> {
     let all = walk::records(message).filter(|record| record.section == 1 && record.rtype == Rtype::TLSA);
     all.filter_map(|record| Tlsa::from_rdata(record.rdata)).collect()
+}
+
+/// What an answer has to say of a name that may not be there.
+fn denial(message: &[u8]) -> Denial {
+    let of = |section| walk::records(message).filter(move |record| record.section == section);
+    let owner = |record: &Walked<'_>| uncompress::name(message, record.start).map(|(owner, _)| owner);
+    let proofs = of(2).filter(|record| matches!(record.rtype, Rtype::NSEC | Rtype::NSEC3));
+    let signed = of(2).filter(|record| record.rtype == Rtype::RRSIG);
+    Denial {
+        is_answered: of(1).any(|record| record.rtype != Rtype::RRSIG),
+        proofs: proofs.filter_map(|record| Some((owner(&record)?, record.rtype))).collect(),
+        signed: signed
+            .filter_map(|record| Some((owner(&record)?, RrsigFields::parse(record.rdata)?.covered)))
+            .collect(),
+    }
 }
 
 /// Keeps what an answer says of its signatures.

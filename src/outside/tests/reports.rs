@@ -200,3 +200,26 @@ fn files_that_are_no_reports_are_one_warning() {
     assert_eq!(check.evidence, "a\u{fffd}: it is too large, b: it is too large, c: it is too large and 1 more");
     assert_eq!(judge(&[], &[unreadable("a", SINCE - 1)], &BTreeSet::new(), SINCE), []);
 }
+
+#[test]
+fn of_a_report_no_more_is_kept_than_is_summed_up() {
+    let many: Vec<(String, u64)> = (0..5000).map(|number| (format!("kind-{}", number % 40), 1)).collect();
+    let many: Vec<(&str, u64)> = many.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
+    let mut whole = report(&"x".repeat(10_000), YESTERDAY, 7, &many);
+    let first = whole["policies"][0].clone();
+    whole["policies"] = (0..1000).map(|_| first.clone()).collect();
+    let cut = serde_json::from_value::<Report>(whole).unwrap().cut();
+    assert_eq!((cut.organization_name.as_ref().unwrap().len(), cut.policies.len()), (255, 64));
+    for outcome in &cut.policies {
+        let details = outcome.failure_details.as_ref().unwrap();
+        assert_eq!(details.len(), 32);
+        assert!(details.iter().all(|failure| failure.failed_session_count == 125), "{details:?}");
+    }
+    // What was cut off counts all the same.
+    let mut one = cut;
+    one.policies.truncate(1);
+    let reports = [Received { file: "a.json".to_owned(), report: one }];
+    let checks = judge(&reports, &[], &BTreeSet::from([name("example.org")]), SINCE);
+    assert_eq!(faults(&checks), [Fault::ReportedOther]);
+    assert!(checks[0].evidence.starts_with("5000 of 5007 sessions failed"), "{checks:?}");
+}

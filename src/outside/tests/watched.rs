@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::chain::{self, APEX, good, key};
 use super::name;
 use crate::dane::prerequisites::Verdict;
+use crate::dane::{Parameters, Tlsa};
 use crate::dns::Timestamp;
 use crate::outside::watched::Watched;
 use crate::outside::zone::{self, Expected};
@@ -30,6 +31,10 @@ fn well() -> Result<Seen, Failure> {
 
 fn lost() -> Result<Seen, Failure> {
     seen(Trust::Insecure, false)
+}
+
+fn seen_bogus() -> Result<Seen, Failure> {
+    seen(Trust::Bogus, true)
 }
 
 fn down() -> Result<Seen, Failure> {
@@ -117,6 +122,54 @@ fn who_asks_for_everything_again_and_again_does_not_keep_the_last_ones_waiting()
     assert!(watched.due(21, 99).is_empty(), "all are asked for already");
     watched.seen(&zone(3), well(), 22);
     assert_eq!(watched.due(22, 99), [Arc::new(zone(3))], "it was asked for before the last word");
+}
+
+/// When a subject is looked at in a week, where each look sees what it does at that time.
+fn looks(one: &Wanted, sees: impl Fn(Timestamp) -> Result<Seen, Failure>) -> Vec<Timestamp> {
+    let (mut watched, mut looks, mut now) = (Watched::default(), Vec::new(), 0);
+    watched.want(vec![one.clone()], now);
+    while now < 7 * 86_400 {
+        assert_eq!(watched.due(now, 9).len(), 1);
+        looks.push(now);
+        watched.seen(one, sees(now), now + 2);
+        now = watched.next().unwrap();
+    }
+    looks
+}
+
+#[test]
+fn what_stays_wrong_is_looked_at_less_and_less_often_until_it_changes() {
+    const HOUR: u64 = 3600;
+    const MENDED: u64 = 6 * HOUR;
+    let one = wanted(1, 7);
+    for sees in [lost, down] {
+        let looks = looks(&one, |_| sees());
+        let until = |at| looks.iter().filter(|look| **look < at).count();
+        assert!((10..15).contains(&until(HOUR)), "{looks:?}");
+        assert!((140..200).contains(&looks.len()), "{} looks", looks.len());
+        let longest = looks.windows(2).map(|two| two[1] - two[0]).max();
+        assert!((HOUR..HOUR + HOUR / 4 + 9).contains(&longest.unwrap()), "{longest:?} s");
+    }
+    let mended = looks(&one, |now| if now < MENDED { lost() } else { well() });
+    let seen = mended.iter().find(|look| **look >= MENDED).unwrap();
+    assert!(seen - MENDED < HOUR / 2 * 5 / 4, "{seen}");
+    // Another fault is another matter.
+    let other = looks(&one, |now| if now < 86_400 { lost() } else { seen_bogus() });
+    let first = other.iter().position(|look| *look >= 86_400).unwrap();
+    let after: Vec<u64> = other[first..first + 4].windows(2).map(|two| two[1] - two[0]).collect();
+    assert!(after[0] < 45 && after[1..].iter().all(|wait| (300..=380).contains(wait)), "{after:?}");
+}
+
+#[test]
+fn what_may_take_a_record_away_is_looked_at_every_five_minutes_for_as_long_as_it_lasts() {
+    let Wanted::Zone { apex, owners, mut expected } = wanted(1, 7) else { panic!() };
+    let tlsa = Tlsa { parameters: Parameters::DEFAULT, data: vec![1; 32] };
+    expected.tlsa.insert(name("_25._tcp.mail.example.org"), BTreeSet::from([tlsa]));
+    let published = Wanted::Zone { apex, owners, expected };
+    let of = looks(&published, |_| lost());
+    assert!(of.windows(2).all(|two| two[1] - two[0] < 380), "{} looks", of.len());
+    let looks = looks(&published, |_| down());
+    assert!(looks.len() < 200, "{} looks: what can't be told takes nothing away", looks.len());
 }
 
 /// The notices that come of a week in which every look sees what `is_lost` says, as often as the schedule wants one.

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use super::chain::{self, APEX, good, key};
 use super::name;
 use crate::dane::Tlsa;
-use crate::dns::{Name, Timestamp};
+use crate::dns::{Name, Rtype, Timestamp};
+use crate::outside::denial::Denial;
 use crate::outside::zone::{Asked, Expected, Nameserver, Referral, Seen, Shown, judge};
 use crate::outside::{Area, Check, Failure, Fault, Level, Lookup, Trust};
 
@@ -39,8 +40,46 @@ fn shown() -> Shown {
         signed: BTreeSet::from([(now - DAY, now + 10 * DAY), (now - 2 * DAY, now + 12 * DAY)]),
         unsigned: BTreeSet::new(),
         tlsa: BTreeMap::from([(name(OWNER), Ok(tlsa(1)))]),
-        denial: None,
+        denial: Some(Ok(proven())),
     }
+}
+
+fn proven() -> Denial {
+    let proofs = BTreeSet::from([(name(APEX), Rtype::NSEC), (name("a.example.org"), Rtype::NSEC)]);
+    let signed = proofs.iter().cloned().chain([(name(APEX), Rtype::SOA)]).collect();
+    Denial { is_answered: false, proofs, signed }
+}
+
+#[test]
+fn what_is_not_there_is_proven_by_signed_records_unless_a_wildcard_answers() {
+    let found = |denial: Denial, is_signed: bool| {
+        let mut seen = whole();
+        let shown = serves(&mut seen);
+        shown.denial = Some(Ok(denial));
+        if !is_signed {
+            shown.signed.clear();
+        }
+        let mut checks = judged(&seen);
+        checks.retain(|check| check.fault.is_some());
+        checks.into_iter().map(|check| (check.fault.unwrap(), check.evidence)).collect::<Vec<_>>()
+    };
+    let fails = |denial: Denial, why: &str| {
+        let found = found(denial, true);
+        assert!(matches!(&found[..], [(Fault::DenialFails, evidence)] if evidence.contains(why)), "{found:?}");
+    };
+    assert_eq!(found(proven(), true), []);
+    fails(Denial::default(), "neither NSEC nor NSEC3");
+    fails(Denial { signed: BTreeSet::new(), ..proven() }, "its NSEC at example.org. has no signature");
+    let mut one = proven();
+    one.signed.remove(&(name("a.example.org"), Rtype::NSEC));
+    fails(one, "its NSEC at a.example.org. has no signature");
+    let hashed = BTreeSet::from([(name("0p9m.example.org"), Rtype::NSEC3)]);
+    assert_eq!(found(Denial { is_answered: false, proofs: hashed.clone(), signed: hashed.clone() }, true), []);
+    // The signature of another type, or of another name, is none of it.
+    let of_another = BTreeSet::from([(name("0p9m.example.org"), Rtype::NSEC), (name(APEX), Rtype::NSEC3)]);
+    fails(Denial { is_answered: false, proofs: hashed, signed: of_another }, "its NSEC3 at 0p9m.example.org.");
+    assert_eq!(found(Denial { is_answered: true, ..Denial::default() }, true), [], "a wildcard");
+    assert_eq!(found(Denial::default(), false), [], "who signs nothing: that is another fault");
 }
 
 /// A zone as it should be, with two nameservers below it.
@@ -259,7 +298,7 @@ fn each_fault_is_found_alone_and_says_whose_it_is() {
         ),
         (
             Fault::DenialFails,
-            |seen| serves(seen).denial = failure::<()>(Fault::AnswersWrongly).err(),
+            |seen| serves(seen).denial = Some(failure(Fault::AnswersWrongly)),
             "ns2.example.org. 192.0.2.2",
             "does not deny",
         ),
