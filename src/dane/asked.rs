@@ -87,6 +87,11 @@ impl Served for Recorder<'_> {
         self.served.rrset(owner, rtype)
     }
 
+    /// Changes with the zones: then everything is planned again.
+    fn is_whole(&self) -> bool {
+        self.served.is_whole()
+    }
+
     fn signed(&self, apex: &Name) -> SignedState {
         self.note_zone(apex);
         self.served.signed(apex)

@@ -42,17 +42,17 @@ pub fn assess(context: Context<'_>, domain: &Name, host: &Name) -> Assessment {
     let of_host = context.config_of(host);
     let (mail_gate, mail) = mail_service(context, &of_host, host);
     let (dnssec_gate, signed) = dnssec_of_both(context, domain, host);
-    let (policy, key) = match context.elsewhere(domain) {
-        Some(asked) => (asked.dkim, context.served.resolved(domain).dkim),
+    let (policy, gates, key) = match context.elsewhere(domain) {
+        Some(asked) => (asked.dkim, [Gate::DkimElsewhere, Gate::MxElsewhere], context.served.resolved(domain).dkim),
         None => {
             let of_domain = context.config_of(domain);
-            (of_domain.dkim, dkim(context, &of_domain, domain))
+            (of_domain.dkim, [Gate::Dkim, Gate::Mx], dkim(context, &of_domain, domain))
         }
     };
     let findings = vec![
         Finding::new(mail_gate, true, mail, now),
-        Finding::new(Gate::Dkim, policy == DkimPolicy::Required, key, now),
-        Finding::new(Gate::Mx, true, mx(context, &of_host, domain, host), now),
+        Finding::new(gates[0], policy == DkimPolicy::Required, key, now),
+        Finding::new(gates[1], true, mx(context, &of_host, domain, host), now),
         Finding::new(dnssec_gate, true, signed, now),
     ];
     Assessment { domain: Some(domain.clone()), host: host.clone(), findings }
@@ -160,9 +160,9 @@ fn dnssec(context: Context<'_>, host: &Name) -> (Gate, Fact) {
 /// What is wrong with the MX of a domain; none where it names the host.
 fn exchange(context: Context<'_>, domain: &Name, host: &Name) -> Option<Fact> {
     let resolved = context.elsewhere(domain).map(|_| context.served.resolved(domain));
-    let (targets, is_proven) = match resolved {
-        None => (exchanges(context.served, domain), true),
-        Some(Resolved { mx: Ok(targets), dnssec, .. }) => (targets, dnssec.verdict == Verdict::Held),
+    let targets = match resolved {
+        None => exchanges(context.served, domain),
+        Some(Resolved { mx: Ok(targets), .. }) => targets,
         Some(Resolved { mx: Err(why), .. }) => {
             let help = format!("see that the nameservers of {domain} answer, and that resolvers are reached from here");
             return Some(Fact::unknown(format!("the MX of {domain} can't be told: {why}"), help));
@@ -178,10 +178,7 @@ fn exchange(context: Context<'_>, domain: &Name, host: &Name) -> Option<Fact> {
         _ if !targets.contains(host) => (format!("the MX of {domain} does not name {host}"), add()),
         _ => return None,
     };
-    Some(match is_proven {
-        true => Fact::new(Verdict::Missing, evidence, help),
-        false => Fact::unknown(format!("{evidence}, as anybody on the way could have said: it is not secure"), help),
-    })
+    Some(Fact::new(Verdict::Missing, evidence, help))
 }
 
 fn mx(context: Context<'_>, config: &ZoneDane, domain: &Name, host: &Name) -> Fact {
@@ -267,11 +264,11 @@ fn dkim(context: Context<'_>, config: &ZoneDane, domain: &Name) -> Fact {
     Fact::new(Verdict::Missing, problems.join("; "), help())
 }
 
-/// What is not served here is as resolvers see it.
+/// What is not served here is as resolvers see it, as far as they see it: that they don't is no proof.
 fn beyond(context: Context<'_>, domain: &Name, evidence: String, help: &str) -> Fact {
     match context.served.resolved(domain).dkim {
-        fact if fact.verdict == Verdict::Unknown => Fact::unknown(format!("{evidence}; {}", fact.evidence), help),
-        fact => fact,
+        fact if fact.verdict == Verdict::Held => fact,
+        fact => Fact::unknown(format!("{evidence}; {}", fact.evidence), help),
     }
 }
 

@@ -244,7 +244,7 @@ fn plan_owner(input: Input<'_>, state: &mut HostState, verdicts: &mut Verdicts, 
         state.publications.insert(owner.clone(), before);
         return Planned { owner, zone: Some(apex), rrset: None, explanation: site.explanation };
     }
-    let readiness = Readiness::of(&site.explanation.assessments);
+    let readiness = Readiness::of(&site.explanation.assessments, !input.served.is_whole());
     let step = publication::Input {
         enabled: site.config.enabled,
         records: !records.is_empty(),
@@ -455,7 +455,7 @@ impl Site<'_> {
         self.explanation.next = next;
         let reason = match reason {
             Reason::NoCertificate if self.led.is_some() => {
-                let qualified = Readiness::of(&self.explanation.assessments).qualified;
+                let qualified = Readiness::of(&self.explanation.assessments, false).qualified;
                 if qualified { Reason::NotPresented } else { Reason::NotYet }
             }
             reason => reason,

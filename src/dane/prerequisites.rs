@@ -17,6 +17,10 @@ pub trait Served {
     fn rrset(&self, owner: &Name, rtype: Rtype) -> Option<RRset>;
     /// Whether the zone goes out signed.
     fn signed(&self, apex: &Name) -> SignedState;
+    /// Whether every zone that is ours has a good version: of one that has none nobody knows what is in it.
+    fn is_whole(&self) -> bool {
+        true
+    }
     /// Whether the zone was signed elsewhere, so that nothing can be put into it.
     fn is_presigned(&self, apex: &Name) -> bool {
         let _ = apex;
@@ -165,8 +169,12 @@ pub enum Gate {
     MailServiceProbed,
     /// DKIM.
     Dkim,
+    /// DKIM of a domain whose zone is served elsewhere.
+    DkimElsewhere,
     /// MX.
     Mx,
+    /// MX of a domain whose zone is served elsewhere.
+    MxElsewhere,
     /// DNSSEC, signed by us.
     DnssecZone,
     /// DNSSEC, the parent's DS included.
@@ -180,17 +188,17 @@ impl Gate {
     pub fn prerequisite(self) -> Prerequisite {
         match self {
             Gate::MailServiceDeclared | Gate::MailServiceProbed => Prerequisite::MailService,
-            Gate::Dkim => Prerequisite::Dkim,
-            Gate::Mx => Prerequisite::Mx,
+            Gate::Dkim | Gate::DkimElsewhere => Prerequisite::Dkim,
+            Gate::Mx | Gate::MxElsewhere => Prerequisite::Mx,
             Gate::DnssecZone | Gate::DnssecParent => Prerequisite::Dnssec,
             Gate::Host => Prerequisite::Host,
         }
     }
 
-    /// Whether its loss withdraws what was published. A chain of trust that ends above may be an attacker's word; and where it does end,
-    /// TLSA does no harm, since nobody looks at it (RFC 7672 section 2.2).
+    /// Whether its loss withdraws what was published. What comes through a resolver may be an attacker's word, whatever it validates by;
+    /// and where it is true, TLSA does no harm: nobody looks at it (RFC 7672 section 2.2).
     fn takes_back(self) -> bool {
-        self != Gate::DnssecParent
+        !matches!(self, Gate::DnssecParent | Gate::MxElsewhere | Gate::DkimElsewhere)
     }
 
     /// The weaker gate that holds wherever this one does.
@@ -198,6 +206,8 @@ impl Gate {
         match self {
             Gate::MailServiceProbed => Some(Gate::MailServiceDeclared),
             Gate::DnssecParent => Some(Gate::DnssecZone),
+            Gate::DkimElsewhere => Some(Gate::Dkim),
+            Gate::MxElsewhere => Some(Gate::Mx),
             _ => None,
         }
     }
@@ -265,13 +275,15 @@ pub struct Readiness {
     pub held: BTreeSet<Gate>,
     /// For each domain the required gates that are missing.
     pub missing: Vec<BTreeSet<Gate>>,
+    /// Some zone here has no good version: a domain in it may name the host.
+    pub is_partial: bool,
 }
 
 impl Readiness {
-    /// Sums up. No assessment at all means that no domain has the host as its MX.
-    pub fn of(assessments: &[Assessment]) -> Readiness {
+    /// Sums up. No assessment at all means that no domain has the host as its MX. `is_partial`: as far as the zones can be read.
+    pub fn of(assessments: &[Assessment], is_partial: bool) -> Readiness {
         if assessments.is_empty() {
-            return Readiness { missing: vec![BTreeSet::from([Gate::Mx])], ..Readiness::default() };
+            return Readiness { missing: vec![BTreeSet::from([Gate::Mx])], is_partial, ..Readiness::default() };
         }
         let gates = |assessment: &Assessment, verdict| -> BTreeSet<Gate> {
             let wanted = |finding: &&Finding| finding.required && finding.verdict == verdict;
@@ -282,6 +294,7 @@ impl Readiness {
             qualified: assessments.iter().any(|assessment| assessment.verdict() == Verdict::Held),
             held: held.flat_map(|gate| [Some(gate), gate.implies()]).flatten().collect(),
             missing: assessments.iter().map(|assessment| gates(assessment, Verdict::Missing)).collect(),
+            is_partial,
         }
     }
 
@@ -289,6 +302,6 @@ impl Readiness {
     /// nothing of them. A gate that never held, as after a change to a stronger grade, is no loss; nor is one that takes nothing back.
     pub fn is_loss(&self, proven: &BTreeSet<Gate>) -> bool {
         let is_lost = |gate: &Gate| gate.takes_back() && proven.contains(gate);
-        !self.qualified && self.missing.iter().all(|missing| missing.iter().any(is_lost))
+        !self.is_partial && !self.qualified && self.missing.iter().all(|missing| missing.iter().any(is_lost))
     }
 }

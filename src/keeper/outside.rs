@@ -346,7 +346,7 @@ impl Keeper {
     }
 
     /// The zone here that is authoritative for a name.
-    fn authority(&self, name: &Name) -> Option<&Zone> {
+    pub(super) fn authority(&self, name: &Name) -> Option<&Zone> {
         let mut above = std::iter::once(name.clone()).chain(name.ancestors());
         let zone = above.find_map(|apex| self.zones.get(&apex))?;
         (!is_elsewhere(zone, name)).then_some(zone)

@@ -232,11 +232,24 @@ fn a_mail_domain_whose_zone_is_elsewhere_opens_the_gate_of_its_host_and_only_a_p
     for number in 0..99 {
         assert_eq!(at(&mut keeper, failure(), DAY), 1, "look {number} after a restart");
     }
-    // Its mail goes to somebody else.
-    for number in 0..8 {
-        let is_left = usize::from(number < 6);
-        assert_eq!(at(&mut keeper, customer("mx.provider.example", Trust::Secure), 600), is_left, "look {number}");
+    // Whoever stands before the resolver can say that its mail goes to somebody else.
+    for number in 0..9 {
+        assert_eq!(at(&mut keeper, customer("mx.provider.example", Trust::Secure), 600), 1, "look {number}");
     }
+    // Its zone comes here, and can't be read.
+    place.zone("customer.example", "@ SOA broken");
+    for number in 0..9 {
+        assert_eq!(at(&mut keeper, failure(), 600), 1, "look {number}");
+    }
+    fs::remove_file(place.path("zones/customer.example.zone")).unwrap();
+    at(&mut keeper, failure(), 600);
+    at(&mut keeper, failure(), 600);
+    // What the operator takes away goes, after its hold.
+    let without = config.split("[domain.").next().unwrap().to_owned()
+        + "[[certificates]]\npath = \"certs\"\nmode = \"observed\"\n";
+    keeper.configure(Config::parse(&without, "danelaw.toml", &place.path("")).unwrap());
+    let left: Vec<usize> = (0..9).map(|_| at(&mut keeper, failure(), 600)).collect();
+    assert_eq!((left[0], left[8]), (1, 0), "{left:?}");
 }
 
 #[test]

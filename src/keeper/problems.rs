@@ -55,6 +55,14 @@ impl Keeper {
         problems.extend(self.update_problems());
         problems.extend(self.primary_problems(now));
         problems.extend(self.rollover_problems());
+        for domain in self.config.elsewhere.keys() {
+            if let Some(zone) = self.authority(domain) {
+                let (domain, apex) = (domain.to_host(), &zone.origin);
+                problems.insert(format!(
+                    "[domain.\"{domain}\"]: zone {apex} is served here and speaks for it: take the table away, or the zone's file"
+                ));
+            }
+        }
         problems.extend(self.outside.problems());
         problems.extend(self.plans.owners().flat_map(|planned| &planned.explanation.problems).cloned());
         problems.extend(self.expiring(now));

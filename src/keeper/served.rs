@@ -89,6 +89,10 @@ impl Served for ServedZones<'_> {
         self.nearest(owner)?.contents.as_ref()?.rrset(owner, rtype)
     }
 
+    fn is_whole(&self) -> bool {
+        self.zones.values().all(|zone| zone.contents.is_some())
+    }
+
     fn signed(&self, apex: &Name) -> SignedState {
         let Some(zone) = self.zones.get(apex) else { return SignedState::Unsigned };
         match (&zone.keys, &zone.failure, &zone.contents) {

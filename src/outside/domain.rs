@@ -52,7 +52,7 @@ pub fn judge(domain: &Name, seen: &Seen) -> Vec<Check> {
     checks
 }
 
-/// What of it counts for the gate. What is not secure proves no absence: anybody on the way could have said it.
+/// What of it counts for the gate.
 pub fn resolved(domain: &Name, seen: &Seen) -> Resolved {
     let host = domain.to_host();
     let mx = match seen.mx.unknown() {
@@ -85,10 +85,10 @@ fn usable_key(domain: &Name, keys: Option<&BTreeMap<Name, Lookup<Vec<u8>>>>) -> 
         return Fact::held(format!("{owner} has a key"));
     }
     let checks: Vec<Check> = keys.iter().map(|(owner, lookup)| selector(owner, lookup, false)).collect();
-    let is_proven = keys.values().all(|lookup| lookup.trust == Trust::Secure);
+    let is_known = keys.values().all(|lookup| lookup.unknown().is_none());
     let evidence: Vec<String> = checks.iter().map(|check| format!("{}: {}", check.subject, check.evidence)).collect();
     let help = checks.first().map_or_else(String::new, |check| check.help.clone());
-    Fact::new(if is_proven { Verdict::Missing } else { Verdict::Unknown }, super::few(&evidence), help)
+    Fact::new(if is_known { Verdict::Missing } else { Verdict::Unknown }, super::few(&evidence), help)
 }
 
 /// A null MX, and nothing beside it (RFC 7505 section 3).

@@ -191,6 +191,7 @@ fn copy(world: &World) -> World {
         certificates: Default::default(),
         led: Default::default(),
         resolved: world.resolved.clone(),
+        whole: true,
     }
 }
 

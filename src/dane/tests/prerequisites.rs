@@ -222,12 +222,6 @@ fn a_domain_elsewhere_counts_as_resolvers_see_it() {
     assert_eq!(of(&|seen| seen.mx = Ok(vec![Name::root()]), Mx), (Missing, Missing));
     assert_eq!(of(&|seen| seen.mx = Ok(Vec::new()), Mx), (Missing, Missing));
     assert_eq!(of(&|seen| seen.mx = Err("SERVFAIL".to_owned()), Mx), (Unknown, Unknown));
-    // What is not secure proves nothing: RFC 4035 section 4.3.
-    let spoofed = |seen: &mut Resolved| {
-        other(seen);
-        seen.dnssec = Fact::unknown("insecure", "");
-    };
-    assert_eq!(of(&spoofed, Mx), (Unknown, Unknown));
     assert_eq!(of(&|seen| seen.dnssec = Fact::unknown("insecure", ""), Dnssec), (Unknown, Unknown));
     assert_eq!(of(&|seen| seen.dkim = Fact::new(Missing, "none", ""), Dkim), (Missing, Missing));
 }
@@ -249,14 +243,30 @@ fn a_domain_elsewhere_is_enough_for_its_host_and_no_failure_takes_it_away() {
         assert!(is_served(&plan), "day {day}");
         state = plan.state;
     }
-    // Its MX leads elsewhere, proven and for longer than `hold`.
+    // Resolvers say that its MX leads elsewhere, and that it has no key: whoever stands before them can say that.
     world.resolved = seen;
-    world.resolved.get_mut(&name("example.net")).expect("it is there").mx = Ok(vec![name("mx.provider.example")]);
-    for strides in 0..7 {
-        let plan = world.plan(&state, 1_800_000_000 + 31 * 86_400 + strides * 600);
-        assert_eq!(is_served(&plan), strides < 6, "after {strides} strides");
-        state = plan.state;
-    }
+    let lying = world.resolved.get_mut(&name("example.net")).expect("it is there");
+    (lying.mx, lying.dkim) = (Ok(vec![name("mx.provider.example")]), Fact::new(Verdict::Missing, "none", ""));
+    let mut hour = |world: &World, day: u64| {
+        let mut left = true;
+        for strides in 0..7 {
+            let plan = world.plan(&state, 1_800_000_000 + day * 86_400 + strides * 600);
+            left = is_served(&plan);
+            state = plan.state;
+        }
+        left
+    };
+    assert!(hour(&world, 31));
+    // Its zone comes here, and can't be read: nobody knows what is in it.
+    world.zones.push(name("example.net"));
+    world.whole = false;
+    assert!(hour(&world, 32));
+    world.zones.pop();
+    world.whole = true;
+    assert!(hour(&world, 33));
+    // By the operator's word its mail comes here no more.
+    world.config.elsewhere.clear();
+    assert!(!hour(&world, 34));
 }
 
 #[test]
@@ -282,7 +292,7 @@ fn a_key_that_is_kept_elsewhere_is_as_resolvers_see_it() {
     let mut resolved = Resolved::unseen("why");
     for (fact, expected) in [
         (Fact::held("s1._domainkey.example.org. has a key"), Verdict::Held),
-        (Fact::new(Verdict::Missing, "revoked", "sign with another"), Verdict::Missing),
+        (Fact::new(Verdict::Missing, "revoked", "sign with another"), Verdict::Unknown),
         (Fact::unknown("SERVFAIL", ""), Verdict::Unknown),
     ] {
         resolved.dkim = fact;

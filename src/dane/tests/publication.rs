@@ -11,12 +11,12 @@ const START: u64 = 1_800_000_000;
 const ALL: [Gate; 4] = [Gate::MailServiceDeclared, Gate::Dkim, Gate::Mx, Gate::DnssecZone];
 
 fn held() -> Readiness {
-    Readiness { qualified: true, held: ALL.into(), missing: vec![BTreeSet::new()] }
+    Readiness { qualified: true, held: ALL.into(), missing: vec![BTreeSet::new()], is_partial: false }
 }
 
 fn missing(gate: Gate) -> Readiness {
     let held = ALL.into_iter().filter(|other| *other != gate).collect();
-    Readiness { qualified: false, held, missing: vec![BTreeSet::from([gate])] }
+    Readiness { qualified: false, held, missing: vec![BTreeSet::from([gate])], is_partial: false }
 }
 
 fn unknown(gate: Gate) -> Readiness {

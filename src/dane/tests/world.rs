@@ -23,6 +23,7 @@ pub struct World {
     pub certificates: Sightings,
     pub led: LedHosts,
     pub resolved: BTreeMap<Name, Resolved>,
+    pub whole: bool,
 }
 
 pub const OURS: [u8; 4] = [192, 0, 2, 1];
@@ -45,6 +46,7 @@ impl World {
             certificates: Sightings::default(),
             led: LedHosts::new(),
             resolved: BTreeMap::new(),
+            whole: true,
         };
         world.mx("example.org", "mail.example.org");
         world.put("mail.example.org", Rtype::A, &OURS);
@@ -139,6 +141,10 @@ impl Served for World {
 
     fn signed(&self, _: &Name) -> SignedState {
         self.signed.clone()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.whole
     }
 
     fn is_presigned(&self, _: &Name) -> bool {

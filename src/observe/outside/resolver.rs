@@ -130,23 +130,23 @@ impl Resolver {
     /// The records of a name and type, with the aliases on the way to them, and how far all of it is trusted; without records, how far
     /// it is that there are none.
     async fn records(&self, owner: &Name, rtype: RecordType) -> (Trust, Vec<Record>) {
-        let (mut at, mut trusted, mut on_the_way) = (owner.clone(), Trust::Secure, Vec::new());
+        let (mut at, mut trusted, mut way) = (owner.clone(), Trust::Secure, Vec::new());
         for _ in 0..RENAMED_MAX {
             let (found, records) = match self.validated(&at, rtype).await {
                 Some(found) => found,
                 None => match self.renamed(&at, rtype).await {
                     Some((trust, alias, target)) => {
                         (at, trusted) = (target, worse(trusted, trust));
-                        on_the_way.push(alias);
+                        way.push(alias);
                         continue;
                     }
                     None => self.doubted(&at, rtype).await.map_or((Trust::Bogus, Vec::new()), |answers| {
-                        (Trust::Insecure, answers.into_iter().filter(|record| is_on_the_way(record, rtype)).collect())
+                        (Trust::Insecure, on_the_way(&answers, &at, rtype))
                     }),
                 },
             };
-            on_the_way.extend(records);
-            return (worse(trusted, found), on_the_way);
+            way.extend(records);
+            return (worse(trusted, found), way);
         }
         (Trust::Unknown(format!("it is an alias of more than {RENAMED_MAX} others")), Vec::new())
     }
@@ -166,8 +166,7 @@ impl Resolver {
         };
         Some(match found {
             Ok(found) => {
-                let answers = found.answers().iter();
-                let records: Vec<Record> = answers.filter(|record| is_on_the_way(record, rtype)).cloned().collect();
+                let records = on_the_way(found.answers(), owner, rtype);
                 // hickory takes the SOA of the zone above for an answer where there is none at the name itself.
                 if records.is_empty() {
                     return Some((of_nothing(&found.message().authorities), records));
@@ -237,9 +236,22 @@ impl Resolver {
     }
 }
 
-/// What is asked for, or an alias.
-fn is_on_the_way(record: &Record, rtype: RecordType) -> bool {
-    record.record_type() == rtype || record.record_type() == RecordType::CNAME
+/// What is asked for, and the aliases that lead there from a name: what else stands in an answer is nobody's word on it.
+fn on_the_way(answers: &[Record], owner: &Name, rtype: RecordType) -> Vec<Record> {
+    let (mut at, mut way) = (owner.clone(), Vec::new());
+    for _ in 0..=answers.len() {
+        let here = || answers.iter().filter(|record| name(&record.name).is_some_and(|owner| owner == at));
+        way.extend(here().filter(|record| record.record_type() == rtype).cloned());
+        let alias = here().find(|record| record.record_type() == RecordType::CNAME && rtype != RecordType::CNAME);
+        let target = alias.and_then(|record| match &record.data {
+            RData::CNAME(target) => Some((record, name(&target.0)?)),
+            _ => None,
+        });
+        let Some((alias, target)) = target else { break };
+        way.push(alias.clone());
+        at = target;
+    }
+    way
 }
 
 /// A name below another one, or that one, in its new place (RFC 6672 section 2.2); none where it gets too long.
@@ -339,7 +351,32 @@ pub(super) fn rdata(data: &RData) -> Option<Rdata> {
 
 #[cfg(test)]
 mod tests {
+    use hickory_proto::rr::rdata::MX;
+
     use super::*;
+
+    #[test]
+    fn what_is_not_on_the_way_from_the_question_is_no_answer() {
+        let owner = |text: &str| hickory(&text.parse().expect(text)).expect(text);
+        let alias = |from: &str, to: &str| Record::from_rdata(owner(from), 60, RData::CNAME(CNAME(owner(to))));
+        let mx = |of: &str, host: &str| Record::from_rdata(owner(of), 60, RData::MX(MX::new(10, owner(host))));
+        let asked: Name = "customer.example".parse().expect("a name");
+        let hosts = |answers: &[Record]| -> Vec<String> {
+            let way = on_the_way(answers, &asked, RecordType::MX);
+            let hosts = way.iter().filter_map(|record| match &record.data {
+                RData::MX(mx) => Some(mx.exchange.to_string()),
+                _ => None,
+            });
+            hosts.collect()
+        };
+        assert_eq!(hosts(&[mx("Customer.Example", "a.test")]), ["a.test."]);
+        assert_eq!(hosts(&[mx("evil.test", "mail.evil.test")]), [""; 0]);
+        let led = [alias("b.test", "c.test"), mx("c.test", "a.test"), alias("customer.example", "b.test")];
+        assert_eq!(hosts(&led), ["a.test."]);
+        assert_eq!(hosts(&[alias("else.test", "evil.test"), mx("evil.test", "mail.evil.test")]), [""; 0]);
+        let circle = [alias("customer.example", "b.test"), alias("b.test", "customer.example")];
+        assert_eq!(hosts(&circle), [""; 0]);
+    }
 
     #[test]
     fn what_is_below_a_dname_keeps_its_labels_in_the_new_place() {
