@@ -36,6 +36,8 @@ mod zone_keys;
 #[cfg(test)]
 mod outside_tests;
 #[cfg(test)]
+mod presenting_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

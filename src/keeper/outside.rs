@@ -30,7 +30,7 @@ use crate::tell::{Condition, Kind, Notice, Stands};
 use crate::zone::Snapshot;
 use crate::zone::serial::minimum_of_soa;
 
-use presenting::{Presenting, counting};
+use presenting::Presenting;
 
 /// Looks that wait for an answer at a time.
 const ORDERS: usize = 64;
@@ -370,7 +370,6 @@ impl Keeper {
     /// Something was looked at. Whether any is seen otherwise than before. What others were asked than are asked now does not count.
     pub fn hear_outside(&mut self, news: Vec<News>, now: Timestamp) -> bool {
         let mut is_other = false;
-        let counting = counting(&self.scans);
         for News { order, seen } in news {
             if *order.outside != self.config.outside {
                 self.outside.watched.unasked(&order.wanted.subject());
@@ -379,7 +378,7 @@ impl Keeper {
             if let (Wanted::Host { host, .. }, Ok(Seen::Host(seen))) = (&*order.wanted, &seen)
                 && self.outside.watched.wanted(&order.wanted.subject()).is_some()
             {
-                self.outside.presenting.note(host, seen, &counting);
+                self.note_presented(host, seen);
             }
             let is_news = self.outside.watched.seen(&order.wanted, seen, now);
             is_other |= is_news;
