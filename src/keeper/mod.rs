@@ -34,6 +34,8 @@ mod zone;
 mod zone_keys;
 
 #[cfg(test)]
+mod gathered_tests;
+#[cfg(test)]
 mod outside_tests;
 #[cfg(test)]
 mod presenting_tests;

@@ -20,7 +20,7 @@ use crate::dane::prerequisites::{Fact, Resolved, Verdict};
 use crate::dane::state::State as DaneState;
 use crate::dane::tlsa::{Service, Tlsa};
 use crate::dns::{Name, Rtype, Timestamp};
-use crate::observe::outside::{News, Order};
+use crate::observe::outside::{DOMAINS_MAX, News, Order};
 use crate::observe::way::is_local;
 use crate::outside::watched::{Found, Watched};
 use crate::outside::zone::Expected;
@@ -290,8 +290,12 @@ impl Keeper {
         }
         let mut all: Vec<Wanted> = Vec::new();
         for (host, (domains, services, absent_until)) in hosts {
-            let (host, domains) = (host.clone(), domains.into_iter().cloned().collect());
-            all.push(Wanted::Host { host, domains, services: services.into_iter().collect(), absent_until });
+            let mut domains: Vec<Name> = domains.into_iter().cloned().collect();
+            if domains.is_empty() && !services.iter().any(Service::is_smtp) {
+                domains = self.near(host);
+            }
+            let services = services.into_iter().collect();
+            all.push(Wanted::Host { host: host.clone(), domains, services, absent_until });
         }
         for (apex, owners) in zones {
             let Some(zone) = self.zones.get(apex) else { continue };
@@ -313,6 +317,13 @@ impl Keeper {
         }
         self.outside.watched.want(all, now);
         self.forget_presented();
+    }
+
+    /// The domains that may have an SRV for a host that is nobody's mail server: its zone, and the mail domains in that.
+    fn near(&self, host: &Name) -> Vec<Name> {
+        let Some(zone) = self.authority(host) else { return Vec::new() };
+        let others = zone.mail_domains.iter().filter(|domain| **domain != zone.origin);
+        std::iter::once(&zone.origin).chain(others).take(DOMAINS_MAX).cloned().collect()
     }
 
     /// Whether somebody wants to know how others see a zone.
