@@ -31,3 +31,23 @@ fn who_may_name_the_services_of_a_host_without_mail_are_its_zone_and_the_mail_do
     assert_eq!(domains("imap.example.test"), std::iter::once(name("example.test")).chain(few).collect::<Vec<_>>());
     assert_eq!(domains("mail.example.test").len(), 31, "whose mail goes there");
 }
+
+#[test]
+fn a_domain_whose_dkim_key_is_elsewhere_is_looked_at_whatever_the_grades_are() {
+    let place = Place::new();
+    let config = format!("{CONFIG}[[certificates]]\npath = \"certs\"\nmode = \"observed\"\n");
+    let key = ZONE.lines().find(|line| line.starts_with("s1._domainkey")).unwrap();
+    let domain = Subject::Domain(name("example.test"));
+    for (keys, is_asked) in [
+        (key.to_owned(), false),
+        (format!("{key}\ns2._domainkey CNAME s1._domainkey"), false),
+        ("s1._domainkey CNAME k1.provider.example.".to_owned(), true),
+        ("_domainkey NS ns.provider.example.".to_owned(), true),
+    ] {
+        place.zone("example.test", &ZONE.replace(key, &keys));
+        let expected: &[&Subject] = if is_asked { &[&domain] } else { &[] };
+        assert_eq!(asked(&place, &config).keys().collect::<Vec<_>>(), expected, "{keys}");
+        let optional = config.replace("ttl =", "dkim = \"optional\"\nttl =");
+        assert_eq!(asked(&place, &optional).len(), 0, "{keys}");
+    }
+}

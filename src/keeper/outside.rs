@@ -13,7 +13,7 @@ use super::Keeper;
 use super::served::{dnskeys, is_elsewhere};
 use super::zone::Zone;
 use crate::config;
-use crate::dane::config::{DnssecStrength, MailServiceStrength};
+use crate::dane::config::{DkimPolicy, DnssecStrength, MailServiceStrength};
 use crate::dane::explain::{Explanation, Status};
 use crate::dane::plan::Planned;
 use crate::dane::prerequisites::{Fact, Resolved, Verdict};
@@ -36,6 +36,8 @@ use presenting::Presenting;
 const ORDERS: usize = 64;
 /// Seconds until what is to be looked at is gathered again, though nothing was configured or restarted.
 const GATHER: u64 = 5;
+/// The most CNAMEs followed from a DKIM selector.
+const CNAMES: usize = 8;
 
 /// What is known of the zones from outside, and where questions go.
 #[derive(Default)]
@@ -221,7 +223,7 @@ impl Keeper {
     }
 
     /// Gathers what is to be looked at: the hosts with records, the zones that they are in, and the domains that name them with
-    /// theirs; all where the strong grades are asked for.
+    /// theirs; all where the strong grades are asked for, and of the others the domains with DKIM keys elsewhere.
     pub(super) fn watch_from_outside(&mut self, now: Timestamp) {
         let published = Arc::downgrade(&self.published.load_full());
         let is_planned = self.outside.is_planned || self.outside.gathered.is_none();
@@ -271,6 +273,8 @@ impl Keeper {
             if !has_records(&planned) && (zone.is_none() || !of.iter().any(|domain| protected.contains(domain))) {
                 continue;
             }
+            // Nothing here can tell their keys, whatever the grades.
+            domains.extend(of.iter().filter(|domain| self.has_key_elsewhere(domain)));
             let of_domains = of.iter().filter_map(|domain| self.authority(domain)).map(|zone| &zone.origin);
             let strong: Vec<&Name> = zone.iter().chain(of_domains).filter(|apex| self.is_strong(apex)).collect();
             if strong.is_empty() {
@@ -344,16 +348,31 @@ impl Keeper {
 
     /// The owners of a domain's DKIM keys: those that are configured, or those in its zone; none where nobody here knows them.
     fn selectors(&self, domain: &Name) -> Option<Vec<Name>> {
-        let place = domain.prepend(b"_domainkey").ok()?;
         let zone = self.authority(domain);
-        let named = match zone {
-            Some(zone) => self.dane_config.zone(&zone.origin).dkim_selectors,
-            None => self.dane_config.elsewhere.get(domain)?.dkim_selectors.clone(),
-        };
-        if !named.is_empty() {
-            return Some(named.iter().filter_map(|selector| Name::parse(selector, Some(&place)).ok()).collect());
+        match self.dane_config.dkim_owners(domain, zone.map(|zone| &zone.origin))? {
+            named if !named.is_empty() => Some(named),
+            _ => domain::selectors(zone?.contents.as_ref()?, domain),
         }
-        domain::selectors(zone?.contents.as_ref()?, domain)
+    }
+
+    /// Whether a domain's DKIM is needed, and resolvers alone can tell a key of it.
+    fn has_key_elsewhere(&self, domain: &Name) -> bool {
+        let Some(zone) = self.authority(domain) else { return false };
+        self.dane_config.zone(&zone.origin).dkim == DkimPolicy::Required
+            && self.selectors(domain).is_none_or(|owners| owners.iter().any(|owner| self.leads_elsewhere(owner)))
+    }
+
+    fn leads_elsewhere(&self, owner: &Name) -> bool {
+        let mut owner = owner.clone();
+        for _ in 0..CNAMES {
+            let Some(zone) = self.authority(&owner) else { return true };
+            let cname = zone.contents.as_ref().and_then(|contents| contents.rrset(&owner, Rtype::CNAME));
+            let Some(target) = cname.and_then(|cname| Name::from_wire(cname.rdatas.first()?).ok()) else {
+                return false;
+            };
+            owner = target;
+        }
+        false
     }
 
     /// The zone here that is authoritative for a name.
