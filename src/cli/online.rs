@@ -10,6 +10,7 @@ use super::ask::harmless;
 use super::output::{Mark, Output, progress};
 use super::{CliError, Outcome, check};
 use crate::config::Config;
+use crate::dane::config::dkim_owners;
 use crate::dns::{Name, Timestamp};
 use crate::keeper::{Beneath, StatusReport, now};
 use crate::observe::outside;
@@ -18,7 +19,7 @@ use crate::outside::addressed::of_zone;
 use crate::outside::domain as mail;
 use crate::outside::{Check, Level, Seen, Wanted, judge, tally, worst};
 use crate::serve::control::{Request, call};
-use crate::zone;
+use crate::zone::{self, Contents};
 
 /// What was found of a domain.
 #[derive(Serialize)]
@@ -40,8 +41,8 @@ pub fn run(config: &Config, args: &Arguments, out: &mut Output) -> Result<Outcom
     let mut found = Vec::new();
     for domain in domains {
         progress(&format!("looking at {} ...", domain.to_host()));
-        let selectors = selectors(config, &domain, &args.selectors);
         let before = served(config);
+        let selectors = selectors(config, &before, &domain, &args.selectors);
         let zones = before.keys().cloned().collect();
         let question = Question { domain, selectors, zones, ports: args.ports.iter().copied().collect() };
         found.push(look(config, &runtime, before, question));
@@ -58,21 +59,25 @@ fn domain(text: &str) -> Result<Name, CliError> {
 }
 
 /// The owners of a domain's DKIM keys: those that are named, those of the configuration, or those in its zone file here. None: nobody
-/// says which.
-fn selectors(config: &Config, domain: &Name, named: &[String]) -> Option<Vec<Name>> {
-    let rules = config.dane_rules();
-    let above = || std::iter::once(domain.clone()).chain(domain.ancestors());
-    let configured = above().find_map(|apex| rules.zones.get(&apex)).unwrap_or(&rules.server);
-    let named = if named.is_empty() { &configured.dkim_selectors } else { named };
+/// says which. `served`: the zones of the daemon.
+fn selectors(config: &Config, served: &BTreeMap<Name, u32>, domain: &Name, named: &[String]) -> Option<Vec<Name>> {
     if !named.is_empty() {
-        let place = domain.prepend(b"_domainkey").ok()?;
-        return Some(named.iter().filter_map(|selector| Name::parse(selector, Some(&place)).ok()).collect());
+        return Some(dkim_owners(domain, named));
     }
-    let files = check::files(config, &[]).ok()?;
-    let file = above().find_map(|apex| files.iter().find(|file| file.origin == apex))?;
-    let text = file.read().ok()?;
-    let parsed = zone::parse(&file.origin, "", &text, &mut Beneath(&mut file.includes()));
-    mail::selectors(&parsed.contents?, domain)
+    let (rules, files) = (config.dane_rules(), check::files(config, &[]).unwrap_or_default());
+    let file = |apex: &Name| files.iter().find(|file| file.origin == *apex);
+    let is_here = |apex: &Name| rules.zones.contains_key(apex) || served.contains_key(apex) || file(apex).is_some();
+    let apex = std::iter::once(domain.clone()).chain(domain.ancestors()).find(is_here);
+    let contents = apex.as_ref().and_then(file).and_then(|file| {
+        let text = file.read().ok()?;
+        zone::parse(&file.origin, "", &text, &mut Beneath(&mut file.includes())).contents
+    });
+    let is_elsewhere = |contents: &Contents| contents.cut(domain).is_some() || contents.is_below_dname(domain);
+    let apex = apex.filter(|_| !contents.as_ref().is_some_and(is_elsewhere));
+    match rules.dkim_owners(domain, apex.as_ref())? {
+        named if !named.is_empty() => Some(named),
+        _ => mail::selectors(contents.as_ref().filter(|_| apex.is_some())?, domain),
+    }
 }
 
 /// The zones of the daemon, if one runs, with their serials.
@@ -165,6 +170,37 @@ fn mark(level: Level) -> Mark {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn selectors_are_those_of_the_zone_here_or_of_the_domain_elsewhere_and_nobody_else_s() {
+        let folder = tempfile::tempdir().unwrap();
+        let zone = "@ SOA ns hostmaster 1 7200 3600 1209600 300\n NS ns\nns A 192.0.2.1\naway NS ns.a.test.\n\
+                    s9._domainkey TXT \"v=DKIM1; p=\"\n";
+        std::fs::create_dir(folder.path().join("zones")).unwrap();
+        for apex in ["a.test", "b.test"] {
+            std::fs::write(folder.path().join(format!("zones/{apex}.zone")), format!("$TTL 300\n{zone}")).unwrap();
+        }
+        let text = "[dane]\ndkim-selectors = [\"s1\"]\n[zone.\"b.test\"]\ndane = { dkim-selectors = [] }\n\
+                    [domain.\"c.test\"]\nhosts = [\"mail.a.test\"]\ndkim-selectors = [\"s2\"]\n\
+                    [domain.\"away.a.test\"]\nhosts = [\"mail.a.test\"]\ndkim-selectors = [\"s3\"]\n";
+        let config = Config::parse(text, "danelaw.toml", folder.path()).unwrap();
+        let of = |domain: &str, named: &[&str]| {
+            let (domain, named) = (domain.parse().unwrap(), named.iter().map(ToString::to_string).collect::<Vec<_>>());
+            let found = selectors(&config, &BTreeMap::from([("served.test".parse().unwrap(), 1)]), &domain, &named)?;
+            Some(found.iter().map(Name::to_string).collect::<Vec<_>>().join(" "))
+        };
+        for (domain, named, expected) in [
+            ("a.test", &[][..], Some("s1._domainkey.a.test.")),
+            ("b.test", &[], Some("s9._domainkey.b.test.")),
+            ("c.test", &[], Some("s2._domainkey.c.test.")),
+            ("away.a.test", &[], Some("s3._domainkey.away.a.test.")),
+            ("served.test", &[], Some("s1._domainkey.served.test.")),
+            ("nobody.test", &[], None),
+            ("c.test", &["s4", "s5"], Some("s4._domainkey.c.test. s5._domainkey.c.test.")),
+        ] {
+            assert_eq!(of(domain, named).as_deref(), expected, "{domain}");
+        }
+    }
 
     #[test]
     fn a_zone_that_changes_while_it_is_looked_at_is_compared_with_nothing() {

@@ -149,11 +149,26 @@ pub struct DaneConfig {
     pub elsewhere: BTreeMap<Name, DomainDane>,
 }
 
+/// Where a domain's DKIM keys of these selectors are.
+pub fn dkim_owners(domain: &Name, selectors: &[String]) -> Vec<Name> {
+    let Ok(place) = domain.prepend(b"_domainkey") else { return Vec::new() };
+    selectors.iter().filter_map(|selector| Name::parse(selector, Some(&place)).ok()).collect()
+}
+
 impl DaneConfig {
     /// What holds in a zone. The server's `enabled = false` can't be overruled by a zone.
     pub fn zone(&self, apex: &Name) -> ZoneDane {
         let own = self.zones.get(apex).unwrap_or(&self.server);
         ZoneDane { enabled: self.server.enabled && own.enabled, ..own.clone() }
+    }
+
+    /// The owners of a mail domain's DKIM keys that the configuration names, empty where it names none; none where nobody here can know
+    /// them. `apex`: the zone here that is authoritative for the domain.
+    pub fn dkim_owners(&self, domain: &Name, apex: Option<&Name>) -> Option<Vec<Name>> {
+        match apex {
+            Some(apex) => Some(dkim_owners(domain, &self.zone(apex).dkim_selectors)),
+            None => Some(dkim_owners(domain, &self.elsewhere.get(domain)?.dkim_selectors)),
+        }
     }
 
     /// What a person should know of the configuration, though it can be used.

@@ -34,7 +34,11 @@ mod zone;
 mod zone_keys;
 
 #[cfg(test)]
+mod gathered_tests;
+#[cfg(test)]
 mod outside_tests;
+#[cfg(test)]
+mod presenting_tests;
 #[cfg(test)]
 mod tests;
 

@@ -13,14 +13,14 @@ use super::Keeper;
 use super::served::{dnskeys, is_elsewhere};
 use super::zone::Zone;
 use crate::config;
-use crate::dane::config::{DnssecStrength, MailServiceStrength};
+use crate::dane::config::{DkimPolicy, DnssecStrength, MailServiceStrength};
 use crate::dane::explain::{Explanation, Status};
 use crate::dane::plan::Planned;
 use crate::dane::prerequisites::{Fact, Resolved, Verdict};
 use crate::dane::state::State as DaneState;
 use crate::dane::tlsa::{Service, Tlsa};
 use crate::dns::{Name, Rtype, Timestamp};
-use crate::observe::outside::{News, Order};
+use crate::observe::outside::{DOMAINS_MAX, News, Order};
 use crate::observe::way::is_local;
 use crate::outside::watched::{Found, Watched};
 use crate::outside::zone::Expected;
@@ -30,12 +30,14 @@ use crate::tell::{Condition, Kind, Notice, Stands};
 use crate::zone::Snapshot;
 use crate::zone::serial::minimum_of_soa;
 
-use presenting::{Presenting, counting};
+use presenting::Presenting;
 
 /// Looks that wait for an answer at a time.
 const ORDERS: usize = 64;
 /// Seconds until what is to be looked at is gathered again, though nothing was configured or restarted.
 const GATHER: u64 = 5;
+/// The most CNAMEs followed from a DKIM selector.
+const CNAMES: usize = 8;
 
 /// What is known of the zones from outside, and where questions go.
 #[derive(Default)]
@@ -221,7 +223,7 @@ impl Keeper {
     }
 
     /// Gathers what is to be looked at: the hosts with records, the zones that they are in, and the domains that name them with
-    /// theirs; all where the strong grades are asked for.
+    /// theirs; all where the strong grades are asked for, and of the others the domains with DKIM keys elsewhere.
     pub(super) fn watch_from_outside(&mut self, now: Timestamp) {
         let published = Arc::downgrade(&self.published.load_full());
         let is_planned = self.outside.is_planned || self.outside.gathered.is_none();
@@ -271,6 +273,8 @@ impl Keeper {
             if !has_records(&planned) && (zone.is_none() || !of.iter().any(|domain| protected.contains(domain))) {
                 continue;
             }
+            // Nothing here can tell their keys, whatever the grades.
+            domains.extend(of.iter().filter(|domain| self.has_key_elsewhere(domain)));
             let of_domains = of.iter().filter_map(|domain| self.authority(domain)).map(|zone| &zone.origin);
             let strong: Vec<&Name> = zone.iter().chain(of_domains).filter(|apex| self.is_strong(apex)).collect();
             if strong.is_empty() {
@@ -290,8 +294,12 @@ impl Keeper {
         }
         let mut all: Vec<Wanted> = Vec::new();
         for (host, (domains, services, absent_until)) in hosts {
-            let (host, domains) = (host.clone(), domains.into_iter().cloned().collect());
-            all.push(Wanted::Host { host, domains, services: services.into_iter().collect(), absent_until });
+            let mut domains: Vec<Name> = domains.into_iter().cloned().collect();
+            if domains.is_empty() && !services.iter().any(Service::is_smtp) {
+                domains = self.near(host);
+            }
+            let services = services.into_iter().collect();
+            all.push(Wanted::Host { host: host.clone(), domains, services, absent_until });
         }
         for (apex, owners) in zones {
             let Some(zone) = self.zones.get(apex) else { continue };
@@ -315,6 +323,13 @@ impl Keeper {
         self.forget_presented();
     }
 
+    /// The domains that may have an SRV for a host that is nobody's mail server: its zone, and the mail domains in that.
+    fn near(&self, host: &Name) -> Vec<Name> {
+        let Some(zone) = self.authority(host) else { return Vec::new() };
+        let others = zone.mail_domains.iter().filter(|domain| **domain != zone.origin);
+        std::iter::once(&zone.origin).chain(others).take(DOMAINS_MAX).cloned().collect()
+    }
+
     /// Whether somebody wants to know how others see a zone.
     fn is_strong(&self, apex: &Name) -> bool {
         let config = self.dane_config.zone(apex);
@@ -333,16 +348,31 @@ impl Keeper {
 
     /// The owners of a domain's DKIM keys: those that are configured, or those in its zone; none where nobody here knows them.
     fn selectors(&self, domain: &Name) -> Option<Vec<Name>> {
-        let place = domain.prepend(b"_domainkey").ok()?;
         let zone = self.authority(domain);
-        let named = match zone {
-            Some(zone) => self.dane_config.zone(&zone.origin).dkim_selectors,
-            None => self.dane_config.elsewhere.get(domain)?.dkim_selectors.clone(),
-        };
-        if !named.is_empty() {
-            return Some(named.iter().filter_map(|selector| Name::parse(selector, Some(&place)).ok()).collect());
+        match self.dane_config.dkim_owners(domain, zone.map(|zone| &zone.origin))? {
+            named if !named.is_empty() => Some(named),
+            _ => domain::selectors(zone?.contents.as_ref()?, domain),
         }
-        domain::selectors(zone?.contents.as_ref()?, domain)
+    }
+
+    /// Whether a domain's DKIM is needed, and resolvers alone can tell a key of it.
+    fn has_key_elsewhere(&self, domain: &Name) -> bool {
+        let Some(zone) = self.authority(domain) else { return false };
+        self.dane_config.zone(&zone.origin).dkim == DkimPolicy::Required
+            && self.selectors(domain).is_none_or(|owners| owners.iter().any(|owner| self.leads_elsewhere(owner)))
+    }
+
+    fn leads_elsewhere(&self, owner: &Name) -> bool {
+        let mut owner = owner.clone();
+        for _ in 0..CNAMES {
+            let Some(zone) = self.authority(&owner) else { return true };
+            let cname = zone.contents.as_ref().and_then(|contents| contents.rrset(&owner, Rtype::CNAME));
+            let Some(target) = cname.and_then(|cname| Name::from_wire(cname.rdatas.first()?).ok()) else {
+                return false;
+            };
+            owner = target;
+        }
+        false
     }
 
     /// The zone here that is authoritative for a name.
@@ -370,7 +400,6 @@ impl Keeper {
     /// Something was looked at. Whether any is seen otherwise than before. What others were asked than are asked now does not count.
     pub fn hear_outside(&mut self, news: Vec<News>, now: Timestamp) -> bool {
         let mut is_other = false;
-        let counting = counting(&self.scans);
         for News { order, seen } in news {
             if *order.outside != self.config.outside {
                 self.outside.watched.unasked(&order.wanted.subject());
@@ -379,7 +408,7 @@ impl Keeper {
             if let (Wanted::Host { host, .. }, Ok(Seen::Host(seen))) = (&*order.wanted, &seen)
                 && self.outside.watched.wanted(&order.wanted.subject()).is_some()
             {
-                self.outside.presenting.note(host, seen, &counting);
+                self.note_presented(host, seen);
             }
             let is_news = self.outside.watched.seen(&order.wanted, seen, now);
             is_other |= is_news;

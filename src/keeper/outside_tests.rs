@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::tests::{CONFIG, DAY, NOW, Place, ZONE, has_problem, name, tlsa};
 use super::*;
 use crate::dane::Chain;
+use crate::dane::certificate::KeyType;
 use crate::dane::explain::Status;
 use crate::dane::prerequisites::Verdict;
 use crate::dane::tlsa::Service;
@@ -18,33 +19,42 @@ use crate::outside::host::{Presented, Seen as HostSeen, ServiceSeen};
 use crate::outside::neighbours;
 use crate::outside::{Area, Failure, Fault, Lookup, Seen, Subject, Trust, Wanted};
 
-const HOST: &str = "mail.example.test";
+pub(super) const HOST: &str = "mail.example.test";
 
 fn probed() -> String {
     CONFIG.replace("\"declared\"", "\"probed\"")
         + "hold = \"1h\"\n[[certificates]]\npath = \"certs\"\nmode = \"observed\"\n"
 }
 
-fn chain(place: &Place, file: &str) -> Chain {
+pub(super) fn chain(place: &Place, file: &str) -> Chain {
     Chain::parse(&fs::read(place.path("certs").join(file)).unwrap()).unwrap()
 }
 
 /// What is presented at two addresses.
 fn sees(presented: [Result<Chain, Fault>; 2]) -> Result<Seen, Failure> {
-    let lookup = |found| Lookup { trust: Trust::Secure, found, alias: None, ttl: 60 };
     let ips: [IpAddr; 2] = [[192, 0, 2, 25].into(), [127, 0, 0, 1].into()];
-    let presented = ips.into_iter().zip(presented).map(|(ip, said)| {
-        let said = said.map(|chain| Presented { chain, protocol: "TLS 1.3".to_owned() });
-        ((SocketAddr::new(ip, 25), None), said.map_err(|fault| Failure { fault, why: "why".to_owned() }))
-    });
-    let tlsa = Lookup { trust: Trust::Secure, found: Vec::new(), alias: None, ttl: 60 };
-    let (base, sources) = (name(HOST), BTreeSet::new());
-    let service = ServiceSeen { base, sources, tlsa, presented: presented.collect() };
-    let services = BTreeMap::from([(Service::smtp(name(HOST)), service)]);
-    Ok(Seen::Host(HostSeen { addresses: lookup(ips.to_vec()), services, incomplete: None, is_let_out: true }))
+    sees_at(ips.into_iter().zip(presented).map(|(ip, said)| (ip, 25, None, said)))
 }
 
-fn hear(keeper: &mut Keeper, seen: Result<Seen, Failure>, now: Timestamp) {
+/// What is presented at addresses, at ports, of key types.
+pub(super) fn sees_at(
+    said: impl IntoIterator<Item = (IpAddr, u16, Option<KeyType>, Result<Chain, Fault>)>,
+) -> Result<Seen, Failure> {
+    let (mut ips, mut services) = (BTreeSet::new(), BTreeMap::new());
+    for (ip, port, key_type, said) in said {
+        ips.insert(ip);
+        let (tlsa, base, sources) = (Lookup::nothing(Trust::Secure), name(HOST), BTreeSet::new());
+        let seen = ServiceSeen { base, sources, tlsa, presented: BTreeMap::new() };
+        let service = Service { port, ..Service::smtp(name(HOST)) };
+        let said = said.map(|chain| Presented { chain, protocol: "TLS 1.3".to_owned() });
+        let said = said.map_err(|fault| Failure { fault, why: "why".to_owned() });
+        services.entry(service).or_insert(seen).presented.insert((SocketAddr::new(ip, port), key_type), said);
+    }
+    let addresses = Lookup { trust: Trust::Secure, found: ips.into_iter().collect(), alias: None, ttl: 60 };
+    Ok(Seen::Host(HostSeen { addresses, services, incomplete: None, is_let_out: true }))
+}
+
+pub(super) fn hear(keeper: &mut Keeper, seen: Result<Seen, Failure>, now: Timestamp) {
     let services = vec![Service::smtp(name(HOST))];
     hear_of(
         keeper,

@@ -48,11 +48,11 @@ pub struct Presented {
     pub protocol: String,
 }
 
-/// All that is to be said of a host. `domains`: whose mail goes there.
+/// All that is to be said of a host. `domains`: whose mail goes there, if it is a mail server.
 pub fn judge(host: &Name, domains: &[Name], seen: &Seen, now: Timestamp) -> Vec<Check> {
-    let mut checks = match domains {
-        [] => reached(host, &seen.addresses),
-        _ => addresses(host, &seen.addresses),
+    let mut checks = match !domains.is_empty() && seen.services.keys().any(Service::is_smtp) {
+        true => addresses(host, &seen.addresses),
+        false => reached(host, &seen.addresses),
     };
     // Where nobody is, there is nothing to protect.
     for (service, of) in seen.services.iter().filter(|_| !seen.addresses.found.is_empty()) {

@@ -130,7 +130,7 @@ pub enum Wanted {
     Host {
         /// The host.
         host: Name,
-        /// Whose mail goes there.
+        /// Whose mail goes there; where none does, those whose SRV records may name its services.
         domains: Vec<Name>,
         /// What it is asked for.
         services: Vec<Service>,

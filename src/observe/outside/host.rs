@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(15);
 /// So many addresses of a host are asked.
 const ADDRESSES_MAX: usize = 8;
 /// So many domains are asked whether they name a service.
-const DOMAINS_MAX: usize = 16;
+pub const DOMAINS_MAX: usize = 16;
 
 /// What resolvers say of a host: where its services are to be asked.
 pub(super) struct Found {

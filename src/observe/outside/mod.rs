@@ -24,6 +24,8 @@ use crate::outside::reports::{self, Unreadable};
 use crate::outside::{Failure, Fault, Seen, Subject, Wanted};
 use resolver::Resolver;
 
+pub use host::DOMAINS_MAX;
+
 /// So many subjects are looked at at a time.
 const AT_ONCE: usize = 16;
 

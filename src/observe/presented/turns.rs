@@ -1,9 +1,11 @@
 //! Whose turn it is to ask at an address, among all who ask in this process: one at a time, with a rest between two.
 //!
 //! Who has time does not stand in the way of who has none: of all who ask patiently at an address one at most waits with the others.
-//! Where an address can't be reached, who waited for it meanwhile hears the same. Waiting takes no place that others need.
+//! Where an address can't be reached, who waited for it meanwhile hears the same. Who waits for a turn has no place, and who waits for
+//! a place has no turn: neither keeps from others what nobody uses.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +20,8 @@ use super::{APART, AT_ONCE, NotPresented, Stage};
 /// Who waits where.
 #[derive(Clone, Debug)]
 pub struct Turns {
-    lanes: Arc<Mutex<HashMap<SocketAddr, Arc<Lane>>>>,
+    /// Each with how many are in it.
+    lanes: Arc<Mutex<HashMap<SocketAddr, (Arc<Lane>, usize)>>>,
     /// For those who are patient.
     places: Arc<Semaphore>,
     /// How long an address rests.
@@ -47,8 +50,9 @@ impl Turns {
     where
         F: Future<Output = Result<T, NotPresented>>,
     {
-        let since = Instant::now();
-        self.stand(address).turn(since).await?.ask(ask).await
+        let (since, standing) = (Instant::now(), self.stand(address));
+        let turn = standing.turn(since).await?;
+        Turn(Some((turn, standing))).ask(ask).await
     }
 
     /// The same for who has time; so many ask at once at all addresses together.
@@ -59,17 +63,26 @@ impl Turns {
         let (since, standing) = (Instant::now(), self.stand(address));
         let lane = Arc::clone(&standing.lane);
         let first = lane.patient.lock().await;
-        let turn = standing.turn(since).await?;
+        let (turn, _place) = loop {
+            let turn = standing.turn(since).await?;
+            if let Ok(place) = self.places.try_acquire() {
+                break (turn, place);
+            }
+            drop(turn);
+            // Meanwhile the turn is only taken by who has no time: that is seldom.
+            if let (Ok(place), Some(turn)) = (self.places.acquire().await, standing.turn_at_once(since)?) {
+                break (turn, place);
+            }
+        };
         drop(first);
-        // It is never closed.
-        let _place = self.places.acquire().await;
-        turn.ask(ask).await
+        Turn(Some((turn, standing))).ask(ask).await
     }
 
     fn stand(&self, address: SocketAddr) -> Standing {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let lane = Arc::clone(lanes.entry(address).or_default());
-        Standing { turns: self.clone(), address, lane }
+        let (lane, standing) = lanes.entry(address).or_default();
+        *standing += 1;
+        Standing { turns: self.clone(), address, lane: Arc::clone(lane) }
     }
 }
 
@@ -82,21 +95,31 @@ struct Standing {
 
 impl Standing {
     /// Waits for the turn; an error: the address could not be reached since then.
-    async fn turn(self, since: Instant) -> Result<Turn, NotPresented> {
-        let turn = Arc::clone(&self.lane.turn).lock_owned().await;
-        match &*turn {
-            Some((at, why)) if *at >= since => Err(why.clone()),
-            _ => Ok(Turn(Some((turn, self)))),
-        }
+    async fn turn(&self, since: Instant) -> Result<OwnedMutexGuard<Unreached>, NotPresented> {
+        reached_since(since, Arc::clone(&self.lane.turn).lock_owned().await)
+    }
+
+    /// The turn, where it is nobody's.
+    fn turn_at_once(&self, since: Instant) -> Result<Option<OwnedMutexGuard<Unreached>>, NotPresented> {
+        let turn = Arc::clone(&self.lane.turn).try_lock_owned().ok();
+        turn.map(|turn| reached_since(since, turn)).transpose()
+    }
+}
+
+fn reached_since(since: Instant, turn: OwnedMutexGuard<Unreached>) -> Result<OwnedMutexGuard<Unreached>, NotPresented> {
+    match &*turn {
+        Some((at, why)) if *at >= since => Err(why.clone()),
+        _ => Ok(turn),
     }
 }
 
 impl Drop for Standing {
     fn drop(&mut self) {
         let mut lanes = self.turns.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nobody joins in meanwhile: the map's and this one are the last.
-        if Arc::strong_count(&self.lane) <= 2 {
-            lanes.remove(&self.address);
+        let Entry::Occupied(mut lane) = lanes.entry(self.address) else { return };
+        lane.get_mut().1 -= 1;
+        if lane.get().1 == 0 {
+            lane.remove();
         }
     }
 }
@@ -149,6 +172,7 @@ mod tests {
     use super::*;
 
     const REST: Duration = Duration::from_millis(5);
+    const LONG: Duration = Duration::from_secs(20);
 
     fn turns() -> Turns {
         Turns { apart: REST, ..Turns::default() }
@@ -160,10 +184,12 @@ mod tests {
 
     /// Nobody is left in a lane.
     async fn is_left(turns: &Turns) -> bool {
-        while !turns.lanes.lock().unwrap().is_empty() {
-            sleep(REST).await;
-        }
-        turns.places.available_permits() == AT_ONCE
+        let empty = async {
+            while !turns.lanes.lock().unwrap().is_empty() {
+                sleep(REST).await;
+            }
+        };
+        tokio::time::timeout(LONG, empty).await.is_ok() && turns.places.available_permits() == AT_ONCE
     }
 
     #[tokio::test]
@@ -235,6 +261,54 @@ mod tests {
             assert_eq!(asking.join_next().await.unwrap().unwrap(), Err(alert.clone()));
         }
         assert_eq!(asked.load(Ordering::SeqCst), 5);
+        assert!(is_left(&turns).await);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn of_those_who_heard_it_from_others_nobody_is_left() {
+        let turns = turns();
+        for address in (1..200).map(at) {
+            let ask = || {
+                let turns = turns.clone();
+                let refused = || async {
+                    sleep(REST).await;
+                    Err::<(), _>(NotPresented::Refused)
+                };
+                async move { turns.ask_patiently(address, refused).await }
+            };
+            let asking: JoinSet<_> = (0..3).map(|_| ask()).collect();
+            assert_eq!(asking.join_all().await, [const { Err(NotPresented::Refused) }; 3]);
+        }
+        assert!(is_left(&turns).await, "{:?}", turns.lanes);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_place_keeps_nobody_who_has_no_time_waiting() {
+        let (turns, enough) = (turns(), Arc::new(Notify::new()));
+        let ask = |address: SocketAddr| {
+            let (turns, enough) = (turns.clone(), Arc::clone(&enough));
+            let ask = || async move {
+                enough.notified().await;
+                Ok(())
+            };
+            async move { turns.ask_patiently(address, ask).await }
+        };
+        let mut asking: JoinSet<_> = (0..AT_ONCE as u8).map(at).map(ask).collect();
+        while turns.places.available_permits() > 0 {
+            sleep(REST).await;
+        }
+        (100..104).map(at).map(ask).for_each(|asking_too| drop(asking.spawn(asking_too)));
+        sleep(4 * REST).await;
+        for address in (100..104).map(at) {
+            let asked = tokio::time::timeout(LONG, turns.ask(address, || async { Ok(()) })).await;
+            assert_eq!(asked.expect("nobody is asked there"), Ok(()));
+        }
+        while !asking.is_empty() {
+            enough.notify_one();
+            while let Ok(Some(said)) = tokio::time::timeout(REST, asking.join_next()).await {
+                assert_eq!(said.unwrap(), Ok(()));
+            }
+        }
         assert!(is_left(&turns).await);
     }
 

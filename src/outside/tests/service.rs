@@ -78,6 +78,9 @@ fn of_a_host_that_takes_no_mail_an_alias_is_no_fault_and_what_is_has_other_names
     let with = |domains: &[&str], change: &dyn Fn(&mut Lookup<IpAddr>)| {
         let mut seen = whole.clone();
         change(&mut seen.addresses);
+        if !domains.is_empty() {
+            seen.services.insert(service(25), whole.services[&service(993)].clone());
+        }
         let domains: Vec<_> = domains.iter().map(|domain| name(domain)).collect();
         faults(&judge(&name(HOST), &domains, &seen, NOW))
     };
@@ -177,6 +180,14 @@ fn a_mail_server_that_answers_nowhere_is_no_alarm_where_nothing_is_let_out_to_po
         faults(&judge_all(&one(587, &[], Err(Fault::Unanswered)), NOW)),
         [Fault::TlsaMissing, Fault::Unanswered]
     );
+}
+
+#[test]
+fn a_host_whose_services_a_domain_may_name_is_no_mx_by_that() {
+    let path = path();
+    let mut seen = one(993, &[record("2 1 1", &path, 2)], Ok(path));
+    seen.addresses.alias = Some(name("imap.example.net"));
+    assert_eq!(faults(&judge(&name(HOST), &[name("example.org")], &seen, NOW)), []);
 }
 
 #[test]
