@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 
 use super::{
     Action, DAY, Event, HOUR, Held, Phase, Problem, Proof, Reading, START, Settings, State, Status, Step, held, id,
@@ -323,7 +324,7 @@ fn status_of(number: u8) -> Status {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
     fn the_laws_hold_under_any_order_of_events(events in proptest::collection::vec(happens(), 1..150)) {
@@ -337,7 +338,7 @@ proptest! {
 
     /// The same with a CA that refuses everything and an operator who orders all the time.
     #[test]
-    fn no_storm_of_orders_comes_of_it(passes in proptest::collection::vec((0u64..2 * HOUR, 0..KINDS.len(), 0u64..4_000_000_000), 1..120)) {
+    fn no_storm_of_orders_comes_of_it(passes in proptest::collection::vec((0u64..2 * HOUR, 0..KINDS.len(), 0u64..4_000_000_000), 1..90)) {
         let mut world = World::new();
         world.happens(Happens::Restart { loses: false, boots: false })?;
         world.happens(Happens::Configured(1))?;
