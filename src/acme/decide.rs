@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::mem::discriminant;
 
-use super::facts::{Action, Alarm, Notice, Problem, Step, Why};
+use super::Machine;
+use super::facts::{Action, Alarm, Held, Notice, Problem, Step, Why};
+use super::failures::step_of;
 use super::problem::Follows;
 use super::renewal::{self, chosen};
-use super::state::{Errand, Laid, PATIENCE, Phase, State, Subject, Wait};
-use super::{Machine, step_of};
+use super::state::{Errand, Failure, Laid, PATIENCE, Phase, State, Subject, Wait};
 use crate::dane::rollover::clock::Clock;
 use crate::dns::Timestamp;
 
@@ -90,7 +91,7 @@ impl Machine<'_> {
         state.why = Some(why);
         state.subject = Some(Subject::of(&state.settings));
         self.enter(Phase::Checking);
-        if self.state.errand.tries == 0 {
+        if (self.state.errand.tries, self.state.lost) == (0, 0) {
             self.tell(Notice::Begun(why));
         }
     }
@@ -210,8 +211,9 @@ impl State {
     }
 
     fn pause(&self, laid: &Laid) -> Wait {
-        let most = self.held.as_ref().map_or(HOUR, |held| held.lifetime() / 3);
-        Wait { since: laid.since, seconds: (DAY << laid.quick.min(5)).min(most) }
+        let longer = laid.quick.min(5);
+        let seconds = self.held.as_ref().map_or(HOUR << longer, |held| (DAY << longer).min(held.lifetime() / 3));
+        Wait { since: laid.since, seconds }
     }
 
     /// Whether what is laid down now comes soon after what was before.
@@ -244,7 +246,7 @@ impl State {
 
     /// When the order at the CA is too old to go on with.
     pub(super) fn aged(&self) -> Option<Wait> {
-        let most = self.held.as_ref().map_or(DAY, |held| (held.lifetime() / 12).clamp(HOUR, DAY));
+        let most = self.held.as_ref().map_or(DAY, |held| (held.lifetime() / 12).clamp(PATIENCE, DAY));
         self.order.as_ref().map(|order| Wait { since: order.since, seconds: most })
     }
 
@@ -257,9 +259,11 @@ impl State {
         let asked = problem.retry_after.map(|at| at.saturating_sub(wall).min(RETRY_AFTER));
         let is_limited = problem.kind.as_deref() == Some("rateLimited") && asked.is_none();
         let least = if is_limited || problem.follows() == Follows::Operator { HOUR } else { 0 };
-        let left = |held: &super::Held| held.not_after.saturating_sub(wall).saturating_sub(self.settings.hold);
-        let most = self.held.as_ref().map_or(RETRY_AFTER, |held| (left(held) / 2).max(HOUR));
-        spread.max(least).max(asked.unwrap_or(0)).min(most)
+        let left = |held: &Held| held.not_after.saturating_sub(wall).saturating_sub(self.settings.hold);
+        // What is left is time for several tries, and a CA's word is followed for half of it.
+        let shortest = |held: &Held| HOUR.min(held.lifetime() / 24);
+        let most = |part: u64| self.held.as_ref().map_or(RETRY_AFTER, |held| (left(held) / part).max(shortest(held)));
+        spread.max(least).min(most(16)).max(asked.unwrap_or(0).min(most(2)))
     }
 
     /// What is wrong now.
@@ -279,10 +283,12 @@ impl State {
         if self.order.as_ref().is_some_and(|order| waits(order.since).is_over(&self.clock)) {
             alarms.extend(self.unseen.clone().map(Alarm::NotShown));
         }
-        if let Some(failure) = &self.failure {
-            let tries = self.errand.tries.max(self.keys.tries);
-            if tries >= FAILURES || failure.problem.follows() == Follows::Operator {
-                alarms.insert(Alarm::Failing(failure.problem.plain()));
+        if let Some(Failure { problem, .. }) = &self.failure {
+            let tries = self.errand.tries.max(self.keys.tries).saturating_add(self.lost);
+            if problem.follows() == Follows::Operator {
+                alarms.extend(Some(Alarm::Needed(problem.plain())).filter(|_| self.caa.is_none()));
+            } else if tries >= FAILURES {
+                alarms.insert(Alarm::Failing(problem.plain()));
             }
         }
         if self.paused().is_some() && self.reason().is_some() && self.phase == Phase::Resting {

@@ -299,8 +299,10 @@ pub enum Alarm {
     Caa(String),
     /// A nameserver does not show the proofs: who, and what it shows.
     NotShown(String),
-    /// Orders fail again and again, or in a way that only the operator can mend: what is wrong and what to do.
+    /// It fails again and again: what is wrong and what to do.
     Failing(String),
+    /// It fails until the operator mends it: what is wrong and what to do.
+    Needed(String),
     /// A certificate that is new is to be renewed already. The next order waits for a day and longer.
     FreshIsDue,
     /// The CA's clock is ahead of the one here by so many seconds.

@@ -26,6 +26,7 @@
 
 mod decide;
 pub mod facts;
+mod failures;
 pub mod problem;
 pub mod renewal;
 pub mod state;
@@ -40,16 +41,11 @@ use crate::dane::rollover::Reading;
 use crate::dane::rollover::guard::Guards;
 use crate::dns::Timestamp;
 use decide::DAY;
-use problem::Follows;
 use state::{Errand, Laid, Placed, Revocation, Rotation, Subject, Window};
 
-/// So often a refused nonce is followed by another try at once, in one phase.
-const NONCES: u32 = 5;
 /// The renewal information of a certificate is asked for again after so many seconds at least, and at most
 /// (RFC 9773 section 4.3.2).
 const AGAIN: (u64, u64) = (60, DAY);
-/// The CA's clock may differ by so many seconds.
-const SKEW: u64 = 600;
 
 /// One step. Total: every state takes every event at any time. The state must be stored before the actions are taken.
 pub fn step(mut state: State, event: Event, now: Reading) -> (State, Vec<Action>) {
@@ -149,6 +145,7 @@ impl Machine<'_> {
         if is_other {
             self.rest();
             self.state.errand = Errand::default();
+            self.state.lost = 0;
             self.state.caa = None;
         }
     }
@@ -200,7 +197,7 @@ impl Machine<'_> {
             Ok(()) => self.enter(Phase::Ordering),
             Err(line) => {
                 let kind = Some("caa".to_owned());
-                self.lost(Step::Caa, Problem { kind, detail: line, ..Problem::default() });
+                self.not_begun(Step::Caa, Problem { kind, detail: line, ..Problem::default() });
             }
         }
     }
@@ -211,6 +208,7 @@ impl Machine<'_> {
         }
         let reuse = self.state.settings.reuse && self.state.held.is_some() && self.state.rotation.is_none();
         let since = self.state.clock.mark();
+        self.goes_on();
         self.enter(if proofs.is_empty() { Phase::Validating } else { Phase::Proving });
         self.state.order = Some(Placed { url, proofs, reuse, since });
     }
@@ -221,6 +219,7 @@ impl Machine<'_> {
             // Whether the proofs are still shown is not known since the restart.
             (Phase::Validating | Phase::Finalizing, Status::Pending) => self.enter(Phase::Proving),
             (Phase::Validating, Status::Ready) => {
+                self.goes_on();
                 self.enter(Phase::Finalizing);
                 self.state.say = true;
             }
@@ -238,7 +237,10 @@ impl Machine<'_> {
                 }
                 self.look_again();
             }
-            (Phase::Validating | Phase::Finalizing, Status::Valid) => self.enter(Phase::Storing),
+            (Phase::Validating | Phase::Finalizing, Status::Valid) => {
+                self.goes_on();
+                self.enter(Phase::Storing);
+            }
             (Phase::Validating | Phase::Finalizing, Status::Invalid(problem)) => self.lost(Step::Status, problem),
             (Phase::Resting | Phase::Checking | Phase::Ordering | Phase::Proving | Phase::Storing, _) => {}
         }
@@ -261,6 +263,7 @@ impl Machine<'_> {
         }
         self.rest();
         self.state.errand = Errand::default();
+        self.state.lost = 0;
         self.state.failure = None;
         self.state.unreplaced = None;
         self.state.next_key = false;
@@ -323,6 +326,11 @@ impl Machine<'_> {
         self.state.errand.wait = None;
     }
 
+    /// The CA did what it was asked for: what failed before is over.
+    fn goes_on(&mut self) {
+        self.state.errand.tries = 0;
+    }
+
     /// Another phase begins.
     fn enter(&mut self, phase: Phase) {
         self.state.phase = phase;
@@ -347,113 +355,5 @@ impl Machine<'_> {
             _ => 300,
         };
         self.state.errand.later(&self.state.clock, seconds);
-    }
-
-    fn failed(&mut self, step: Step, problem: Problem) {
-        self.look_at_clock(problem.ca_time);
-        match (step, self.state.phase) {
-            (Step::Window, _) => self.state.windows.fail(&self.state.clock),
-            (Step::NextKey, _) => {
-                self.state.keys.fail(&self.state.clock);
-                self.note(step, problem);
-            }
-            (Step::Revoke, _) => self.not_revoked(&problem),
-            // The CA looks at CAA itself.
-            (Step::Caa, Phase::Checking) => self.enter(Phase::Ordering),
-            (Step::Order, Phase::Ordering) => self.not_ordered(problem),
-            (Step::Prove | Step::Nameservers, Phase::Proving)
-            | (Step::Ready | Step::Status, Phase::Validating)
-            | (Step::Status | Step::Finalize, Phase::Finalizing)
-            | (Step::Store, Phase::Storing) => self.stuck(step, problem),
-            _ => {}
-        }
-    }
-
-    fn look_at_clock(&mut self, theirs: Option<Timestamp>) {
-        let Some(theirs) = theirs else { return };
-        let ours = self.state.wall();
-        let skew = i64::try_from(i128::from(theirs) - i128::from(ours)).unwrap_or(i64::MAX);
-        self.state.skew = Some(skew).filter(|skew| skew.unsigned_abs() > SKEW);
-    }
-
-    fn note(&mut self, step: Step, problem: Problem) {
-        let at = self.state.wall();
-        self.state.failure = Some(state::Failure { step, problem, at });
-    }
-
-    fn is_nonce_only(&mut self, problem: &Problem) -> bool {
-        let is_it = problem.follows() == Follows::AtOnce && self.state.nonces < NONCES;
-        self.state.nonces += u32::from(is_it);
-        is_it
-    }
-
-    fn not_ordered(&mut self, problem: Problem) {
-        if self.is_nonce_only(&problem) {
-            self.state.orders.pop();
-            return self.state.errand.now();
-        }
-        let is_of_replacing = self.state.replaces
-            && matches!(problem.kind.as_deref(), Some("alreadyReplaced" | "malformed" | "unauthorized"));
-        if is_of_replacing {
-            self.state.unreplaced = self.state.held.as_ref().map(|held| held.fingerprint.clone());
-        }
-        if is_of_replacing && problem.kind.as_deref() == Some("alreadyReplaced") {
-            return self.enter(Phase::Ordering);
-        }
-        self.again_later(step_of(Phase::Ordering), problem, 0);
-    }
-
-    /// The order at the CA may be good still.
-    fn stuck(&mut self, step: Step, problem: Problem) {
-        match problem.follows() {
-            Follows::Anew | Follows::Operator => self.lost(step, problem),
-            Follows::AtOnce if self.is_nonce_only(&problem) => {
-                self.state.errand.now();
-                self.state.say = matches!(step, Step::Ready | Step::Finalize);
-            }
-            Follows::AtOnce | Follows::Later | Follows::Look => {
-                (self.state.say, self.state.said) = (false, false);
-                self.state.errand.tries = self.state.errand.tries.saturating_add(1);
-                let seconds = self.state.wait_after(&problem, self.state.errand.tries);
-                self.state.errand.later(&self.state.clock, seconds);
-                self.note(step, problem);
-            }
-        }
-    }
-
-    /// The order is lost. It costs the CA something, so the next one waits longer than a mere request does.
-    fn lost(&mut self, step: Step, problem: Problem) {
-        self.tell(Notice::Failed(problem.plain()));
-        self.again_later(step, problem, 3);
-    }
-
-    fn again_later(&mut self, step: Step, problem: Problem, more: u32) {
-        self.rest();
-        self.state.errand.tries = self.state.errand.tries.saturating_add(1);
-        let seconds = self.state.wait_after(&problem, self.state.errand.tries.saturating_add(more));
-        self.state.errand.later(&self.state.clock, seconds);
-        self.note(step, problem);
-    }
-
-    fn not_revoked(&mut self, problem: &Problem) {
-        let Some(fingerprint) = self.state.revocations.first().map(|first| first.fingerprint.clone()) else { return };
-        if problem.kind.as_deref() == Some("alreadyRevoked") {
-            return self.revoked(&fingerprint);
-        }
-        if let Some(revocation) = self.state.revocations.first_mut() {
-            revocation.errand.fail(&self.state.clock);
-            revocation.failure = Some(problem.plain());
-        }
-    }
-}
-
-/// What a phase asks for.
-fn step_of(phase: Phase) -> Step {
-    match phase {
-        Phase::Resting | Phase::Checking => Step::Caa,
-        Phase::Ordering => Step::Order,
-        Phase::Proving => Step::Nameservers,
-        Phase::Validating | Phase::Finalizing => Step::Status,
-        Phase::Storing => Step::Store,
     }
 }

@@ -28,7 +28,7 @@ pub struct Meaning {
     pub follows: Follows,
 }
 
-const NOTHING: &str = "Nothing: it is tried again.";
+const NOTHING: &str = "Nothing to do: it is tried again.";
 const DEFECT: &str = "Nothing helps here but a newer danelaw or another CA: report it with the CA's words.";
 
 /// What a type of problem means, without its URN's prefix. None: it is not known here.
@@ -40,7 +40,7 @@ pub fn meaning(kind: &str) -> Option<Meaning> {
             "Ask the CA why; a new account is made when the account's file in the state folder is moved away.",
             Operator,
         ),
-        "alreadyRevoked" => ("the certificate is revoked already", "Nothing.", Later),
+        "alreadyRevoked" => ("the certificate is revoked already", "Nothing to do.", Later),
         "badCSR" => (
             "the CA does not take the certificate request",
             "Look whether it takes this key type and these names.",
@@ -93,7 +93,7 @@ pub fn meaning(kind: &str) -> Option<Meaning> {
         "orderNotReady" => ("the CA has not seen every proof yet", NOTHING, Look),
         "rateLimited" => (
             "too much was asked of the CA",
-            "Nothing, if it can wait: it is tried again when the CA allows it. The CA's words say which of its limits it is.",
+            "Nothing to do, if it can wait: it is tried again when the CA allows it. The CA's words say which of its limits it is.",
             Later,
         ),
         "rejectedIdentifier" => (

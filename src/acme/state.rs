@@ -221,6 +221,8 @@ pub struct State {
     /// The last one said what it replaces; the CA did not like it of this certificate.
     pub(super) replaces: bool,
     pub(super) unreplaced: Option<String>,
+    /// So many orders came to nothing since a certificate was laid down.
+    pub(super) lost: u32,
     pub(super) failure: Option<Failure>,
     /// By how many seconds the CA's clock is ahead.
     pub(super) skew: Option<i64>,
@@ -268,6 +270,7 @@ impl State {
             orders: Vec::new(),
             replaces: false,
             unreplaced: None,
+            lost: 0,
             failure: None,
             skew: None,
             laid: None,

@@ -1,5 +1,6 @@
 //! What the room promises: each rule, any order of events, and years of renewals against a world that is against them.
 
+mod failures;
 mod laws;
 mod problems;
 mod renewals;
@@ -163,4 +164,8 @@ impl Machine {
 
 fn is_order(action: &Action) -> bool {
     matches!(action, Action::Order { .. })
+}
+
+fn prove(proofs: Vec<Proof>) -> Action {
+    Action::Prove { proofs }
 }

@@ -51,7 +51,7 @@ fn each_type_has_a_sentence_and_something_to_do() {
 fn what_only_the_operator_can_mend_does_not_say_that_nothing_is_to_be_done() {
     for kind in KINDS {
         let meaning = meaning(kind).expect(kind);
-        assert!(meaning.follows != Follows::Operator || !meaning.todo.starts_with("Nothing:"), "{kind}");
+        assert!(meaning.follows != Follows::Operator || !meaning.todo.starts_with("Nothing to do"), "{kind}");
     }
 }
 
@@ -70,6 +70,6 @@ fn a_problem_says_what_is_wrong_in_the_ca_s_words_and_ours() {
         "a CAA record forbids the CA to issue (caa). Add the CA to the CAA records of the domain, or remove them; mind those \
          of the zones above."
     );
-    assert_eq!(problem(None, "connection refused"), "connection refused. Nothing: it is tried again.");
+    assert_eq!(problem(None, "connection refused"), "connection refused. Nothing to do: it is tried again.");
     assert!(problem(Some("teapot"), "short and stout").contains("the CA says teapot: short and stout"));
 }
