@@ -149,7 +149,7 @@ impl Ca {
     pub fn window(&self, chance: &mut Chance, cert: Cert, now: u64) -> Option<(u64, u64)> {
         let start = cert.not_before + self.plan.lifetime * 2 / 3;
         let revokes = !self.plan.calm && cert.number % 7 == 3 && chance.one_in(20);
-        (cert.number % 3 > 0 && !self.plan.calm).then_some(match revokes {
+        (matches!(cert.number % 3, 1 | 2) && !self.plan.calm).then_some(match revokes {
             true => (now.saturating_sub(DAY), now),
             false => (start, start + self.plan.lifetime / 30),
         })
