@@ -8,8 +8,9 @@
 //! | [`zone`], [`dane`], [`keys`] | pure | `dns` |
 //! | [`answer`], [`transfer`], [`update`] | pure | `dns`, `zone` |
 //! | [`outside`] | pure | `dns`, `zone`, `dane`: what others see, judged |
+//! | [`acme`] | pure | `dns`, `dane`: when a certificate is ordered, and how an order goes on |
 //! | [`tell`] | pure | `dns`: notices become messages to the operator |
-//! | `config` | pure | `dns`, `dane`, `zone`, `keys`, `answer`, `update`, `outside`, `tell`: text becomes a checked value, once |
+//! | `config` | pure | `dns`, `dane`, `zone`, `keys`, `answer`, `update`, `outside`, `acme`, `tell`: text becomes a checked value, once |
 //! | `observe`, `act`, `serve` | I/O | the pure rooms, never each other |
 //! | `store` | I/O | the pure rooms |
 //! | `keeper` | I/O | all of them: fact, decision, journal, action, publication |
@@ -26,6 +27,7 @@
 //!    hold time, or the operator's word. What can't be checked changes nothing.
 //! 3. **Pure core.** What to publish, what to answer and what to do next are functions of values. Time is an argument.
 
+pub mod acme;
 #[cfg(feature = "server")]
 pub mod act;
 pub mod answer;

@@ -15,32 +15,33 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("transfer", &["dns", "zone"]),
     ("update", &["dns", "zone"]),
     ("outside", &["dns", "zone", "dane"]),
+    ("acme", &["dns", "dane"]),
     ("tell", &["dns"]),
-    ("config", &["dns", "zone", "dane", "keys", "answer", "update", "outside", "tell"]),
+    ("config", &["dns", "zone", "dane", "keys", "answer", "update", "outside", "acme", "tell"]),
     ("crash", &[]),
     ("observe", &["crash", "dns", "zone", "dane", "keys", "answer", "outside", "config"]),
-    ("act", &["crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "tell", "config"]),
+    ("act", &["crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "acme", "tell", "config"]),
     ("serve", &["crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "config"]),
     ("store", &["crash", "dns", "zone", "dane", "keys", "answer", "config"]),
     ("plugin", &["dns", "zone", "dane", "keys", "answer"]),
     (
         "keeper",
         &[
-            "crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "outside", "tell", "config",
-            "observe", "act", "serve", "store",
+            "crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "outside", "acme", "tell",
+            "config", "observe", "act", "serve", "store",
         ],
     ),
     (
         "cli",
         &[
-            "crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "outside", "tell", "config",
-            "observe", "act", "serve", "store", "keeper", "plugin",
+            "crash", "dns", "zone", "dane", "keys", "answer", "transfer", "update", "outside", "acme", "tell",
+            "config", "observe", "act", "serve", "store", "keeper", "plugin",
         ],
     ),
 ];
 
 /// Rooms that are functions of values: none of these words may stand in them, tests aside.
-const PURE: &[&str] = &["dns", "zone", "dane", "keys", "answer", "transfer", "update", "outside", "tell"];
+const PURE: &[&str] = &["dns", "zone", "dane", "keys", "answer", "transfer", "update", "outside", "acme", "tell"];
 const IMPURE: &[&str] = &[
     "std::fs",
     "std::net::Udp",

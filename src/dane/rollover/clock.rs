@@ -63,18 +63,18 @@ impl Clock {
     }
 
     /// From when on a wait counts that begins now: what is credited later of the time before is not for it.
-    pub(super) fn mark(&self) -> Age {
+    pub fn mark(&self) -> Age {
         self.age.saturating_add(self.spare.0.max(self.spare.1))
     }
 
     /// How many seconds have gone by since an age. What began in the very second of a boot is taken for later.
-    pub(super) fn elapsed(&self, since: Age) -> u64 {
+    pub fn elapsed(&self, since: Age) -> u64 {
         let gaps = self.gaps.iter().filter(|(at, _)| since < *at).map(|(_, seconds)| seconds);
         gaps.fold(self.age.saturating_sub(since), |sum, gap| sum.saturating_add(*gap))
     }
 
     /// At which age a wait is over that began at an age.
-    pub(super) fn end(&self, since: Age, wait: u64) -> Age {
+    pub fn end(&self, since: Age, wait: u64) -> Age {
         self.age.saturating_add(wait.saturating_sub(self.elapsed(since)))
     }
 
@@ -84,7 +84,7 @@ impl Clock {
     }
 
     /// Takes a reading. Gives the seconds by which the wall clock jumped, where it did.
-    pub(super) fn read(&mut self, now: Reading, guards: Guards) -> Option<i64> {
+    pub fn read(&mut self, now: Reading, guards: Guards) -> Option<i64> {
         let mut jump = None;
         match self.last {
             Some(last) if last.boot_id == now.boot_id => {

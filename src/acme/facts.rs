@@ -1,0 +1,357 @@
+//! What the machine is told, and what it asks for.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::dane::certificate::KeyType;
+use crate::dns::{Name, Timestamp};
+
+/// What a machine is of: the certificate of a host with one type of key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Id {
+    /// The host that the certificate is called by; it need not be one of its names.
+    pub host: Name,
+    /// The type of its key.
+    pub key_type: KeyType,
+}
+
+/// What is configured.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Settings {
+    /// The dNSNames; none: no certificate is wanted any more.
+    pub names: BTreeSet<Name>,
+    /// Renewals keep the key.
+    pub reuse: bool,
+    /// How many seconds a renewed certificate waits before it is installed, at most: 0 where its key's record is out and its
+    /// issuer is not published.
+    pub hold: u64,
+    /// So many seconds before the last moment somebody is told.
+    pub margin: u64,
+    /// The profile at the CA.
+    pub profile: Option<String>,
+    /// The URL of the CA's directory.
+    pub directory: String,
+}
+
+/// What lies in the folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Held {
+    /// The first moment of its validity.
+    pub not_before: Timestamp,
+    /// The last.
+    pub not_after: Timestamp,
+    /// Its dNSNames.
+    pub names: BTreeSet<Name>,
+    /// The leaf's.
+    pub fingerprint: String,
+    /// What the CA knows it by in renewal information (RFC 9773 section 4.1); none: it can't be made.
+    pub ari_id: Option<String>,
+}
+
+impl Held {
+    /// How long it is valid in all, in seconds.
+    pub fn lifetime(&self) -> u64 {
+        self.not_after.saturating_sub(self.not_before)
+    }
+}
+
+/// A TXT that proves a name (RFC 8555 section 8.4).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Proof {
+    /// The name to prove, without `*.`: the owner is `_acme-challenge` below it.
+    pub name: Name,
+    /// The TXT's only string.
+    pub value: String,
+}
+
+/// How an order stands at the CA (RFC 8555 section 7.1.6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Not every name is proven.
+    Pending,
+    /// It can be finalised.
+    Ready,
+    /// The certificate is being made.
+    Processing,
+    /// It is there.
+    Valid,
+    /// There is none and won't be.
+    Invalid(Problem),
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Problem {
+    /// The type of a problem document (RFC 8555 section 6.7) without `urn:ietf:params:acme:error:`; none: there was no such
+    /// document.
+    pub kind: Option<String>,
+    /// The CA's words, or those of whoever saw it fail.
+    pub detail: String,
+    /// Not before then, by the clock here.
+    pub retry_after: Option<Timestamp>,
+    /// What the CA's clock said.
+    pub ca_time: Option<Timestamp>,
+}
+
+/// What an action was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// [`Action::AskWindow`].
+    Window,
+    /// [`Action::AskCaa`]: it can't be told what CAA says.
+    Caa,
+    /// [`Action::Order`].
+    Order,
+    /// [`Action::Prove`].
+    Prove,
+    /// [`Action::AskNameservers`].
+    Nameservers,
+    /// [`Action::SayReady`].
+    Ready,
+    /// [`Action::AskStatus`].
+    Status,
+    /// [`Action::Finalize`].
+    Finalize,
+    /// [`Action::Store`].
+    Store,
+    /// [`Action::MakeNextKey`].
+    NextKey,
+    /// [`Action::Revoke`].
+    Revoke,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The daemon has started: whatever was asked for may be lost. Come then: settings, what lies in the folder. Nothing is
+    /// asked for before.
+    Started,
+    /// Time has gone by.
+    Tick,
+    /// The configuration.
+    Settings(Settings),
+    /// What lies in the folder.
+    Held(Option<Held>),
+    /// When the CA wants a certificate to be replaced (RFC 9773 section 4.2).
+    Window {
+        /// Which certificate.
+        ari_id: String,
+        /// From.
+        start: Timestamp,
+        /// To.
+        end: Timestamp,
+        /// When to ask again.
+        again: Timestamp,
+        /// A page that says why.
+        explanation: Option<String>,
+    },
+    /// The CA does not say such things.
+    NoWindow {
+        /// Of which certificate.
+        ari_id: String,
+        /// When to ask again.
+        again: Timestamp,
+    },
+    /// Whether CAA lets the CA issue (RFC 8659); if not, the record to add.
+    MayIssue(Result<(), String>),
+    /// There is an order.
+    Ordered {
+        /// Its URL.
+        url: String,
+        /// What is to be proven still.
+        proofs: Vec<Proof>,
+    },
+    /// Every nameserver of every zone shows every proof.
+    Shown {
+        /// The proofs that were asked for.
+        proofs: Vec<Proof>,
+    },
+    /// One does not.
+    NotShown {
+        /// Who, and what it shows.
+        why: String,
+    },
+    /// How the order stands: answers [`Action::SayReady`], [`Action::AskStatus`] and [`Action::Finalize`].
+    Status {
+        /// The order.
+        url: String,
+        /// How.
+        status: Status,
+    },
+    /// The chain lies in the folder, with its key.
+    Stored(Held),
+    /// The next key lies in the folder.
+    NextKey,
+    /// The CA has revoked a certificate.
+    Revoked {
+        /// Its fingerprint.
+        fingerprint: String,
+    },
+    /// An action failed.
+    Failed {
+        /// Which.
+        step: Step,
+        /// Why.
+        problem: Problem,
+    },
+    /// The operator: order now.
+    Order,
+    /// The operator: give up what is under way.
+    Cancel,
+    /// The operator: take the next key now.
+    Rotate {
+        /// And revoke what it replaces, for this reason (RFC 5280 section 5.3.1); none: nothing is revoked.
+        reason: Option<u8>,
+    },
+}
+
+/// What is to be done. Each may come again. The state must be stored before. Each but [`Action::Prove`] and the last three is
+/// answered by an event, [`Event::Failed`] among them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Ask the CA when it wants the certificate to be replaced.
+    AskWindow {
+        /// Which certificate.
+        ari_id: String,
+    },
+    /// Look whether CAA lets the CA issue.
+    AskCaa {
+        /// For which names.
+        names: BTreeSet<Name>,
+    },
+    /// Order.
+    Order {
+        /// The identifiers.
+        names: BTreeSet<Name>,
+        /// What it replaces (RFC 9773 section 5).
+        replaces: Option<String>,
+        /// The profile.
+        profile: Option<String>,
+    },
+    /// Exactly these TXT stand in the zones, as far as this certificate is concerned.
+    Prove {
+        /// They; empty: none.
+        proofs: Vec<Proof>,
+    },
+    /// Ask every nameserver of every zone, itself and not a cache.
+    AskNameservers {
+        /// For these.
+        proofs: Vec<Proof>,
+    },
+    /// Tell the CA to look.
+    SayReady {
+        /// The order.
+        url: String,
+    },
+    /// Ask how the order stands.
+    AskStatus {
+        /// Which.
+        url: String,
+    },
+    /// Send the CSR. Its key is made before it is sent, where it isn't there.
+    Finalize {
+        /// The order.
+        url: String,
+        /// Its names.
+        names: BTreeSet<Name>,
+        /// With the key that lies there now; else the next one.
+        reuse: bool,
+    },
+    /// Fetch the chain, and lay it down with the key that it is of. What it replaces stays at hand until it is revoked.
+    Store {
+        /// The order.
+        url: String,
+    },
+    /// Make the next key, where there is none.
+    MakeNextKey,
+    /// Revoke a certificate (RFC 8555 section 7.6).
+    Revoke {
+        /// Its fingerprint.
+        fingerprint: String,
+        /// The reason's code.
+        reason: u8,
+    },
+    /// Something is wrong from now on.
+    Alarm(Alarm),
+    /// It no longer is.
+    Cleared(Alarm),
+    /// Something to tell; not told again after a crash.
+    Tell(Notice),
+}
+
+/// Something that is wrong and stays so until it is cleared. Of each kind there is one at a time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Alarm {
+    /// The certificate expires so soon that a renewed one may not be installed in time.
+    Late,
+    /// It has expired.
+    Expired,
+    /// CAA forbids it: the record to add.
+    Caa(String),
+    /// A nameserver does not show the proofs: who, and what it shows.
+    NotShown(String),
+    /// It fails again and again: what is wrong and what to do.
+    Failing(String),
+    /// It fails until the operator mends it: what is wrong and what to do.
+    Needed(String),
+    /// A certificate that is new is to be renewed already. The next order waits for a day and longer.
+    FreshIsDue,
+    /// The CA's clock is ahead of the one here by so many seconds.
+    Clock(i64),
+    /// The hold does not fit into the certificate's life: why.
+    HoldTooLong(String),
+    /// The old certificate could not be revoked: why.
+    NotRevoked(String),
+}
+
+/// Why a certificate is ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// There is none.
+    First,
+    /// It is time.
+    Due,
+    /// It is for other names.
+    Names,
+    /// It is another CA's.
+    Directory,
+    /// The operator said so.
+    Word,
+    /// The operator wants another key.
+    Rotation,
+}
+
+/// Something to tell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Notice {
+    /// A certificate is being ordered.
+    Begun(Why),
+    /// It lies in the folder.
+    Stored {
+        /// Why it was ordered.
+        why: Why,
+        /// When it expires.
+        not_after: Timestamp,
+    },
+    /// An order came to nothing; there will be another one.
+    Failed(String),
+    /// The CA wants the certificate to be replaced sooner than it would have been: at a page it may say why.
+    Sooner(Option<String>),
+    /// A certificate is revoked: its fingerprint.
+    Revoked(String),
+    /// What was under way was given up.
+    GivenUp,
+    /// The operator's word can't be followed now.
+    Refused(String),
+}
