@@ -129,6 +129,7 @@ impl Folder {
         let name = of_chain.ok_or_else(|| FolderError::OtherKey(self.path.clone()))?;
         let [chain_path, key_path] = [CHAIN, KEY].map(|name| self.path.join(name));
         files::check_replaceable(&chain_path)?;
+        files::check_replaceable(&key_path)?;
         let new = files::write_beside(&chain_path, chain_pem.as_bytes())?;
         if name != KEY {
             // The chain's name is on the disk before the key that it replaces is gone.

@@ -14,6 +14,9 @@ use super::account::Session;
 use super::facts::{Problem, Proof, Status};
 use super::folder::{Folder, FolderError};
 
+/// How often the proofs of an order that was just made are asked for again when the CA refuses a nonce.
+const REFUSED: usize = 20;
+
 /// An order that was made.
 pub struct Made {
     /// Where it is.
@@ -43,8 +46,20 @@ pub async fn make(
         },
     }
     .map_err(|error| session.problem(&error))?;
-    let proofs = proofs(session, &mut made, names).await?;
-    Ok(Made { url: made.url().to_owned(), proofs })
+    let url = made.url().to_owned();
+    let mut found = proofs(session, &mut made, names).await;
+    // The step done again would be another order.
+    for _ in 0..REFUSED {
+        match found {
+            Err(problem) if problem.is("badNonce") => {}
+            found => return Ok(Made { url, proofs: found? }),
+        }
+        found = match open(session, &url).await {
+            Ok(mut made) => proofs(session, &mut made, names).await,
+            Err(problem) => Err(problem),
+        };
+    }
+    Ok(Made { url, proofs: found? })
 }
 
 /// The identifier of a certificate by its text (RFC 9773 section 4.1).

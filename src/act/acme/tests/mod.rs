@@ -37,6 +37,7 @@ fn issued(key: &Path, names: &[&str]) -> String {
     let authority = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::CommonName, "authority");
     let above = params.self_signed(&authority).unwrap();
     let issuer = Issuer::new(params, authority);
     let key = KeyPair::from_pem(&fs::read_to_string(key).unwrap()).unwrap();
@@ -62,8 +63,8 @@ fn listed(path: &Path) -> Vec<String> {
     names
 }
 
-fn contents(path: &Path) -> Vec<(String, Vec<u8>)> {
-    listed(path).into_iter().map(|name| (name.clone(), fs::read(path.join(name)).unwrap())).collect()
+fn contents(path: &Path) -> Vec<(String, String)> {
+    listed(path).into_iter().map(|name| (name.clone(), fs::read_to_string(path.join(name)).unwrap())).collect()
 }
 
 #[test]
