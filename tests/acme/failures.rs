@@ -159,14 +159,43 @@ fn what_is_no_certificate_for_the_key_leaves_the_last_one() {
         (b"<html>".to_vec(), "no certificate chain"),
         (b"\xff\xfe\x00".to_vec(), "none of an ACME server"),
         (chain[..chain.len() - 60].to_vec(), "no certificate chain"),
-        (stranger.unwrap().cert.pem().into_bytes(), "a key that does not lie in"),
     ] {
         stand_in.says("/certificate", Answer::new(200, body));
         let problem = fails(&other, Action::Store { url: stand_in.url("/order/1"), names: names() });
         assert!(problem.detail.contains(why), "{why}: {problem:?}");
         assert_eq!(edge.ask(&id, Action::Look), Event::Held(Some(held.clone())));
     }
+    // Nothing will come of that order.
+    stand_in.says("/certificate", Answer::new(200, stranger.unwrap().cert.pem()));
+    let stored = other.ask(&id, Action::Store { url: stand_in.url("/order/1"), names: names() });
+    let Event::Status(Status::Invalid(problem)) = stored else { panic!("{stored:?}") };
+    assert!(problem.detail.contains("a key that does not lie in"), "{problem:?}");
+    assert_eq!(edge.ask(&id, Action::Look), Event::Held(Some(held)));
     stand_in.says("/order/1", Answer::json(200, &order_of(&stand_in, "processing")));
     let problem = fails(&other, Action::Store { url: stand_in.url("/order/1"), names: names() });
     assert!(problem.detail.contains("Processing"), "{problem:?}");
+}
+
+#[test]
+fn a_profile_that_the_ca_does_not_have_is_told_before_anything_is_ordered() {
+    let stand_in = StandIn::start();
+    let edge = stand_in.edge();
+    let problem =
+        fails(&edge, Action::Order { names: names(), replaces: None, profile: Some("shortlived".to_owned()) });
+    assert_eq!(problem.to_string(), "invalidProfile: the CA has no profile shortlived, but tlsserver");
+    assert!(!stand_in.asked().iter().any(|line| line.contains(" /order ")));
+}
+
+#[test]
+fn no_account_is_made_that_could_not_be_kept() {
+    let stand_in = StandIn::start();
+    let roots = stand_in.edge().settings.ca_file.clone().unwrap();
+    let edge = Edge::with(|folder| {
+        let state = folder.join("state");
+        fs::write(&state, "no folder").unwrap();
+        super::edge::settings(&state, &stand_in.url("/dir"), roots)
+    });
+    let problem = fails(&edge, order());
+    assert!(problem.detail.contains("acme"), "{problem:?}");
+    assert!(!stand_in.asked().iter().any(|line| line.contains(" /account ")), "{:?}", stand_in.asked());
 }

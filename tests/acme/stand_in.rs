@@ -64,6 +64,7 @@ impl StandIn {
         let directory = json!({
             "newNonce": url("/nonce"), "newAccount": url("/account"), "newOrder": url("/order"),
             "revokeCert": url("/revoke"), "keyChange": url("/key"), "renewalInfo": url("/info"),
+            "meta": {"profiles": {"tlsserver": "https://ca.test/tlsserver"}},
         });
         stand_in.says("/dir", Answer::json(200, &directory));
         stand_in.says("/nonce", Answer::new(200, ""));

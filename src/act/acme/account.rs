@@ -20,6 +20,9 @@ pub const ACCOUNTS: &str = "acme";
 /// The form of an account's file.
 const VERSION: u32 = 1;
 
+/// Octets that an account's file needs at most, about.
+const ROOM: usize = 4096;
+
 /// With whom, as whom.
 #[derive(Debug)]
 pub struct Settings {
@@ -87,17 +90,23 @@ impl Session {
 
     /// An error in plain words.
     pub fn problem(&self, error: &instant_acme::Error) -> Problem {
-        let mut problem = self.client.problem(error);
-        if problem.is("accountDoesNotExist") {
-            let path = self.path.display();
-            problem.detail.push_str(&format!(" (to make a new account: mv {path} {path}.before)"));
-        }
-        problem
+        problem(&self.client, &self.path, error)
     }
+}
+
+fn problem(client: &Client, path: &Path, error: &instant_acme::Error) -> Problem {
+    let mut problem = client.problem(error);
+    if problem.is("accountDoesNotExist") {
+        let path = path.display();
+        problem.detail.push_str(&format!(" (to make a new account: mv {path} {path}.before)"));
+    }
+    problem
 }
 
 /// What is lost between the CA's answer and the disk is an account that nobody uses.
 async fn make(settings: &Settings, client: &Client, path: PathBuf) -> Result<Account, Problem> {
+    let trying = path.clone();
+    blocking(move || try_to_keep(&trying)).await?;
     let contacts: Vec<&str> = settings.contacts.iter().map(String::as_str).collect();
     let new = NewAccount { contact: &contacts, terms_of_service_agreed: true, only_return_existing: false };
     let external = settings.external.as_ref().map(External::key).transpose()?;
@@ -121,10 +130,10 @@ async fn reopen(settings: &Settings, mut kept: Kept, client: &Client, path: Path
     }
     let builder = Account::builder_with_http(Box::new(client.clone()));
     let credentials = again(&kept.credentials).map_err(Problem::ours)?;
-    let account = builder.from_credentials(credentials).await.map_err(|error| client.problem(&error))?;
+    let account = builder.from_credentials(credentials).await.map_err(|error| problem(client, &path, &error))?;
     if kept.contacts != settings.contacts {
         let contacts: Vec<&str> = settings.contacts.iter().map(String::as_str).collect();
-        account.update_contacts(&contacts).await.map_err(|error| client.problem(&error))?;
+        account.update_contacts(&contacts).await.map_err(|error| problem(client, &path, &error))?;
         kept.contacts.clone_from(&settings.contacts);
         blocking(move || keep(&path, &kept)).await?;
     }
@@ -146,16 +155,23 @@ fn again(credentials: &AccountCredentials) -> serde_json::Result<AccountCredenti
 }
 
 fn kept(path: &Path) -> Result<Option<Kept>, Problem> {
-    let Some(text) = files::read(path).map_err(Problem::ours)? else { return Ok(None) };
+    let Some(text) = files::read_private(path).map_err(Problem::ours)? else { return Ok(None) };
     // What serde_json says of a string it could not read would show it.
     let kept: Option<Kept> = serde_json::from_slice(&text).ok().filter(|kept: &Kept| kept.version == VERSION);
     let why = || Problem::ours(format!("{}: no account that this version can read", path.display()));
     kept.ok_or_else(why).map(Some)
 }
 
+/// A disk that is full is known before an account is made, not each time after one was.
+fn try_to_keep(path: &Path) -> Result<(), Problem> {
+    path.parent().map_or(Ok(()), files::make_folder).map_err(Problem::ours)?;
+    files::check_replaceable(path).map_err(Problem::ours)?;
+    let new = files::write_beside(path, &[0; ROOM]).map_err(Problem::ours)?;
+    files::remove(&new).map_err(Problem::ours)
+}
+
 fn keep(path: &Path, kept: &Kept) -> Result<(), Problem> {
     let text = serde_json::to_vec(kept).map_err(Problem::ours)?;
-    path.parent().map_or(Ok(()), files::make_folder).map_err(Problem::ours)?;
     let new = files::write_beside(path, &text).map_err(Problem::ours)?;
     files::rename(&new, path).map_err(Problem::ours)
 }

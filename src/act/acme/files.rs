@@ -55,7 +55,16 @@ pub(super) fn make_folder(path: &Path) -> Result<(), FileError> {
 }
 
 /// Reads a file that only we may read; none where there is none.
-pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+pub(super) fn read_private(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    read(path, 0o077, 0o600)
+}
+
+/// Reads a file that only we may write; none where there is none.
+pub(super) fn read_public(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    read(path, 0o022, 0o644)
+}
+
+fn read(path: &Path, never: u32, wanted: u32) -> Result<Option<Vec<u8>>, FileError> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
     if at("look at the file", path, || found(path))?.is_none() {
         return Ok(None);
@@ -64,7 +73,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     let file = fs::File::from(opened);
     let metadata = at("look at the file", path, || file.metadata())?;
     check(path, &metadata)?;
-    check_owner(path, &metadata, 0o077, 0o600)?;
+    check_owner(path, &metadata, never, wanted)?;
     let mut octets = Vec::new();
     at("read the file", path, || file.take(MAX_SIZE + 1).read_to_end(&mut octets))?;
     if octets.len() as u64 > MAX_SIZE { Err(FileError::TooLarge(path.to_owned())) } else { Ok(Some(octets)) }

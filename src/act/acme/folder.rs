@@ -74,6 +74,13 @@ pub enum FolderError {
     File(#[from] FileError),
 }
 
+impl FolderError {
+    /// Whether no chain of this order will ever do.
+    pub fn is_of_order(&self) -> bool {
+        matches!(self, FolderError::Names(_) | FolderError::OtherKey(_))
+    }
+}
+
 /// The folder of one certificate.
 #[derive(Clone, Debug)]
 pub struct Folder {
@@ -92,7 +99,7 @@ impl Folder {
     /// What lies here, when it is whole.
     pub fn held(&self) -> Result<Option<Held>, FolderError> {
         self.finish()?;
-        let Some(chain) = files::read(&self.path.join(CHAIN))? else { return Ok(None) };
+        let Some(chain) = files::read_public(&self.path.join(CHAIN))? else { return Ok(None) };
         let Ok(chain) = Chain::parse(&chain) else { return Ok(None) };
         Ok(self.is_key_of(KEY, chain.leaf())?.then(|| held(chain.leaf())))
     }
@@ -159,7 +166,7 @@ impl Folder {
             Some(Ok(chain)) => self.is_key_of(KEY, chain.leaf()),
             _ => Ok(false),
         };
-        if of_key(files::read(&new)?)? && !of_key(files::read(&path)?)? {
+        if of_key(files::read_public(&new)?)? && !of_key(files::read_public(&path)?)? {
             files::rename(&new, &path)?;
         }
         Ok(())
@@ -171,7 +178,7 @@ impl Folder {
 
     fn key(&self, name: &str) -> Result<Option<Key>, FolderError> {
         let path = self.path.join(name);
-        let Some(pem) = files::read(&path)? else { return Ok(None) };
+        let Some(pem) = files::read_private(&path)? else { return Ok(None) };
         Key::read(&pem).map(Some).map_err(|error| FolderError::Key { path, error })
     }
 

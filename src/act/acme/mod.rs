@@ -30,7 +30,7 @@ pub use account::{External, Session, Settings};
 pub use facts::{Action, Event, Held, Id, Problem, Proof, Status, Step};
 pub use folder::Folder;
 
-/// How long an action may take; a hundred names are asked for one after the other.
+/// How long a CA may take for an action; a hundred names are asked for one after the other.
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// What is to be done.
@@ -73,49 +73,62 @@ pub async fn run(mut orders: mpsc::Receiver<Order>, news: mpsc::Sender<News>, no
 
 async fn obey(order: Order, account: Arc<Mutex<()>>, news: mpsc::Sender<News>, now: fn() -> Timestamp) {
     let one = account.lock().await;
-    let event = match timeout(LIMIT, carry_out(&order, now)).await {
-        Ok(Ok(event)) => event,
-        Ok(Err(problem)) => Event::Failed { step: order.action.step(), problem },
-        Err(_) => {
-            let problem = Problem::ours(format!("not done within {} s", LIMIT.as_secs()));
-            Event::Failed { step: order.action.step(), problem }
-        }
-    };
+    let step = order.action.step();
+    let event = carry_out(&order, now).await.unwrap_or_else(|problem| Event::Failed { step, problem });
     drop(one);
     // Who wants to know may have gone.
     let _ = news.send(News { id: order.id, event }).await;
 }
 
 async fn carry_out(order: &Order, now: fn() -> Timestamp) -> Result<Event, Problem> {
-    let settings = &*order.settings;
-    let folder = Folder::of(&settings.state, &order.id)?;
-    let session = || Session::open(settings, now);
-    Ok(match &order.action {
-        Action::Look => Event::Held(blocking(move || Ok(folder.held()?)).await?),
-        Action::MakeNextKey => {
-            blocking(move || Ok(folder.make_next_key()?)).await?;
-            Event::NextKey
-        }
-        Action::AskWindow { ari_id } => window::ask(&session().await?, ari_id).await?,
+    let folder = Folder::of(&order.settings.state, &order.id).map_err(Problem::ours)?;
+    let open = || Session::open(&order.settings, now);
+    match &order.action {
+        Action::Look => blocking(move || folder.held().map(Event::Held).map_err(Problem::ours)).await,
+        Action::AskWindow { ari_id } => within(async { window::ask(&open().await?, ari_id).await }).await,
         Action::Order { names, replaces, profile } => {
-            let made = order::make(&session().await?, names, replaces.as_deref(), profile.as_deref()).await?;
-            Event::Ordered { url: made.url, proofs: made.proofs }
+            let make = async { order::make(&open().await?, names, replaces.as_deref(), profile.as_deref()).await };
+            within(make).await.map(|made| Event::Ordered { url: made.url, proofs: made.proofs })
         }
-        Action::SayReady { url } => Event::Status(order::say_ready(&session().await?, url).await?),
-        Action::AskStatus { url } => Event::Status(order::status(&session().await?, url).await?),
+        Action::SayReady { url } => {
+            within(async { order::say_ready(&open().await?, url).await }).await.map(Event::Status)
+        }
+        Action::AskStatus { url } => {
+            within(async { order::status(&open().await?, url).await }).await.map(Event::Status)
+        }
         Action::Finalize { url, names, reuse } => {
-            Event::Status(order::finalize(&session().await?, url, names, &folder, *reuse).await?)
+            let (names, reuse) = (names.clone(), *reuse);
+            let request = move || {
+                let key = folder.key_of_order(reuse).map_err(Problem::ours)?;
+                key.request(&names).map_err(Problem::ours)
+            };
+            let request = blocking(request).await?;
+            within(async { order::finalize(&open().await?, url, &request).await }).await.map(Event::Status)
         }
         Action::Store { url, names } => {
-            let chain = order::fetch(&session().await?, url).await?;
+            let chain = within(async { order::fetch(&open().await?, url).await }).await?;
             let names = names.clone();
-            Event::Stored(blocking(move || Ok(folder.store(&chain, &names)?)).await?)
+            blocking(move || match folder.store(&chain, &names) {
+                Ok(held) => Ok(Event::Stored(held)),
+                Err(error) if error.is_of_order() => Ok(Event::Status(Status::Invalid(Problem::ours(error)))),
+                Err(error) => Err(Problem::ours(error)),
+            })
+            .await
+        }
+        Action::MakeNextKey => {
+            blocking(move || folder.make_next_key().map(|()| Event::NextKey).map_err(Problem::ours)).await
         }
         Action::Revoke { certificate, reason } => {
-            window::revoke(&session().await?, certificate, *reason).await?;
-            Event::Revoked
+            let revoke = async { window::revoke(&open().await?, certificate, *reason).await };
+            within(revoke).await.map(|()| Event::Revoked)
         }
-    })
+    }
+}
+
+/// Bounds what is asked of a CA.
+async fn within<T>(asked: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    let late = |_| Err(Problem::ours(format!("not done within {} s", LIMIT.as_secs())));
+    timeout(LIMIT, asked).await.unwrap_or_else(late)
 }
 
 /// Does what waits for a disk, or computes for long.

@@ -12,7 +12,6 @@ use crate::dns::Name;
 
 use super::account::Session;
 use super::facts::{Problem, Proof, Status};
-use super::folder::{Folder, FolderError};
 
 /// How often the proofs of an order that was just made are asked for again when the CA refuses a nonce.
 const REFUSED: usize = 20;
@@ -34,6 +33,13 @@ pub async fn make(
 ) -> Result<Made, Problem> {
     let identifiers: Vec<Identifier> =
         names.iter().map(|name| Identifier::Dns(name.to_lowercase().to_host())).collect();
+    if let Some(profile) = profile
+        && !session.account.profiles().any(|known| known.name == profile)
+    {
+        let known: Vec<&str> = session.account.profiles().map(|known| known.name).collect();
+        let detail = format!("the CA has no profile {profile}, but {}", known.join(", "));
+        return Err(Problem { kind: Some("invalidProfile".to_owned()), ..Problem::ours(detail) });
+    }
     let plain = || {
         let order = NewOrder::new(&identifiers);
         profile.map_or(order, |profile| NewOrder::new(&identifiers).profile(profile))
@@ -152,23 +158,11 @@ async fn why_invalid(session: &Session, order: &mut instant_acme::Order) -> Resu
     Ok(Problem::ours("the CA has given the order up, and says no reason"))
 }
 
-/// Sends the request for the certificate, where the CA waits for one.
-pub async fn finalize(
-    session: &Session,
-    url: &str,
-    names: &[Name],
-    folder: &Folder,
-    reuse: bool,
-) -> Result<Status, Problem> {
+/// Sends the request for the certificate, in DER, where the CA waits for one.
+pub async fn finalize(session: &Session, url: &str, request: &[u8]) -> Result<Status, Problem> {
     let mut order = open(session, url).await?;
     if order.state().status == OrderStatus::Ready {
-        let (folder, names) = (folder.clone(), names.to_vec());
-        let request = move || {
-            let key = folder.key_of_order(reuse).map_err(Problem::ours)?;
-            key.request(&names).map_err(Problem::ours)
-        };
-        let request = super::blocking(request).await?;
-        order.finalize_csr(&request).await.map_err(|error| session.problem(&error))?;
+        order.finalize_csr(request).await.map_err(|error| session.problem(&error))?;
     }
     status(session, url).await
 }
@@ -191,11 +185,5 @@ fn name_of(identifier: &Identifier) -> String {
     match identifier {
         Identifier::Dns(name) => name.clone(),
         other => format!("{other:?}"),
-    }
-}
-
-impl From<FolderError> for Problem {
-    fn from(error: FolderError) -> Problem {
-        Problem::ours(error)
     }
 }
