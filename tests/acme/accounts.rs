@@ -3,15 +3,16 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use danelaw::act::acme::{Action, External, Session, Settings};
+use danelaw::act::acme::{Action, Event, External, Id, Session, Settings};
 use danelaw::act::messages::Secret;
 use danelaw::dane::certificate::KeyType;
 use serde_json::{Value, json};
 
-use super::common::now;
+use super::common::{name, now};
 use super::edge::{Edge, id, names, settings};
 use super::house::House;
 use super::pebble::{Options, Pebble};
+use super::stand_in::{Answer, StandIn};
 
 fn order() -> Action {
     Action::Order { names: names(), replaces: None, profile: None }
@@ -85,6 +86,21 @@ fn an_account_that_the_ca_does_not_know_or_has_closed_is_told_and_not_replaced()
     fs::remove_file(edge.settings.path()).unwrap();
     edge.order(&id(KeyType::Ecdsa));
     assert_ne!(kept(&edge)["credentials"], first["credentials"]);
+}
+
+#[test]
+fn orders_at_once_make_one_account() {
+    let stand_in = StandIn::start();
+    let edge = stand_in.edge();
+    let url = stand_in.url("/order/1");
+    let made = json!({"status": "ready", "authorizations": [], "finalize": stand_in.url("/finalize")});
+    stand_in.says("/order", Answer::json(201, &made).with(&format!("Location: {url}")));
+    let hosts = (0..8).map(|number| Id { host: name(&format!("mail{number}.example.org")), key_type: KeyType::Ecdsa });
+    let said = edge.ask_all(&hosts.map(|id| (id, order())).collect::<Vec<_>>());
+    assert_eq!(said.len(), 8);
+    assert!(said.values().all(|event| *event == Event::Ordered { url: url.clone(), proofs: Vec::new() }), "{said:?}");
+    let asked = |what: &str| stand_in.asked().iter().filter(|line| line.starts_with(what)).count();
+    assert_eq!((asked("POST /account "), asked("POST /order ")), (1, 8));
 }
 
 #[test]

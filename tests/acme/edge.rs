@@ -1,5 +1,6 @@
 //! Asks the edge for one action after the other, each of a new edge: all that it may know is on the disk and at the CA.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,15 +56,25 @@ impl Edge {
 
     /// What comes of an action.
     pub fn ask(&self, id: &Id, action: Action) -> Event {
+        self.ask_all(&[(id.clone(), action)]).remove(id).unwrap()
+    }
+
+    /// What comes of actions that are ordered at once, one for each certificate.
+    pub fn ask_all(&self, actions: &[(Id, Action)]) -> BTreeMap<Id, Event> {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let order = Order { id: id.clone(), action, settings: Arc::clone(&self.settings) };
         runtime.block_on(async {
-            let ((orders, ordered), (news, mut heard)) = (mpsc::channel(1), mpsc::channel(1));
+            let ((orders, ordered), (news, mut heard)) = (mpsc::channel(actions.len()), mpsc::channel(1));
             tokio::spawn(acme::run(ordered, news, now));
-            orders.send(order).await.unwrap();
-            let news = tokio::time::timeout(PATIENCE, heard.recv()).await.expect("news in time").unwrap();
-            assert_eq!(news.id, *id);
-            news.event
+            for (id, action) in actions {
+                let settings = Arc::clone(&self.settings);
+                orders.send(Order { id: id.clone(), action: action.clone(), settings }).await.unwrap();
+            }
+            let mut said = BTreeMap::new();
+            while said.len() < actions.len() {
+                let news = tokio::time::timeout(PATIENCE, heard.recv()).await.expect("news in time").unwrap();
+                said.insert(news.id, news.event);
+            }
+            said
         })
     }
 

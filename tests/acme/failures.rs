@@ -182,7 +182,7 @@ fn a_profile_that_the_ca_does_not_have_is_told_before_anything_is_ordered() {
     let edge = stand_in.edge();
     let problem =
         fails(&edge, Action::Order { names: names(), replaces: None, profile: Some("shortlived".to_owned()) });
-    assert_eq!(problem.to_string(), "invalidProfile: the CA has no profile shortlived, but tlsserver");
+    assert_eq!(problem.to_string(), "invalidProfile: the CA has no profile shortlived; it has: tlsserver");
     assert!(!stand_in.asked().iter().any(|line| line.contains(" /order ")));
 }
 

@@ -19,7 +19,6 @@ use super::files;
 pub const ACCOUNTS: &str = "acme";
 /// The form of an account's file.
 const VERSION: u32 = 1;
-
 /// Octets that an account's file needs at most, about.
 const ROOM: usize = 4096;
 

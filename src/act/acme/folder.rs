@@ -113,12 +113,12 @@ impl Folder {
                 return Ok(key);
             }
         }
-        self.make_key(ORDER_KEY)?;
-        self.key(ORDER_KEY)?.ok_or_else(|| FolderError::OtherKey(self.path.clone()))
+        self.make_key(ORDER_KEY)
     }
 
     /// Lays a chain down with its key. Broken off at any instruction, it is done by doing it again.
     pub fn store(&self, chain_pem: &str, names: &[Name]) -> Result<Held, FolderError> {
+        self.make_folders()?;
         let chain = Chain::parse(chain_pem.as_bytes())?;
         let leaf = chain.leaf();
         let had: BTreeSet<&str> = leaf.dns_names.iter().map(String::as_str).collect();
@@ -154,7 +154,7 @@ impl Folder {
     pub fn make_next_key(&self) -> Result<(), FolderError> {
         match self.key(NEXT_KEY)? {
             Some(_) => Ok(()),
-            None => self.make_key(NEXT_KEY),
+            None => self.make_key(NEXT_KEY).map(drop),
         }
     }
 
@@ -182,14 +182,20 @@ impl Folder {
         Key::read(&pem).map(Some).map_err(|error| FolderError::Key { path, error })
     }
 
-    fn make_key(&self, name: &str) -> Result<(), FolderError> {
-        files::make_folder(&self.path)?;
+    fn make_key(&self, name: &str) -> Result<Key, FolderError> {
+        self.make_folders()?;
         let path = self.path.join(name);
-        let pem = keys::make(self.key_type).map_err(|error| FolderError::Key { path: path.clone(), error })?;
-        match crate::act::keys::write(&self.path, name, &pem) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(FolderError::Write { path, error }),
-        }
+        let unusable = |error| FolderError::Key { path: path.clone(), error };
+        let pem = keys::make(self.key_type).map_err(unusable)?;
+        let key = Key::read(pem.as_bytes()).map_err(unusable)?;
+        crate::act::keys::write(&self.path, name, &pem).map_err(|error| FolderError::Write { path, error })?;
+        Ok(key)
+    }
+
+    /// Makes the folders, or sees that nobody else may write to them.
+    fn make_folders(&self) -> Result<(), FileError> {
+        self.path.parent().map_or(Ok(()), files::make_folder)?;
+        files::make_folder(&self.path)
     }
 }
 

@@ -36,13 +36,15 @@ pub async fn make(
     if let Some(profile) = profile
         && !session.account.profiles().any(|known| known.name == profile)
     {
-        let known: Vec<&str> = session.account.profiles().map(|known| known.name).collect();
-        let detail = format!("the CA has no profile {profile}, but {}", known.join(", "));
+        let mut known: Vec<&str> = session.account.profiles().map(|known| known.name).collect();
+        known.sort_unstable();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let detail = format!("the CA has no profile {profile}; it has: {known}");
         return Err(Problem { kind: Some("invalidProfile".to_owned()), ..Problem::ours(detail) });
     }
-    let plain = || {
-        let order = NewOrder::new(&identifiers);
-        profile.map_or(order, |profile| NewOrder::new(&identifiers).profile(profile))
+    let plain = || match profile {
+        None => NewOrder::new(&identifiers),
+        Some(profile) => NewOrder::new(&identifiers).profile(profile),
     };
     let mut made = match replaces.and_then(identifier) {
         None => session.account.new_order(&plain()).await,

@@ -135,6 +135,7 @@ fn what_danelaw_did_not_make_is_left_alone() {
     assert!(folder.held().unwrap_err().to_string().contains("chmod 0600"));
     fs::set_permissions(place.join("privkey.pem"), fs::Permissions::from_mode(0o600)).unwrap();
     fs::set_permissions(&place, fs::Permissions::from_mode(0o770)).unwrap();
+    assert!(folder.store(&second, &[name(HOST)]).unwrap_err().to_string().contains("chmod 0700"));
     fs::remove_file(place.join("privkey.roll.pem")).unwrap();
     assert!(folder.make_next_key().unwrap_err().to_string().contains("chmod 0700"));
     let wild = Folder::of(state.path(), &Id { host: name("*.example.test"), key_type: KeyType::Ecdsa });
