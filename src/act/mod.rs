@@ -1,5 +1,6 @@
 //! Decisions become changes of the world. Each may be repeated after a crash, so each is idempotent.
 
+pub mod acme;
 pub mod example;
 pub mod hook;
 pub mod install;

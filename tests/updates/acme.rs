@@ -2,85 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use super::common::{free_port, succeed};
-use super::house::{Daemon, wait_until};
+use super::common::succeed;
+use super::house::Daemon;
+use super::pebble::{Options, Pebble};
 use super::served::{ACME, house, secret};
-
-/// pebble, which asks our daemon, and has a certificate of its own for its own port.
-struct Pebble {
-    folder: tempfile::TempDir,
-    process: Child,
-    directory: String,
-}
-
-impl Drop for Pebble {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        if std::thread::panicking() {
-            eprintln!("--- pebble ---\n{}", fs::read_to_string(self.folder.path().join("log")).unwrap_or_default());
-        }
-    }
-}
-
-impl Pebble {
-    fn start(daemon: &Daemon<'_>) -> Pebble {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name).display().to_string();
-        succeed(
-            "openssl",
-            &[
-                "req",
-                "-x509",
-                "-nodes",
-                "-days",
-                "2",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:P-256",
-                "-subj",
-                "/CN=localhost",
-                "-addext",
-                "subjectAltName=DNS:localhost,IP:127.0.0.1",
-                "-keyout",
-                &path("key.pem"),
-                "-out",
-                &path("cert.pem"),
-            ],
-        );
-        let (port, management) = (free_port(), free_port());
-        let config = serde_json::json!({"pebble": {
-            "listenAddress": format!("127.0.0.1:{port}"),
-            "managementListenAddress": format!("127.0.0.1:{management}"),
-            "certificate": path("cert.pem"),
-            "privateKey": path("key.pem"),
-            "httpPort": 5002,
-            "tlsPort": 5001,
-        }});
-        fs::write(path("config.json"), config.to_string()).unwrap();
-        let log = fs::File::create(path("log")).unwrap();
-        let process = Command::new("pebble")
-            .args(["-config", &path("config.json"), "-dnsserver", &daemon.address.to_string()])
-            .env("PEBBLE_VA_NOSLEEP", "1")
-            .env("PEBBLE_WFE_NONCEREJECT", "0")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let pebble = Pebble { folder, process, directory: format!("https://localhost:{port}/dir") };
-        wait_until("pebble listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-        pebble
-    }
-
-    /// Its own certificate, which clients trust.
-    fn trusted(&self) -> String {
-        self.folder.path().join("cert.pem").display().to_string()
-    }
-}
 
 fn secret_text() -> String {
     data_encoding::BASE64.encode(&secret(ACME))
@@ -107,7 +34,7 @@ fn has(daemon: &Daemon<'_>, certificate: &Path, names: &[&str]) {
 fn certbot_gets_a_certificate_by_a_challenge_in_a_zone_here() {
     let house = house();
     let daemon = house.start();
-    let pebble = Pebble::start(&daemon);
+    let pebble = Pebble::start(daemon.address, &Options::default());
     let work = tempfile::tempdir().unwrap();
     let path = |name: &str| work.path().join(name).display().to_string();
     let credentials = format!(
@@ -129,7 +56,7 @@ fn certbot_gets_a_certificate_by_a_challenge_in_a_zone_here() {
             "-m",
             "hostmaster@example.org",
             "--server",
-            &pebble.directory,
+            &pebble.directory(),
         ])
         .args(["--dns-rfc2136", "--dns-rfc2136-credentials", &path("credentials.ini")])
         .args(["--dns-rfc2136-propagation-seconds", "1", "-d", "mail.example.org", "-d", "*.example.org"])
@@ -143,10 +70,10 @@ fn certbot_gets_a_certificate_by_a_challenge_in_a_zone_here() {
 fn lego_gets_a_certificate_by_a_challenge_in_a_zone_here() {
     let house = house();
     let daemon = house.start();
-    let pebble = Pebble::start(&daemon);
+    let pebble = Pebble::start(daemon.address, &Options::default());
     let work = tempfile::tempdir().unwrap();
     run(Command::new("lego")
-        .args(["--server", &pebble.directory, "--email", "hostmaster@example.org", "--accept-tos", "--path"])
+        .args(["--server", &pebble.directory(), "--email", "hostmaster@example.org", "--accept-tos", "--path"])
         .arg(work.path())
         .args(["--dns", "rfc2136", "--dns.disable-cp", "--dns.resolvers", &daemon.address.to_string()])
         .args(["--domains", "mail.example.org", "--domains", "*.example.org", "run"])

@@ -5,11 +5,17 @@
 #![expect(clippy::print_stdout, reason = "the seed of a run")]
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+#[path = "../messages/authority.rs"]
+#[expect(dead_code, reason = "each test program uses its part")]
+mod authority;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../daemon/house.rs"]
 #[expect(dead_code, reason = "each test program uses its part")]
 mod house;
+#[path = "../acme/pebble.rs"]
+#[expect(dead_code, reason = "each test program uses its part")]
+mod pebble;
 #[path = "../differential/random.rs"]
 mod random;
 

@@ -13,7 +13,11 @@ use crate::dane::deployed::of_first;
 use super::{InstallError, NotKept};
 
 /// Does a step.
-pub(super) fn at<T>(doing: &'static str, path: &Path, step: impl FnOnce() -> io::Result<T>) -> Result<T, InstallError> {
+pub(in crate::act) fn at<T>(
+    doing: &'static str,
+    path: &Path,
+    step: impl FnOnce() -> io::Result<T>,
+) -> Result<T, InstallError> {
     crash::point(doing);
     let done = step().map_err(|error| InstallError::Io { path: path.to_owned(), doing, error });
     crash::point(doing);
@@ -43,12 +47,12 @@ pub(super) fn make_folder(path: &Path) -> Result<(), InstallError> {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync_folder)
 }
 
-pub(super) fn sync_folder(path: &Path) -> Result<(), InstallError> {
+pub(in crate::act) fn sync_folder(path: &Path) -> Result<(), InstallError> {
     at("sync the folder", path, || File::open(path)?.sync_all())
 }
 
 /// Makes a file of this mode, whatever the umask.
-pub(super) fn create(path: &Path, mode: u32) -> Result<File, InstallError> {
+pub(in crate::act) fn create(path: &Path, mode: u32) -> Result<File, InstallError> {
     at("make the file", path, || {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         fchmod(&file, Mode::from_raw_mode(mode))?;
@@ -57,7 +61,7 @@ pub(super) fn create(path: &Path, mode: u32) -> Result<File, InstallError> {
 }
 
 /// Writes a file that was just made.
-pub(super) fn fill(path: &Path, mut file: File, parts: &[&[u8]]) -> Result<(), InstallError> {
+pub(in crate::act) fn fill(path: &Path, mut file: File, parts: &[&[u8]]) -> Result<(), InstallError> {
     at("write the file", path, || parts.iter().try_for_each(|part| file.write_all(part)))?;
     at("sync the file", path, || file.sync_all())
 }

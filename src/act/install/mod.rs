@@ -4,7 +4,7 @@
 //! How the folder is laid out stands in [`crate::dane::deployed`]. Each call may be repeated, broken off at any instruction, and
 //! repeated again; for one host there is one call at a time.
 
-mod files;
+pub(super) mod files;
 mod material;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,138 @@
+//! Gets certificates from a CA (RFC 8555), and lays them down as other clients do. Decides nothing: neither when to order nor when to
+//! try again.
+//!
+//! What to do comes in as orders; what came of it goes out as news, and no secret is in it. Each action begins with what is there, on
+//! the disk and at the CA, so each may be done again. A CA may refuse a nonce as often as it likes (`badNonce`): that is told, too.
+
+pub mod account;
+pub mod client;
+pub mod facts;
+mod files;
+pub mod folder;
+pub mod keys;
+pub mod order;
+#[cfg(test)]
+mod tests;
+pub mod window;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::dns::Timestamp;
+
+pub use account::{External, Session, Settings};
+pub use facts::{Action, Event, Held, Id, Problem, Proof, Status, Step};
+pub use folder::Folder;
+
+/// How long a CA may take for an action; a hundred names are asked for one after the other.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// For which certificate.
+    pub id: Id,
+    /// What.
+    pub action: Action,
+    /// At which CA.
+    pub settings: Arc<Settings>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    /// For which certificate.
+    pub id: Id,
+    /// What.
+    pub event: Event,
+}
+
+/// Does what it is ordered to until nobody can order any more; one action at a time for each account.
+pub async fn run(mut orders: mpsc::Receiver<Order>, news: mpsc::Sender<News>, now: fn() -> Timestamp) {
+    let mut accounts: HashMap<PathBuf, Arc<Mutex<()>>> = HashMap::new();
+    let mut under_way = JoinSet::new();
+    loop {
+        tokio::select! {
+            order = orders.recv() => match order {
+                Some(order) => {
+                    let account = Arc::clone(accounts.entry(order.settings.path()).or_default());
+                    under_way.spawn(obey(order, account, news.clone(), now));
+                }
+                None => return,
+            },
+            Some(_) = under_way.join_next() => {}
+        }
+    }
+}
+
+async fn obey(order: Order, account: Arc<Mutex<()>>, news: mpsc::Sender<News>, now: fn() -> Timestamp) {
+    let one = account.lock().await;
+    let step = order.action.step();
+    let event = carry_out(&order, now).await.unwrap_or_else(|problem| Event::Failed { step, problem });
+    drop(one);
+    // Who wants to know may have gone.
+    let _ = news.send(News { id: order.id, event }).await;
+}
+
+async fn carry_out(order: &Order, now: fn() -> Timestamp) -> Result<Event, Problem> {
+    let folder = Folder::of(&order.settings.state, &order.id).map_err(Problem::ours)?;
+    let open = || Session::open(&order.settings, now);
+    match &order.action {
+        Action::Look => blocking(move || folder.held().map(Event::Held).map_err(Problem::ours)).await,
+        Action::AskWindow { ari_id } => within(async { window::ask(&open().await?, ari_id).await }).await,
+        Action::Order { names, replaces, profile } => {
+            let make = async { order::make(&open().await?, names, replaces.as_deref(), profile.as_deref()).await };
+            within(make).await.map(|made| Event::Ordered { url: made.url, proofs: made.proofs })
+        }
+        Action::SayReady { url } => {
+            within(async { order::say_ready(&open().await?, url).await }).await.map(Event::Status)
+        }
+        Action::AskStatus { url } => {
+            within(async { order::status(&open().await?, url).await }).await.map(Event::Status)
+        }
+        Action::Finalize { url, names, reuse } => {
+            let (names, reuse) = (names.clone(), *reuse);
+            let request = move || {
+                let key = folder.key_of_order(reuse).map_err(Problem::ours)?;
+                key.request(&names).map_err(Problem::ours)
+            };
+            let request = blocking(request).await?;
+            within(async { order::finalize(&open().await?, url, &request).await }).await.map(Event::Status)
+        }
+        Action::Store { url, names } => {
+            let chain = within(async { order::fetch(&open().await?, url).await }).await?;
+            let names = names.clone();
+            blocking(move || match folder.store(&chain, &names) {
+                Ok(held) => Ok(Event::Stored(held)),
+                Err(error) if error.is_of_order() => Ok(Event::Status(Status::Invalid(Problem::ours(error)))),
+                Err(error) => Err(Problem::ours(error)),
+            })
+            .await
+        }
+        Action::MakeNextKey => {
+            blocking(move || folder.make_next_key().map(|()| Event::NextKey).map_err(Problem::ours)).await
+        }
+        Action::Revoke { certificate, reason } => {
+            let revoke = async { window::revoke(&open().await?, certificate, *reason).await };
+            within(revoke).await.map(|()| Event::Revoked)
+        }
+    }
+}
+
+/// Bounds what is asked of a CA.
+async fn within<T>(asked: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    let late = |_| Err(Problem::ours(format!("not done within {} s", LIMIT.as_secs())));
+    timeout(LIMIT, asked).await.unwrap_or_else(late)
+}
+
+/// Does what waits for a disk, or computes for long.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Problem::ours(format!("a bug: {error}"))))
+}
