@@ -1,6 +1,7 @@
 //! What the machine is told, and what it asks for.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,7 @@ use crate::dane::certificate::KeyType;
 use crate::dns::{Name, Timestamp};
 
 /// What a machine is of: the certificate of a host with one type of key.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Id {
     /// The host that the certificate is called by; it need not be one of its names.
@@ -50,6 +51,22 @@ pub struct Held {
     pub fingerprint: String,
     /// What the CA knows it by in renewal information (RFC 9773 section 4.1); none: it can't be made.
     pub ari_id: Option<String>,
+}
+
+impl Problem {
+    /// Whether it is of this type.
+    pub fn is(&self, kind: &str) -> bool {
+        self.kind.as_deref() == Some(kind)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Some(kind) => write!(f, "{kind}: {}", self.detail),
+            None => f.write_str(&self.detail),
+        }
+    }
 }
 
 impl Held {
@@ -103,6 +120,8 @@ pub struct Problem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
+    /// Looking at the folder.
+    Look,
     /// [`Action::AskWindow`].
     Window,
     /// [`Action::AskCaa`]: it can't be told what CAA says.

@@ -15,6 +15,7 @@ impl Machine<'_> {
         self.look_at_clock(problem.ca_time);
         match (step, self.state.phase) {
             (Step::Window, _) => self.state.windows.fail(&self.state.clock),
+            (Step::Look, _) => self.note(step, problem),
             (Step::NextKey, _) => {
                 self.state.keys.fail(&self.state.clock);
                 self.note(step, problem);

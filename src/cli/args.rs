@@ -65,6 +65,9 @@ pub enum Command {
     /// The rollover of a host's certificate
     #[command(subcommand)]
     Rollover(RolloverCommand),
+    /// Certificates that danelaw gets by itself
+    #[command(subcommand)]
+    Certificate(CertificateCommand),
     /// Print what a host's rollover, or the next one, will do, when and why
     Plan(Host),
     /// Print what a rollover does, for any settings and without a daemon
@@ -141,6 +144,61 @@ pub struct RolloverStatus {
     /// JSON in place of text
     #[arg(long)]
     pub json: bool,
+}
+
+/// `certificate ...`
+#[derive(Clone, Debug, Subcommand)]
+pub enum CertificateCommand {
+    /// Show the certificates that danelaw orders, and how their orders stand
+    List(RolloverStatus),
+    /// Order a host's certificate now, whether it is time or not
+    Order(Host),
+    /// The same as `order`
+    Renew(Host),
+    /// Give up a host's order that is under way
+    Cancel(Host),
+    /// Replace a host's certificate by one with the next key, now
+    Rotate(Host),
+    /// The same as `rotate`, and revoke the one that it replaces
+    Revoke(Revoke),
+}
+
+/// `certificate revoke`
+#[derive(Clone, Debug, clap::Args)]
+pub struct Revoke {
+    /// The host that the certificate is called by
+    pub host: Name,
+    /// Why
+    #[arg(long, value_enum, default_value_t = Reason::Unspecified)]
+    pub reason: Reason,
+    /// JSON in place of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Why a certificate is revoked (RFC 5280 section 5.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Reason {
+    /// Nothing is said
+    Unspecified,
+    /// Somebody else may have the key
+    KeyCompromise,
+    /// There is another certificate
+    Superseded,
+    /// The names are used no more
+    CessationOfOperation,
+}
+
+impl Reason {
+    /// The reason's code.
+    pub fn code(self) -> u8 {
+        match self {
+            Reason::Unspecified => 0,
+            Reason::KeyCompromise => 1,
+            Reason::Superseded => 4,
+            Reason::CessationOfOperation => 5,
+        }
+    }
 }
 
 /// `log`

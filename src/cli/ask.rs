@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::args::{Command, KeysCommand};
 use super::output::{Mark, Output};
-use super::{CliError, Outcome, messages, online, rollover, traffic};
+use super::{CliError, Outcome, certificate, messages, online, rollover, traffic};
 use crate::config::Config;
 use crate::dane::explain::{Explanation, Status};
 use crate::dane::prerequisites::Verdict;
@@ -99,6 +99,11 @@ fn show_status(report: &StatusReport, out: &mut Output) -> Result<(), CliError> 
     if !report.rollovers.is_empty() {
         out.line("")?;
         out.table(&rollover::rows(&report.rollovers))?;
+    }
+    if !report.orders.is_empty() {
+        out.line("")?;
+        out.table(&certificate::rows(&report.orders))?;
+        certificate::show_failures(&report.orders, out)?;
     }
     show_outside(&report.outside, out)?;
     if !report.events.is_empty() {

@@ -312,10 +312,10 @@ mod tests {
         // What the checker knows it tells with an unknown key.
         let probe = "x = 1\n[control]\nx = 1\n[server]\nx = 1\n[rate-limit]\nx = 1\n[dane]\nx = 1\n[signing]\nx = 1\n[outside]\nx = 1\n[[certificates]]\npath = \"c\"\nx = 1\n\
                      [[service]]\nhost = \"a.b\"\nport = 1\nx = 1\n[zone.a]\nx = 1\n[example]\nx = 1\n\
-                     [rollover]\nx = 1\n[host.\"a.b\"]\nx = 1\n[domain.\"a.b\"]\nhosts = [\"c.d\"]\nx = 1\n[secondary.a]\nkey = \"k\"\nx = 1\n[update.a]\nkey = \"k\"\nx = 1\n\
+                     [rollover]\nx = 1\n[host.\"a.b\"]\nx = 1\n[domain.\"a.b\"]\nhosts = [\"c.d\"]\nx = 1\n[acme]\nagree-to-terms = true\nx = 1\n[[certificate]]\nhost = \"a.b\"\nx = 1\n[secondary.a]\nkey = \"k\"\nx = 1\n[update.a]\nkey = \"k\"\nx = 1\n\
                      [messages]\nwebhook = \"https://h.example/\"\nx = 1\n";
         let errors = Config::parse(probe, "danelaw.toml", Path::new("/x")).unwrap_err();
-        assert_eq!(errors.diagnostics().len(), 17);
+        assert_eq!(errors.diagnostics().len(), 19);
         let text = uncommented();
         for diagnostic in errors.diagnostics() {
             let known = diagnostic.help.as_deref().and_then(|help| help.strip_prefix("known here: ")).unwrap();

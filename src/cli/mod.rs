@@ -4,7 +4,8 @@
 mod answering;
 pub mod args;
 pub mod ask;
-pub mod check;
+pub mod certificate;
+mod check;
 pub mod init;
 pub mod keys;
 pub mod keys_import;
@@ -144,6 +145,7 @@ fn run(args: &Args, out: &mut Output) -> Result<Outcome, CliError> {
         Command::Keys(KeysCommand::Import(import)) => keys_import::run(&load(file)?, import, out),
         Command::Messages(MessagesCommand::Test(plain)) => messages::test(&load(file)?, plain, out),
         Command::Rollover(command) => rollover::run(&load(file)?, command, out),
+        Command::Certificate(command) => certificate::run(&load(file)?, command, out),
         Command::Plan(host) => simulate::plan(&load(file)?, host, out),
         Command::Simulate(args) => simulate::run(args, out),
         Command::Log(log) => rollover::log(&load(file)?, log, out),

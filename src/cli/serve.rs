@@ -15,7 +15,9 @@ use super::args::Serve;
 use super::{CliError, Outcome, load, log, ready};
 use crate::act;
 use crate::config::{Config, Encrypted};
-use crate::keeper::{self, Answering, Finished, Keeper, Message, RolloverEdges, RolloverOrders, Surroundings};
+use crate::keeper::{
+    self, Answering, Finished, Keeper, Message, OrderNews, OrderOrders, RolloverEdges, RolloverOrders, Surroundings,
+};
 use crate::observe::presented::Turns;
 use crate::observe::watch::{Timing, Watcher};
 use crate::observe::{self, clock};
@@ -103,6 +105,7 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
         tokio::spawn(act::messages::run(message_orders, message_news));
         let (outside_orders, (outside_news, outside)) = (keeper.outside_orders(), mpsc::channel(NEWS));
         tokio::spawn(observe::outside::run(outside_orders, outside_news, turns));
+        let orders = order(&mut keeper);
         let notified = answering.counters.notified();
         let around = Surroundings {
             watcher,
@@ -112,6 +115,7 @@ pub fn run(file: Option<&Path>, args: &Serve) -> Result<Outcome, CliError> {
             transferred,
             sent,
             outside,
+            orders,
             notified,
             rollovers,
             calls,
@@ -141,6 +145,28 @@ fn drive(keeper: &mut Keeper, runtime: &tokio::runtime::Handle, turns: Turns) ->
     runtime.spawn(act::hook::work(to_run, ran));
     keeper.drive(RolloverOrders { nameservers: ask, presented: probe, hooks: run });
     RolloverEdges { nameservers, presented, hooks }
+}
+
+/// Who speaks with CAs, and asks nameservers for proofs.
+fn order(keeper: &mut Keeper) -> mpsc::Receiver<OrderNews> {
+    let OrderOrders { ca, texts } = keeper.order_orders();
+    let (sender, news) = mpsc::channel(NEWS);
+    let ((of_ca, mut from_ca), (of_texts, mut from_texts)) = (mpsc::channel(NEWS), mpsc::channel(NEWS));
+    tokio::spawn(act::acme::run(ca, of_ca, keeper::now));
+    tokio::spawn(observe::proofs::run(texts, of_texts));
+    tokio::spawn(async move {
+        loop {
+            let news = tokio::select! {
+                Some(news) = from_ca.recv() => OrderNews::Ca(news),
+                Some(news) = from_texts.recv() => OrderNews::Texts(news),
+                else => return,
+            };
+            if sender.send(news).await.is_err() {
+                return;
+            }
+        }
+    });
+    news
 }
 
 /// Each client over a stream takes a descriptor, a thousand of each transport at most, and what is left has to do for zones,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+use super::acme;
 use super::catalog;
 use super::denial::check_denial;
 use super::elsewhere;
@@ -63,6 +64,8 @@ pub(super) fn defaults(folder: &Path) -> Config {
         messages: Messages::default(),
         outside: Outside::default(),
         elsewhere: BTreeMap::new(),
+        acme: None,
+        ordered: Vec::new(),
     }
 }
 
@@ -120,6 +123,7 @@ fn check_root(mut root: Section<'_>, config: &mut Config, problems: &mut Problem
         config.certificates =
             folders.into_iter().filter_map(|section| check_certificates(section, &folder, problems)).collect();
     }
+    acme::check(&mut root, config, problems);
     rollover::check(&mut root, config, problems);
     if let Some(services) = root.sections("service", problems) {
         for section in services {

@@ -2,6 +2,7 @@
 //!
 //! The file's TOML is the raw form and never leaves this room. Nothing here looks at a folder's contents.
 
+mod acme;
 mod catalog;
 mod check;
 mod denial;
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 
 use crate::zone::Diagnostic;
 
+pub use acme::{Acme, CertificateConfig};
 pub use catalog::CatalogConfig;
 pub use messages::{Mailer, Messages, Smarthost, SmtpTls, Webhook, internal};
 pub use outside::Outside;

@@ -104,7 +104,7 @@ fn every_key_is_read() {
 /// Text, line, column, and what the message and its help together say.
 const MALFORMED: &[(&str, u32, u32, &[&str])] = &[
     ("zone = 1", 1, 8, &["`zone` must be a table", "[zone]"]),
-    ("zonez = \"z\"", 1, 1, &["unknown key `zonez`", "did you mean `zones`?", "known here: addresses"]),
+    ("zonez = \"z\"", 1, 1, &["unknown key `zonez`", "did you mean `zones`?", "known here: acme, addresses"]),
     ("[dane]\n\nconfirmation_interval = \"1d\"", 3, 1, &["did you mean `confirmation-interval`?", "[dane]"]),
     ("listen = [\"127.0.0.1\"]", 1, 11, &["\"127.0.0.1\" is not an address with a port", "127.0.0.1:5300"]),
     ("listen = \"127.0.0.1:53\"", 1, 10, &["`listen` must be a list, and this is a string", "listen = ["]),

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::acme::{Acme, CertificateConfig};
 use super::catalog::CatalogConfig;
 use super::messages::Messages;
 use super::outside::Outside;
@@ -77,6 +78,10 @@ pub struct Config {
     pub outside: Outside,
     /// `[domain."..."]`
     pub elsewhere: BTreeMap<Name, DomainDane>,
+    /// `[acme]`
+    pub acme: Option<Acme>,
+    /// `[[certificate]]`, in the file's order.
+    pub ordered: Vec<CertificateConfig>,
 }
 
 /// DoT, DoH and DoQ; off where the lists are empty.

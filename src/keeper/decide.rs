@@ -190,10 +190,9 @@ impl Keeper {
 
     /// Publishes the TLSA that were decided.
     pub(super) fn publish_as_decided(&mut self, now: Timestamp) -> Option<Timestamp> {
-        let tlsa = std::mem::take(&mut self.tlsa);
-        let refresh = self.publish_zones(&tlsa, now);
-        self.lagging = Some(self.not_served(&tlsa));
-        self.tlsa = tlsa;
+        let all = self.with_proofs(self.tlsa.clone());
+        let refresh = self.publish_zones(&all, now);
+        self.lagging = Some(self.not_served(&all));
         refresh
     }
 

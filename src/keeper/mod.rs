@@ -16,6 +16,7 @@ mod look;
 mod messages;
 mod nameservers;
 mod notices;
+mod orders;
 mod outside;
 mod policy;
 mod presented;
@@ -73,6 +74,7 @@ pub use hurry::Wanted;
 use look::Scope;
 pub use messages::{ChannelReport, TestReport};
 pub use notices::{CopyReport, CopyState};
+pub use orders::{OrderNews, OrderOrders, OrderReport};
 pub use outside::{FoundReport, OutsideReport};
 pub use policy::Policy;
 pub use primaries::{PrimaryReport, PrimaryState};
@@ -151,6 +153,8 @@ pub struct Keeper {
     /// Those that lead hosts.
     rollovers: rollovers::Rollovers,
     outside: outside::Outside,
+    /// Certificates of danelaw's own.
+    orders: orders::Orders,
     /// What was served and is to be stored.
     sealed: publish::Sealed,
     policy: Arc<ArcSwap<Policy>>,
@@ -201,6 +205,7 @@ impl Keeper {
         let dane = decide::load(&mut store)?;
         let messages = messages::Messages::load(&store)?;
         let rollovers = rollovers::Rollovers::load(&store)?;
+        let orders = orders::Orders::load(&store)?;
         for warning in config.warnings() {
             warn!("{warning}");
         }
@@ -246,6 +251,7 @@ impl Keeper {
             primaries: primaries::Transferred::new(now),
             rollovers,
             outside,
+            orders,
             sealed: publish::Sealed::default(),
             policy: Arc::default(),
             policy_problem: None,
@@ -383,6 +389,7 @@ impl Keeper {
             self.look_at_tsig_keys();
             self.look_at_keys(now);
         }
+        self.look_at_orders(now);
         if scope.certificates {
             self.scans = self.scanner.scan(&self.config.certificates);
             self.covering = Covering::new(&self.scans);
@@ -398,6 +405,7 @@ impl Keeper {
         let unfinished = (rounds == ROUNDS).then_some(now + 1);
         // What is published is what others are to see.
         self.watch_from_outside(now);
+        let asked = self.look_for_proofs(now).then_some(now + 1);
         self.zones.values_mut().for_each(|zone| zone.before = None);
         // After its record.
         self.look_at_presented(now);
@@ -416,7 +424,7 @@ impl Keeper {
         // Changes that come all the time don't put the look at everything off.
         let rescan = self.looked_at_all + RESCAN;
         let later = [self.vanishing(), self.settling(), self.catalogs_at(now), self.remove_images(now)];
-        let next = [dane_next, refresh, expires, linting, unfinished]
+        let next = [dane_next, refresh, expires, linting, unfinished, asked]
             .into_iter()
             .chain(later)
             .flatten()

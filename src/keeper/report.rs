@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CatalogReport, ChannelReport, CopyReport, FoundReport, Keeper, OutsideReport, PrimaryReport, RolloverReport,
+    CatalogReport, ChannelReport, CopyReport, FoundReport, Keeper, OrderReport, OutsideReport, PrimaryReport,
+    RolloverReport,
 };
 use crate::dane::Chain;
 use crate::dane::certificate::Certificate;
@@ -57,6 +58,9 @@ pub struct StatusReport {
     /// The rollovers of the hosts whose certificates are installed here.
     #[serde(default)]
     pub rollovers: Vec<RolloverReport>,
+    /// The certificates that are ordered here.
+    #[serde(default)]
+    pub orders: Vec<OrderReport>,
     /// What was found of zones, mail domains and hosts from outside.
     #[serde(default)]
     pub outside: Vec<FoundReport>,
@@ -176,6 +180,7 @@ impl Keeper {
             certificates: self.certificate_reports(),
             tlsa: self.explained(now),
             rollovers: self.rollover_reports(),
+            orders: self.order_reports(None),
             outside: self.outside.reports(),
             problems: self.problems.iter().cloned().collect(),
             events: self.store.events(EVENTS, None).unwrap_or_default(),

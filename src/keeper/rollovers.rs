@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tracing::error;
 
 use super::Keeper;
-use super::nameservers::{Nameservers, Ours};
+use super::nameservers::{Nameservers, Ours, Place};
 use super::updates::TOGETHER;
 use crate::act::hook;
 use crate::dane::Chain;
@@ -200,6 +200,11 @@ impl Rollovers {
         self.nameservers.resolved(host, found, now);
     }
 
+    /// Where each of a zone's nameservers is asked. An error: a host whose address is not known yet.
+    pub(super) fn servers_of(&mut self, ours: &Ours<'_>, zone: &Name) -> Result<BTreeSet<Place>, Name> {
+        self.nameservers.asked(ours, zone)
+    }
+
     /// The nameservers to look up by now.
     pub(super) fn lookups(&mut self, now: Timestamp) -> Vec<Name> {
         self.nameservers.due(now)
@@ -209,7 +214,7 @@ impl Rollovers {
         self.nameservers.next()
     }
 
-    fn reading(&self, now: Timestamp) -> Reading {
+    pub(super) fn reading(&self, now: Timestamp) -> Reading {
         let wall_alone = Reading { wall: now, boot: now, boot_id: 1, synchronised: true };
         self.clocks.map_or(wall_alone, |clocks| clocks())
     }
@@ -405,7 +410,7 @@ impl Keeper {
 
     /// Whose addresses are still wanted.
     pub(super) fn retain_rollover_nameservers(&mut self) {
-        let zones: BTreeSet<Name> = self.led_zones().into_values().collect();
+        let zones: BTreeSet<Name> = self.led_zones().into_values().chain(self.proofs().into_keys()).collect();
         let ours = Ours { config: &self.config, zones: &self.zones };
         self.rollovers.nameservers.retain(&ours, zones.iter());
     }

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::look::Scope;
 use super::updates::TOGETHER;
 
-use super::{Answering, Cycle, Finished, Keeper, RolloverEdges};
+use super::{Answering, Cycle, Finished, Keeper, OrderNews, RolloverEdges};
 use crate::act::notify::News;
 use crate::act::{messages, transfer};
 use crate::config::{Config, Cookies, TlsCertificate};
@@ -51,6 +51,8 @@ pub struct Surroundings {
     pub sent: mpsc::Receiver<messages::News>,
     /// How zones are seen from outside.
     pub outside: mpsc::Receiver<outside::News>,
+    /// What came of orders of certificates.
+    pub orders: mpsc::Receiver<OrderNews>,
     /// What came from primaries.
     pub transferred: mpsc::Receiver<transfer::News>,
     /// What primaries have said themselves.
@@ -98,6 +100,7 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
         ];
         let to_send = to_send.into_iter().flatten().min();
         let notices = to_send.map(moment);
+        let ordered = keeper.orders_due().map(moment);
         tokio::select! {
             // A moment, not a wait: those who ask often don't put it off.
             () = tokio::time::sleep_until(due) => {}
@@ -113,6 +116,19 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
             Some(news) = around.outside.recv() => {
                 let news: Vec<outside::News> = gather(news, &mut around.outside);
                 if !keeper.hear_outside(news, now()) {
+                    continue;
+                }
+                what = Look::Decided;
+            }
+            Some(news) = around.orders.recv() => {
+                let news = gather(news, &mut around.orders);
+                if !tokio::task::block_in_place(|| keeper.hear_orders(news, now())) {
+                    continue;
+                }
+                what = Look::Decided;
+            }
+            () = tokio::time::sleep_until(ordered.unwrap_or(due)), if ordered.is_some() => {
+                if !tokio::task::block_in_place(|| keeper.tick_orders(now())) {
                     continue;
                 }
                 what = Look::Decided;
@@ -183,8 +199,10 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
                 Request::Freeze { zone } => said = keeper.freeze(zone, true, now()),
                 Request::Thaw { zone } => said = keeper.freeze(zone, false, now()),
                 Request::Rollover { host, word } => said = keeper.rollover(host, *word, now()),
+                Request::Order { host, word } => said = keeper.say_to_orders(host, *word, now()),
                 Request::Status
                 | Request::Rollovers { .. }
+                | Request::Orders { .. }
                 | Request::Plan { .. }
                 | Request::Log { .. }
                 | Request::Explain { .. }
@@ -270,6 +288,8 @@ fn report(keeper: &Keeper, request: &Request, around: &Surroundings) -> Reply {
         },
         Request::Rollover { host, .. } => json(serde_json::to_value(keeper.rollovers(Some(host))?)),
         Request::Rollovers { host } => json(serde_json::to_value(keeper.rollovers(host.as_ref())?)),
+        Request::Order { host, .. } => json(serde_json::to_value(keeper.order_reports(Some(host)))),
+        Request::Orders { host } => json(serde_json::to_value(keeper.order_reports(host.as_ref()))),
         Request::Plan { host } => json(serde_json::to_value(keeper.timeline(host, now())?)),
         Request::Log { subject, limit } => json(serde_json::to_value(keeper.log(subject.as_deref(), *limit)?)),
         Request::Dump { zone, origin } => keeper.dump(zone, *origin).map(Into::into),

@@ -14,6 +14,7 @@ pub mod nameservers;
 pub mod outside;
 pub mod policy;
 pub mod presented;
+pub mod proofs;
 pub mod reports;
 pub mod secrets;
 pub mod stamps;

@@ -8,7 +8,7 @@ const KNOWN: [&str; 6] = ["issue", "issuewild", "iodef", "issuemail", "contactem
 /// The flag of a property that has to be understood (RFC 8659 section 4.1).
 const CRITICAL: u8 = 128;
 
-/// What a CAA RRset says of who may issue for a host that is no wildcard.
+/// What a CAA RRset says of who may issue for a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Issuers {
     /// Everybody: nothing restricts.
@@ -37,9 +37,9 @@ fn property(rdata: &[u8]) -> Option<Property<'_>> {
     Some(Property { flags: *flags, tag: str::from_utf8(tag).ok().filter(|_| is_tag)?, value })
 }
 
-/// What the RRset says (RFC 8659 sections 4.2 and 4.5).
-pub fn issuers(records: &[Rdata]) -> Issuers {
-    let mut only: Option<Vec<String>> = None;
+/// What the RRset says (RFC 8659 sections 4.2, 4.3 and 4.5); of a wildcard `issuewild` does, where there is any.
+pub fn issuers(records: &[Rdata], is_wildcard: bool) -> Issuers {
+    let (mut only, mut wild): (Option<Vec<String>>, Option<Vec<String>>) = (None, None);
     for rdata in records {
         let Some(Property { flags, tag, value }) = property(rdata) else {
             return Issuers::Malformed(show(rdata));
@@ -50,9 +50,11 @@ pub fn issuers(records: &[Rdata]) -> Issuers {
         }
         if is("issue") {
             only.get_or_insert_default().extend(issuer(value));
+        } else if is("issuewild") {
+            wild.get_or_insert_default().extend(issuer(value));
         }
     }
-    match only {
+    match if is_wildcard { wild.or(only) } else { only } {
         None => Issuers::All,
         Some(only) if only.is_empty() => Issuers::Nobody,
         Some(only) => Issuers::Only(only),

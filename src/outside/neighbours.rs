@@ -239,7 +239,7 @@ fn caa(host: &Name, Authorities { at, records }: &Authorities) -> Check {
         return check;
     }
     let fault = |fault, evidence: String, help: &str| Check::fault(fault, host, evidence, help);
-    match caa::issuers(&records.found) {
+    match caa::issuers(&records.found, false) {
         Issuers::All => Check::ok(Area::Caa, host, "every authority may issue"),
         Issuers::Only(issuers) => Check::ok(Area::Caa, host, format!("at {at}: {} may issue", few(&issuers))),
         Issuers::Nobody => {

@@ -86,6 +86,18 @@ pub enum Request {
         /// Of this host only.
         host: Option<Name>,
     },
+    /// The operator's word on a certificate that is ordered here.
+    Order {
+        /// The host that it is called by.
+        host: Name,
+        /// Which.
+        word: OrderWord,
+    },
+    /// How orders of certificates stand.
+    Orders {
+        /// Of this host only.
+        host: Option<Name>,
+    },
     /// What a host's rollover, or the next one, will do and when.
     Plan {
         /// The host.
@@ -132,6 +144,21 @@ pub enum Word {
     Abort,
 }
 
+/// What an operator may say of a certificate's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OrderWord {
+    /// Order now, whether it is time or not.
+    Order,
+    /// Give up what is under way.
+    Cancel,
+    /// Take the next key now.
+    Rotate {
+        /// And revoke the certificate that it replaces, for this reason (RFC 5280 section 5.3.1).
+        reason: Option<u8>,
+    },
+}
+
 impl Request {
     /// Whether it changes what is served.
     pub fn is_change(&self) -> bool {
@@ -141,6 +168,7 @@ impl Request {
             | Request::Dump { .. }
             | Request::Export { .. }
             | Request::Rollovers { .. }
+            | Request::Orders { .. }
             | Request::Plan { .. }
             | Request::Log { .. }
             | Request::TestMessages => false,
@@ -149,6 +177,7 @@ impl Request {
             | Request::Withdraw { .. }
             | Request::Restore { .. }
             | Request::Rollover { .. }
+            | Request::Order { .. }
             | Request::Forget { .. }
             | Request::ForgetKey { .. }
             | Request::Reload => true,

@@ -89,6 +89,7 @@ impl Kind {
     fn words(self) -> &'static str {
         match self {
             Kind::RolloverBegun => "rollover begun",
+            Kind::CertificateIssued => "certificate",
             Kind::CertificateInstalled => "certificate installed",
             Kind::RolloverFinished => "rollover finished",
             Kind::RolloverHeld => "rollover held by the operator",
@@ -112,6 +113,9 @@ impl Kind {
             Kind::RolloverBegun => {
                 "danelaw publishes the new record beside the old one, waits until no cache can lack it, and installs the\n\
                  certificate then. Nothing to do."
+            }
+            Kind::CertificateIssued => {
+                "danelaw publishes its record, waits until no cache can lack it, and installs it then. Nothing to do."
             }
             Kind::CertificateInstalled => {
                 "danelaw waits until every address presents it and no cache needs the old record, and removes that one\n\

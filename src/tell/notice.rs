@@ -11,6 +11,8 @@ use crate::dns::Timestamp;
 pub enum Kind {
     /// A rollover to another certificate has begun.
     RolloverBegun,
+    /// A CA has issued a certificate.
+    CertificateIssued,
     /// A certificate was installed.
     CertificateInstalled,
     /// A rollover is over: the old record is gone.
@@ -63,9 +65,11 @@ impl Kind {
     /// The topic; none of what is told whatever is chosen.
     pub fn topic(self) -> Option<Topic> {
         Some(match self {
-            Kind::RolloverBegun | Kind::CertificateInstalled | Kind::RolloverFinished | Kind::RolloverHeld => {
-                Topic::Rollover
-            }
+            Kind::CertificateIssued
+            | Kind::RolloverBegun
+            | Kind::CertificateInstalled
+            | Kind::RolloverFinished
+            | Kind::RolloverHeld => Topic::Rollover,
             Kind::Alarm | Kind::AlarmCleared => Topic::Alarm,
             Kind::PrerequisiteLost | Kind::PrerequisiteRegained => Topic::Prerequisite,
             Kind::TlsaPublished | Kind::TlsaWithdrawn => Topic::Tlsa,
@@ -104,6 +108,7 @@ impl Kind {
     pub fn word(self) -> &'static str {
         match self {
             Kind::RolloverBegun => "rollover-begun",
+            Kind::CertificateIssued => "certificate-issued",
             Kind::CertificateInstalled => "certificate-installed",
             Kind::RolloverFinished => "rollover-finished",
             Kind::RolloverHeld => "rollover-held",

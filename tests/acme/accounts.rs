@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use danelaw::act::acme::{Action, Event, External, Id, Session, Settings};
+use danelaw::acme::{Event, Id};
+use danelaw::act::acme::{Action, External, Session, Settings};
 use danelaw::act::messages::Secret;
 use danelaw::dane::certificate::KeyType;
 use serde_json::{Value, json};

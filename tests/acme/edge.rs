@@ -1,11 +1,13 @@
 //! Asks the edge for one action after the other, each of a new edge: all that it may know is on the disk and at the CA.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use danelaw::act::acme::{self, Action, Event, Id, Order, Problem, Proof, Settings, Status};
+use danelaw::acme::{Event, Held, Id, Problem, Proof, Status};
+use danelaw::act::acme::{self, Action, Order, Settings};
 use danelaw::dane::certificate::KeyType;
 use danelaw::dns::Name;
 use tokio::runtime::Builder;
@@ -31,8 +33,8 @@ pub fn id(key_type: KeyType) -> Id {
     Id { host: name(HOST), key_type }
 }
 
-pub fn names() -> Vec<Name> {
-    vec![name(HOST), name(ZONE), name(&format!("*.{ZONE}"))]
+pub fn names() -> BTreeSet<Name> {
+    [name(HOST), name(ZONE), name(&format!("*.{ZONE}"))].into()
 }
 
 impl Edge {
@@ -114,12 +116,13 @@ impl Edge {
     /// Asks until the order is so.
     pub fn wait_for(&mut self, id: &Id, url: &str, status: &Status) {
         wait_until(&format!("{status:?}"), || {
-            self.done(id, Action::AskStatus { url: url.to_owned() }) == Event::Status(status.clone())
+            self.done(id, Action::AskStatus { url: url.to_owned() })
+                == Event::Status { url: url.to_owned(), status: status.clone() }
         });
     }
 
     /// Brings an order to its end: its certificate and the next key lie in the folder. Each step is done twice.
-    pub fn finish(&mut self, daemon: &Daemon<'_>, id: &Id, url: &str, proofs: &[Proof]) -> acme::Held {
+    pub fn finish(&mut self, daemon: &Daemon<'_>, id: &Id, url: &str, proofs: &[Proof]) -> Held {
         prove(daemon, proofs);
         let url = || url.to_owned();
         self.done(id, Action::SayReady { url: url() });

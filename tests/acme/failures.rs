@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use danelaw::act::acme::{Action, Event, Status};
+use danelaw::acme::{Event, Status};
+use danelaw::act::acme::Action;
 use danelaw::dane::certificate::KeyType;
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ fn order() -> Action {
     Action::Order { names: names(), replaces: None, profile: None }
 }
 
-fn fails(edge: &Edge, action: Action) -> danelaw::act::acme::Problem {
+fn fails(edge: &Edge, action: Action) -> danelaw::acme::Problem {
     edge.fails(&id(KeyType::Ecdsa), action)
 }
 
@@ -133,7 +134,7 @@ fn an_order_that_is_gone_or_garbage_is_told() {
     let mut invalid = order_of(&stand_in, "invalid");
     invalid["error"] = json!({"type": "urn:ietf:params:acme:error:caa", "detail": "CAA\r\nforbids it \u{1b}[2J"});
     stand_in.says("/order/1", Answer::json(200, &invalid));
-    let Event::Status(Status::Invalid(problem)) = edge.ask(&id(KeyType::Ecdsa), status()) else {
+    let Event::Status { status: Status::Invalid(problem), .. } = edge.ask(&id(KeyType::Ecdsa), status()) else {
         panic!("not invalid")
     };
     assert_eq!(problem.to_string(), "caa: CAA  forbids it  [2J");
@@ -168,7 +169,7 @@ fn what_is_no_certificate_for_the_key_leaves_the_last_one() {
     // Nothing will come of that order.
     stand_in.says("/certificate", Answer::new(200, stranger.unwrap().cert.pem()));
     let stored = other.ask(&id, Action::Store { url: stand_in.url("/order/1"), names: names() });
-    let Event::Status(Status::Invalid(problem)) = stored else { panic!("{stored:?}") };
+    let Event::Status { status: Status::Invalid(problem), .. } = stored else { panic!("{stored:?}") };
     assert!(problem.detail.contains("a key that does not lie in"), "{problem:?}");
     assert_eq!(edge.ask(&id, Action::Look), Event::Held(Some(held)));
     stand_in.says("/order/1", Answer::json(200, &order_of(&stand_in, "processing")));

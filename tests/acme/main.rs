@@ -13,6 +13,7 @@ mod common;
 mod house;
 
 mod accounts;
+mod daemon;
 mod edge;
 mod failures;
 mod orders;

@@ -1,6 +1,7 @@
 //! Renewal windows and the order that names what it replaces (RFC 9773).
 
-use danelaw::act::acme::{Action, Event};
+use danelaw::acme::Event;
+use danelaw::act::acme::Action;
 use danelaw::dane::certificate::KeyType;
 use serde_json::{Value, json};
 
@@ -35,12 +36,12 @@ fn the_window_is_read_and_when_to_ask_again_is_bounded() {
         (good().with("Retry-After: 99999999"), 86_400),
     ] {
         stand_in.says(&path, answer);
-        let Event::Window { start, end, again, explanation } = ask(&edge) else { panic!("no window") };
+        let Event::Window { start, end, again, explanation, .. } = ask(&edge) else { panic!("no window") };
         assert_eq!((start, end, explanation.as_deref()), (START, START + 86_400, Some("https://ca.test/why")));
         assert!(again.abs_diff(now() + seconds) < 60, "{seconds}: {again}");
     }
     stand_in.says(&path, Answer::json(200, &window("2025-01-03T04:00:00Z", "2025-01-02T04:00:00Z")));
-    assert!(matches!(ask(&edge), Event::NoWindow { again } if again.abs_diff(now() + 6 * 3600) < 60));
+    assert!(matches!(ask(&edge), Event::NoWindow { again, .. } if again.abs_diff(now() + 6 * 3600) < 60));
     for answer in [Answer::new(200, "<html>"), Answer::new(404, ""), Answer::json(200, &json!({}))] {
         stand_in.says(&path, answer);
         assert!(matches!(ask(&edge), Event::Failed { .. }));
@@ -54,7 +55,7 @@ fn a_ca_without_windows_is_asked_seldom_and_gets_orders_that_replace_nothing() {
     let daemon = house.start();
     let pebble = Pebble::start(daemon.address, &Options::default());
     let mut edge = Edge::at(&pebble);
-    assert!(matches!(ask(&edge), Event::NoWindow { again } if again.abs_diff(now() + 86_400) < 60));
+    assert!(matches!(ask(&edge), Event::NoWindow { again, .. } if again.abs_diff(now() + 86_400) < 60));
     let order = Action::Order { names: names(), replaces: Some(ARI_ID.to_owned()), profile: None };
     assert!(matches!(edge.done(&id(KeyType::Ecdsa), order), Event::Ordered { .. }));
 }

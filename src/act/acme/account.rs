@@ -12,8 +12,9 @@ use crate::dns::Timestamp;
 
 use super::blocking;
 use super::client::Client;
-use super::facts::Problem;
+use super::facts::ours;
 use super::files;
+use crate::acme::Problem;
 
 /// The folder of all accounts within the state's.
 pub const ACCOUNTS: &str = "acme";
@@ -123,12 +124,12 @@ async fn reopen(settings: &Settings, mut kept: Kept, client: &Client, path: Path
     if external.is_some() && external != kept.external.as_deref() {
         let path = path.display();
         let was = kept.external.as_deref().unwrap_or("none");
-        return Err(Problem::ours(format!(
+        return Err(ours(format!(
             "the account was made with another external account ({was}): to make a new one, mv {path} {path}.before"
         )));
     }
     let builder = Account::builder_with_http(Box::new(client.clone()));
-    let credentials = again(&kept.credentials).map_err(Problem::ours)?;
+    let credentials = again(&kept.credentials).map_err(ours)?;
     let account = builder.from_credentials(credentials).await.map_err(|error| problem(client, &path, &error))?;
     if kept.contacts != settings.contacts {
         let contacts: Vec<&str> = settings.contacts.iter().map(String::as_str).collect();
@@ -143,7 +144,7 @@ impl External {
     fn key(&self) -> Result<ExternalAccountKey, Problem> {
         let text = self.key.0.trim_end_matches('=');
         let key = data_encoding::BASE64URL_NOPAD.decode(text.as_bytes());
-        let key = key.map_err(|_| Problem::ours("the key of the external account is not base64url"))?;
+        let key = key.map_err(|_| ours("the key of the external account is not base64url"))?;
         Ok(ExternalAccountKey::new(self.key_id.clone(), &key))
     }
 }
@@ -154,23 +155,23 @@ fn again(credentials: &AccountCredentials) -> serde_json::Result<AccountCredenti
 }
 
 fn kept(path: &Path) -> Result<Option<Kept>, Problem> {
-    let Some(text) = files::read_private(path).map_err(Problem::ours)? else { return Ok(None) };
+    let Some(text) = files::read_private(path).map_err(ours)? else { return Ok(None) };
     // What serde_json says of a string it could not read would show it.
     let kept: Option<Kept> = serde_json::from_slice(&text).ok().filter(|kept: &Kept| kept.version == VERSION);
-    let why = || Problem::ours(format!("{}: no account that this version can read", path.display()));
+    let why = || ours(format!("{}: no account that this version can read", path.display()));
     kept.ok_or_else(why).map(Some)
 }
 
 /// A disk that is full is known before an account is made, not each time after one was.
 fn try_to_keep(path: &Path) -> Result<(), Problem> {
-    path.parent().map_or(Ok(()), files::make_folder).map_err(Problem::ours)?;
-    files::check_replaceable(path).map_err(Problem::ours)?;
-    let new = files::write_beside(path, &[0; ROOM]).map_err(Problem::ours)?;
-    files::remove(&new).map_err(Problem::ours)
+    path.parent().map_or(Ok(()), files::make_folder).map_err(ours)?;
+    files::check_replaceable(path).map_err(ours)?;
+    let new = files::write_beside(path, &[0; ROOM]).map_err(ours)?;
+    files::remove(&new).map_err(ours)
 }
 
 fn keep(path: &Path, kept: &Kept) -> Result<(), Problem> {
-    let text = serde_json::to_vec(kept).map_err(Problem::ours)?;
-    let new = files::write_beside(path, &text).map_err(Problem::ours)?;
-    files::rename(&new, path).map_err(Problem::ours)
+    let text = serde_json::to_vec(kept).map_err(ours)?;
+    let new = files::write_beside(path, &text).map_err(ours)?;
+    files::rename(&new, path).map_err(ours)
 }

@@ -18,7 +18,8 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::dns::Timestamp;
 
-use super::facts::{Problem, shown};
+use super::facts::{ours, shown};
+use crate::acme::Problem;
 
 /// How long one request may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -145,7 +146,7 @@ impl HttpClient for Client {
 }
 
 fn roots(path: &Path) -> Result<RootCerts, Problem> {
-    let problem = |why: String| Problem::ours(format!("{}: {why}", path.display()));
+    let problem = |why: String| ours(format!("{}: {why}", path.display()));
     let text = std::fs::read(path).map_err(|error| problem(error.to_string()))?;
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     let read = read.map_err(|error| problem(error.to_string()))?;

@@ -23,14 +23,16 @@ use crate::dane::certificate::{Certificate, KeyType};
 use crate::dane::deployed::host_name;
 use crate::dns::Name;
 
-use super::facts::{Held, Id};
 use super::files::{self, FileError};
 use super::keys::{self, Key, KeyError};
+use crate::acme::{Held, Id};
 
 /// The folder of all certificates within the state's.
 pub const CERTIFICATES: &str = "certificates";
 /// The chain, leaf first.
 const CHAIN: &str = "fullchain.pem";
+/// The chain that it has replaced.
+const BEFORE: &str = "fullchain.before.pem";
 /// Its key.
 const KEY: &str = "privkey.pem";
 /// The key of the next certificate.
@@ -53,6 +55,9 @@ pub enum FolderError {
     /// The key is gone, or was never this one. Order anew.
     #[error("the certificate that the CA sent is for a key that does not lie in {}", .0.display())]
     OtherKey(PathBuf),
+    /// A certificate that is to be revoked. Revoke it by other means.
+    #[error("certificate {0} does not lie here any more, so it can't be revoked from here")]
+    NotAtHand(String),
     /// A key can't be made or read.
     #[error("{}: {error}", path.display())]
     Key {
@@ -96,6 +101,24 @@ impl Folder {
         Ok(Folder { path: state.join(CERTIFICATES).join(name), key_type: id.key_type })
     }
 
+    /// Makes it, where it is not there.
+    pub fn make(&self) -> Result<(), FolderError> {
+        Ok(self.make_folders()?)
+    }
+
+    /// The certificate with this fingerprint in DER: the one that lies here, or the one that it has replaced.
+    pub fn certificate(&self, fingerprint: &str) -> Result<Vec<u8>, FolderError> {
+        for name in [CHAIN, BEFORE] {
+            let Some(Ok(chain)) = files::read_public(&self.path.join(name))?.map(|octets| Chain::parse(&octets)) else {
+                continue;
+            };
+            if chain.leaf().fingerprint() == fingerprint {
+                return Ok(chain.leaf().der().to_vec());
+            }
+        }
+        Err(FolderError::NotAtHand(fingerprint.to_owned()))
+    }
+
     /// What lies here, when it is whole.
     pub fn held(&self) -> Result<Option<Held>, FolderError> {
         self.finish()?;
@@ -117,7 +140,7 @@ impl Folder {
     }
 
     /// Lays a chain down with its key. Broken off at any instruction, it is done by doing it again.
-    pub fn store(&self, chain_pem: &str, names: &[Name]) -> Result<Held, FolderError> {
+    pub fn store(&self, chain_pem: &str, names: &BTreeSet<Name>) -> Result<Held, FolderError> {
         self.make_folders()?;
         let chain = Chain::parse(chain_pem.as_bytes())?;
         let leaf = chain.leaf();
@@ -143,11 +166,24 @@ impl Folder {
             sync_folder(&self.path).map_err(FileError::from)?;
             files::rename(&self.path.join(name), &key_path)?;
         }
+        self.set_aside(&chain_path, &chain)?;
         files::rename(&new, &chain_path)?;
         if name != ORDER_KEY {
             files::remove(&self.path.join(ORDER_KEY))?;
         }
         Ok(held(leaf))
+    }
+
+    /// What a chain replaces stays at hand, in case that it is to be revoked.
+    fn set_aside(&self, path: &Path, by: &Chain) -> Result<(), FolderError> {
+        let Some(octets) = files::read_public(path)? else { return Ok(()) };
+        if Chain::parse(&octets).is_ok_and(|chain| chain.leaf() == by.leaf()) {
+            return Ok(());
+        }
+        let aside = self.path.join(BEFORE);
+        files::check_replaceable(&aside)?;
+        let new = files::write_beside(&aside, &octets)?;
+        Ok(files::rename(&new, &aside)?)
     }
 
     /// Makes the key of the next certificate, unless it is there.
@@ -200,12 +236,12 @@ impl Folder {
 }
 
 fn held(leaf: &Certificate) -> Held {
-    let names: BTreeSet<String> = leaf.dns_names.iter().cloned().collect();
+    let names = leaf.dns_names.iter().filter_map(|name| Name::parse(name, Some(&Name::root())).ok());
     let der = CertificateDer::from(leaf.der());
     Held {
         not_before: leaf.not_before,
         not_after: leaf.not_after,
-        names: names.into_iter().collect(),
+        names: names.collect(),
         fingerprint: leaf.fingerprint(),
         ari_id: CertificateIdentifier::try_from(&der).ok().map(|id| id.to_string()),
     }

@@ -1,5 +1,7 @@
 //! Makes the private keys of certificates, and reads them again: ECDSA on P-256 and RSA of 2048 bits, PKCS#8 in PEM.
 
+use std::collections::BTreeSet;
+
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rsa::pkcs8::{EncodePrivateKey, LineEnding};
 
@@ -56,7 +58,7 @@ impl Key {
     }
 
     /// A request for a certificate with these names (RFC 8555 section 7.4), in DER.
-    pub fn request(&self, names: &[Name]) -> Result<Vec<u8>, KeyError> {
+    pub fn request(&self, names: &BTreeSet<Name>) -> Result<Vec<u8>, KeyError> {
         let unusable = |error: rcgen::Error| KeyError::Unusable(error.to_string());
         let names: Vec<String> = names.iter().map(|name| name.to_lowercase().to_host()).collect();
         let mut params = CertificateParams::new(names).map_err(unusable)?;
@@ -74,7 +76,7 @@ mod tests {
         for kind in [KeyType::Ecdsa, KeyType::Rsa] {
             let pem = make(kind).unwrap();
             let key = Key::read(pem.as_bytes()).unwrap();
-            assert!(!key.request(&["*.example.test".parse().unwrap()]).unwrap().is_empty());
+            assert!(!key.request(&["*.example.test".parse().unwrap()].into()).unwrap().is_empty());
             assert!(pem.starts_with("-----BEGIN PRIVATE KEY-----\n"), "{kind}");
             assert_ne!(make(kind).unwrap(), pem);
         }

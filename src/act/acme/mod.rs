@@ -24,10 +24,12 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::acme::{Event, Id, Problem, Status};
 use crate::dns::Timestamp;
+use facts::ours;
 
 pub use account::{External, Session, Settings};
-pub use facts::{Action, Event, Held, Id, Problem, Proof, Status, Step};
+pub use facts::Action;
 pub use folder::Folder;
 
 /// How long a CA may take for an action; a hundred names are asked for one after the other.
@@ -81,58 +83,58 @@ async fn obey(order: Order, account: Arc<Mutex<()>>, news: mpsc::Sender<News>, n
 }
 
 async fn carry_out(order: &Order, now: fn() -> Timestamp) -> Result<Event, Problem> {
-    let folder = Folder::of(&order.settings.state, &order.id).map_err(Problem::ours)?;
+    let folder = Folder::of(&order.settings.state, &order.id).map_err(ours)?;
     let open = || Session::open(&order.settings, now);
+    let of = |url: &String| {
+        let url = url.clone();
+        move |status| Event::Status { url, status }
+    };
     match &order.action {
-        Action::Look => blocking(move || folder.held().map(Event::Held).map_err(Problem::ours)).await,
+        Action::Look => blocking(move || folder.held().map(Event::Held).map_err(ours)).await,
         Action::AskWindow { ari_id } => within(async { window::ask(&open().await?, ari_id).await }).await,
         Action::Order { names, replaces, profile } => {
             let make = async { order::make(&open().await?, names, replaces.as_deref(), profile.as_deref()).await };
             within(make).await.map(|made| Event::Ordered { url: made.url, proofs: made.proofs })
         }
-        Action::SayReady { url } => {
-            within(async { order::say_ready(&open().await?, url).await }).await.map(Event::Status)
-        }
-        Action::AskStatus { url } => {
-            within(async { order::status(&open().await?, url).await }).await.map(Event::Status)
-        }
+        Action::SayReady { url } => within(async { order::say_ready(&open().await?, url).await }).await.map(of(url)),
+        Action::AskStatus { url } => within(async { order::status(&open().await?, url).await }).await.map(of(url)),
         Action::Finalize { url, names, reuse } => {
             let (names, reuse) = (names.clone(), *reuse);
             let request = move || {
-                let key = folder.key_of_order(reuse).map_err(Problem::ours)?;
-                key.request(&names).map_err(Problem::ours)
+                let key = folder.key_of_order(reuse).map_err(ours)?;
+                key.request(&names).map_err(ours)
             };
             let request = blocking(request).await?;
-            within(async { order::finalize(&open().await?, url, &request).await }).await.map(Event::Status)
+            within(async { order::finalize(&open().await?, url, &request).await }).await.map(of(url))
         }
         Action::Store { url, names } => {
             let chain = within(async { order::fetch(&open().await?, url).await }).await?;
-            let names = names.clone();
+            let (names, status) = (names.clone(), of(url));
             blocking(move || match folder.store(&chain, &names) {
                 Ok(held) => Ok(Event::Stored(held)),
-                Err(error) if error.is_of_order() => Ok(Event::Status(Status::Invalid(Problem::ours(error)))),
-                Err(error) => Err(Problem::ours(error)),
+                Err(error) if error.is_of_order() => Ok(status(Status::Invalid(ours(error)))),
+                Err(error) => Err(ours(error)),
             })
             .await
         }
-        Action::MakeNextKey => {
-            blocking(move || folder.make_next_key().map(|()| Event::NextKey).map_err(Problem::ours)).await
-        }
-        Action::Revoke { certificate, reason } => {
-            let revoke = async { window::revoke(&open().await?, certificate, *reason).await };
-            within(revoke).await.map(|()| Event::Revoked)
+        Action::MakeNextKey => blocking(move || folder.make_next_key().map(|()| Event::NextKey).map_err(ours)).await,
+        Action::Revoke { fingerprint, reason } => {
+            let wanted = fingerprint.clone();
+            let certificate = blocking(move || folder.certificate(&wanted).map_err(ours)).await?;
+            within(async { window::revoke(&open().await?, &certificate, *reason).await }).await?;
+            Ok(Event::Revoked { fingerprint: fingerprint.clone() })
         }
     }
 }
 
 /// Bounds what is asked of a CA.
 async fn within<T>(asked: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
-    let late = |_| Err(Problem::ours(format!("not done within {} s", LIMIT.as_secs())));
+    let late = |_| Err(ours(format!("not done within {} s", LIMIT.as_secs())));
     timeout(LIMIT, asked).await.unwrap_or_else(late)
 }
 
 /// Does what waits for a disk, or computes for long.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(Problem::ours(format!("a bug: {error}"))))
+    done.unwrap_or_else(|error| Err(ours(format!("a bug: {error}"))))
 }

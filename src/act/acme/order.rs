@@ -11,7 +11,8 @@ use instant_acme::{
 use crate::dns::Name;
 
 use super::account::Session;
-use super::facts::{Problem, Proof, Status};
+use super::facts::ours;
+use crate::acme::{Problem, Proof, Status};
 
 /// How often the proofs of an order that was just made are asked for again when the CA refuses a nonce.
 const REFUSED: usize = 20;
@@ -27,7 +28,7 @@ pub struct Made {
 /// Makes an order.
 pub async fn make(
     session: &Session,
-    names: &[Name],
+    names: &BTreeSet<Name>,
     replaces: Option<&str>,
     profile: Option<&str>,
 ) -> Result<Made, Problem> {
@@ -40,7 +41,7 @@ pub async fn make(
         known.sort_unstable();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         let detail = format!("the CA has no profile {profile}; it has: {known}");
-        return Err(Problem { kind: Some("invalidProfile".to_owned()), ..Problem::ours(detail) });
+        return Err(Problem { kind: Some("invalidProfile".to_owned()), ..ours(detail) });
     }
     let plain = || match profile {
         None => NewOrder::new(&identifiers),
@@ -86,7 +87,11 @@ fn is_about_replacing(error: &Error) -> bool {
     }
 }
 
-async fn proofs(session: &Session, order: &mut instant_acme::Order, names: &[Name]) -> Result<Vec<Proof>, Problem> {
+async fn proofs(
+    session: &Session,
+    order: &mut instant_acme::Order,
+    names: &BTreeSet<Name>,
+) -> Result<Vec<Proof>, Problem> {
     let proven = |name: &Name| name.to_lowercase().to_host().trim_start_matches("*.").to_owned();
     let asked: BTreeSet<String> = names.iter().map(proven).collect();
     let mut proofs = BTreeSet::new();
@@ -97,16 +102,16 @@ async fn proofs(session: &Session, order: &mut instant_acme::Order, names: &[Nam
         match authorization.status {
             AuthorizationStatus::Valid => continue,
             AuthorizationStatus::Pending => {}
-            other => return Err(Problem::ours(format!("the authorization for {name} is {other:?} in a new order"))),
+            other => return Err(ours(format!("the authorization for {name} is {other:?} in a new order"))),
         }
         // Whoever stands in the CA's place gets no record at another name.
         let Some(name) = Some(name.to_ascii_lowercase()).filter(|name| asked.contains(name)) else {
-            return Err(Problem::ours(format!("the CA wants a proof for {name}, which was not ordered")));
+            return Err(ours(format!("the CA wants a proof for {name}, which was not ordered")));
         };
         let challenge = authorization.challenge(ChallengeType::Dns01);
-        let challenge = challenge.ok_or_else(|| Problem::ours(format!("the CA takes no proof by DNS for {name}")))?;
+        let challenge = challenge.ok_or_else(|| ours(format!("the CA takes no proof by DNS for {name}")))?;
         let value = challenge.key_authorization().dns_value();
-        let name = name.parse().map_err(|_| Problem::ours(format!("{name} is no name")))?;
+        let name = name.parse().map_err(|_| ours(format!("{name} is no name")))?;
         proofs.insert(Proof { name, value });
     }
     Ok(proofs.into_iter().collect())
@@ -157,7 +162,7 @@ async fn why_invalid(session: &Session, order: &mut instant_acme::Order) -> Resu
             return Ok(problem);
         }
     }
-    Ok(Problem::ours("the CA has given the order up, and says no reason"))
+    Ok(ours("the CA has given the order up, and says no reason"))
 }
 
 /// Sends the request for the certificate, in DER, where the CA waits for one.
@@ -173,10 +178,10 @@ pub async fn finalize(session: &Session, url: &str, request: &[u8]) -> Result<St
 pub async fn fetch(session: &Session, url: &str) -> Result<String, Problem> {
     let mut order = open(session, url).await?;
     if order.state().status != OrderStatus::Valid {
-        return Err(Problem::ours(format!("the order is {:?}, not valid", order.state().status)));
+        return Err(ours(format!("the order is {:?}, not valid", order.state().status)));
     }
     let chain = order.certificate().await.map_err(|error| session.problem(&error))?;
-    chain.ok_or_else(|| Problem::ours("the order is still processed"))
+    chain.ok_or_else(|| ours("the order is still processed"))
 }
 
 async fn open(session: &Session, url: &str) -> Result<instant_acme::Order, Problem> {

@@ -5,10 +5,11 @@ use std::ops::RangeInclusive;
 use instant_acme::{Error, RevocationReason, RevocationRequest};
 use rustls::pki_types::CertificateDer;
 
+use crate::acme::{Event, Problem};
 use crate::dns::Timestamp;
 
 use super::account::Session;
-use super::facts::{Event, Problem, shown};
+use super::facts::{ours, shown};
 use super::order;
 
 /// When to ask again where the CA offers no renewal information, seconds.
@@ -21,25 +22,26 @@ const AGAIN: RangeInclusive<u64> = 60..=86_400;
 /// Asks for the window.
 pub async fn ask(session: &Session, ari_id: &str) -> Result<Event, Problem> {
     let now = session.client.now();
-    let id = order::identifier(ari_id).ok_or_else(|| Problem::ours(format!("{ari_id} is no certificate's")))?;
+    let no_window = |wait: u64| Event::NoWindow { ari_id: ari_id.to_owned(), again: now.saturating_add(wait) };
+    let id = order::identifier(ari_id).ok_or_else(|| ours(format!("{ari_id} is no certificate's")))?;
     let (info, again) = match session.account.renewal_info(&id).await {
-        Err(Error::Unsupported(_)) => return Ok(Event::NoWindow { again: now.saturating_add(NOT_OFFERED) }),
+        Err(Error::Unsupported(_)) => return Ok(no_window(NOT_OFFERED)),
         asked => asked.map_err(|error| session.problem(&error))?,
     };
     let time = |at: i64| Timestamp::try_from(at).unwrap_or(0);
     let (start, end) =
         (time(info.suggested_window.start.unix_timestamp()), time(info.suggested_window.end.unix_timestamp()));
     if start >= end {
-        return Ok(Event::NoWindow { again: now.saturating_add(FAILED) });
+        return Ok(no_window(FAILED));
     }
     let again = now.saturating_add(again.as_secs().clamp(*AGAIN.start(), *AGAIN.end()));
     let explanation = info.explanation_url.map(|url| shown(&url));
-    Ok(Event::Window { start, end, again, explanation })
+    Ok(Event::Window { ari_id: ari_id.to_owned(), start, end, again, explanation })
 }
 
 /// Revokes a certificate in DER. One that is revoked already is revoked.
-pub async fn revoke(session: &Session, certificate: &[u8], reason: Option<u8>) -> Result<(), Problem> {
-    let reason = reason.map(of_code).transpose()?;
+pub async fn revoke(session: &Session, certificate: &[u8], reason: u8) -> Result<(), Problem> {
+    let reason = Some(of_code(reason)?);
     let certificate = CertificateDer::from(certificate);
     match session.account.revoke(&RevocationRequest { certificate: &certificate, reason }).await {
         Err(error) => {
@@ -59,6 +61,6 @@ fn of_code(code: u8) -> Result<RevocationReason, Problem> {
         4 => RevocationReason::Superseded,
         5 => RevocationReason::CessationOfOperation,
         9 => RevocationReason::PrivilegeWithdrawn,
-        _ => return Err(Problem::ours(format!("no CA takes reason {code} from who holds a certificate"))),
+        _ => return Err(ours(format!("no CA takes reason {code} from who holds a certificate"))),
     })
 }

@@ -37,7 +37,7 @@ fn an_rrset_says_who_may_issue() {
         (vec![issue("ca.example; no value")], Nobody),
         (vec![record(128, "unheard", "of"), issue("ca.example")], Critical("unheard".to_owned())),
     ] {
-        assert_eq!(issuers(&records), expected, "{records:?}");
+        assert_eq!(issuers(&records, false), expected, "{records:?}");
     }
 }
 
@@ -46,6 +46,6 @@ fn a_record_that_is_cut_off_or_has_no_tag_is_malformed() {
     for rdata in
         [&b""[..], b"\x00", b"\x00\x05issu", b"\x00\x00ca.example", b"\x00\x05is-ueca.example", b"\x00\x01\xff"]
     {
-        assert!(matches!(issuers(&[rdata.into()]), Malformed(_)), "{rdata:?}");
+        assert!(matches!(issuers(&[rdata.into()], false), Malformed(_)), "{rdata:?}");
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 
 fn follow(state: &Path) {
     let chain = fs::read_to_string(state.join("chain")).unwrap();
-    folder(state).store(&chain, &[name(HOST)]).unwrap();
+    folder(state).store(&chain, &[name(HOST)].into()).unwrap();
     folder(state).make_next_key().unwrap();
 }
 

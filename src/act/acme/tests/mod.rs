@@ -2,6 +2,7 @@
 
 mod crashes;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -51,7 +52,7 @@ fn first_and_next(state: &Path) -> String {
     let folder = folder(state);
     folder.key_of_order(false).unwrap();
     let first = issued(&place(state).join("privkey.order.pem"), &[HOST]);
-    folder.store(&first, &[name(HOST)]).unwrap();
+    folder.store(&first, &[name(HOST)].into()).unwrap();
     folder.make_next_key().unwrap();
     issued(&place(state).join("privkey.roll.pem"), &[HOST])
 }
@@ -76,10 +77,10 @@ fn a_renewal_takes_the_next_key_and_reuse_keeps_the_key() {
     let next = fs::read(place.join("privkey.roll.pem")).unwrap();
     folder.make_next_key().unwrap();
     assert_eq!(fs::read(place.join("privkey.roll.pem")).unwrap(), next, "it is made once");
-    let held = folder.store(&second, &[name(HOST)]).unwrap();
-    assert_eq!(folder.store(&second, &[name(HOST)]).unwrap(), held, "once more");
+    let held = folder.store(&second, &[name(HOST)].into()).unwrap();
+    assert_eq!(folder.store(&second, &[name(HOST)].into()).unwrap(), held, "once more");
     assert_eq!(folder.held().unwrap(), Some(held.clone()));
-    assert_eq!((held.names, held.ari_id.is_some()), (vec![HOST.to_owned()], true));
+    assert_eq!((held.names, held.ari_id.is_some()), ([name(HOST)].into(), true));
     assert_eq!(fs::read(place.join("privkey.pem")).unwrap(), next);
     assert_eq!(listed(&place), ["fullchain.pem", "privkey.pem"]);
     for file in listed(&place) {
@@ -93,7 +94,7 @@ fn a_renewal_takes_the_next_key_and_reuse_keeps_the_key() {
     assert!(
         folder.key_of_order(true).unwrap().is_of(crate::dane::Chain::parse(third.as_bytes()).unwrap().leaf().spki())
     );
-    folder.store(&third, &[name(HOST)]).unwrap();
+    folder.store(&third, &[name(HOST)].into()).unwrap();
     assert_eq!(fs::read(place.join("privkey.pem")).unwrap(), next);
     assert_eq!(listed(&place), ["fullchain.pem", "privkey.pem", "privkey.roll.pem"]);
 }
@@ -106,11 +107,11 @@ fn what_is_no_chain_for_these_names_and_keys_is_not_laid_down() {
     let before = contents(&place);
     let stranger = state.path().join("stranger.pem");
     fs::write(&stranger, KeyPair::generate().unwrap().serialize_pem()).unwrap();
-    let refused = |chain: &str, names: &[Name]| folder.store(chain, names).unwrap_err();
-    assert!(matches!(refused("<html>", &[name(HOST)]), FolderError::Chain(_)));
-    assert!(matches!(refused(&second[..second.len() - 40], &[name(HOST)]), FolderError::Chain(_)));
-    assert!(matches!(refused(&issued(&stranger, &[HOST]), &[name(HOST)]), FolderError::OtherKey(_)));
-    let names = [name(HOST), name("*.example.test")];
+    let refused = |chain: &str, names: &BTreeSet<Name>| folder.store(chain, names).unwrap_err();
+    assert!(matches!(refused("<html>", &[name(HOST)].into()), FolderError::Chain(_)));
+    assert!(matches!(refused(&second[..second.len() - 40], &[name(HOST)].into()), FolderError::Chain(_)));
+    assert!(matches!(refused(&issued(&stranger, &[HOST]), &[name(HOST)].into()), FolderError::OtherKey(_)));
+    let names: BTreeSet<Name> = [name(HOST), name("*.example.test")].into();
     assert!(refused(&second, &names).to_string().contains("does not cover *.example.test"));
     assert_eq!(contents(&place), before);
 }
@@ -126,7 +127,7 @@ fn what_danelaw_did_not_make_is_left_alone() {
         fs::rename(&path, &elsewhere).unwrap();
         symlink(&elsewhere, &path).unwrap();
         let before = contents(&place);
-        let error = folder.store(&second, &[name(HOST)]).unwrap_err().to_string();
+        let error = folder.store(&second, &[name(HOST)].into()).unwrap_err().to_string();
         assert!(error.contains("a symlink, which danelaw did not make"), "{error}");
         assert_eq!(contents(&place), before);
         fs::rename(&elsewhere, &path).unwrap();
@@ -135,7 +136,7 @@ fn what_danelaw_did_not_make_is_left_alone() {
     assert!(folder.held().unwrap_err().to_string().contains("chmod 0600"));
     fs::set_permissions(place.join("privkey.pem"), fs::Permissions::from_mode(0o600)).unwrap();
     fs::set_permissions(&place, fs::Permissions::from_mode(0o770)).unwrap();
-    assert!(folder.store(&second, &[name(HOST)]).unwrap_err().to_string().contains("chmod 0700"));
+    assert!(folder.store(&second, &[name(HOST)].into()).unwrap_err().to_string().contains("chmod 0700"));
     fs::remove_file(place.join("privkey.roll.pem")).unwrap();
     assert!(folder.make_next_key().unwrap_err().to_string().contains("chmod 0700"));
     let wild = Folder::of(state.path(), &Id { host: name("*.example.test"), key_type: KeyType::Ecdsa });
@@ -148,7 +149,7 @@ fn a_full_disk_leaves_the_last_good_pair() {
         let state = Path::new(&state);
         let chain = fs::read_to_string(state.join("chain")).unwrap();
         let failed = [
-            folder(state).store(&chain, &[name(HOST)]).err().map(|error| error.to_string()),
+            folder(state).store(&chain, &[name(HOST)].into()).err().map(|error| error.to_string()),
             fs::remove_file(place(state).join("privkey.roll.pem")).err().map(|error| error.to_string()),
             folder(state).make_next_key().err().map(|error| error.to_string()),
         ];
@@ -176,7 +177,7 @@ fn a_full_disk_leaves_the_last_good_pair() {
     fs::set_permissions(place.join("privkey.roll.pem"), fs::Permissions::from_mode(0o600)).unwrap();
     let after: Vec<_> = contents(&place).into_iter().filter(|(name, _)| !name.starts_with('.')).collect();
     assert_eq!(after, before);
-    folder(state.path()).store(&second, &[name(HOST)]).unwrap();
+    folder(state.path()).store(&second, &[name(HOST)].into()).unwrap();
     folder(state.path()).make_next_key().unwrap();
     assert_eq!(listed(&place), ["fullchain.pem", "privkey.pem", "privkey.roll.pem"]);
 }

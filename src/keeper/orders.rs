@@ -1,0 +1,386 @@
+//! Certificates of danelaw's own: each one's machine is told facts, what it has become is stored, and what it asks for is done.
+//!
+//! What comes of it lies in a folder as any other client's does: a rollover takes it from there.
+
+mod proofs;
+mod report;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tracing::error;
+
+use super::Keeper;
+use crate::acme::state::VERSION;
+use crate::acme::{Action, Event, Id, Phase, Settings, State, step};
+use crate::act::acme as ca;
+use crate::act::messages::Secret;
+use crate::config::CertificateConfig;
+use crate::dane::certificate::KeyType;
+use crate::dane::tlsa::{Selector, Usage};
+use crate::dns::{Name, Timestamp};
+use crate::observe::proofs as texts;
+use crate::observe::secrets;
+use crate::serve::control::OrderWord;
+use crate::store::{self, Store, StoreError};
+
+pub use report::OrderReport;
+
+use proofs::Asking;
+
+/// The kind of the machines' states in the store, one for each certificate.
+const KIND: &str = "acme";
+/// Every machine sees the clocks after so many seconds at the latest.
+const CLOCKS: u64 = 60;
+/// So many times what was done is told at once.
+const ROUNDS: usize = 16;
+/// Before a renewed certificate would come too late somebody is told, in seconds; of one with a short life sooner.
+const MARGIN: u64 = 3 * 86_400;
+/// What waits for the CA or a nameserver.
+const ORDERS: usize = 256;
+
+/// Orders to the edges.
+#[derive(Debug)]
+pub struct OrderOrders {
+    /// To the CA and the folders.
+    pub ca: mpsc::Receiver<ca::Order>,
+    /// To nameservers.
+    pub texts: mpsc::Receiver<texts::Order>,
+}
+
+/// What the edges tell.
+#[derive(Debug)]
+pub enum OrderNews {
+    /// Of the CA and the folders.
+    Ca(ca::News),
+    /// Of nameservers.
+    Texts(texts::News),
+}
+
+/// All of them.
+#[derive(Default)]
+pub(super) struct Orders {
+    each: BTreeMap<Id, Driven>,
+    ca: Option<mpsc::Sender<ca::Order>>,
+    texts: Option<mpsc::Sender<texts::Order>>,
+    /// With whom, as whom; why that can't be told.
+    account: Option<Result<Arc<ca::Settings>, String>>,
+    /// Orders that wait for the one of the host's other key type: a CA may take two that are open at once for the same one.
+    waiting: BTreeMap<Id, ca::Action>,
+    /// Why folders can't be made.
+    problems: Vec<String>,
+}
+
+/// One certificate.
+struct Driven {
+    state: State,
+    /// It was told since the start.
+    is_started: bool,
+    settings: Option<Settings>,
+    /// It is known what lies in its folder.
+    is_looked: bool,
+    /// Nameservers are asked for proofs.
+    asking: Option<Asking>,
+    /// When it is to step, by the wall clock.
+    due: Timestamp,
+    /// Why the operator's word can't be followed.
+    refused: Option<String>,
+}
+
+impl Driven {
+    fn new(state: State) -> Driven {
+        Driven { state, is_started: false, settings: None, is_looked: false, asking: None, due: 0, refused: None }
+    }
+}
+
+/// Events for certificates, in their order.
+type Events = Vec<(Id, Event)>;
+
+impl Orders {
+    /// What is stored of them.
+    pub(super) fn load(store: &Store) -> Result<Orders, StoreError> {
+        let mut orders = Orders::default();
+        for store::State { key, json, .. } in store.load_all(KIND)? {
+            let unusable = |why: String| StoreError::State { kind: KIND.to_owned(), why: format!("{key}: {why}") };
+            let state: State = serde_json::from_str(&json).map_err(|error| unusable(error.to_string()))?;
+            orders.each.insert(state.id().clone(), Driven::new(state));
+        }
+        Ok(orders)
+    }
+}
+
+impl Keeper {
+    /// Where orders to the CA and to nameservers come out from now on.
+    pub fn order_orders(&mut self) -> OrderOrders {
+        let ((to_ca, ca), (to_servers, texts)) = (mpsc::channel(ORDERS), mpsc::channel(ORDERS));
+        (self.orders.ca, self.orders.texts) = (Some(to_ca), Some(to_servers));
+        OrderOrders { ca, texts }
+    }
+
+    /// When a machine is to step though nothing happens.
+    pub fn orders_due(&self) -> Option<Timestamp> {
+        let driven = || self.orders.each.values().filter(|driven| driven.is_started);
+        driven().map(|driven| driven.due).min()
+    }
+
+    /// Time has gone by. Whether anything has to be published otherwise.
+    pub fn tick_orders(&mut self, now: Timestamp) -> bool {
+        let due = self.orders.each.iter().filter(|(_, driven)| driven.is_started && driven.due <= now);
+        let events = due.map(|(id, _)| (id.clone(), Event::Tick)).collect();
+        self.step_orders(events, now)
+    }
+
+    /// The edges have said something. Whether anything has to be published otherwise.
+    pub fn hear_orders(&mut self, news: Vec<OrderNews>, now: Timestamp) -> bool {
+        let events = news.into_iter().filter_map(|news| match news {
+            OrderNews::Ca(ca::News { id, event }) => Some((id, event)),
+            OrderNews::Texts(news) => self.proofs_shown(news),
+        });
+        let events: Events = events.collect();
+        for (id, event) in &events {
+            if let (Event::Held(_), Some(driven)) = (event, self.orders.each.get_mut(id)) {
+                driven.is_looked = true;
+            }
+        }
+        self.step_orders(events, now)
+    }
+
+    /// The configuration may be another. Whether anything has to be published otherwise.
+    pub(super) fn look_at_orders(&mut self, now: Timestamp) -> bool {
+        if self.ephemeral || (self.config.ordered.is_empty() && self.orders.each.is_empty()) {
+            return false;
+        }
+        self.orders.account = self.config.acme.as_ref().map(|acme| self.account(acme));
+        let wanted: BTreeMap<Id, Settings> = self.config.ordered.iter().flat_map(|one| self.wanted_of(one)).collect();
+        self.orders.problems.clear();
+        for id in wanted.keys() {
+            // Certificates are looked for there at once.
+            if let Err(error) = ca::Folder::of(&self.config.state, id).and_then(|folder| folder.make()) {
+                self.orders.problems.push(error.to_string());
+            }
+            self.orders.each.entry(id.clone()).or_insert_with(|| Driven::new(State::new(id.clone())));
+        }
+        let mut events = Events::new();
+        for (id, driven) in &mut self.orders.each {
+            if !driven.is_started && self.orders.ca.is_some() {
+                driven.is_started = true;
+                events.push((id.clone(), Event::Started));
+            }
+            let settings = wanted.get(id).cloned().unwrap_or_default();
+            if driven.is_started && driven.settings.as_ref() != Some(&settings) {
+                driven.settings = Some(settings.clone());
+                events.push((id.clone(), Event::Settings(settings)));
+            }
+        }
+        let changed = self.step_orders(events, now);
+        let unseen = self.orders.each.iter().filter(|(_, driven)| driven.is_started && !driven.is_looked);
+        unseen.for_each(|(id, _)| self.ask_ca(id.clone(), ca::Action::Look));
+        changed
+    }
+
+    /// With whom, as whom.
+    fn account(&self, acme: &crate::config::Acme) -> Result<Arc<ca::Settings>, String> {
+        let external = acme.external.as_ref().map(|(key_id, file)| {
+            let key = secrets::read(file).map_err(|error| format!("eab-key-file: {error}"))?;
+            Ok::<_, String>(ca::External { key_id: key_id.clone(), key: Secret(key) })
+        });
+        Ok(Arc::new(ca::Settings {
+            directory: acme.directory.clone(),
+            contacts: acme.contacts.clone(),
+            external: external.transpose()?,
+            ca_file: acme.roots.clone(),
+            state: self.config.state.clone(),
+        }))
+    }
+
+    /// What is wanted of a certificate: one of each key type.
+    fn wanted_of(&self, certificate: &CertificateConfig) -> Vec<(Id, Settings)> {
+        let Some(acme) = &self.config.acme else { return Vec::new() };
+        let CertificateConfig { host, names, key_types, reuse, profile } = certificate;
+        let settings = Settings {
+            names: names.clone(),
+            reuse: *reuse,
+            hold: self.hold_of(host),
+            margin: MARGIN,
+            profile: profile.clone().or_else(|| acme.profile.clone()),
+            directory: acme.directory.clone(),
+        };
+        let id = |key_type: &KeyType| Id { host: host.clone(), key_type: *key_type };
+        key_types.iter().map(|key_type| (id(key_type), settings.clone())).collect()
+    }
+
+    /// How many seconds a renewed certificate may wait for its record: where records are of the key alone none, since the next key's is
+    /// out; where they are of an authority or of the whole certificate, as long as caches may hold the ones before.
+    fn hold_of(&self, host: &Name) -> u64 {
+        let zone = self.authority(host).map(|zone| zone.origin.clone());
+        let config = zone.map_or_else(|| self.dane_config.server.clone(), |zone| self.dane_config.zone(&zone));
+        let waits = |parameters: &crate::dane::Parameters| {
+            parameters.usage != Usage::DaneEe || parameters.selector != Selector::Spki
+        };
+        let own = self.config.rollover.hosts.get(host).and_then(|own| own.confirmation_interval);
+        let interval = own.unwrap_or(config.confirmation_interval).max(2 * u64::from(config.ttl));
+        if config.parameters.iter().any(waits) { interval } else { 0 }
+    }
+
+    /// The operator's word.
+    pub(super) fn say_to_orders(&mut self, host: &Name, word: OrderWord, now: Timestamp) -> Result<(), String> {
+        let event = match word {
+            OrderWord::Order => Event::Order,
+            OrderWord::Cancel => Event::Cancel,
+            OrderWord::Rotate { reason } => Event::Rotate { reason },
+        };
+        let ids: Vec<Id> = self.orders.each.keys().filter(|id| id.host == *host).cloned().collect();
+        if ids.is_empty() {
+            return Err(format!(
+                "{0}: no [[certificate]] names it as its host; `danelaw certificate list` shows those that do",
+                host.to_host()
+            ));
+        }
+        if self.orders.ca.is_none() {
+            return Err("certificates are not ordered with --ephemeral".to_owned());
+        }
+        self.step_orders(ids.iter().map(|id| (id.clone(), event.clone())).collect(), now);
+        let refused = ids.iter().filter_map(|id| self.orders.each.get_mut(id)?.refused.take()).next();
+        match (&self.store_problem, refused) {
+            (Some(problem), _) => Err(problem.clone()),
+            (None, Some(why)) => Err(format!("{}: {why}", host.to_host())),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Tells machines, stores what they have become, and does what they ask for, until nothing comes of it. Whether other proofs are to
+    /// stand in the zones.
+    fn step_orders(&mut self, events: Events, now: Timestamp) -> bool {
+        if events.is_empty() {
+            return false;
+        }
+        let before = self.proofs();
+        let reading = self.rollovers.reading(now);
+        let mut events = events;
+        for _ in 0..ROUNDS {
+            let mut states = BTreeMap::new();
+            let mut actions: Vec<(Id, Action)> = Vec::new();
+            for (id, event) in std::mem::take(&mut events) {
+                let Some(driven) = self.orders.each.get_mut(&id) else { continue };
+                states.entry(id.clone()).or_insert_with(|| driven.state.clone());
+                let (state, asked) = step(driven.state.clone(), event, reading);
+                driven.state = state;
+                actions.extend(asked.into_iter().map(|action| (id.clone(), action)));
+            }
+            if !self.store_orders(&states) {
+                break;
+            }
+            self.say_orders(&actions, now);
+            for (id, action) in actions {
+                events.extend(self.do_order(&id, action).map(|event| (id, event)));
+            }
+            for id in states.keys() {
+                let Some(driven) = self.orders.each.get_mut(id) else { continue };
+                driven.due = driven.state.next().unwrap_or(now + CLOCKS).clamp(now + 1, now + CLOCKS);
+            }
+            if events.is_empty() {
+                break;
+            }
+        }
+        self.order_what_waits();
+        // Of what is wanted no more nothing is left when nothing stands in the zones.
+        self.orders.each.retain(|_, driven| {
+            driven.settings.as_ref().is_none_or(|settings| !settings.names.is_empty())
+                || driven.state.phase() != Phase::Resting
+        });
+        before != self.proofs()
+    }
+
+    /// Stores the states that are others than before. Otherwise they are as before, and nothing follows.
+    fn store_orders(&mut self, before: &BTreeMap<Id, State>) -> bool {
+        let mut states = Vec::new();
+        for (id, before) in before {
+            let Some(driven) = self.orders.each.get(id).filter(|driven| driven.state != *before) else { continue };
+            let Ok(json) = serde_json::to_string(&driven.state) else { continue };
+            states.push(store::State { kind: KIND.to_owned(), key: key(id), version: VERSION, json });
+        }
+        if states.is_empty() {
+            return true;
+        }
+        crate::crash::point("acme: before its state is stored");
+        if let Err(error) = self.store.together(|store| store.save_all(&states, &[])) {
+            error!("what orders of certificates have come to can't be stored, so nothing of it is done: {error}");
+            self.store_problem = Some(format!("store: {error}"));
+            for (id, state) in before {
+                let Some(driven) = self.orders.each.get_mut(id) else { continue };
+                driven.state = state.clone();
+                // What it was told is told again.
+                (driven.is_started, driven.settings, driven.is_looked) = (false, None, false);
+            }
+            return false;
+        }
+        crate::crash::point("acme: after its state is stored");
+        true
+    }
+
+    /// Does it; gives what came of it at once.
+    fn do_order(&mut self, id: &Id, action: Action) -> Option<Event> {
+        match action {
+            Action::AskCaa { names } => return Some(Event::MayIssue(self.may_issue(&names))),
+            Action::AskNameservers { proofs } => {
+                if let Some(driven) = self.orders.each.get_mut(id) {
+                    driven.asking = Some(Asking::new(proofs));
+                }
+            }
+            // What is to stand in the zones is read where they are published.
+            Action::Prove { .. } | Action::Alarm(_) | Action::Cleared(_) | Action::Tell(_) => {}
+            action => {
+                let names = self.orders.each.get(id).and_then(|driven| driven.settings.as_ref());
+                let names: BTreeSet<Name> = names.map(|settings| settings.names.clone()).unwrap_or_default();
+                match ca::Action::of(action, &names) {
+                    Some(task @ ca::Action::Order { .. }) if self.is_in_the_way(id) => {
+                        self.orders.waiting.insert(id.clone(), task);
+                    }
+                    Some(task) => self.ask_ca(id.clone(), task),
+                    None => {}
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether another order of the host is open.
+    fn is_in_the_way(&self, id: &Id) -> bool {
+        let is_open = |(other, driven): (&Id, &Driven)| {
+            let is_asked = matches!(driven.state.phase(), Phase::Resting | Phase::Checking)
+                || self.orders.waiting.contains_key(other);
+            other.host == id.host && other != id && !is_asked
+        };
+        self.orders.each.iter().any(is_open)
+    }
+
+    /// Makes the orders that nothing is in the way of any more.
+    fn order_what_waits(&mut self) {
+        let is_free = |id: &&Id| !self.is_in_the_way(id);
+        let free: Vec<Id> = self.orders.waiting.keys().filter(is_free).cloned().collect();
+        // One at a time: it is in the way of others itself.
+        for id in free {
+            if self.is_in_the_way(&id) {
+                continue;
+            }
+            let Some(task) = self.orders.waiting.remove(&id) else { continue };
+            let is_wanted = self.orders.each.get(&id).is_some_and(|driven| driven.state.phase() == Phase::Ordering);
+            if is_wanted {
+                self.ask_ca(id, task);
+            }
+        }
+    }
+
+    /// What finds no room, or no account, is asked for again.
+    fn ask_ca(&self, id: Id, action: ca::Action) {
+        let (Some(orders), Some(Ok(settings))) = (&self.orders.ca, &self.orders.account) else { return };
+        drop(orders.try_send(ca::Order { id, action, settings: Arc::clone(settings) }));
+    }
+}
+
+/// What the store knows a certificate by.
+fn key(id: &Id) -> String {
+    format!("{} {}", id.host.to_lowercase(), id.key_type)
+}

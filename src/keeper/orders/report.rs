@@ -1,0 +1,76 @@
+//! What `status` and `certificate list` show of orders: plain values, the same for JSON and for people.
+
+use serde::{Deserialize, Serialize};
+
+use super::words::{called, problems, reason};
+use crate::acme::Phase;
+use crate::dns::{Name, Timestamp};
+use crate::keeper::Keeper;
+
+/// A certificate of danelaw's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct OrderReport {
+    /// The host that it is called by.
+    pub host: Name,
+    /// Its key's type.
+    pub key: String,
+    /// The names that it is to have.
+    pub names: Vec<String>,
+    /// Where its order stands.
+    pub phase: Phase,
+    /// Why there is one, or will be; none: there is none.
+    pub why: Option<String>,
+    /// The order at the CA.
+    pub order: Option<String>,
+    /// When the certificate that lies in the folder expires; none: there is none.
+    pub not_after: Option<Timestamp>,
+    /// When it is ordered anew.
+    pub renewal: Option<Timestamp>,
+    /// What went wrong last, in plain words; none since a certificate was laid down.
+    pub failure: Option<String>,
+    /// When that was.
+    pub failed_at: Option<Timestamp>,
+    /// When it is tried again.
+    pub next_try: Option<Timestamp>,
+}
+
+impl Keeper {
+    /// Every certificate that is ordered here.
+    pub(in crate::keeper) fn order_reports(&self, host: Option<&Name>) -> Vec<OrderReport> {
+        let wanted = self.orders.each.iter().filter(|(id, _)| host.is_none_or(|host| id.host == *host));
+        let report = |(id, driven): (&crate::acme::Id, &super::Driven)| {
+            let state = &driven.state;
+            let names = driven.settings.iter().flat_map(|settings| &settings.names);
+            OrderReport {
+                host: id.host.clone(),
+                key: id.key_type.to_string(),
+                names: names.map(|name| name.to_host()).collect(),
+                phase: state.phase(),
+                why: state.why().map(|why| reason(why).to_owned()),
+                order: state.url().map(str::to_owned),
+                not_after: state.held().map(|held| held.not_after),
+                renewal: state.renewal(),
+                failure: state.failure().map(|failure| failure.problem.plain()),
+                failed_at: state.failure().map(|failure| failure.at),
+                next_try: state.next_try(),
+            }
+        };
+        wanted.map(report).collect()
+    }
+
+    /// What is wrong with orders, a line each.
+    pub(in crate::keeper) fn order_problems(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.orders.each.iter().flat_map(|(id, driven)| problems(id, driven)).collect();
+        lines.extend(self.orders.problems.iter().cloned());
+        if let Some(Err(why)) = &self.orders.account {
+            lines.push(format!("[acme]: no certificate is ordered: {why}"));
+        }
+        let lost = self.orders.each.iter().filter(|(_, driven)| driven.settings.is_some());
+        lines.extend(lost.filter_map(|(id, driven)| {
+            let proofs = driven.state.proofs();
+            self.cannot_place(proofs).map(|why| format!("certificate {}: {why}", called(id)))
+        }));
+        lines
+    }
+}
