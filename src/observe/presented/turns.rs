@@ -20,13 +20,15 @@ use super::{APART, AT_ONCE, NotPresented, Stage};
 /// Who waits where.
 #[derive(Clone, Debug)]
 pub struct Turns {
-    /// Each with how many are in it.
-    lanes: Arc<Mutex<HashMap<SocketAddr, (Arc<Lane>, usize)>>>,
+    lanes: Arc<Mutex<Lanes>>,
     /// For those who are patient.
     places: Arc<Semaphore>,
     /// How long an address rests.
     apart: Duration,
 }
+
+/// The lanes, each with how many are in it.
+type Lanes = HashMap<SocketAddr, (Arc<Lane>, usize)>;
 
 /// Those who ask at an address.
 #[derive(Debug, Default)]
