@@ -190,9 +190,13 @@ impl Keeper {
 
     /// Publishes the TLSA that were decided.
     pub(super) fn publish_as_decided(&mut self, now: Timestamp) -> Option<Timestamp> {
-        let all = self.with_proofs(self.tlsa.clone());
-        let refresh = self.publish_zones(&all, now);
-        self.lagging = Some(self.not_served(&all));
+        let tlsa = std::mem::take(&mut self.tlsa);
+        // There are proofs for minutes in a month.
+        let with_proofs = self.with_proofs(&tlsa);
+        let all = with_proofs.as_ref().unwrap_or(&tlsa);
+        let refresh = self.publish_zones(all, now);
+        self.lagging = Some(self.not_served(all));
+        self.tlsa = tlsa;
         refresh
     }
 

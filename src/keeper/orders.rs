@@ -285,12 +285,23 @@ impl Keeper {
             }
         }
         self.order_what_waits();
-        // Of what is wanted no more nothing is left when nothing stands in the zones.
-        self.orders.each.retain(|_, driven| {
-            driven.settings.as_ref().is_none_or(|settings| !settings.names.is_empty())
-                || driven.state.phase() != Phase::Resting
-        });
+        self.forget_orders();
         before != self.proofs()
+    }
+
+    /// Of what is wanted no more nothing is left when nothing stands in the zones.
+    fn forget_orders(&mut self) {
+        let is_gone = |driven: &Driven| {
+            driven.settings.as_ref().is_some_and(|settings| settings.names.is_empty())
+                && driven.state.phase() == Phase::Resting
+        };
+        let gone: Vec<Id> =
+            self.orders.each.iter().filter(|(_, driven)| is_gone(driven)).map(|(id, _)| id.clone()).collect();
+        for id in gone {
+            // What can't be removed now is tried with the next start.
+            drop(self.store.remove(KIND, &key(&id)));
+            self.orders.each.remove(&id);
+        }
     }
 
     /// Stores the states that are others than before. Otherwise they are as before, and nothing follows.

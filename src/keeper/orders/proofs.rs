@@ -102,9 +102,14 @@ impl Keeper {
         Err(format!("the aliases at {} lead nowhere", name.to_host()))
     }
 
-    /// The records that are synthesised, with the proofs: beside what other clients have put there.
-    pub(in crate::keeper) fn with_proofs(&self, mut synthesised: Synthesised) -> Synthesised {
-        for (apex, wanted) in self.proofs() {
+    /// The records that are synthesised, with the proofs: beside what other clients have put there. None: there are no proofs.
+    pub(in crate::keeper) fn with_proofs(&self, synthesised: &Synthesised) -> Option<Synthesised> {
+        let proofs = self.proofs();
+        if proofs.is_empty() {
+            return None;
+        }
+        let mut synthesised = synthesised.clone();
+        for (apex, wanted) in proofs {
             let contents = self.zones.get(&apex).and_then(|zone| zone.contents.as_ref());
             let zone = synthesised.entry(apex).or_default();
             for (owner, values) in wanted {
@@ -119,7 +124,7 @@ impl Keeper {
                 }
             }
         }
-        synthesised
+        Some(synthesised)
     }
 
     /// Asks each nameserver of each zone for what was asked for and is published by now. Whether anything has to be published otherwise.
