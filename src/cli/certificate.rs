@@ -59,8 +59,7 @@ pub(super) fn rows(reports: &[OrderReport]) -> Vec<Vec<String>> {
 pub(super) fn show_failures(reports: &[OrderReport], out: &mut Output) -> Result<(), CliError> {
     for report in reports {
         let Some(failure) = &report.failure else { continue };
-        let again =
-            report.next_try.map_or_else(String::new, |at| format!(" It is tried again at {}.", print_moment(at)));
+        let again = report.next_try.map_or_else(String::new, |at| format!(" Next try: {}.", print_moment(at)));
         let line = format!("{} ({}): {failure}{again}", report.host.to_host(), report.key);
         out.line(out.marked(Mark::Bad, &harmless(&line)))?;
     }

@@ -4,6 +4,8 @@
 
 mod proofs;
 mod report;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};

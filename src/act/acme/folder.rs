@@ -161,12 +161,12 @@ impl Folder {
         files::check_replaceable(&chain_path)?;
         files::check_replaceable(&key_path)?;
         let new = files::write_beside(&chain_path, chain_pem.as_bytes())?;
+        self.set_aside(&chain_path, &chain)?;
         if name != KEY {
             // The chain's name is on the disk before the key that it replaces is gone.
             sync_folder(&self.path).map_err(FileError::from)?;
             files::rename(&self.path.join(name), &key_path)?;
         }
-        self.set_aside(&chain_path, &chain)?;
         files::rename(&new, &chain_path)?;
         if name != ORDER_KEY {
             files::remove(&self.path.join(ORDER_KEY))?;

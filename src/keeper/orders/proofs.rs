@@ -64,9 +64,9 @@ impl Keeper {
         }
     }
 
-    /// Why a proof can stand nowhere.
-    pub(super) fn cannot_place(&self, proofs: &[Proof]) -> Option<String> {
-        self.placed(proofs).err().map(|(_, why)| why)
+    /// Why the proof of a name, which may be a wildcard, can stand nowhere.
+    pub(super) fn cannot_prove(&self, name: &Name) -> Option<String> {
+        self.place_of(&bare(name)).err()
     }
 
     /// The zone and the owner that the proof of a name stands at: where an alias leads elsewhere, there.
@@ -222,10 +222,8 @@ impl Keeper {
             return Ok(());
         }
         for name in names {
-            let (is_wildcard, bare) = match name.labels().next() {
-                Some(b"*") => (true, name.parent().unwrap_or_else(Name::root)),
-                _ => (false, name.clone()),
-            };
+            let bare = bare(name);
+            let is_wildcard = bare != *name;
             let Some((at, records)) = self.authorities(&bare) else { continue };
             let allowed = match issuers(&records, is_wildcard) {
                 Issuers::All => true,
@@ -259,6 +257,11 @@ impl super::Driven {
             Some(why) => Event::NotShown { why },
         })
     }
+}
+
+/// A name without `*.`: what is proven of a wildcard (RFC 8555 section 7.1.4).
+fn bare(name: &Name) -> Name {
+    name.parent().filter(|_| name.labels().next() == Some(b"*")).unwrap_or_else(|| name.clone())
 }
 
 /// The first owner that lacks something.

@@ -15,7 +15,7 @@ pub struct OrderReport {
     pub host: Name,
     /// Its key's type.
     pub key: String,
-    /// The names that it is to have.
+    /// The names that it is to have, its host's first.
     pub names: Vec<String>,
     /// Where its order stands.
     pub phase: Phase,
@@ -41,11 +41,11 @@ impl Keeper {
         let wanted = self.orders.each.iter().filter(|(id, _)| host.is_none_or(|host| id.host == *host));
         let report = |(id, driven): (&crate::acme::Id, &super::Driven)| {
             let state = &driven.state;
-            let names = driven.settings.iter().flat_map(|settings| &settings.names);
+            let names = driven.settings.iter().flat_map(|settings| &settings.names).filter(|name| **name != id.host);
             OrderReport {
                 host: id.host.clone(),
                 key: id.key_type.to_string(),
-                names: names.map(|name| name.to_host()).collect(),
+                names: std::iter::once(&id.host).chain(names).map(|name| name.to_host()).collect(),
                 phase: state.phase(),
                 why: state.why().map(|why| reason(why).to_owned()),
                 order: state.url().map(str::to_owned),
@@ -66,11 +66,11 @@ impl Keeper {
         if let Some(Err(why)) = &self.orders.account {
             lines.push(format!("[acme]: no certificate is ordered: {why}"));
         }
-        let lost = self.orders.each.iter().filter(|(_, driven)| driven.settings.is_some());
-        lines.extend(lost.filter_map(|(id, driven)| {
-            let proofs = driven.state.proofs();
-            self.cannot_place(proofs).map(|why| format!("certificate {}: {why}", called(id)))
-        }));
+        for (id, driven) in &self.orders.each {
+            let names = driven.settings.iter().flat_map(|settings| &settings.names);
+            let unprovable = names.filter_map(|name| self.cannot_prove(name));
+            lines.extend(unprovable.map(|why| format!("certificate {}: {why}", called(id))));
+        }
         lines
     }
 }

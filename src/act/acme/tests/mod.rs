@@ -57,6 +57,9 @@ fn first_and_next(state: &Path) -> String {
     issued(&place(state).join("privkey.roll.pem"), &[HOST])
 }
 
+/// What lies in a folder after a renewal.
+const ALL: [&str; 4] = ["fullchain.before.pem", "fullchain.pem", "privkey.pem", "privkey.roll.pem"];
+
 fn listed(path: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -82,7 +85,7 @@ fn a_renewal_takes_the_next_key_and_reuse_keeps_the_key() {
     assert_eq!(folder.held().unwrap(), Some(held.clone()));
     assert_eq!((held.names, held.ari_id.is_some()), ([name(HOST)].into(), true));
     assert_eq!(fs::read(place.join("privkey.pem")).unwrap(), next);
-    assert_eq!(listed(&place), ["fullchain.pem", "privkey.pem"]);
+    assert_eq!(listed(&place), ["fullchain.before.pem", "fullchain.pem", "privkey.pem"]);
     for file in listed(&place) {
         assert_eq!(fs::metadata(place.join(file)).unwrap().permissions().mode() & 0o7777, 0o600);
     }
@@ -96,7 +99,7 @@ fn a_renewal_takes_the_next_key_and_reuse_keeps_the_key() {
     );
     folder.store(&third, &[name(HOST)].into()).unwrap();
     assert_eq!(fs::read(place.join("privkey.pem")).unwrap(), next);
-    assert_eq!(listed(&place), ["fullchain.pem", "privkey.pem", "privkey.roll.pem"]);
+    assert_eq!(listed(&place), ALL);
 }
 
 #[test]
@@ -179,7 +182,7 @@ fn a_full_disk_leaves_the_last_good_pair() {
     assert_eq!(after, before);
     folder(state.path()).store(&second, &[name(HOST)].into()).unwrap();
     folder(state.path()).make_next_key().unwrap();
-    assert_eq!(listed(&place), ["fullchain.pem", "privkey.pem", "privkey.roll.pem"]);
+    assert_eq!(listed(&place), ALL);
 }
 
 #[test]
