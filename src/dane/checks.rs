@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::dns::{Name, Rtype, Timestamp, rdata};
 
-use super::config::{DaneConfig, DkimPolicy, DnssecStrength, DomainDane, MailServiceStrength, ZoneDane};
+use super::config::{DaneConfig, DkimPolicy, DnssecStrength, DomainDane, MailServiceStrength, ZoneDane, dkim_owners};
 use super::prerequisites::{Assessment, Fact, Finding, Gate, Resolved, Served, SignedState, Verdict};
 
 /// What a check reads: the served zones, the configuration, the DKIM parser, the time.
@@ -243,7 +243,7 @@ fn dkim(context: Context<'_>, config: &ZoneDane, domain: &Name) -> Fact {
         owners.retain(|owner| owner != &place || context.served.rrset(owner, Rtype::CNAME).is_some());
         owners
     } else {
-        config.dkim_selectors.iter().filter_map(|selector| Name::parse(selector, Some(&place)).ok()).collect()
+        dkim_owners(domain, &config.dkim_selectors)
     };
     let mut problems = Vec::new();
     let mut unknown = None;

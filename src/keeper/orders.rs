@@ -131,7 +131,8 @@ impl Keeper {
     pub fn tick_orders(&mut self, now: Timestamp) -> bool {
         let due = self.orders.each.iter().filter(|(_, driven)| driven.is_started && driven.due <= now);
         let events = due.map(|(id, _)| (id.clone(), Event::Tick)).collect();
-        self.step_orders(events, now)
+        // What stands in the zones already can be asked for at once.
+        self.step_orders(events, now) || self.look_for_proofs(now)
     }
 
     /// The edges have said something. Whether anything has to be published otherwise.
@@ -362,9 +363,8 @@ impl Keeper {
     /// Whether another order of the host is open.
     fn is_in_the_way(&self, id: &Id) -> bool {
         let is_open = |(other, driven): (&Id, &Driven)| {
-            let is_asked = matches!(driven.state.phase(), Phase::Resting | Phase::Checking)
-                || self.orders.waiting.contains_key(other);
-            other.host == id.host && other != id && !is_asked
+            let is_idle = matches!(driven.state.phase(), Phase::Resting | Phase::Checking);
+            other.host == id.host && other != id && !is_idle && !self.orders.waiting.contains_key(other)
         };
         self.orders.each.iter().any(is_open)
     }

@@ -131,7 +131,7 @@ fn ends_with_an_installed_chain(options: &Options, more: &str) {
     let house = house(first, &second, &pebble, more);
     let daemon = house.start();
     second.start(first);
-    let chain = await_installed(&daemon, None);
+    await_installed(&daemon, None);
     let names = super::common::succeed(
         "openssl",
         &[
@@ -146,7 +146,6 @@ fn ends_with_an_installed_chain(options: &Options, more: &str) {
     for name in [HOST, ZONE, "*.example.org"] {
         assert!(names.contains(&format!("DNS:{name}")), "{names}");
     }
-    assert!(!chain.is_empty());
     wait_until("nothing of the proofs is left", || {
         daemon.records(&format!("_acme-challenge.{ZONE}"), "TXT").is_empty()
     });
@@ -203,7 +202,7 @@ fn a_secondary_that_never_catches_up_is_told_and_the_order_goes_on_when_it_does(
     let order = listed(&house)[0]["order"].clone();
     daemon.kill();
     let daemon = house.start();
+    wait_until("the same order goes on", || order.is_string() && listed(&house)[0]["order"] == order);
     second.start(first);
     await_installed(&daemon, None);
-    assert!(order.is_string());
 }
