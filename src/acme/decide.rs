@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::mem::discriminant;
 
 use super::Machine;
-use super::facts::{Action, Alarm, Held, Notice, Problem, Step, Why};
+use super::facts::{Action, Alarm, Held, Notice, Problem, Why};
 use super::failures::step_of;
 use super::problem::Follows;
 use super::renewal::{self, chosen};
 use super::state::{Errand, Failure, Laid, PATIENCE, Phase, State, Subject, Wait};
+use super::tasks::{Step, Task};
 use crate::dane::rollover::clock::Clock;
 use crate::dns::Timestamp;
 
@@ -50,6 +51,7 @@ impl Machine<'_> {
             self.begin();
         }
         self.prove();
+        self.look();
         if self.state.told == (true, true) {
             self.alarm();
             self.ask();
@@ -76,6 +78,17 @@ impl Machine<'_> {
         }
         let wall = self.state.wall();
         self.state.revocations.retain(|revocation| !revocation.is_over(wall));
+    }
+
+    fn look(&mut self) {
+        let state = &mut *self.state;
+        if state.folder.is_unanswered(&state.clock) {
+            state.folder.fail(&state.clock);
+        }
+        if !state.told.1 && state.folder.is_due(&state.clock) {
+            state.folder.ask(&state.clock);
+            self.actions.push(Action::Do(Task::Look));
+        }
     }
 
     fn begin(&mut self) {
@@ -121,15 +134,17 @@ impl Machine<'_> {
                 state.orders.push(state.clock.mark());
                 let replaces = state.replaced();
                 state.replaces = replaces.is_some();
-                Action::Order { names: subject.names, replaces, profile: subject.profile }
+                Action::Do(Task::Order { names: subject.names, replaces, profile: subject.profile })
             }
             (Phase::Proving, Some(order)) => Action::AskNameservers { proofs: order.proofs.clone() },
-            (Phase::Validating, Some(order)) if state.say => Action::SayReady { url: order.url.clone() },
+            (Phase::Validating, Some(order)) if state.say => Action::Do(Task::SayReady { url: order.url.clone() }),
             (Phase::Finalizing, Some(order)) if state.say => {
-                Action::Finalize { url: order.url.clone(), names: subject.names, reuse: order.reuse }
+                Action::Do(Task::Finalize { url: order.url.clone(), names: subject.names, reuse: order.reuse })
             }
-            (Phase::Validating | Phase::Finalizing, Some(order)) => Action::AskStatus { url: order.url.clone() },
-            (Phase::Storing, Some(order)) => Action::Store { url: order.url.clone() },
+            (Phase::Validating | Phase::Finalizing, Some(order)) => {
+                Action::Do(Task::AskStatus { url: order.url.clone() })
+            }
+            (Phase::Storing, Some(order)) => Action::Do(Task::Store { url: order.url.clone(), names: subject.names }),
             _ => return,
         };
         if state.phase == Phase::Proving && state.failure.as_ref().is_some_and(|failure| failure.step == Step::Prove) {
@@ -146,16 +161,16 @@ impl Machine<'_> {
         let ari_id = state.held.as_ref().and_then(|held| held.ari_id.clone()).filter(|_| state.phase == Phase::Resting);
         if let Some(ari_id) = ari_id.filter(|_| state.windows.is_due(&state.clock)) {
             state.windows.ask(&state.clock);
-            self.actions.push(Action::AskWindow { ari_id });
+            self.actions.push(Action::Do(Task::AskWindow { ari_id }));
         }
         if state.wants_key() && state.keys.is_due(&state.clock) {
             state.keys.ask(&state.clock);
-            self.actions.push(Action::MakeNextKey);
+            self.actions.push(Action::Do(Task::MakeNextKey));
         }
         if let Some(revocation) = state.revocations.first_mut().filter(|first| first.errand.is_due(&state.clock)) {
             revocation.errand.ask(&state.clock);
             let (fingerprint, reason) = (revocation.fingerprint.clone(), revocation.reason);
-            self.actions.push(Action::Revoke { fingerprint, reason });
+            self.actions.push(Action::Do(Task::Revoke { fingerprint, reason }));
         }
     }
 

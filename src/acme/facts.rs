@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::tasks::{Step, Task};
 use crate::dane::certificate::KeyType;
 use crate::dns::{Name, Timestamp};
 
@@ -116,41 +117,11 @@ pub struct Problem {
     pub ca_time: Option<Timestamp>,
 }
 
-/// What an action was for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Step {
-    /// Looking at the folder.
-    Look,
-    /// [`Action::AskWindow`].
-    Window,
-    /// [`Action::AskCaa`]: it can't be told what CAA says.
-    Caa,
-    /// [`Action::Order`].
-    Order,
-    /// [`Action::Prove`].
-    Prove,
-    /// [`Action::AskNameservers`].
-    Nameservers,
-    /// [`Action::SayReady`].
-    Ready,
-    /// [`Action::AskStatus`].
-    Status,
-    /// [`Action::Finalize`].
-    Finalize,
-    /// [`Action::Store`].
-    Store,
-    /// [`Action::MakeNextKey`].
-    NextKey,
-    /// [`Action::Revoke`].
-    Revoke,
-}
-
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The daemon has started: whatever was asked for may be lost. Come then: settings, what lies in the folder. Nothing is
-    /// asked for before.
+    /// The daemon has started: whatever was asked for may be lost. Come then: settings, and what lies in the folder, which is
+    /// asked for. Nothing else is before.
     Started,
     /// Time has gone by.
     Tick,
@@ -197,7 +168,7 @@ pub enum Event {
         /// Who, and what it shows.
         why: String,
     },
-    /// How the order stands: answers [`Action::SayReady`], [`Action::AskStatus`] and [`Action::Finalize`].
+    /// How the order stands: answers [`Task::SayReady`], [`Task::AskStatus`] and [`Task::Finalize`].
     Status {
         /// The order.
         url: String,
@@ -231,29 +202,17 @@ pub enum Event {
     },
 }
 
-/// What is to be done. Each may come again. The state must be stored before. Each but [`Action::Prove`] and the last three is
-/// answered by an event, [`Event::Failed`] among them.
+/// What is to be done. The state must be stored before. Each but [`Action::Prove`] and the last three is answered by an event,
+/// [`Event::Failed`] among them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// Ask the CA when it wants the certificate to be replaced.
-    AskWindow {
-        /// Which certificate.
-        ari_id: String,
-    },
+    /// At the CA, or in the certificate's folder.
+    Do(Task),
     /// Look whether CAA lets the CA issue.
     AskCaa {
         /// For which names.
         names: BTreeSet<Name>,
-    },
-    /// Order.
-    Order {
-        /// The identifiers.
-        names: BTreeSet<Name>,
-        /// What it replaces (RFC 9773 section 5).
-        replaces: Option<String>,
-        /// The profile.
-        profile: Option<String>,
     },
     /// Exactly these TXT stand in the zones, as far as this certificate is concerned.
     Prove {
@@ -264,39 +223,6 @@ pub enum Action {
     AskNameservers {
         /// For these.
         proofs: Vec<Proof>,
-    },
-    /// Tell the CA to look.
-    SayReady {
-        /// The order.
-        url: String,
-    },
-    /// Ask how the order stands.
-    AskStatus {
-        /// Which.
-        url: String,
-    },
-    /// Send the CSR. Its key is made before it is sent, where it isn't there.
-    Finalize {
-        /// The order.
-        url: String,
-        /// Its names.
-        names: BTreeSet<Name>,
-        /// With the key that lies there now; else the next one.
-        reuse: bool,
-    },
-    /// Fetch the chain, and lay it down with the key that it is of. What it replaces stays at hand until it is revoked.
-    Store {
-        /// The order.
-        url: String,
-    },
-    /// Make the next key, where there is none.
-    MakeNextKey,
-    /// Revoke a certificate (RFC 8555 section 7.6).
-    Revoke {
-        /// Its fingerprint.
-        fingerprint: String,
-        /// The reason's code.
-        reason: u8,
     },
     /// Something is wrong from now on.
     Alarm(Alarm),

@@ -1,8 +1,9 @@
 //! What follows when something fails: the same again, at once or later; the order looked at; another order.
 
-use super::facts::{Notice, Problem, Step};
+use super::facts::{Notice, Problem};
 use super::problem::Follows;
 use super::state::{Failure, Phase};
+use super::tasks::Step;
 use super::{Machine, Timestamp};
 
 /// So often a refused nonce is followed by another try at once, in one phase.
@@ -15,7 +16,10 @@ impl Machine<'_> {
         self.look_at_clock(problem.ca_time);
         match (step, self.state.phase) {
             (Step::Window, _) => self.state.windows.fail(&self.state.clock),
-            (Step::Look, _) => self.note(step, problem),
+            (Step::Look, _) => {
+                self.state.folder.fail(&self.state.clock);
+                self.note(step, problem);
+            }
             (Step::NextKey, _) => {
                 self.state.keys.fail(&self.state.clock);
                 self.note(step, problem);

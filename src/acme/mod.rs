@@ -30,12 +30,14 @@ mod failures;
 pub mod problem;
 pub mod renewal;
 pub mod state;
+pub mod tasks;
 
 #[cfg(test)]
 mod tests;
 
-pub use facts::{Action, Alarm, Event, Held, Id, Notice, Problem, Proof, Settings, Status, Step, Why};
+pub use facts::{Action, Alarm, Event, Held, Id, Notice, Problem, Proof, Settings, Status, Why};
 pub use state::{Phase, State};
+pub use tasks::{Step, Task};
 
 use crate::dane::rollover::Reading;
 use crate::dane::rollover::guard::Guards;
@@ -76,7 +78,11 @@ impl Machine<'_> {
             Event::Started => self.started(),
             Event::Tick => {}
             Event::Settings(settings) => self.settings(settings),
-            Event::Held(held) => self.held(held),
+            Event::Held(held) => {
+                self.state.folder = Errand::default();
+                self.state.failure.take_if(|failure| failure.step == Step::Look);
+                self.held(held);
+            }
             Event::Window { ari_id, start, end, again, explanation } => {
                 self.window(&ari_id, Window { start, end, explanation }, again);
             }
@@ -124,6 +130,7 @@ impl Machine<'_> {
         let state = &mut *self.state;
         state.told = (false, false);
         let of_revocations = state.revocations.iter_mut().map(|revocation| &mut revocation.errand);
+        state.folder = Errand::default();
         for errand in [&mut state.errand, &mut state.windows, &mut state.keys].into_iter().chain(of_revocations) {
             errand.asked = None;
         }
@@ -133,7 +140,7 @@ impl Machine<'_> {
         state.alarms.clear();
         if state.phase == Phase::Ordering {
             // The CA may have an order that nobody knows here.
-            let detail = "danelaw was stopped before it heard whether there is an order".to_owned();
+            let detail = "danelaw did not hear whether there is an order now".to_owned();
             self.failed(Step::Order, Problem { detail, ..Problem::default() });
         }
     }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::facts::{Alarm, Held, Id, Problem, Proof, Settings, Step, Why};
+use super::facts::{Alarm, Held, Id, Problem, Proof, Settings, Why};
 use super::renewal;
+use super::tasks::Step;
 use crate::dane::rollover::Age;
 use crate::dane::rollover::clock::Clock;
 use crate::dns::{Name, Timestamp};
@@ -194,6 +195,7 @@ pub struct State {
     pub(super) held: Option<Held>,
     /// Told since the daemon started: settings, what lies in the folder.
     pub(super) told: (bool, bool),
+    pub(super) folder: Errand,
     pub(super) window: Option<Window>,
     pub(super) windows: Errand,
     pub(super) phase: Phase,
@@ -253,6 +255,7 @@ impl State {
             settings: Settings::default(),
             held: None,
             told: (false, false),
+            folder: Errand::default(),
             window: None,
             windows: Errand::default(),
             phase: Phase::Resting,
@@ -350,10 +353,11 @@ impl State {
     /// When to step at the latest; none when only a fact can change anything. By the wall clock, which may jump: whoever drives
     /// the machine looks at the clocks more often.
     pub fn next(&self) -> Option<Timestamp> {
-        if self.told != (true, true) {
-            return None;
-        }
         let wall = self.clock.wall_at(self.clock.age());
+        let moment = |age| self.clock.wall_at(age).max(wall.saturating_add(1));
+        if self.told != (true, true) {
+            return (!self.told.1).then(|| moment(self.folder.next(&self.clock)));
+        }
         let mut ages = Vec::new();
         let mut moments = Vec::new();
         if let Some(held) = &self.held {
@@ -376,7 +380,6 @@ impl State {
         }
         ages.extend(self.revocations.first().map(|revocation| revocation.errand.next(&self.clock)));
         ages.extend(self.aged().map(|wait| wait.end(&self.clock)));
-        let ages = ages.into_iter().map(|age| self.clock.wall_at(age).max(wall.saturating_add(1)));
-        moments.into_iter().filter(|at| *at > wall).chain(ages).min()
+        moments.into_iter().filter(|at| *at > wall).chain(ages.into_iter().map(moment)).min()
     }
 }

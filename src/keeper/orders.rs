@@ -8,7 +8,7 @@ mod report;
 mod tests;
 mod words;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -16,11 +16,12 @@ use tracing::error;
 
 use super::Keeper;
 use crate::acme::state::VERSION;
-use crate::acme::{Action, Event, Id, Phase, Settings, State, step};
+use crate::acme::{Action, Event, Id, Phase, Settings, State, Task, step};
 use crate::act::acme as ca;
 use crate::act::messages::Secret;
 use crate::config::CertificateConfig;
 use crate::dane::certificate::KeyType;
+use crate::dane::rollover::Reading;
 use crate::dane::tlsa::{Selector, Usage};
 use crate::dns::{Name, Timestamp};
 use crate::observe::proofs as texts;
@@ -36,6 +37,8 @@ use proofs::Asking;
 const KIND: &str = "acme";
 /// Every machine sees the clocks after so many seconds at the latest.
 const CLOCKS: u64 = 60;
+/// What was seen of the clocks alone is stored after so many seconds.
+const STORED: u64 = 3600;
 /// So many times what was done is told at once.
 const ROUNDS: usize = 16;
 /// Before a renewed certificate would come too late somebody is told, in seconds; of one with a short life sooner.
@@ -70,7 +73,7 @@ pub(super) struct Orders {
     /// With whom, as whom; why that can't be told.
     account: Option<Result<Arc<ca::Settings>, String>>,
     /// Orders that wait for the one of the host's other key type: a CA may take two that are open at once for the same one.
-    waiting: BTreeMap<Id, ca::Action>,
+    waiting: BTreeMap<Id, Task>,
     /// Why folders can't be made.
     problems: Vec<String>,
 }
@@ -81,19 +84,19 @@ struct Driven {
     /// It was told since the start.
     is_started: bool,
     settings: Option<Settings>,
-    /// It is known what lies in its folder.
-    is_looked: bool,
     /// Nameservers are asked for proofs.
     asking: Option<Asking>,
     /// When it is to step, by the wall clock.
     due: Timestamp,
+    /// When it was stored, by the clock of the boot.
+    stored: u64,
     /// Why the operator's word can't be followed.
     refused: Option<String>,
 }
 
 impl Driven {
     fn new(state: State) -> Driven {
-        Driven { state, is_started: false, settings: None, is_looked: false, asking: None, due: 0, refused: None }
+        Driven { state, is_started: false, settings: None, asking: None, due: 0, stored: 0, refused: None }
     }
 }
 
@@ -141,12 +144,7 @@ impl Keeper {
             OrderNews::Ca(ca::News { id, event }) => Some((id, event)),
             OrderNews::Texts(news) => self.proofs_shown(news),
         });
-        let events: Events = events.collect();
-        for (id, event) in &events {
-            if let (Event::Held(_), Some(driven)) = (event, self.orders.each.get_mut(id)) {
-                driven.is_looked = true;
-            }
-        }
+        let events = events.collect();
         self.step_orders(events, now)
     }
 
@@ -155,7 +153,9 @@ impl Keeper {
         if self.ephemeral || (self.config.ordered.is_empty() && self.orders.each.is_empty()) {
             return false;
         }
+        let could_ask = matches!(self.orders.account, Some(Ok(_)));
         self.orders.account = self.config.acme.as_ref().map(|acme| self.account(acme));
+        let is_lost = !could_ask && matches!(self.orders.account, Some(Ok(_)));
         let wanted: BTreeMap<Id, Settings> = self.config.ordered.iter().flat_map(|one| self.wanted_of(one)).collect();
         self.orders.problems.clear();
         for id in wanted.keys() {
@@ -167,7 +167,8 @@ impl Keeper {
         }
         let mut events = Events::new();
         for (id, driven) in &mut self.orders.each {
-            if !driven.is_started && self.orders.ca.is_some() {
+            // What was asked for without an account was never heard.
+            if (!driven.is_started || is_lost) && self.orders.ca.is_some() {
                 driven.is_started = true;
                 events.push((id.clone(), Event::Started));
             }
@@ -177,10 +178,7 @@ impl Keeper {
                 events.push((id.clone(), Event::Settings(settings)));
             }
         }
-        let changed = self.step_orders(events, now);
-        let unseen = self.orders.each.iter().filter(|(_, driven)| driven.is_started && !driven.is_looked);
-        unseen.for_each(|(id, _)| self.ask_ca(id.clone(), ca::Action::Look));
-        changed
+        self.step_orders(events, now)
     }
 
     /// With whom, as whom.
@@ -272,7 +270,7 @@ impl Keeper {
                 driven.state = state;
                 actions.extend(asked.into_iter().map(|action| (id.clone(), action)));
             }
-            if !self.store_orders(&states) {
+            if !self.store_orders(&states, reading) {
                 break;
             }
             self.say_orders(&actions, now);
@@ -307,11 +305,16 @@ impl Keeper {
         }
     }
 
-    /// Stores the states that are others than before. Otherwise they are as before, and nothing follows.
-    fn store_orders(&mut self, before: &BTreeMap<Id, State>) -> bool {
+    /// Stores the states that are others than before. Whether that was done: otherwise they are as before, and nothing follows.
+    fn store_orders(&mut self, before: &BTreeMap<Id, State>, reading: Reading) -> bool {
         let mut states = Vec::new();
         for (id, before) in before {
-            let Some(driven) = self.orders.each.get(id).filter(|driven| driven.state != *before) else { continue };
+            let Some(driven) = self.orders.each.get_mut(id) else { continue };
+            let is_same = driven.state.is_same_but_for_clock(before);
+            if is_same && reading.boot.abs_diff(driven.stored) < STORED {
+                continue;
+            }
+            driven.stored = reading.boot;
             let Ok(json) = serde_json::to_string(&driven.state) else { continue };
             states.push(store::State { kind: KIND.to_owned(), key: key(id), version: VERSION, json });
         }
@@ -326,7 +329,7 @@ impl Keeper {
                 let Some(driven) = self.orders.each.get_mut(id) else { continue };
                 driven.state = state.clone();
                 // What it was told is told again.
-                (driven.is_started, driven.settings, driven.is_looked) = (false, None, false);
+                (driven.is_started, driven.settings, driven.stored) = (false, None, 0);
             }
             return false;
         }
@@ -345,17 +348,10 @@ impl Keeper {
             }
             // What is to stand in the zones is read where they are published.
             Action::Prove { .. } | Action::Alarm(_) | Action::Cleared(_) | Action::Tell(_) => {}
-            action => {
-                let names = self.orders.each.get(id).and_then(|driven| driven.settings.as_ref());
-                let names: BTreeSet<Name> = names.map(|settings| settings.names.clone()).unwrap_or_default();
-                match ca::Action::of(action, &names) {
-                    Some(task @ ca::Action::Order { .. }) if self.is_in_the_way(id) => {
-                        self.orders.waiting.insert(id.clone(), task);
-                    }
-                    Some(task) => self.ask_ca(id.clone(), task),
-                    None => {}
-                }
+            Action::Do(task @ Task::Order { .. }) if self.is_in_the_way(id) => {
+                self.orders.waiting.insert(id.clone(), task);
             }
+            Action::Do(task) => self.ask_ca(id.clone(), task),
         }
         None
     }
@@ -387,9 +383,9 @@ impl Keeper {
     }
 
     /// What finds no room, or no account, is asked for again.
-    fn ask_ca(&self, id: Id, action: ca::Action) {
+    fn ask_ca(&self, id: Id, task: Task) {
         let (Some(orders), Some(Ok(settings))) = (&self.orders.ca, &self.orders.account) else { return };
-        drop(orders.try_send(ca::Order { id, action, settings: Arc::clone(settings) }));
+        drop(orders.try_send(ca::Order { id, task, settings: Arc::clone(settings) }));
     }
 }
 

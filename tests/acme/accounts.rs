@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use danelaw::acme::{Event, Id};
-use danelaw::act::acme::{Action, External, Session, Settings};
+use danelaw::acme::{Event, Id, Task};
+use danelaw::act::acme::{External, Session, Settings};
 use danelaw::act::messages::Secret;
 use danelaw::dane::certificate::KeyType;
 use serde_json::{Value, json};
@@ -15,8 +15,8 @@ use super::house::House;
 use super::pebble::{Options, Pebble};
 use super::stand_in::{Answer, StandIn};
 
-fn order() -> Action {
-    Action::Order { names: names(), replaces: None, profile: None }
+fn order() -> Task {
+    Task::Order { names: names(), replaces: None, profile: None }
 }
 
 fn kept(edge: &Edge) -> Value {
@@ -72,13 +72,13 @@ fn an_account_that_the_ca_does_not_know_or_has_closed_is_told_and_not_replaced()
         let Ok(session) = Session::open(&edge.settings, now).await else { panic!("no session") };
         session.account.deactivate().await.unwrap();
     });
-    for action in [order(), Action::AskStatus { url: url.clone() }, Action::SayReady { url: url.clone() }] {
-        let problem = edge.fails(&id(KeyType::Ecdsa), action);
+    for task in [order(), Task::AskStatus { url: url.clone() }, Task::SayReady { url: url.clone() }] {
+        let problem = edge.fails(&id(KeyType::Ecdsa), task);
         assert!(matches!(problem.kind.as_deref(), Some("unauthorized" | "accountDoesNotExist")), "{problem:?}");
     }
     pebble.forget();
-    for action in [order(), Action::AskStatus { url }] {
-        let problem = edge.fails(&id(KeyType::Ecdsa), action);
+    for task in [order(), Task::AskStatus { url }] {
+        let problem = edge.fails(&id(KeyType::Ecdsa), task);
         assert!(problem.is("accountDoesNotExist"), "{problem:?}");
         assert!(problem.detail.contains(&format!("mv {}", edge.settings.path().display())), "{problem:?}");
     }

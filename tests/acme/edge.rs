@@ -1,4 +1,4 @@
-//! Asks the edge for one action after the other, each of a new edge: all that it may know is on the disk and at the CA.
+//! Asks the edge for one task after the other, each of a new edge: all that it may know is on the disk and at the CA.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use danelaw::acme::{Event, Held, Id, Problem, Proof, Status};
-use danelaw::act::acme::{self, Action, Order, Settings};
+use danelaw::acme::{Event, Held, Id, Problem, Proof, Status, Task};
+use danelaw::act::acme::{self, Order, Settings};
 use danelaw::dane::certificate::KeyType;
 use danelaw::dns::Name;
 use tokio::runtime::Builder;
@@ -56,23 +56,23 @@ impl Edge {
         self.state.path().join(name)
     }
 
-    /// What comes of an action.
-    pub fn ask(&self, id: &Id, action: Action) -> Event {
-        self.ask_all(&[(id.clone(), action)]).remove(id).unwrap()
+    /// What comes of an task.
+    pub fn ask(&self, id: &Id, task: Task) -> Event {
+        self.ask_all(&[(id.clone(), task)]).remove(id).unwrap()
     }
 
-    /// What comes of actions that are ordered at once, one for each certificate.
-    pub fn ask_all(&self, actions: &[(Id, Action)]) -> BTreeMap<Id, Event> {
+    /// What comes of tasks that are ordered at once, one for each certificate.
+    pub fn ask_all(&self, tasks: &[(Id, Task)]) -> BTreeMap<Id, Event> {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         runtime.block_on(async {
-            let ((orders, ordered), (news, mut heard)) = (mpsc::channel(actions.len()), mpsc::channel(1));
+            let ((orders, ordered), (news, mut heard)) = (mpsc::channel(tasks.len()), mpsc::channel(1));
             tokio::spawn(acme::run(ordered, news, now));
-            for (id, action) in actions {
+            for (id, task) in tasks {
                 let settings = Arc::clone(&self.settings);
-                orders.send(Order { id: id.clone(), action: action.clone(), settings }).await.unwrap();
+                orders.send(Order { id: id.clone(), task: task.clone(), settings }).await.unwrap();
             }
             let mut said = BTreeMap::new();
-            while said.len() < actions.len() {
+            while said.len() < tasks.len() {
                 let news = tokio::time::timeout(PATIENCE, heard.recv()).await.expect("news in time").unwrap();
                 said.insert(news.id, news.event);
             }
@@ -81,9 +81,9 @@ impl Edge {
     }
 
     /// The same, again while nonces are refused.
-    pub fn done(&mut self, id: &Id, action: Action) -> Event {
+    pub fn done(&mut self, id: &Id, task: Task) -> Event {
         for _ in 0..AGAIN {
-            match self.ask(id, action.clone()) {
+            match self.ask(id, task.clone()) {
                 Event::Failed { problem, .. } if problem.is("badNonce") => self.refused += 1,
                 Event::Failed { step, problem } => panic!("{step:?}: {problem}"),
                 event => return event,
@@ -92,11 +92,11 @@ impl Edge {
         panic!("a nonce was refused {AGAIN} times");
     }
 
-    /// The problem that an action ends with.
+    /// The problem that an task ends with.
     #[track_caller]
-    pub fn fails(&self, id: &Id, action: Action) -> Problem {
-        let step = action.step();
-        match self.ask(id, action) {
+    pub fn fails(&self, id: &Id, task: Task) -> Problem {
+        let step = task.step();
+        match self.ask(id, task) {
             Event::Failed { step: failed, problem } => {
                 assert_eq!(failed, step);
                 problem
@@ -107,7 +107,7 @@ impl Edge {
 
     /// Makes an order for all names; its URL and what it wants.
     pub fn order(&mut self, id: &Id) -> (String, Vec<Proof>) {
-        match self.done(id, Action::Order { names: names(), replaces: None, profile: None }) {
+        match self.done(id, Task::Order { names: names(), replaces: None, profile: None }) {
             Event::Ordered { url, proofs } => (url, proofs),
             other => panic!("{other:?}"),
         }
@@ -116,7 +116,7 @@ impl Edge {
     /// Asks until the order is so.
     pub fn wait_for(&mut self, id: &Id, url: &str, status: &Status) {
         wait_until(&format!("{status:?}"), || {
-            self.done(id, Action::AskStatus { url: url.to_owned() })
+            self.done(id, Task::AskStatus { url: url.to_owned() })
                 == Event::Status { url: url.to_owned(), status: status.clone() }
         });
     }
@@ -125,18 +125,18 @@ impl Edge {
     pub fn finish(&mut self, daemon: &Daemon<'_>, id: &Id, url: &str, proofs: &[Proof]) -> Held {
         prove(daemon, proofs);
         let url = || url.to_owned();
-        self.done(id, Action::SayReady { url: url() });
-        self.done(id, Action::SayReady { url: url() });
+        self.done(id, Task::SayReady { url: url() });
+        self.done(id, Task::SayReady { url: url() });
         self.wait_for(id, &url(), &Status::Ready);
-        self.done(id, Action::Finalize { url: url(), names: names(), reuse: false });
-        self.done(id, Action::Finalize { url: url(), names: names(), reuse: false });
+        self.done(id, Task::Finalize { url: url(), names: names(), reuse: false });
+        self.done(id, Task::Finalize { url: url(), names: names(), reuse: false });
         self.wait_for(id, &url(), &Status::Valid);
-        let stored = self.done(id, Action::Store { url: url(), names: names() });
-        assert_eq!(self.done(id, Action::Store { url: url(), names: names() }), stored);
-        assert_eq!(self.done(id, Action::MakeNextKey), Event::NextKey);
-        assert_eq!(self.done(id, Action::MakeNextKey), Event::NextKey);
+        let stored = self.done(id, Task::Store { url: url(), names: names() });
+        assert_eq!(self.done(id, Task::Store { url: url(), names: names() }), stored);
+        assert_eq!(self.done(id, Task::MakeNextKey), Event::NextKey);
+        assert_eq!(self.done(id, Task::MakeNextKey), Event::NextKey);
         let Event::Stored(held) = stored else { panic!("{stored:?}") };
-        assert_eq!(self.done(id, Action::Look), Event::Held(Some(held.clone())));
+        assert_eq!(self.done(id, Task::Look), Event::Held(Some(held.clone())));
         held
     }
 }

@@ -2,8 +2,7 @@
 
 use std::fs;
 
-use danelaw::acme::{Event, Status};
-use danelaw::act::acme::Action;
+use danelaw::acme::{Event, Status, Task};
 use danelaw::dane::certificate::KeyType;
 use serde_json::{Value, json};
 
@@ -13,12 +12,12 @@ use super::house::{House, ZONE};
 use super::pebble::{Options, Pebble};
 use super::stand_in::{Answer, StandIn};
 
-fn order() -> Action {
-    Action::Order { names: names(), replaces: None, profile: None }
+fn order() -> Task {
+    Task::Order { names: names(), replaces: None, profile: None }
 }
 
-fn fails(edge: &Edge, action: Action) -> danelaw::acme::Problem {
-    edge.fails(&id(KeyType::Ecdsa), action)
+fn fails(edge: &Edge, task: Task) -> danelaw::acme::Problem {
+    edge.fails(&id(KeyType::Ecdsa), task)
 }
 
 /// An order at a stand-in, with one authorization.
@@ -114,7 +113,7 @@ fn an_order_that_is_gone_or_garbage_is_told() {
     let stand_in = StandIn::start();
     let edge = stand_in.edge();
     let url = stand_in.url("/order/1");
-    let status = || Action::AskStatus { url: url.clone() };
+    let status = || Task::AskStatus { url: url.clone() };
     let problem = fails(&edge, status());
     assert!(problem.detail.contains("HTTP status 404"), "{problem:?}");
     let gone = json!({"type": "urn:ietf:params:acme:error:malformed", "detail": "no such order"});
@@ -122,13 +121,13 @@ fn an_order_that_is_gone_or_garbage_is_told() {
     assert_eq!(fails(&edge, status()).to_string(), "malformed: no such order");
     for body in ["", "null", "[[[", "{\"status\": \"wonderful\"}", "\u{0}"] {
         stand_in.says("/order/1", Answer::new(200, body));
-        for action in [
+        for task in [
             status(),
-            Action::SayReady { url: url.clone() },
-            Action::Finalize { url: url.clone(), names: names(), reuse: false },
-            Action::Store { url: url.clone(), names: names() },
+            Task::SayReady { url: url.clone() },
+            Task::Finalize { url: url.clone(), names: names(), reuse: false },
+            Task::Store { url: url.clone(), names: names() },
         ] {
-            assert!(fails(&edge, action).detail.contains("none of an ACME server"), "{body}");
+            assert!(fails(&edge, task).detail.contains("none of an ACME server"), "{body}");
         }
     }
     let mut invalid = order_of(&stand_in, "invalid");
@@ -162,18 +161,18 @@ fn what_is_no_certificate_for_the_key_leaves_the_last_one() {
         (chain[..chain.len() - 60].to_vec(), "no certificate chain"),
     ] {
         stand_in.says("/certificate", Answer::new(200, body));
-        let problem = fails(&other, Action::Store { url: stand_in.url("/order/1"), names: names() });
+        let problem = fails(&other, Task::Store { url: stand_in.url("/order/1"), names: names() });
         assert!(problem.detail.contains(why), "{why}: {problem:?}");
-        assert_eq!(edge.ask(&id, Action::Look), Event::Held(Some(held.clone())));
+        assert_eq!(edge.ask(&id, Task::Look), Event::Held(Some(held.clone())));
     }
     // Nothing will come of that order.
     stand_in.says("/certificate", Answer::new(200, stranger.unwrap().cert.pem()));
-    let stored = other.ask(&id, Action::Store { url: stand_in.url("/order/1"), names: names() });
+    let stored = other.ask(&id, Task::Store { url: stand_in.url("/order/1"), names: names() });
     let Event::Status { status: Status::Invalid(problem), .. } = stored else { panic!("{stored:?}") };
     assert!(problem.detail.contains("a key that does not lie in"), "{problem:?}");
-    assert_eq!(edge.ask(&id, Action::Look), Event::Held(Some(held)));
+    assert_eq!(edge.ask(&id, Task::Look), Event::Held(Some(held)));
     stand_in.says("/order/1", Answer::json(200, &order_of(&stand_in, "processing")));
-    let problem = fails(&other, Action::Store { url: stand_in.url("/order/1"), names: names() });
+    let problem = fails(&other, Task::Store { url: stand_in.url("/order/1"), names: names() });
     assert!(problem.detail.contains("Processing"), "{problem:?}");
 }
 
@@ -181,8 +180,7 @@ fn what_is_no_certificate_for_the_key_leaves_the_last_one() {
 fn a_profile_that_the_ca_does_not_have_is_told_before_anything_is_ordered() {
     let stand_in = StandIn::start();
     let edge = stand_in.edge();
-    let problem =
-        fails(&edge, Action::Order { names: names(), replaces: None, profile: Some("shortlived".to_owned()) });
+    let problem = fails(&edge, Task::Order { names: names(), replaces: None, profile: Some("shortlived".to_owned()) });
     assert_eq!(problem.to_string(), "invalidProfile: the CA has no profile shortlived; it has: tlsserver");
     assert!(!stand_in.asked().iter().any(|line| line.contains(" /order ")));
 }

@@ -2,8 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use danelaw::acme::{Event, Status};
-use danelaw::act::acme::Action;
+use danelaw::acme::{Event, Status, Task};
 use danelaw::config::{CertificateFolder, CertificateMode};
 use danelaw::dane::certificate::KeyType;
 use danelaw::observe::certificates::{Found, scan};
@@ -78,7 +77,7 @@ fn a_ca_that_refuses_four_nonces_of_ten_is_asked_until_it_has_issued() {
     // instant-acme takes three in a row for its own affair: of a hundred requests a few end a step.
     let (url, _) = edge.order(&id(KeyType::Ecdsa));
     wait_until("a step ends with a refused nonce", || {
-        edge.done(&id(KeyType::Ecdsa), Action::AskStatus { url: url.clone() });
+        edge.done(&id(KeyType::Ecdsa), Task::AskStatus { url: url.clone() });
         edge.refused > 0
     });
 }
@@ -110,9 +109,9 @@ fn with_reuse_the_key_stays() {
     let before = taken(&edge);
     let (url, _) = edge.order(&id);
     edge.wait_for(&id, &url, &Status::Ready);
-    edge.done(&id, Action::Finalize { url: url.clone(), names: names(), reuse: true });
+    edge.done(&id, Task::Finalize { url: url.clone(), names: names(), reuse: true });
     edge.wait_for(&id, &url, &Status::Valid);
-    edge.done(&id, Action::Store { url, names: names() });
+    edge.done(&id, Task::Store { url, names: names() });
     let after = taken(&edge);
     assert_eq!(after[0].chain.leaf().spki(), before[0].chain.leaf().spki());
     assert_ne!(after[0].chain.leaf(), before[0].chain.leaf());
@@ -127,8 +126,8 @@ fn a_proof_that_is_not_there_makes_the_order_invalid_and_the_reason_names_the_re
     let mut edge = Edge::at(&pebble);
     let id = id(KeyType::Ecdsa);
     let (url, _) = edge.order(&id);
-    edge.done(&id, Action::SayReady { url: url.clone() });
-    let status = wait("the order is invalid", || match edge.done(&id, Action::AskStatus { url: url.clone() }) {
+    edge.done(&id, Task::SayReady { url: url.clone() });
+    let status = wait("the order is invalid", || match edge.done(&id, Task::AskStatus { url: url.clone() }) {
         Event::Status { status: Status::Invalid(problem), .. } => Some(problem),
         _ => None,
     });
@@ -136,7 +135,7 @@ fn a_proof_that_is_not_there_makes_the_order_invalid_and_the_reason_names_the_re
     assert!(status.detail.contains(ZONE) && status.ca_time.unwrap().abs_diff(now()) < 60, "{status:?}");
     // It is not repeated by itself, and a new one is another.
     assert!(matches!(
-        edge.done(&id, Action::SayReady { url: url.clone() }),
+        edge.done(&id, Task::SayReady { url: url.clone() }),
         Event::Status { status: Status::Invalid(_), .. }
     ));
     let (again, proofs) = edge.order(&id);
@@ -154,7 +153,7 @@ fn a_certificate_is_revoked_once_and_revoking_it_again_is_no_failure() {
     let (url, proofs) = edge.order(&id);
     edge.finish(&daemon, &id, &url, &proofs);
     let fingerprint = taken(&edge)[0].chain.leaf().fingerprint();
-    let revoke = |reason| Action::Revoke { fingerprint: fingerprint.clone(), reason };
+    let revoke = |reason| Task::Revoke { fingerprint: fingerprint.clone(), reason };
     let revoked = Event::Revoked { fingerprint: fingerprint.clone() };
     assert!(edge.fails(&id, revoke(2)).detail.contains("reason 2"));
     assert_eq!(edge.done(&id, revoke(1)), revoked);
@@ -163,7 +162,7 @@ fn a_certificate_is_revoked_once_and_revoking_it_again_is_no_failure() {
     let (url, proofs) = edge.order(&id);
     edge.finish(&daemon, &id, &url, &proofs);
     assert_eq!(edge.done(&id, revoke(1)), revoked);
-    let problem = edge.fails(&id, Action::Revoke { fingerprint: "00".repeat(32), reason: 0 });
+    let problem = edge.fails(&id, Task::Revoke { fingerprint: "00".repeat(32), reason: 0 });
     assert!(problem.detail.contains("does not lie here"), "{problem:?}");
     prove(&daemon, &[]);
 }

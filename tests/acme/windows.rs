@@ -1,7 +1,6 @@
 //! Renewal windows and the order that names what it replaces (RFC 9773).
 
-use danelaw::acme::Event;
-use danelaw::act::acme::Action;
+use danelaw::acme::{Event, Task};
 use danelaw::dane::certificate::KeyType;
 use serde_json::{Value, json};
 
@@ -16,7 +15,7 @@ const ARI_ID: &str = "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE";
 const START: u64 = 1_735_790_400;
 
 fn ask(edge: &Edge) -> Event {
-    edge.ask(&id(KeyType::Ecdsa), Action::AskWindow { ari_id: ARI_ID.to_owned() })
+    edge.ask(&id(KeyType::Ecdsa), Task::AskWindow { ari_id: ARI_ID.to_owned() })
 }
 
 fn window(start: &str, end: &str) -> Value {
@@ -56,7 +55,7 @@ fn a_ca_without_windows_is_asked_seldom_and_gets_orders_that_replace_nothing() {
     let pebble = Pebble::start(daemon.address, &Options::default());
     let mut edge = Edge::at(&pebble);
     assert!(matches!(ask(&edge), Event::NoWindow { again, .. } if again.abs_diff(now() + 86_400) < 60));
-    let order = Action::Order { names: names(), replaces: Some(ARI_ID.to_owned()), profile: None };
+    let order = Task::Order { names: names(), replaces: Some(ARI_ID.to_owned()), profile: None };
     assert!(matches!(edge.done(&id(KeyType::Ecdsa), order), Event::Ordered { .. }));
 }
 
@@ -67,7 +66,7 @@ fn an_order_that_is_replaced_already_is_made_without() {
     let document = json!({"type": "urn:ietf:params:acme:error:alreadyReplaced", "detail": "by another order"});
     stand_in.says("/order", Answer::json(409, &document));
     let order =
-        Action::Order { names: names(), replaces: Some(ARI_ID.to_owned()), profile: Some("tlsserver".to_owned()) };
+        Task::Order { names: names(), replaces: Some(ARI_ID.to_owned()), profile: Some("tlsserver".to_owned()) };
     let Event::Failed { problem, .. } = edge.ask(&id(KeyType::Ecdsa), order.clone()) else { panic!("an order") };
     assert!(problem.is("alreadyReplaced"));
     let orders = || stand_in.asked().iter().filter(|line| line.starts_with("POST /order ")).count();

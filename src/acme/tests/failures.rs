@@ -1,8 +1,8 @@
 //! What goes wrong, and what the machine does then.
 
 use super::{
-    Action, DAY, Event, HOUR, Machine, Phase, Problem, START, Status, Step, held, is_order, problem, proofs, prove,
-    settings,
+    Action, DAY, Event, HOUR, Machine, Phase, Problem, START, Status, Step, Task, held, is_order, problem, proofs,
+    prove, settings,
 };
 use crate::acme::Alarm;
 
@@ -12,7 +12,9 @@ fn what_fails_is_tried_again_later_and_later_and_the_order_stays() {
     let mut waits = Vec::new();
     for _ in 0..12 {
         machine.fail(Step::Store, "");
-        waits.push(machine.until(|action| matches!(action, Action::Store { .. } | Action::Order { .. })));
+        waits.push(
+            machine.until(|action| matches!(action, Action::Do(Task::Store { .. }) | Action::Do(Task::Order { .. }))),
+        );
         if machine.count(is_order) > 0 || machine.state.url().is_none() {
             break;
         }
@@ -96,7 +98,7 @@ fn a_nonce_that_is_refused_is_followed_by_another_try_at_once_a_few_times() {
     let mut machine = Machine::at(Phase::Validating);
     machine.take();
     machine.fail(Step::Ready, "badNonce");
-    assert_eq!(machine.take(), [Action::SayReady { url: "order 1".to_owned() }]);
+    assert_eq!(machine.take(), [Action::Do(Task::SayReady { url: "order 1".to_owned() })]);
 }
 
 #[test]
@@ -133,7 +135,7 @@ fn what_failed_before_an_answer_does_not_count_after_it() {
     }
     machine.go_on_to(Phase::Validating);
     machine.fail(Step::Ready, "");
-    assert!(machine.until(|action| matches!(action, Action::AskStatus { .. })) <= 66);
+    assert!(machine.until(|action| matches!(action, Action::Do(Task::AskStatus { .. }))) <= 66);
 }
 
 #[test]
@@ -192,7 +194,7 @@ fn nameservers_that_lag_are_asked_again_and_told_of_after_ten_minutes() {
         1,
         "one alarm, not one a look"
     );
-    assert_eq!(machine.count(|action| matches!(action, Action::SayReady { .. })), 0);
+    assert_eq!(machine.count(|action| matches!(action, Action::Do(Task::SayReady { .. }))), 0);
 }
 
 #[test]

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 
 use super::{
-    Action, DAY, Event, HOUR, Held, Phase, Problem, Proof, Reading, START, Settings, State, Status, Step, held, id,
-    names, settings, step,
+    Action, DAY, Event, HOUR, Held, Phase, Problem, Proof, Reading, START, Settings, State, Status, Step, Task, held,
+    id, names, settings, step,
 };
 
 /// So many orders a day, and no more.
@@ -212,16 +212,16 @@ impl World {
     fn answer(&mut self) -> Result<(), TestCaseError> {
         let event = match self.asked.take() {
             Some(Action::AskCaa { .. }) => Event::MayIssue(Ok(())),
-            Some(Action::Order { .. }) => self.ordered(true),
+            Some(Action::Do(Task::Order { .. })) => self.ordered(true),
             Some(Action::AskNameservers { proofs }) => Event::Shown { proofs },
-            Some(Action::SayReady { url }) => Event::Status { url, status: Status::Ready },
-            Some(Action::AskStatus { url } | Action::Finalize { url, .. }) => {
+            Some(Action::Do(Task::SayReady { url })) => Event::Status { url, status: Status::Ready },
+            Some(Action::Do(Task::AskStatus { url }) | Action::Do(Task::Finalize { url, .. })) => {
                 let status = if self.state.phase() == Phase::Finalizing { Status::Valid } else { Status::Ready };
                 Event::Status { url, status }
             }
-            Some(Action::Store { .. }) => Event::Stored(self.held((HOUR, 90 * DAY))),
-            Some(Action::MakeNextKey) => Event::NextKey,
-            Some(Action::Revoke { fingerprint, .. }) => Event::Revoked { fingerprint },
+            Some(Action::Do(Task::Store { .. })) => Event::Stored(self.held((HOUR, 90 * DAY))),
+            Some(Action::Do(Task::MakeNextKey)) => Event::NextKey,
+            Some(Action::Do(Task::Revoke { fingerprint, .. })) => Event::Revoked { fingerprint },
             _ => {
                 self.time += 60;
                 Event::Tick
@@ -274,13 +274,13 @@ impl World {
         }
         for action in &actions {
             match action {
-                Action::Order { .. } => {
+                Action::Do(Task::Order { .. }) => {
                     prop_assert!(state.url().is_none(), "{event:?}: another order though there is one");
                     self.orders.push(self.time);
                     let day = self.orders.iter().filter(|at| **at + DAY > self.time).count();
                     prop_assert!(day <= ORDERS, "{event:?}: {day} orders a day");
                 }
-                Action::Finalize { url, .. } => {
+                Action::Do(Task::Finalize { url, .. }) => {
                     prop_assert!(self.proven.contains(url), "{event:?}: finalised and not proven");
                 }
                 _ => {}

@@ -9,7 +9,7 @@ mod years;
 
 use std::collections::BTreeSet;
 
-use super::{Action, Event, Held, Id, Phase, Problem, Proof, Settings, State, Status, Step, step};
+use super::{Action, Event, Held, Id, Phase, Problem, Proof, Settings, State, Status, Step, Task, step};
 use crate::dane::certificate::KeyType;
 use crate::dane::rollover::Reading;
 use crate::dns::Name;
@@ -163,7 +163,7 @@ impl Machine {
 }
 
 fn is_order(action: &Action) -> bool {
-    matches!(action, Action::Order { .. })
+    matches!(action, Action::Do(Task::Order { .. }))
 }
 
 fn prove(proofs: Vec<Proof>) -> Action {

@@ -1,8 +1,8 @@
 //! The machine, rule by rule.
 
 use super::{
-    Action, DAY, Event, HOUR, Machine, Phase, Reading, START, Settings, Status, Step, held, is_order, names, problem,
-    proofs, prove, settings,
+    Action, DAY, Event, HOUR, Machine, Phase, Reading, START, Settings, Status, Step, Task, held, is_order, names,
+    problem, proofs, prove, settings,
 };
 use crate::acme::{Alarm, Notice, State, Why};
 
@@ -13,26 +13,29 @@ fn an_order_goes_from_caa_to_the_folder() {
     assert_eq!(machine.state.phase(), Phase::Checking);
     assert!(machine.take().contains(&Action::AskCaa { names: settings().names }));
     machine.tell(Event::MayIssue(Ok(())));
-    assert_eq!(machine.take(), [Action::Order { names: settings().names, replaces: None, profile: None }]);
+    assert_eq!(machine.take(), [Action::Do(Task::Order { names: settings().names, replaces: None, profile: None })]);
     machine.tell(Event::Ordered { url: "order 1".to_owned(), proofs: proofs() });
     assert_eq!(machine.take(), [prove(proofs()), Action::AskNameservers { proofs: proofs() }]);
     machine.tell(Event::Shown { proofs: proofs() });
-    assert_eq!(machine.take(), [Action::SayReady { url: "order 1".to_owned() }]);
+    assert_eq!(machine.take(), [Action::Do(Task::SayReady { url: "order 1".to_owned() })]);
     machine.status(Status::Pending);
     assert_eq!(machine.take(), []);
     assert_eq!(machine.sleep(DAY), 2);
-    assert_eq!(machine.take(), [Action::AskStatus { url: "order 1".to_owned() }]);
+    assert_eq!(machine.take(), [Action::Do(Task::AskStatus { url: "order 1".to_owned() })]);
     machine.status(Status::Ready);
     let names = settings().names;
-    assert_eq!(machine.take(), [prove(vec![]), Action::Finalize { url: "order 1".to_owned(), names, reuse: false }]);
+    assert_eq!(
+        machine.take(),
+        [prove(vec![]), Action::Do(Task::Finalize { url: "order 1".to_owned(), names, reuse: false })]
+    );
     machine.status(Status::Processing);
     machine.sleep(DAY);
     machine.status(Status::Valid);
-    assert_eq!(machine.take()[1..], [Action::Store { url: "order 1".to_owned() }]);
+    assert_eq!(machine.take()[1..], [Action::Do(Task::Store { url: "order 1".to_owned(), names: settings().names })]);
     machine.tell(Event::Stored(held(1, START - HOUR, 90 * DAY)));
     let stored = Action::Tell(Notice::Stored { why: Why::First, not_after: START - HOUR + 90 * DAY });
-    let ari = Action::AskWindow { ari_id: "ari 1".to_owned() };
-    assert_eq!(machine.take(), [stored, ari, Action::MakeNextKey]);
+    let ari = Action::Do(Task::AskWindow { ari_id: "ari 1".to_owned() });
+    assert_eq!(machine.take(), [stored, ari, Action::Do(Task::MakeNextKey)]);
     assert_eq!(machine.state.phase(), Phase::Resting);
 }
 
@@ -41,9 +44,16 @@ fn nothing_is_asked_for_before_settings_and_folder_are_known() {
     let mut machine = Machine::at(Phase::Proving);
     machine.take();
     machine.tell(Event::Started);
-    machine.pass(DAY / 2);
-    assert_eq!(machine.take(), [prove(proofs())], "the proofs stand in the zones all the same");
+    let look = Action::Do(Task::Look);
+    assert_eq!(machine.take(), [prove(proofs()), look.clone()], "the proofs stand in the zones all the same");
     machine.tell(Event::Settings(settings()));
+    assert_eq!(
+        machine.until(|action| *action == look),
+        660,
+        "what is not answered is asked for again, later and later"
+    );
+    machine.fail(Step::Look, "");
+    assert_eq!(machine.until(|action| *action == look), 120);
     machine.tell(Event::Held(None));
     assert!(machine.take().contains(&Action::AskNameservers { proofs: proofs() }));
 }
@@ -53,9 +63,9 @@ fn an_order_is_resumed_after_a_restart_in_each_phase_and_not_repeated() {
     let url = || "order 1".to_owned();
     for (phase, action) in [
         (Phase::Proving, Action::AskNameservers { proofs: proofs() }),
-        (Phase::Validating, Action::AskStatus { url: url() }),
-        (Phase::Finalizing, Action::AskStatus { url: url() }),
-        (Phase::Storing, Action::Store { url: url() }),
+        (Phase::Validating, Action::Do(Task::AskStatus { url: url() })),
+        (Phase::Finalizing, Action::Do(Task::AskStatus { url: url() })),
+        (Phase::Storing, Action::Do(Task::Store { url: url(), names: settings().names })),
     ] {
         let mut machine = Machine::at(phase);
         machine.take();
@@ -82,11 +92,15 @@ fn a_finalisation_that_was_lost_is_asked_for_again() {
     machine.restart();
     machine.take();
     machine.status(Status::Ready);
-    let finalize = Action::Finalize { url: "order 1".to_owned(), names: settings().names, reuse: false };
+    let finalize = Action::Do(Task::Finalize { url: "order 1".to_owned(), names: settings().names, reuse: false });
     assert_eq!(machine.take(), std::slice::from_ref(&finalize));
     machine.fail(Step::Finalize, "");
     machine.sleep(DAY);
-    assert_eq!(machine.take(), [Action::AskStatus { url: "order 1".to_owned() }], "who knows whether it came");
+    assert_eq!(
+        machine.take(),
+        [Action::Do(Task::AskStatus { url: "order 1".to_owned() })],
+        "who knows whether it came"
+    );
     machine.status(Status::Ready);
     assert_eq!(machine.take(), [finalize]);
 }
@@ -115,7 +129,7 @@ fn the_answer_to_another_order_is_not_taken() {
 fn a_renewal_says_what_it_replaces_where_the_ca_gives_windows() {
     let certificate = held(1, START - 10 * DAY, 90 * DAY);
     let replaces = |machine: &Machine| match machine.actions.iter().rev().find(|action| is_order(action)) {
-        Some(Action::Order { replaces, .. }) => replaces.clone(),
+        Some(Action::Do(Task::Order { replaces, .. })) => replaces.clone(),
         other => panic!("{other:?}"),
     };
     let mut machine = Machine::with(settings(), Some(certificate.clone()));
@@ -147,7 +161,7 @@ fn a_window_moves_the_renewal_and_only_the_held_certificate_s() {
     machine.take();
     window(&mut machine, "ari 2", START + 10 * DAY, START + 11 * DAY);
     assert_eq!(machine.take(), [Action::Tell(Notice::Sooner(Some("https://ca.example/why".to_owned())))]);
-    assert_eq!(machine.until(|action| matches!(action, Action::AskWindow { .. })), 6 * HOUR);
+    assert_eq!(machine.until(|action| matches!(action, Action::Do(Task::AskWindow { .. }))), 6 * HOUR);
     // It was revoked, and is to be replaced now.
     window(&mut machine, "ari 2", START - 2 * DAY, START - DAY);
     assert_eq!((machine.state.phase(), machine.state.why()), (Phase::Checking, Some(Why::Due)));
@@ -193,11 +207,11 @@ fn the_key_stays_where_that_is_configured_and_not_when_it_is_rotated() {
     let reuse = Settings { reuse: true, ..settings() };
     let certificate = held(1, START - HOUR, 90 * DAY);
     let mut machine = Machine::with(reuse, Some(certificate));
-    assert_eq!(machine.count(|action| *action == Action::MakeNextKey), 0);
+    assert_eq!(machine.count(|action| *action == Action::Do(Task::MakeNextKey)), 0);
     let finalizes = |machine: &mut Machine| {
         machine.go_on_to(Phase::Finalizing);
         machine.actions.iter().rev().find_map(|action| match action {
-            Action::Finalize { reuse, .. } => Some(*reuse),
+            Action::Do(Task::Finalize { reuse, .. }) => Some(*reuse),
             _ => None,
         })
     };
@@ -208,7 +222,7 @@ fn the_key_stays_where_that_is_configured_and_not_when_it_is_rotated() {
     machine.go_on_to(Phase::Storing);
     machine.take();
     machine.tell(Event::Stored(held(2, START, 90 * DAY)));
-    let revoke = Action::Revoke { fingerprint: "certificate 1".to_owned(), reason: 1 };
+    let revoke = Action::Do(Task::Revoke { fingerprint: "certificate 1".to_owned(), reason: 1 });
     assert!(machine.take().contains(&revoke));
     machine.fail(Step::Revoke, "serverInternal");
     machine.until(|action| *action == revoke);
@@ -226,7 +240,7 @@ fn what_is_replaced_is_revoked_when_the_hold_is_over() {
     machine.tell(Event::Rotate { reason: Some(4) });
     machine.go_on_to(Phase::Storing);
     machine.tell(Event::Stored(held(2, START, 90 * DAY)));
-    assert_eq!(machine.until(|action| matches!(action, Action::Revoke { .. })), hold);
+    assert_eq!(machine.until(|action| matches!(action, Action::Do(Task::Revoke { .. }))), hold);
 }
 
 #[test]
@@ -247,14 +261,14 @@ fn what_the_operator_gives_up_is_not_begun_again_the_same_day() {
 #[test]
 fn the_next_key_is_asked_for_until_it_is_there() {
     let mut machine = Machine::with(settings(), Some(held(1, START - HOUR, 90 * DAY)));
-    assert_eq!(machine.count(|action| *action == Action::MakeNextKey), 1);
+    assert_eq!(machine.count(|action| *action == Action::Do(Task::MakeNextKey)), 1);
     machine.fail(Step::NextKey, "");
-    machine.until(|action| *action == Action::MakeNextKey);
+    machine.until(|action| *action == Action::Do(Task::MakeNextKey));
     machine.tell(Event::NextKey);
     assert_eq!(machine.state.failure(), None);
     machine.take();
     machine.pass(30 * DAY);
-    assert_eq!(machine.count(|action| *action == Action::MakeNextKey), 0);
+    assert_eq!(machine.count(|action| *action == Action::Do(Task::MakeNextKey)), 0);
 }
 
 #[test]

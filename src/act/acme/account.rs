@@ -12,8 +12,8 @@ use crate::dns::Timestamp;
 
 use super::blocking;
 use super::client::Client;
-use super::facts::ours;
 use super::files;
+use super::problems::ours;
 use crate::acme::Problem;
 
 /// The folder of all accounts within the state's.

@@ -18,7 +18,7 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::dns::Timestamp;
 
-use super::facts::{ours, shown};
+use super::problems::{ours, shown};
 use crate::acme::Problem;
 
 /// How long one request may take.

@@ -1,16 +1,16 @@
 //! Gets certificates from a CA (RFC 8555), and lays them down as other clients do. Decides nothing: neither when to order nor when to
 //! try again.
 //!
-//! What to do comes in as orders; what came of it goes out as news, and no secret is in it. Each action begins with what is there, on
+//! What to do comes in as orders; what came of it goes out as news, and no secret is in it. Each task begins with what is there, on
 //! the disk and at the CA, so each may be done again. A CA may refuse a nonce as often as it likes (`badNonce`): that is told, too.
 
 pub mod account;
 pub mod client;
-pub mod facts;
 mod files;
 pub mod folder;
 pub mod keys;
 pub mod order;
+mod problems;
 #[cfg(test)]
 mod tests;
 pub mod window;
@@ -24,15 +24,14 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::acme::{Event, Id, Problem, Status};
+use crate::acme::{Event, Id, Problem, Status, Task};
 use crate::dns::Timestamp;
-use facts::ours;
+use problems::ours;
 
 pub use account::{External, Session, Settings};
-pub use facts::Action;
 pub use folder::Folder;
 
-/// How long a CA may take for an action; a hundred names are asked for one after the other.
+/// How long a CA may take for a task; a hundred names are asked for one after the other.
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// What is to be done.
@@ -41,7 +40,7 @@ pub struct Order {
     /// For which certificate.
     pub id: Id,
     /// What.
-    pub action: Action,
+    pub task: Task,
     /// At which CA.
     pub settings: Arc<Settings>,
 }
@@ -55,7 +54,7 @@ pub struct News {
     pub event: Event,
 }
 
-/// Does what it is ordered to until nobody can order any more; one action at a time for each account.
+/// Does what it is ordered to until nobody can order any more; one task at a time for each account.
 pub async fn run(mut orders: mpsc::Receiver<Order>, news: mpsc::Sender<News>, now: fn() -> Timestamp) {
     let mut accounts: HashMap<PathBuf, Arc<Mutex<()>>> = HashMap::new();
     let mut under_way = JoinSet::new();
@@ -75,7 +74,7 @@ pub async fn run(mut orders: mpsc::Receiver<Order>, news: mpsc::Sender<News>, no
 
 async fn obey(order: Order, account: Arc<Mutex<()>>, news: mpsc::Sender<News>, now: fn() -> Timestamp) {
     let one = account.lock().await;
-    let step = order.action.step();
+    let step = order.task.step();
     let event = carry_out(&order, now).await.unwrap_or_else(|problem| Event::Failed { step, problem });
     drop(one);
     // Who wants to know may have gone.
@@ -89,16 +88,16 @@ async fn carry_out(order: &Order, now: fn() -> Timestamp) -> Result<Event, Probl
         let url = url.clone();
         move |status| Event::Status { url, status }
     };
-    match &order.action {
-        Action::Look => blocking(move || folder.held().map(Event::Held).map_err(ours)).await,
-        Action::AskWindow { ari_id } => within(async { window::ask(&open().await?, ari_id).await }).await,
-        Action::Order { names, replaces, profile } => {
+    match &order.task {
+        Task::Look => blocking(move || folder.held().map(Event::Held).map_err(ours)).await,
+        Task::AskWindow { ari_id } => within(async { window::ask(&open().await?, ari_id).await }).await,
+        Task::Order { names, replaces, profile } => {
             let make = async { order::make(&open().await?, names, replaces.as_deref(), profile.as_deref()).await };
             within(make).await.map(|made| Event::Ordered { url: made.url, proofs: made.proofs })
         }
-        Action::SayReady { url } => within(async { order::say_ready(&open().await?, url).await }).await.map(of(url)),
-        Action::AskStatus { url } => within(async { order::status(&open().await?, url).await }).await.map(of(url)),
-        Action::Finalize { url, names, reuse } => {
+        Task::SayReady { url } => within(async { order::say_ready(&open().await?, url).await }).await.map(of(url)),
+        Task::AskStatus { url } => within(async { order::status(&open().await?, url).await }).await.map(of(url)),
+        Task::Finalize { url, names, reuse } => {
             let (names, reuse) = (names.clone(), *reuse);
             let request = move || {
                 let key = folder.key_of_order(reuse).map_err(ours)?;
@@ -107,7 +106,7 @@ async fn carry_out(order: &Order, now: fn() -> Timestamp) -> Result<Event, Probl
             let request = blocking(request).await?;
             within(async { order::finalize(&open().await?, url, &request).await }).await.map(of(url))
         }
-        Action::Store { url, names } => {
+        Task::Store { url, names } => {
             let chain = within(async { order::fetch(&open().await?, url).await }).await?;
             let (names, status) = (names.clone(), of(url));
             blocking(move || match folder.store(&chain, &names) {
@@ -117,8 +116,8 @@ async fn carry_out(order: &Order, now: fn() -> Timestamp) -> Result<Event, Probl
             })
             .await
         }
-        Action::MakeNextKey => blocking(move || folder.make_next_key().map(|()| Event::NextKey).map_err(ours)).await,
-        Action::Revoke { fingerprint, reason } => {
+        Task::MakeNextKey => blocking(move || folder.make_next_key().map(|()| Event::NextKey).map_err(ours)).await,
+        Task::Revoke { fingerprint, reason } => {
             let wanted = fingerprint.clone();
             let certificate = blocking(move || folder.certificate(&wanted).map_err(ours)).await?;
             within(async { window::revoke(&open().await?, &certificate, *reason).await }).await?;

@@ -11,7 +11,7 @@ use instant_acme::{
 use crate::dns::Name;
 
 use super::account::Session;
-use super::facts::ours;
+use super::problems::ours;
 use crate::acme::{Problem, Proof, Status};
 
 /// How often the proofs of an order that was just made are asked for again when the CA refuses a nonce.

@@ -9,8 +9,8 @@ use crate::acme::{Event, Problem};
 use crate::dns::Timestamp;
 
 use super::account::Session;
-use super::facts::{ours, shown};
 use super::order;
+use super::problems::{ours, shown};
 
 /// When to ask again where the CA offers no renewal information, seconds.
 const NOT_OFFERED: u64 = 86_400;

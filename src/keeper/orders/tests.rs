@@ -42,9 +42,9 @@ impl Run {
     }
 
     /// What the CA is asked for.
-    fn asked(&mut self) -> Vec<ca::Action> {
-        let all = std::iter::from_fn(|| self.orders.ca.try_recv().ok()).map(|order| order.action);
-        all.filter(|action| !matches!(action, ca::Action::Look | ca::Action::MakeNextKey)).collect()
+    fn asked(&mut self) -> Vec<Task> {
+        let all = std::iter::from_fn(|| self.orders.ca.try_recv().ok()).map(|order| order.task);
+        all.filter(|task| !matches!(task, Task::Look | Task::MakeNextKey)).collect()
     }
 
     /// The nameservers that are asked, and for what.
@@ -82,7 +82,7 @@ fn set(values: &[&str]) -> BTreeSet<String> {
 fn proofs_stand_beside_others_until_every_nameserver_has_shown_them_and_the_ca_has_looked() {
     let mut run = Run::new(&format!("{ZONE}_acme-challenge TXT \"another client's\"\n"), "");
     run.hear(Event::Held(None));
-    assert!(matches!(&run.asked()[..], [ca::Action::Order { names, .. }] if names.len() == 2));
+    assert!(matches!(&run.asked()[..], [Task::Order { names, .. }] if names.len() == 2));
     run.ordered();
     let (apex, host) = ("_acme-challenge.example.test", "_acme-challenge.mail.example.test");
     assert_eq!(run.texts("example.test", apex), set(&["another client's", "wild"]));
@@ -104,7 +104,7 @@ fn proofs_stand_beside_others_until_every_nameserver_has_shown_them_and_the_ca_h
     let again = run.servers();
     assert_eq!(again.len(), 1);
     run.keeper.hear_orders(news(&again[0], shows(&[(apex, "wild"), (host, "host")])), run.now);
-    assert!(matches!(&run.asked()[..], [ca::Action::SayReady { .. }]));
+    assert!(matches!(&run.asked()[..], [Task::SayReady { .. }]));
     // A restart goes on with the same order.
     let Run { place, keeper, now, .. } = run;
     let config = keeper.config.clone();
@@ -118,7 +118,7 @@ fn proofs_stand_beside_others_until_every_nameserver_has_shown_them_and_the_ca_h
     assert_eq!(run.texts("example.test", host), set(&["host"]));
     run.hear(Event::Held(None));
     let asked = run.asked();
-    assert!(!asked.iter().any(|action| matches!(action, ca::Action::Order { .. })), "{asked:?}");
+    assert!(!asked.iter().any(|action| matches!(action, Task::Order { .. })), "{asked:?}");
     // The CA has looked.
     run.hear(Event::Status { url: "https://ca.test/1".to_owned(), status: crate::acme::Status::Ready });
     assert_eq!(run.texts("example.test", apex), set(&["another client's"]));
@@ -142,7 +142,7 @@ fn caa_that_forbids_is_told_with_the_record_and_nothing_is_ordered() {
     run.cycle();
     run.keeper.say_to_orders(&name(HOST), OrderWord::Order, run.now).unwrap();
     run.cycle();
-    assert!(matches!(&run.asked()[..], [ca::Action::Order { .. }]));
+    assert!(matches!(&run.asked()[..], [Task::Order { .. }]));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::{DAY, HOUR, settings};
 use super::world::{Cert, Folder, Happening, INTERVAL, Job, Record, TTL, World};
-use crate::acme::{self, Action, Event, Held, Notice, Problem, Settings, Status, Step};
+use crate::acme::{self, Action, Event, Held, Notice, Problem, Settings, Status, Step, Task};
 use crate::dane::rollover::{self, Chain, Version};
 use crate::dane::tlsa::{Matching, Parameters, Selector, Tlsa, Usage};
 
@@ -162,7 +162,10 @@ impl World {
     pub fn does(&mut self, alive: bool, job: Job) {
         match job {
             Job::Order(action) => {
-                let is_local = matches!(action, Action::Prove { .. } | Action::Store { .. } | Action::MakeNextKey);
+                let is_local = matches!(
+                    action,
+                    Action::Prove { .. } | Action::Do(Task::Store { .. }) | Action::Do(Task::MakeNextKey)
+                );
                 if !alive && (is_local || self.chance.one_in(2)) {
                     return;
                 }
@@ -180,9 +183,9 @@ impl World {
         let now = self.now;
         let left = self.judge.valid_until().map_or(0, |until| until.saturating_sub(now));
         let (step, answer) = match action {
-            Action::AskWindow { ari_id } => (Step::Window, self.window(ari_id)),
+            Action::Do(Task::AskWindow { ari_id }) => (Step::Window, self.window(ari_id)),
             Action::AskCaa { .. } => (Step::Caa, Ok(Event::MayIssue(Ok(())))),
-            Action::Order { .. } => {
+            Action::Do(Task::Order { .. }) => {
                 let answer = self.ca.order(&mut self.chance, left, now);
                 (Step::Order, answer.map(|(url, proofs)| Event::Ordered { url, proofs }))
             }
@@ -196,7 +199,7 @@ impl World {
                 let lacks = self.zone.lacks(&proofs).map(|server| Event::NotShown { why: format!("ns{server}") });
                 (Step::Nameservers, Ok(lacks.unwrap_or(Event::Shown { proofs })))
             }
-            Action::SayReady { url } => {
+            Action::Do(Task::SayReady { url }) => {
                 // It looks at whichever has the oldest zone.
                 let slowest = (0..3).min_by_key(|server| self.zone.has[*server]).unwrap_or(0);
                 let shown = self.zone.of(slowest).proofs.clone();
@@ -206,17 +209,17 @@ impl World {
                 }
                 (Step::Ready, answer.map(|_| Event::Status { url, status: Status::Pending }))
             }
-            Action::AskStatus { url } => {
+            Action::Do(Task::AskStatus { url }) => {
                 let answer = self.ca.status(&mut self.chance, &url, now);
                 (Step::Status, answer.map(|status| Event::Status { url, status }))
             }
-            Action::Finalize { url, .. } => {
+            Action::Do(Task::Finalize { url, .. }) => {
                 let key = self.next_key();
                 let answer = self.ca.finalize(&mut self.chance, &url, key, now);
                 (Step::Finalize, answer.map(|status| Event::Status { url, status }))
             }
-            Action::Store { url } => (Step::Store, self.store(&url)),
-            Action::MakeNextKey => {
+            Action::Do(Task::Store { url, .. }) => (Step::Store, self.store(&url)),
+            Action::Do(Task::MakeNextKey) => {
                 self.next_key();
                 self.tell_folder();
                 (Step::NextKey, Ok(Event::NextKey))
