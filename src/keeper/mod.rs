@@ -403,6 +403,7 @@ impl Keeper {
             rounds += 1;
         }
         let unfinished = (rounds == ROUNDS).then_some(now + 1);
+        let alone = self.install_alone(scope.certificates, now);
         // What is published is what others are to see.
         self.watch_from_outside(now);
         let asked = self.look_for_proofs(now).then_some(now + 1);
@@ -424,7 +425,7 @@ impl Keeper {
         // Changes that come all the time don't put the look at everything off.
         let rescan = self.looked_at_all + RESCAN;
         let later = [self.vanishing(), self.settling(), self.catalogs_at(now), self.remove_images(now)];
-        let next = [dane_next, refresh, expires, linting, unfinished, asked]
+        let next = [dane_next, refresh, expires, linting, unfinished, asked, alone]
             .into_iter()
             .chain(later)
             .flatten()

@@ -56,6 +56,7 @@ impl Keeper {
         problems.extend(self.primary_problems(now));
         problems.extend(self.rollover_problems());
         problems.extend(self.order_problems());
+        problems.extend(self.alone_problems());
         for domain in self.config.elsewhere.keys() {
             if let Some(zone) = self.authority(domain) {
                 let (domain, apex) = (domain.to_host(), &zone.origin);

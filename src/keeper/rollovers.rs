@@ -5,6 +5,7 @@
 //! of caches and mail servers is not known anywhere else.
 
 mod act;
+mod alone;
 mod disk;
 mod facts;
 mod report;
@@ -33,6 +34,7 @@ use crate::store::{self, StoreError};
 
 pub use report::{AddressReport, NameserverReport, RolloverReport};
 
+use alone::Alone;
 use facts::Told;
 
 /// The kind of the machines' states in the store, one for each host.
@@ -118,6 +120,8 @@ pub(super) struct Rollovers {
     stored: u64,
     /// The hosts of which probes tell something else than before.
     probed: BTreeSet<Name>,
+    /// Hosts that have no TLSA here.
+    alone: BTreeMap<Name, Alone>,
 }
 
 /// One host.
@@ -277,7 +281,7 @@ impl Keeper {
 
     /// Edges have said something. Whether anything has to be decided anew.
     pub fn hear_rollovers(&mut self, news: Vec<RolloverNews>, now: Timestamp) -> bool {
-        let events = news.into_iter().flat_map(|news| self.events_of(news)).collect();
+        let events = news.into_iter().flat_map(|news| self.events_of(news, now)).collect();
         self.step_rollovers(events, now) | !self.rollovers.probed.is_empty()
     }
 
@@ -299,7 +303,14 @@ impl Keeper {
     }
 
     fn is_not_led(&self, host: &Name) -> String {
+        let is_alone = self.rollovers.alone.contains_key(host);
         let host = host.to_host();
+        if is_alone {
+            return format!(
+                "{host}: no TLSA is published of it, so its certificate is installed without a rollover: see \
+                 `danelaw certificate list {host}`"
+            );
+        }
         format!(
             "{host}: no certificate of it is installed by danelaw: that takes a [[certificates]] folder that is not \
              observed, with a certificate of {host} and its key; `danelaw status` lists the hosts that have one"

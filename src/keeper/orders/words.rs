@@ -39,7 +39,11 @@ impl Keeper {
                         if *why == Why::First { "issued" } else { "renewed" },
                         print_moment(*not_after)
                     );
-                    let detail = "It is installed when its record has been out for long enough: `danelaw rollover status` shows it.";
+                    let detail = if self.is_alone(&id.host) {
+                        "It is installed at once: no TLSA is published of this host."
+                    } else {
+                        "It is installed when its record has been out for long enough: `danelaw rollover status` shows it."
+                    };
                     let notice = Notice::new(now, Kind::CertificateIssued, &subject, &text);
                     self.tell(notice.with(format!("It was ordered since {}.\n{detail}", reason(*why))), now);
                 }

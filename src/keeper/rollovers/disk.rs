@@ -216,7 +216,7 @@ impl Keeper {
     }
 
     /// Writes a version where it is installed from, so that its installation needs nothing else.
-    fn stage(&self, host: &Name, certificates: &[Candidate<'_>]) -> Result<Version, String> {
+    pub(super) fn stage(&self, host: &Name, certificates: &[Candidate<'_>]) -> Result<Version, String> {
         let version = Version::of(certificates.iter().map(|(_, found)| &found.chain));
         let mut pairs = Vec::new();
         for (folder, found) in certificates {

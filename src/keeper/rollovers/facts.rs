@@ -281,7 +281,7 @@ impl Keeper {
     }
 
     /// What an edge says, as the machine understands it.
-    pub(super) fn events_of(&mut self, news: RolloverNews) -> Events {
+    pub(super) fn events_of(&mut self, news: RolloverNews, now: Timestamp) -> Events {
         match news {
             RolloverNews::Nameserver(nameservers::News::Shows { host, label, shown }) => {
                 let nameservers::Shown { serial, records, ttl } = shown;
@@ -300,7 +300,12 @@ impl Keeper {
                 self.note_probe(&host, &label, Err(why.to_string()));
                 vec![(host, Event::Unasked { address: label })]
             }
-            RolloverNews::Hook(hook::News { host, version, outcome }) => self.hook_ended(host, version, outcome),
+            RolloverNews::Hook(hook::News { host, version, outcome }) => {
+                match self.hook_ended_alone(&host, &version, &outcome, now) {
+                    true => Events::new(),
+                    false => self.hook_ended(host, version, outcome),
+                }
+            }
         }
     }
 }
