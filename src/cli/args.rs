@@ -250,6 +250,9 @@ pub struct Init {
     /// The DKIM record as opendkim-genkey or rspamadm wrote it
     #[arg(long, value_name = "FILE")]
     pub dkim: Option<PathBuf>,
+    /// Let danelaw get the certificate of mail.<DOMAIN> itself, from Let's Encrypt, to whose terms you agree with this
+    #[arg(long)]
+    pub certificate: bool,
     /// The folder to write into
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub folder: PathBuf,

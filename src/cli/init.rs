@@ -33,7 +33,7 @@ pub fn run(args: &Init, out: &mut Output) -> Result<Outcome, CliError> {
     write_new(&zone_path, &zone_text(&domain, &addresses, dkim.as_deref()))?;
     out.line(format!("wrote {}", zone_path.display()))?;
     if fresh_config {
-        write_new(&config_path, &config_text(&addresses))?;
+        write_new(&config_path, &config_text(&domain, &addresses, args.certificate))?;
         out.line(format!("wrote {}", config_path.display()))?;
     } else {
         out.line(format!("kept  {}", config_path.display()))?;
@@ -44,7 +44,14 @@ pub fn run(args: &Init, out: &mut Output) -> Result<Outcome, CliError> {
             out.line(out.marked(Mark::Warn, &note))?;
         }
     }
-    out.line(next_steps(&domain, &zone_path, dkim.is_some(), !fresh_config))?;
+    let certificate = match (fresh_config, args.certificate) {
+        (true, false) => Certificate::Folder,
+        (false, false) => Certificate::Configured,
+        (true, true) => Certificate::Ordered,
+        (false, true) if config.acme.is_some() => Certificate::ToOrder,
+        (false, true) => Certificate::ToAgree,
+    };
+    out.line(next_steps(&domain, &zone_path, dkim.is_some(), certificate))?;
     Ok(Outcome::Done)
 }
 
@@ -156,9 +163,35 @@ fn zone_text(domain: &Name, addresses: &[IpAddr], dkim: Option<&str>) -> String 
     )
 }
 
-fn config_text(addresses: &[IpAddr]) -> String {
+fn config_text(domain: &Name, addresses: &[IpAddr], certificate: bool) -> String {
     let list: Vec<String> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
-    TEMPLATE.replace("addresses = []", &format!("addresses = [{}]", list.join(", ")))
+    let mut text = TEMPLATE.replace("addresses = []", &format!("addresses = [{}]", list.join(", ")));
+    if certificate {
+        let host = format!("host = \"mail.{}\"", domain.to_host());
+        let ordered = format!("[[certificate]]\n{host}");
+        for (sample, setting) in [
+            ("#[acme]\n#agree-to-terms = true\n", "[acme]\nagree-to-terms = true\n"),
+            ("#[[certificate]]\n#host = \"mail.example.org\"", &ordered[..]),
+        ] {
+            text = text.replace(sample, setting);
+        }
+    }
+    text
+}
+
+/// Where the mail server's certificate comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Certificate {
+    /// From a folder that is to be named still.
+    Folder,
+    /// As the configuration that was there says.
+    Configured,
+    /// It is ordered.
+    Ordered,
+    /// It is, when the configuration that was there says so.
+    ToOrder,
+    /// And that has to agree to the terms, too.
+    ToAgree,
 }
 
 fn write_new(path: &Path, text: &str) -> Result<(), CliError> {
@@ -172,12 +205,18 @@ fn write_new(path: &Path, text: &str) -> Result<(), CliError> {
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
 }
 
-fn next_steps(domain: &Name, zone: &Path, dkim: bool, configured: bool) -> String {
+fn next_steps(domain: &Name, zone: &Path, dkim: bool, certificate: Certificate) -> String {
     let domain = domain.to_host();
     let mut steps = Vec::new();
-    if !configured {
-        steps
-            .push(format!("Name the folder with the mail server's certificate in {FILE_NAME}: [[certificates]] path."));
+    let order = format!("[[certificate]] with host = \"mail.{domain}\"");
+    match certificate {
+        Certificate::Configured | Certificate::Ordered => {}
+        Certificate::Folder => steps
+            .push(format!("Name the folder with the mail server's certificate in {FILE_NAME}: [[certificates]] path.")),
+        Certificate::ToOrder => steps.push(format!("Add to {FILE_NAME}: {order}.")),
+        Certificate::ToAgree => {
+            steps.push(format!("Add to {FILE_NAME}: [acme] with agree-to-terms = true, and {order}."));
+        }
     }
     if !dkim {
         steps.push(format!("Put the DKIM record into {}.", zone.display()));
@@ -185,6 +224,12 @@ fn next_steps(domain: &Name, zone: &Path, dkim: bool, configured: bool) -> Strin
     steps.push("danelaw check     looks for mistakes.".to_owned());
     steps.push("danelaw serve     signs and serves.".to_owned());
     steps.push(format!("At the registrar: nameserver ns1.{domain} with its addresses (glue)."));
+    if matches!(certificate, Certificate::Ordered | Certificate::ToOrder | Certificate::ToAgree) {
+        steps.push(format!(
+            "danelaw certificate list     shows how the order stands: it goes on when the CA finds ns1.{domain}."
+        ));
+        steps.push(format!("Let the mail server read deployed/mail.{domain}/, and [rollover] install-hook reload it."));
+    }
     steps.push(format!("danelaw ds {domain}     prints what the registrar needs next: DNSSEC begins with it."));
     steps.push(format!("danelaw explain mail.{domain}     says why TLSA is served, or what it still waits for."));
     let mut text = String::from("\nNext:");
@@ -204,9 +249,34 @@ mod tests {
             domain: domain.to_owned(),
             addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
             dkim: dkim.map(Path::to_owned),
+            certificate: false,
             folder: folder.to_owned(),
         };
         run(&args, &mut Output::to(std::io::sink()))
+    }
+
+    #[test]
+    fn the_certificate_is_ordered_where_that_is_said_and_a_configuration_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let init = |domain: &str| {
+            let args = Init {
+                domain: domain.to_owned(),
+                addresses: vec!["192.0.2.25".parse().unwrap()],
+                dkim: None,
+                certificate: true,
+                folder: folder.path().to_owned(),
+            };
+            run(&args, &mut Output::to(std::io::sink())).unwrap();
+            Config::load_in(folder.path()).unwrap()
+        };
+        let config = init("example.net");
+        let hosts: Vec<String> = config.ordered.iter().map(|one| one.host.to_host()).collect();
+        assert_eq!((hosts, config.acme.is_some()), (vec!["mail.example.net".to_owned()], true));
+        assert_eq!(init("example.com"), config);
+        let said = |certificate| next_steps(&"example.com".parse().unwrap(), Path::new("zone"), true, certificate);
+        assert!(said(Certificate::ToOrder).contains("[[certificate]] with host = \"mail.example.com\""));
+        assert!(said(Certificate::ToAgree).contains("agree-to-terms"));
+        assert!(!said(Certificate::Configured).contains("certificate"));
     }
 
     #[test]
