@@ -170,6 +170,7 @@ fn config_text(domain: &Name, addresses: &[IpAddr], certificate: bool) -> String
         let host = format!("host = \"mail.{}\"", domain.to_host());
         let ordered = format!("[[certificate]]\n{host}");
         for (sample, setting) in [
+            ("\n[[certificates]]\npath = \"certs\"\n", "\n#[[certificates]]\n#path = \"certs\"\n"),
             ("#[acme]\n#agree-to-terms = true\n", "[acme]\nagree-to-terms = true\n"),
             ("#[[certificate]]\n#host = \"mail.example.org\"", &ordered[..]),
         ] {
@@ -272,6 +273,7 @@ mod tests {
         let config = init("example.net");
         let hosts: Vec<String> = config.ordered.iter().map(|one| one.host.to_host()).collect();
         assert_eq!((hosts, config.acme.is_some()), (vec!["mail.example.net".to_owned()], true));
+        assert_eq!(config.certificates.len(), 1, "no other folder is watched");
         assert_eq!(init("example.com"), config);
         let said = |certificate| next_steps(&"example.com".parse().unwrap(), Path::new("zone"), true, certificate);
         assert!(said(Certificate::ToOrder).contains("[[certificate]] with host = \"mail.example.com\""));
@@ -371,7 +373,7 @@ mod tests {
         let config = Config::parse(settings, "danelaw.toml", folder).unwrap_or_else(|errors| panic!("{errors}"));
         assert_eq!(config, Config::default_in(folder));
         assert_eq!(config.signing, SigningConfig::default());
-        let with_samples = format!("listen = [\"127.0.0.1:5300\"]\n{samples}");
+        let with_samples = format!("listen = [\"127.0.0.1:5300\"]\n{samples}\n[[certificates]]\npath = \"certs\"");
         let config = Config::parse(&with_samples, "danelaw.toml", folder).unwrap_or_else(|errors| panic!("{errors}"));
         assert!(!config.services.is_empty() && !config.overrides.is_empty() && !config.example_certificates.is_empty());
         assert_eq!(Config::parse(TEMPLATE, "danelaw.toml", folder).unwrap(), Config::default_in(folder));

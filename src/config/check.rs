@@ -122,6 +122,9 @@ fn check_root(mut root: Section<'_>, config: &mut Config, problems: &mut Problem
     if let Some(folders) = root.sections("certificates", problems) {
         config.certificates =
             folders.into_iter().filter_map(|section| check_certificates(section, &folder, problems)).collect();
+    } else if root.has("certificate") {
+        // Who lets danelaw get them need not have a folder that others write into.
+        config.certificates.clear();
     }
     acme::check(&mut root, config, problems);
     rollover::check(&mut root, config, problems);
@@ -480,7 +483,8 @@ fn check_example(mut section: Section<'_>, config: &mut Config, problems: &mut P
         let message = format!("[example] with a listener at {address}: an example is served on loopback only");
         problems.error(section.span.clone(), message, "listen = [\"127.0.0.1:5300\"], or no [example]");
     }
-    if config.certificates.is_empty() && asked {
+    let ordered: usize = config.ordered.iter().map(|one| one.key_types.len()).sum();
+    if config.certificates.len() == ordered && asked {
         let message = "[example] without a [[certificates]] folder to write its certificate into";
         problems.error(section.span.clone(), message, "[[certificates]] with a path");
     }
