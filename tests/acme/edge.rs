@@ -113,6 +113,12 @@ impl Edge {
         }
     }
 
+    /// Gets a certificate: it and the next key lie in the folder.
+    pub fn issue(&mut self, daemon: &Daemon<'_>, id: &Id) -> Held {
+        let (url, proofs) = self.order(id);
+        self.finish(daemon, id, &url, &proofs)
+    }
+
     /// Asks until the order is so.
     pub fn wait_for(&mut self, id: &Id, url: &str, status: &Status) {
         wait_until(&format!("{status:?}"), || {

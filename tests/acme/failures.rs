@@ -146,8 +146,7 @@ fn what_is_no_certificate_for_the_key_leaves_the_last_one() {
     let pebble = Pebble::start(daemon.address, &Options::default());
     let mut edge = Edge::at(&pebble);
     let id = id(KeyType::Ecdsa);
-    let (url, proofs) = edge.order(&id);
-    let held = edge.finish(&daemon, &id, &url, &proofs);
+    let held = edge.issue(&daemon, &id);
     let stand_in = StandIn::start();
     let state = edge.settings.state.clone();
     let roots = stand_in.edge().settings.ca_file.clone().unwrap();

@@ -104,8 +104,7 @@ fn with_reuse_the_key_stays() {
     let pebble = Pebble::start(daemon.address, &Options { reused_proofs: 100, ..Options::default() });
     let mut edge = Edge::at(&pebble);
     let id = id(KeyType::Ecdsa);
-    let (url, proofs) = edge.order(&id);
-    edge.finish(&daemon, &id, &url, &proofs);
+    edge.issue(&daemon, &id);
     let before = taken(&edge);
     let (url, _) = edge.order(&id);
     edge.wait_for(&id, &url, &Status::Ready);
@@ -150,8 +149,7 @@ fn a_certificate_is_revoked_once_and_revoking_it_again_is_no_failure() {
     let pebble = Pebble::start(daemon.address, &Options::default());
     let mut edge = Edge::at(&pebble);
     let id = id(KeyType::Ecdsa);
-    let (url, proofs) = edge.order(&id);
-    edge.finish(&daemon, &id, &url, &proofs);
+    edge.issue(&daemon, &id);
     let fingerprint = taken(&edge)[0].chain.leaf().fingerprint();
     let revoke = |reason| Task::Revoke { fingerprint: fingerprint.clone(), reason };
     let revoked = Event::Revoked { fingerprint: fingerprint.clone() };
@@ -159,8 +157,7 @@ fn a_certificate_is_revoked_once_and_revoking_it_again_is_no_failure() {
     assert_eq!(edge.done(&id, revoke(1)), revoked);
     assert_eq!(edge.done(&id, revoke(1)), revoked);
     // What it is replaced by is laid down over it.
-    let (url, proofs) = edge.order(&id);
-    edge.finish(&daemon, &id, &url, &proofs);
+    edge.issue(&daemon, &id);
     assert_eq!(edge.done(&id, revoke(1)), revoked);
     let problem = edge.fails(&id, Task::Revoke { fingerprint: "00".repeat(32), reason: 0 });
     assert!(problem.detail.contains("does not lie here"), "{problem:?}");
