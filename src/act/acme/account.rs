@@ -98,8 +98,8 @@ impl Session {
 fn problem(client: &Client, path: &Path, error: &instant_acme::Error) -> Problem {
     let mut problem = client.problem(error);
     if problem.is("accountDoesNotExist") {
-        let path = path.display();
-        problem.detail.push_str(&format!(" (to make a new account: mv {path} {path}.before)"));
+        let (path, detail) = (path.display(), problem.detail.trim_end_matches('.'));
+        problem.detail = format!("{detail}; to make a new account: mv {path} {path}.before");
     }
     problem
 }

@@ -23,6 +23,8 @@ pub struct OrderReport {
     pub why: Option<String>,
     /// The order at the CA.
     pub order: Option<String>,
+    /// What it waits for: a nameserver that does not show the proofs yet.
+    pub waits_for: Option<String>,
     /// When the certificate that lies in the folder expires; none: there is none.
     pub not_after: Option<Timestamp>,
     /// When it is ordered anew.
@@ -49,6 +51,7 @@ impl Keeper {
                 phase: state.phase(),
                 why: state.why().map(|why| reason(why).to_owned()),
                 order: state.url().map(str::to_owned),
+                waits_for: state.unseen().map(str::to_owned),
                 not_after: state.held().map(|held| held.not_after),
                 renewal: state.renewal(),
                 failure: state.failure().map(|failure| failure.problem.plain()),
