@@ -190,6 +190,10 @@ impl Machine<'_> {
 
     fn may_issue(&mut self, answer: Result<(), String>) {
         if self.state.phase != Phase::Checking {
+            // What forbade it is mended: there is nothing to wait for.
+            if self.state.phase == Phase::Resting && answer.is_ok() && self.state.caa.take().is_some() {
+                self.state.errand.wait = None;
+            }
             return;
         }
         self.state.caa = answer.as_ref().err().cloned();
@@ -197,7 +201,7 @@ impl Machine<'_> {
             Ok(()) => self.enter(Phase::Ordering),
             Err(line) => {
                 let kind = Some("caa".to_owned());
-                self.not_begun(Step::Caa, Problem { kind, detail: line, ..Problem::default() });
+                self.not_begun(Step::Caa, Problem { kind, detail: format!("add {line}"), ..Problem::default() });
             }
         }
     }

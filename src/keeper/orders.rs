@@ -16,7 +16,7 @@ use tracing::error;
 
 use super::Keeper;
 use crate::acme::state::VERSION;
-use crate::acme::{Action, Event, Id, Phase, Settings, State, step};
+use crate::acme::{Action, Event, Id, Phase, Settings, State, Step, step};
 use crate::act::acme as ca;
 use crate::act::messages::Secret;
 use crate::config::CertificateConfig;
@@ -177,10 +177,23 @@ impl Keeper {
                 events.push((id.clone(), Event::Settings(settings)));
             }
         }
+        events.extend(self.allowed_by_now());
         let changed = self.step_orders(events, now);
         let unseen = self.orders.each.iter().filter(|(_, driven)| driven.is_started && !driven.is_looked);
         unseen.for_each(|(id, _)| self.ask_ca(id.clone(), ca::Action::Look));
         changed
+    }
+
+    /// Those that CAA forbade, and does not forbid any more.
+    fn allowed_by_now(&self) -> Events {
+        let was_forbidden = |driven: &Driven| {
+            driven.state.phase() == Phase::Resting
+                && driven.state.failure().is_some_and(|failure| failure.step == Step::Caa)
+        };
+        let is_allowed =
+            |driven: &Driven| driven.settings.as_ref().is_some_and(|settings| self.may_issue(&settings.names).is_ok());
+        let allowed = self.orders.each.iter().filter(|(_, driven)| was_forbidden(driven) && is_allowed(driven));
+        allowed.map(|(id, _)| (id.clone(), Event::MayIssue(Ok(())))).collect()
     }
 
     /// With whom, as whom.
