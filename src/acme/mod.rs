@@ -49,9 +49,10 @@ const AGAIN: (u64, u64) = (60, DAY);
 
 /// One step. Total: every state takes every event at any time. The state must be stored before the actions are taken.
 pub fn step(mut state: State, event: Event, now: Reading) -> (State, Vec<Action>) {
-    state.clock.read(now, Guards::default());
+    let jump = state.clock.read(now, Guards::default());
     let mut actions = Vec::new();
     let mut machine = Machine { state: &mut state, actions: &mut actions };
+    machine.jumped(jump.unwrap_or_default());
     machine.take(event);
     machine.decide();
     (state, actions)

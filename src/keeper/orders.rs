@@ -95,6 +95,11 @@ impl Driven {
     fn new(state: State) -> Driven {
         Driven { state, is_started: false, settings: None, is_looked: false, asking: None, due: 0, refused: None }
     }
+
+    /// Whether it is to step: it is time, or the clock was put back.
+    fn is_due(&self, now: Timestamp) -> bool {
+        self.due <= now || self.due > now + CLOCKS
+    }
 }
 
 /// Events for certificates, in their order.
@@ -122,14 +127,14 @@ impl Keeper {
     }
 
     /// When a machine is to step though nothing happens.
-    pub fn orders_due(&self) -> Option<Timestamp> {
-        let driven = || self.orders.each.values().filter(|driven| driven.is_started);
-        driven().map(|driven| driven.due).min()
+    pub fn orders_due(&self, now: Timestamp) -> Option<Timestamp> {
+        let driven = self.orders.each.values().filter(|driven| driven.is_started);
+        driven.map(|driven| if driven.is_due(now) { now } else { driven.due }).min()
     }
 
     /// Time has gone by. Whether anything has to be published otherwise.
     pub fn tick_orders(&mut self, now: Timestamp) -> bool {
-        let due = self.orders.each.iter().filter(|(_, driven)| driven.is_started && driven.due <= now);
+        let due = self.orders.each.iter().filter(|(_, driven)| driven.is_started && driven.is_due(now));
         let events = due.map(|(id, _)| (id.clone(), Event::Tick)).collect();
         // What stands in the zones already can be asked for at once.
         self.step_orders(events, now) || self.look_for_proofs(now)

@@ -158,3 +158,17 @@ fn an_alias_is_followed_into_another_zone_and_what_can_t_be_proven_is_told() {
     let word = run.keeper.say_to_orders(&name("nobody.test"), OrderWord::Order, run.now).unwrap_err();
     assert!(word.contains("no [[certificate]]"), "{word}");
 }
+
+#[test]
+fn a_clock_that_is_put_back_keeps_nobody_waiting() {
+    let mut run = Run::new(ZONE, "");
+    run.hear(Event::Held(None));
+    assert!(matches!(&run.asked()[..], [ca::Action::Order { .. }]));
+    assert!(run.keeper.orders_due(run.now).unwrap() > run.now);
+    let before = run.now - 365 * 86_400;
+    assert_eq!(run.keeper.orders_due(before), Some(before));
+    run.keeper.tick_orders(before);
+    let due = run.keeper.orders_due(before).unwrap();
+    assert!((before + 1..=before + CLOCKS).contains(&due), "{due} is not soon after {before}");
+    assert_eq!(run.asked(), []);
+}
