@@ -73,6 +73,8 @@ pub(super) struct Orders {
     waiting: BTreeMap<Id, ca::Action>,
     /// Why folders can't be made.
     problems: Vec<String>,
+    /// Why states can't be stored.
+    store_problem: Option<String>,
 }
 
 /// One certificate.
@@ -262,9 +264,11 @@ impl Keeper {
         if self.orders.ca.is_none() {
             return Err("certificates are not ordered with --ephemeral".to_owned());
         }
+        // What could not be stored before is told again first: after the word it would undo it.
+        self.look_at_orders(now);
         self.step_orders(ids.iter().map(|id| (id.clone(), event.clone())).collect(), now);
         let refused = ids.iter().filter_map(|id| self.orders.each.get_mut(id)?.refused.take()).next();
-        match (&self.store_problem, refused) {
+        match (&self.orders.store_problem, refused) {
             (Some(problem), _) => Err(problem.clone()),
             (None, Some(why)) => Err(format!("{}: {why}", host.to_host())),
             (None, None) => Ok(()),
@@ -339,7 +343,8 @@ impl Keeper {
         crate::crash::point("acme: before its state is stored");
         if let Err(error) = self.store.together(|store| store.save_all(&states, &[])) {
             error!("what orders of certificates have come to can't be stored, so nothing of it is done: {error}");
-            self.store_problem = Some(format!("store: {error}"));
+            self.orders.store_problem =
+                Some(format!("store: {error}: nothing is ordered until it can be written again"));
             for (id, state) in before {
                 let Some(driven) = self.orders.each.get_mut(id) else { continue };
                 driven.state = state.clone();
@@ -348,6 +353,7 @@ impl Keeper {
             }
             return false;
         }
+        self.orders.store_problem = None;
         crate::crash::point("acme: after its state is stored");
         true
     }

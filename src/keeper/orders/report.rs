@@ -65,7 +65,7 @@ impl Keeper {
     /// What is wrong with orders, a line each.
     pub(in crate::keeper) fn order_problems(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.orders.each.iter().flat_map(|(id, driven)| problems(id, driven)).collect();
-        lines.extend(self.orders.problems.iter().cloned());
+        lines.extend(self.orders.problems.iter().chain(&self.orders.store_problem).cloned());
         if let Some(Err(why)) = &self.orders.account {
             lines.push(format!("[acme]: no certificate is ordered: {why}"));
         }
