@@ -2,7 +2,7 @@
 //! build, and never without being asked for by the environment.
 //!
 //! `DANELAW_CRASH_LOG=file` writes down each point that is passed, a line each; with `DANELAW_CRASH_AT=N` besides, the process
-//! kills itself by SIGKILL at the N-th, counted from 1.
+//! kills itself by SIGKILL at the N-th, counted from 1; with `DANELAW_CRASH_AT=N name` at the N-th of this name.
 
 /// Passes a point.
 #[cfg(not(debug_assertions))]
@@ -21,15 +21,33 @@ pub fn point(name: &'static str) {
 mod points {
     use std::fs::{File, OpenOptions};
     use std::io::Write;
+    use std::num::ParseIntError;
     use std::path::PathBuf;
+    use std::str::FromStr;
     use std::sync::{Mutex, OnceLock, PoisonError};
 
     use rustix::process::{Signal, getpid, kill_process};
 
     pub(super) struct Points {
-        last: Option<u64>,
-        /// How many were passed, and where that is written.
+        last: Option<Last>,
+        /// How many were passed that count, and where each is written.
         passed: Mutex<(u64, File)>,
+    }
+
+    /// Which one kills.
+    struct Last {
+        number: u64,
+        /// Only those of this name count.
+        name: Option<String>,
+    }
+
+    impl FromStr for Last {
+        type Err = ParseIntError;
+
+        fn from_str(text: &str) -> Result<Last, ParseIntError> {
+            let (number, name) = text.split_once(' ').map_or((text, None), |(number, name)| (number, Some(name)));
+            Ok(Last { number: number.parse()?, name: name.map(str::to_owned) })
+        }
     }
 
     pub(super) fn asked_for() -> Option<&'static Points> {
@@ -50,11 +68,13 @@ mod points {
     impl Points {
         pub(super) fn pass(&self, name: &str) {
             let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
-            passed.0 += 1;
+            let counts = |last: &Last| last.name.as_ref().is_none_or(|wanted| wanted == name);
+            let counted = self.last.as_ref().is_none_or(counts);
+            passed.0 += u64::from(counted);
             if let Err(error) = passed.1.write_all(format!("{name}\n").as_bytes()) {
                 stop(&format!("DANELAW_CRASH_LOG: {error}"));
             }
-            if self.last == Some(passed.0) {
+            if counted && self.last.as_ref().is_some_and(|last| last.number == passed.0) {
                 // The lock stays taken: no other thread passes a point any more.
                 let killed = kill_process(getpid(), Signal::KILL);
                 stop(&format!("DANELAW_CRASH_AT: {killed:?}"));
@@ -77,7 +97,7 @@ mod tests {
         use std::process::Command;
 
         if std::env::var_os("DANELAW_CRASH_LOG").is_some() {
-            return ["one", "two", "three"].into_iter().for_each(super::point);
+            return ["one", "two", "three", "two"].into_iter().for_each(super::point);
         }
         let folder = tempfile::tempdir().unwrap();
         let run = |at: Option<&str>| {
@@ -88,8 +108,11 @@ mod tests {
             let status = child.output().unwrap().status;
             (status.signal(), std::fs::read_to_string(log).unwrap())
         };
-        assert_eq!(run(None), (None, "one\ntwo\nthree\n".to_owned()));
+        assert_eq!(run(None), (None, "one\ntwo\nthree\ntwo\n".to_owned()));
         assert_eq!(run(Some("2")), (Some(9), "one\ntwo\n".to_owned()));
+        assert_eq!(run(Some("1 three")), (Some(9), "one\ntwo\nthree\n".to_owned()));
+        assert_eq!(run(Some("2 two")), (Some(9), "one\ntwo\nthree\ntwo\n".to_owned()));
+        assert_eq!(run(Some("3 two")), (None, "one\ntwo\nthree\ntwo\n".to_owned()));
         assert_eq!(run(Some("second")), (Some(6), String::new()), "it must not go on as if nothing were asked");
     }
 }

@@ -43,6 +43,12 @@ impl Machine<'_> {
         self.state.skew = Some(skew).filter(|skew| skew.unsigned_abs() > SKEW);
     }
 
+    /// The clock here was put so many seconds ahead.
+    pub(super) fn jumped(&mut self, seconds: i64) {
+        let skew = self.state.skew.map(|skew| skew.saturating_sub(seconds));
+        self.state.skew = skew.filter(|skew| skew.unsigned_abs() > SKEW);
+    }
+
     fn note(&mut self, step: Step, problem: Problem) {
         let at = self.state.wall();
         self.state.failure = Some(Failure { step, problem, at });

@@ -51,9 +51,10 @@ const AGAIN: (u64, u64) = (60, DAY);
 
 /// One step. Total: every state takes every event at any time. The state must be stored before the actions are taken.
 pub fn step(mut state: State, event: Event, now: Reading) -> (State, Vec<Action>) {
-    state.clock.read(now, Guards::default());
+    let jump = state.clock.read(now, Guards::default());
     let mut actions = Vec::new();
     let mut machine = Machine { state: &mut state, actions: &mut actions };
+    machine.jumped(jump.unwrap_or_default());
     machine.take(event);
     machine.decide();
     (state, actions)
@@ -197,6 +198,10 @@ impl Machine<'_> {
 
     fn may_issue(&mut self, answer: Result<(), String>) {
         if self.state.phase != Phase::Checking {
+            // What forbade it is mended: there is nothing to wait for.
+            if self.state.phase == Phase::Resting && answer.is_ok() && self.state.caa.take().is_some() {
+                self.state.errand.wait = None;
+            }
             return;
         }
         self.state.caa = answer.as_ref().err().cloned();
@@ -204,7 +209,7 @@ impl Machine<'_> {
             Ok(()) => self.enter(Phase::Ordering),
             Err(line) => {
                 let kind = Some("caa".to_owned());
-                self.not_begun(Step::Caa, Problem { kind, detail: line, ..Problem::default() });
+                self.not_begun(Step::Caa, Problem { kind, detail: format!("add {line}"), ..Problem::default() });
             }
         }
     }

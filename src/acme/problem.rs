@@ -109,7 +109,8 @@ pub fn meaning(kind: &str) -> Option<Meaning> {
         ),
         "unauthorized" => (
             "the CA did not find the proof, or the account may not do this",
-            "Look whether every nameserver of the domain shows the TXT at _acme-challenge, and none stands elsewhere.",
+            "The nameservers that are known here showed the TXT at _acme-challenge, which stands only as long as an order waits for it: \
+             look whether the delegation leads to others (`danelaw check --online`).",
             Anew,
         ),
         "unsupportedContact" => (
@@ -152,7 +153,7 @@ impl Problem {
     /// In plain words: what is wrong, the CA's own words, and what to do.
     pub fn plain(&self) -> String {
         let detail = self.detail.trim().trim_end_matches('.');
-        let Some(kind) = &self.kind else { return format!("{detail}. {NOTHING}") };
+        let Some(kind) = &self.kind else { return format!("{detail}. It is tried again.") };
         match meaning(kind) {
             Some(Meaning { says, todo, .. }) if detail.is_empty() => format!("{says} ({kind}). {todo}"),
             Some(Meaning { says, todo, .. }) => format!("{says} ({kind}: {detail}). {todo}"),

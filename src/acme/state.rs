@@ -337,6 +337,11 @@ impl State {
         self.errand.wait.map(|wait| self.clock.wall_at(wait.end(&self.clock)))
     }
 
+    /// Which nameserver does not show the proofs yet, and why.
+    pub fn unseen(&self) -> Option<&str> {
+        self.unseen.as_deref()
+    }
+
     /// What is wrong.
     pub fn alarms(&self) -> &BTreeSet<Alarm> {
         &self.alarms

@@ -55,12 +55,18 @@ pub(super) fn rows(reports: &[OrderReport]) -> Vec<Vec<String>> {
     std::iter::once(head).chain(reports.iter().map(cells)).collect()
 }
 
-/// What went wrong with those whose orders failed.
+/// What those wait for whose orders do not go on, and what went wrong with those whose orders failed.
 pub(super) fn show_failures(reports: &[OrderReport], out: &mut Output) -> Result<(), CliError> {
     for report in reports {
+        let host = report.host.to_host();
+        if let Some(why) = &report.waits_for {
+            out.line(harmless(&format!("{host} ({}) waits: {why}", report.key)))?;
+        }
         let Some(failure) = &report.failure else { continue };
-        let again = report.next_try.map_or_else(String::new, |at| format!(" Next try: {}.", print_moment(at)));
-        let line = format!("{} ({}): {failure}{again}", report.host.to_host(), report.key);
+        let again = report.next_try.map_or_else(String::new, |at| {
+            format!(" Next try: {}; at once: danelaw certificate order {host}", print_moment(at))
+        });
+        let line = format!("{host} ({}): {failure}{again}", report.key);
         out.line(out.marked(Mark::Bad, &harmless(&line)))?;
     }
     Ok(())

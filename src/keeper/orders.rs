@@ -16,7 +16,7 @@ use tracing::error;
 
 use super::Keeper;
 use crate::acme::state::VERSION;
-use crate::acme::{Action, Event, Id, Phase, Settings, State, Task, step};
+use crate::acme::{Action, Event, Id, Phase, Settings, State, Step, Task, step};
 use crate::act::acme as ca;
 use crate::act::messages::Secret;
 use crate::config::CertificateConfig;
@@ -76,6 +76,8 @@ pub(super) struct Orders {
     waiting: BTreeMap<Id, Task>,
     /// Why folders can't be made.
     problems: Vec<String>,
+    /// Why states can't be stored.
+    store_problem: Option<String>,
 }
 
 /// One certificate.
@@ -97,6 +99,11 @@ struct Driven {
 impl Driven {
     fn new(state: State) -> Driven {
         Driven { state, is_started: false, settings: None, asking: None, due: 0, stored: 0, refused: None }
+    }
+
+    /// Whether it is to step: it is time, or the clock was put back.
+    fn is_due(&self, now: Timestamp) -> bool {
+        self.due <= now || self.due > now + CLOCKS
     }
 }
 
@@ -125,14 +132,14 @@ impl Keeper {
     }
 
     /// When a machine is to step though nothing happens.
-    pub fn orders_due(&self) -> Option<Timestamp> {
-        let driven = || self.orders.each.values().filter(|driven| driven.is_started);
-        driven().map(|driven| driven.due).min()
+    pub fn orders_due(&self, now: Timestamp) -> Option<Timestamp> {
+        let driven = self.orders.each.values().filter(|driven| driven.is_started);
+        driven.map(|driven| if driven.is_due(now) { now } else { driven.due }).min()
     }
 
     /// Time has gone by. Whether anything has to be published otherwise.
     pub fn tick_orders(&mut self, now: Timestamp) -> bool {
-        let due = self.orders.each.iter().filter(|(_, driven)| driven.is_started && driven.due <= now);
+        let due = self.orders.each.iter().filter(|(_, driven)| driven.is_started && driven.is_due(now));
         let events = due.map(|(id, _)| (id.clone(), Event::Tick)).collect();
         // What stands in the zones already can be asked for at once.
         self.step_orders(events, now) || self.look_for_proofs(now)
@@ -178,7 +185,20 @@ impl Keeper {
                 events.push((id.clone(), Event::Settings(settings)));
             }
         }
+        events.extend(self.allowed_by_now());
         self.step_orders(events, now)
+    }
+
+    /// Those that CAA forbade, and does not forbid any more.
+    fn allowed_by_now(&self) -> Events {
+        let was_forbidden = |driven: &Driven| {
+            driven.state.phase() == Phase::Resting
+                && driven.state.failure().is_some_and(|failure| failure.step == Step::Caa)
+        };
+        let is_allowed =
+            |driven: &Driven| driven.settings.as_ref().is_some_and(|settings| self.may_issue(&settings.names).is_ok());
+        let allowed = self.orders.each.iter().filter(|(_, driven)| was_forbidden(driven) && is_allowed(driven));
+        allowed.map(|(id, _)| (id.clone(), Event::MayIssue(Ok(())))).collect()
     }
 
     /// With whom, as whom.
@@ -242,9 +262,11 @@ impl Keeper {
         if self.orders.ca.is_none() {
             return Err("certificates are not ordered with --ephemeral".to_owned());
         }
+        // What could not be stored before is told again first: after the word it would undo it.
+        self.look_at_orders(now);
         self.step_orders(ids.iter().map(|id| (id.clone(), event.clone())).collect(), now);
         let refused = ids.iter().filter_map(|id| self.orders.each.get_mut(id)?.refused.take()).next();
-        match (&self.store_problem, refused) {
+        match (&self.orders.store_problem, refused) {
             (Some(problem), _) => Err(problem.clone()),
             (None, Some(why)) => Err(format!("{}: {why}", host.to_host())),
             (None, None) => Ok(()),
@@ -324,7 +346,8 @@ impl Keeper {
         crate::crash::point("acme: before its state is stored");
         if let Err(error) = self.store.together(|store| store.save_all(&states, &[])) {
             error!("what orders of certificates have come to can't be stored, so nothing of it is done: {error}");
-            self.store_problem = Some(format!("store: {error}"));
+            self.orders.store_problem =
+                Some(format!("store: {error}: nothing is ordered until it can be written again"));
             for (id, state) in before {
                 let Some(driven) = self.orders.each.get_mut(id) else { continue };
                 driven.state = state.clone();
@@ -333,6 +356,7 @@ impl Keeper {
             }
             return false;
         }
+        self.orders.store_problem = None;
         crate::crash::point("acme: after its state is stored");
         true
     }

@@ -24,7 +24,7 @@ use crate::serve::control::{Call, Reply, Request};
 use crate::serve::transfers::Taken;
 use crate::serve::updates::Update;
 
-/// Between two parcels of notices to secondaries.
+/// Between two parcels of notices to secondaries: not all of thousands at once.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Rollovers are looked at so often: a machine that was suspended goes on at once, and no wait ends a second late.
@@ -99,8 +99,8 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
             keeper.send_outside(now()),
         ];
         let to_send = to_send.into_iter().flatten().min();
-        let notices = to_send.map(moment);
-        let ordered = keeper.orders_due().map(moment);
+        let notices = to_send.map(|at| moment(at, PAUSE));
+        let ordered = keeper.orders_due(now()).map(|at| moment(at, Duration::ZERO));
         tokio::select! {
             // A moment, not a wait: those who ask often don't put it off.
             () = tokio::time::sleep_until(due) => {}
@@ -220,9 +220,10 @@ pub async fn run(mut keeper: Keeper, first: Cycle, mut around: Surroundings) -> 
     }
 }
 
-/// When to send notices again that are due at this time: not all of thousands at once.
-fn moment(at: Timestamp) -> Instant {
-    Instant::now() + Duration::from_secs(at.saturating_sub(now())).max(PAUSE)
+/// The moment of a time, `least` from now or later. What is asked for anew each time that something comes would never be over where a lot
+/// comes: only what may be put off, as notices may, has a `least`.
+fn moment(at: Timestamp, least: Duration) -> Instant {
+    Instant::now() + Duration::from_secs(at.saturating_sub(now())).max(least)
 }
 
 /// What a cycle is about.

@@ -13,10 +13,15 @@ mod common;
 mod house;
 
 mod accounts;
+mod clock;
 mod daemon;
+mod disk;
 mod edge;
 mod failures;
+mod killed;
 mod orders;
 mod pebble;
 mod stand_in;
+mod trouble;
 mod windows;
+mod world;

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -31,10 +32,10 @@ impl Default for Options {
 
 pub struct Pebble {
     folder: tempfile::TempDir,
-    authority: Authority,
+    pub authority: Arc<Authority>,
     command: Command,
     process: Child,
-    port: u16,
+    pub port: u16,
 }
 
 impl Drop for Pebble {
@@ -49,7 +50,7 @@ impl Drop for Pebble {
 impl Pebble {
     pub fn start(dns: SocketAddr, options: &Options) -> Pebble {
         let folder = tempfile::tempdir().unwrap();
-        let authority = Authority::new();
+        let authority = Arc::new(Authority::new());
         let (port, management) = (free_port(), free_port());
         let is_external = options.external.as_object().is_some_and(|keys| !keys.is_empty());
         let config = json!({"pebble": {

@@ -265,6 +265,17 @@ fn the_ca_s_clock_tells_that_ours_is_wrong() {
     let ca_time = Some(START + 5);
     machine.tell(Event::Failed { step: Step::Order, problem: Problem { ca_time, ..problem("") } });
     assert!(!machine.state.alarms().contains(&Alarm::Clock(30 * 86_400)));
+    // Ours is put right, and nobody has to ask the CA again to know it.
+    let ca_time = Some(machine.now.wall + 30 * DAY);
+    machine.tell(Event::Failed { step: Step::Order, problem: Problem { ca_time, ..problem("") } });
+    assert!(machine.state.alarms().contains(&Alarm::Clock(30 * 86_400)));
+    machine.now.wall += 30 * DAY;
+    machine.tell(Event::Tick);
+    assert!(
+        !machine.state.alarms().iter().any(|alarm| matches!(alarm, Alarm::Clock(_))),
+        "{:?}",
+        machine.state.alarms()
+    );
 }
 
 #[test]

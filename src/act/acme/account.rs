@@ -15,6 +15,7 @@ use super::client::Client;
 use super::files;
 use super::problems::ours;
 use crate::acme::Problem;
+use crate::crash;
 
 /// The folder of all accounts within the state's.
 pub const ACCOUNTS: &str = "acme";
@@ -97,8 +98,8 @@ impl Session {
 fn problem(client: &Client, path: &Path, error: &instant_acme::Error) -> Problem {
     let mut problem = client.problem(error);
     if problem.is("accountDoesNotExist") {
-        let path = path.display();
-        problem.detail.push_str(&format!(" (to make a new account: mv {path} {path}.before)"));
+        let (path, detail) = (path.display(), problem.detail.trim_end_matches('.'));
+        problem.detail = format!("{detail}; to make a new account: mv {path} {path}.before");
     }
     problem
 }
@@ -113,9 +114,11 @@ async fn make(settings: &Settings, client: &Client, path: PathBuf) -> Result<Acc
     let builder = Account::builder_with_http(Box::new(client.clone()));
     let made = builder.create(&new, settings.directory.clone(), external.as_ref()).await;
     let (account, credentials) = made.map_err(|error| client.problem(&error))?;
+    crash::point("acme: the CA has made the account");
     let external = settings.external.as_ref().map(|external| external.key_id.clone());
     let kept = Kept { version: VERSION, contacts: settings.contacts.clone(), external, credentials };
     blocking(move || keep(&path, &kept)).await?;
+    crash::point("acme: the account is kept");
     Ok(account)
 }
 

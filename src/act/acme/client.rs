@@ -33,8 +33,9 @@ const AGAIN: u64 = 6 * 3600;
 const URN: &str = "urn:ietf:params:acme:error:";
 
 /// What the last answer said.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Noted {
+    url: String,
     status: Option<u16>,
     retry_after: Option<Timestamp>,
     date: Option<Timestamp>,
@@ -74,12 +75,13 @@ impl Client {
 
     /// An error in plain words, with what the last answer said.
     pub fn problem(&self, error: &Error) -> Problem {
-        let Noted { status, retry_after, date } = *self.noted();
+        let Noted { url, status, retry_after, date } = self.noted().clone();
         let of_status = status.map_or_else(String::new, |status| format!(" (HTTP status {status})"));
+        let is_none = |why: &str| format!("what {url} answers is none of an ACME server{of_status}: {why}");
         let (kind, detail) = match error {
             Error::Api(problem) => (of_type(problem.r#type.as_deref()), detail(problem)),
-            Error::Json(why) => (None, format!("the answer is none of an ACME server{of_status}: {why}")),
-            Error::Str(what) => (None, format!("the answer is none of an ACME server{of_status}: {what}")),
+            Error::Json(why) => (None, is_none(&why.to_string())),
+            Error::Str(what) => (None, is_none(what)),
             other => (None, other.to_string()),
         };
         // RFC 6585 section 4: a front of the CA may say it without a problem document.
@@ -99,7 +101,8 @@ impl Client {
     }
 
     fn answer(&self, request: Request<Vec<u8>>) -> Result<BytesResponse, ureq::Error> {
-        *self.noted() = Noted::default();
+        let url = request.uri().to_string();
+        *self.noted() = Noted { url: url.clone(), ..Noted::default() };
         let is_get = request.method() == Method::GET;
         let response = match request.body().is_empty() {
             true => self.agent.run(request.map(|_| ()))?,
@@ -107,6 +110,7 @@ impl Client {
         };
         let (mut parts, mut body) = response.into_parts();
         *self.noted() = Noted {
+            url,
             status: Some(parts.status.as_u16()),
             retry_after: time_of(&parts.headers, &RETRY_AFTER, self.now()),
             date: time_of(&parts.headers, &DATE, self.now()),
@@ -140,9 +144,17 @@ impl HttpClient for Client {
             let ask = move || drop(told.send(client.answer(Request::from_parts(parts, body))));
             thread.spawn(ask).map_err(|error| Error::Other(format!("no thread: {error}").into()))?;
             let said = said.await.map_err(|_| Error::Other("a bug: asking panicked".into()))?;
-            said.map_err(|error| Error::Other(format!("{origin}: {error}").into()))
+            said.map_err(|error| Error::Other(no_answer(&origin, &error).into()))
         })
     }
+}
+
+fn no_answer(origin: &str, error: &ureq::Error) -> String {
+    let why = match error {
+        ureq::Error::Io(error) => error.to_string(),
+        other => other.to_string(),
+    };
+    format!("no answer from the CA at {origin}: {why}: if this lasts, look whether this machine reaches it")
 }
 
 fn roots(path: &Path) -> Result<RootCerts, Problem> {

@@ -26,6 +26,7 @@ use crate::dns::Name;
 use super::files::{self, FileError};
 use super::keys::{self, Key, KeyError};
 use crate::acme::{Held, Id};
+use crate::crash;
 
 /// The folder of all certificates within the state's.
 pub const CERTIFICATES: &str = "certificates";
@@ -224,7 +225,9 @@ impl Folder {
         let unusable = |error| FolderError::Key { path: path.clone(), error };
         let pem = keys::make(self.key_type).map_err(unusable)?;
         let key = Key::read(pem.as_bytes()).map_err(unusable)?;
+        crash::point("acme: before a key is written");
         crate::act::keys::write(&self.path, name, &pem).map_err(|error| FolderError::Write { path, error })?;
+        crash::point("acme: a key is written");
         Ok(key)
     }
 

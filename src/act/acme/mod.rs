@@ -24,7 +24,8 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::acme::{Event, Id, Problem, Status, Task};
+use crate::acme::{Event, Id, Problem, Status, Step, Task};
+use crate::crash;
 use crate::dns::Timestamp;
 use problems::ours;
 
@@ -75,10 +76,30 @@ pub async fn run(mut orders: mpsc::Receiver<Order>, news: mpsc::Sender<News>, no
 async fn obey(order: Order, account: Arc<Mutex<()>>, news: mpsc::Sender<News>, now: fn() -> Timestamp) {
     let one = account.lock().await;
     let step = order.task.step();
+    let (before, after) = points(step);
+    crash::point(before);
     let event = carry_out(&order, now).await.unwrap_or_else(|problem| Event::Failed { step, problem });
+    crash::point(after);
     drop(one);
     // Who wants to know may have gone.
     let _ = news.send(News { id: order.id, event }).await;
+}
+
+/// The points at which a crash finds a step not begun, and done but not told.
+const fn points(step: Step) -> (&'static str, &'static str) {
+    match step {
+        Step::Look => ("acme: before the folder is looked at", "acme: the folder is looked at"),
+        Step::Window => ("acme: before the window is asked for", "acme: the window is known"),
+        Step::Order => ("acme: before it is ordered", "acme: it is ordered"),
+        Step::Ready => ("acme: before the CA is told of the proofs", "acme: the CA is told of the proofs"),
+        Step::Finalize => ("acme: before it is finalised", "acme: it is finalised"),
+        Step::Store => ("acme: before the chain is laid down", "acme: the chain is laid down"),
+        Step::NextKey => ("acme: before the next key is made", "acme: the next key is made"),
+        Step::Revoke => ("acme: before it is revoked", "acme: it is revoked"),
+        Step::Status | Step::Caa | Step::Prove | Step::Nameservers => {
+            ("acme: before the CA is asked", "acme: the CA is asked")
+        }
+    }
 }
 
 async fn carry_out(order: &Order, now: fn() -> Timestamp) -> Result<Event, Problem> {

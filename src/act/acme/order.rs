@@ -13,6 +13,7 @@ use crate::dns::Name;
 use super::account::Session;
 use super::problems::ours;
 use crate::acme::{Problem, Proof, Status};
+use crate::crash;
 
 /// How often the proofs of an order that was just made are asked for again when the CA refuses a nonce.
 const REFUSED: usize = 20;
@@ -55,6 +56,7 @@ pub async fn make(
         },
     }
     .map_err(|error| session.problem(&error))?;
+    crash::point("acme: the CA has made the order");
     let url = made.url().to_owned();
     let mut found = proofs(session, &mut made, names).await;
     // The step done again would be another order.
@@ -130,6 +132,7 @@ pub async fn say_ready(session: &Session, url: &str) -> Result<Status, Problem> 
             && challenge.status == ChallengeStatus::Pending
         {
             challenge.set_ready().await.map_err(|error| session.problem(&error))?;
+            crash::point("acme: the CA is told of a proof");
         }
     }
     status(session, url).await
@@ -170,6 +173,7 @@ pub async fn finalize(session: &Session, url: &str, request: &[u8]) -> Result<St
     let mut order = open(session, url).await?;
     if order.state().status == OrderStatus::Ready {
         order.finalize_csr(request).await.map_err(|error| session.problem(&error))?;
+        crash::point("acme: the CA has the request");
     }
     status(session, url).await
 }
@@ -181,6 +185,7 @@ pub async fn fetch(session: &Session, url: &str) -> Result<String, Problem> {
         return Err(ours(format!("the order is {:?}, not valid", order.state().status)));
     }
     let chain = order.certificate().await.map_err(|error| session.problem(&error))?;
+    crash::point("acme: the chain is fetched");
     chain.ok_or_else(|| ours("the order is still processed"))
 }
 

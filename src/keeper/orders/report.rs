@@ -23,6 +23,8 @@ pub struct OrderReport {
     pub why: Option<String>,
     /// The order at the CA.
     pub order: Option<String>,
+    /// What it waits for: a nameserver that does not show the proofs yet.
+    pub waits_for: Option<String>,
     /// When the certificate that lies in the folder expires; none: there is none.
     pub not_after: Option<Timestamp>,
     /// When it is ordered anew.
@@ -49,6 +51,7 @@ impl Keeper {
                 phase: state.phase(),
                 why: state.why().map(|why| reason(why).to_owned()),
                 order: state.url().map(str::to_owned),
+                waits_for: state.unseen().map(str::to_owned),
                 not_after: state.held().map(|held| held.not_after),
                 renewal: state.renewal(),
                 failure: state.failure().map(|failure| failure.problem.plain()),
@@ -62,7 +65,7 @@ impl Keeper {
     /// What is wrong with orders, a line each.
     pub(in crate::keeper) fn order_problems(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.orders.each.iter().flat_map(|(id, driven)| problems(id, driven)).collect();
-        lines.extend(self.orders.problems.iter().cloned());
+        lines.extend(self.orders.problems.iter().chain(&self.orders.store_problem).cloned());
         if let Some(Err(why)) = &self.orders.account {
             lines.push(format!("[acme]: no certificate is ordered: {why}"));
         }

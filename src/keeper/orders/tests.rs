@@ -140,9 +140,8 @@ fn caa_that_forbids_is_told_with_the_record_and_nothing_is_ordered() {
     assert_eq!(run.asked(), [], "of the wildcard `issuewild` does");
     run.place.zone("example.test", &format!("{ZONE}@ CAA 0 issue \"LetsEncrypt.org; x=1\"\n"));
     run.cycle();
-    run.keeper.say_to_orders(&name(HOST), OrderWord::Order, run.now).unwrap();
-    run.cycle();
-    assert!(matches!(&run.asked()[..], [Task::Order { .. }]));
+    assert!(matches!(&run.asked()[..], [Task::Order { .. }]), "nobody has to say another word");
+    assert!(!has_problem(&run.keeper, "CAA forbids"), "{:?}", run.keeper.problems);
 }
 
 #[test]
@@ -158,4 +157,18 @@ fn an_alias_is_followed_into_another_zone_and_what_can_t_be_proven_is_told() {
     assert!(has_problem(&run.keeper, "the zone of _acme-challenge.mail.elsewhere.test is not served here"));
     let word = run.keeper.say_to_orders(&name("nobody.test"), OrderWord::Order, run.now).unwrap_err();
     assert!(word.contains("no [[certificate]]"), "{word}");
+}
+
+#[test]
+fn a_clock_that_is_put_back_keeps_nobody_waiting() {
+    let mut run = Run::new(ZONE, "");
+    run.hear(Event::Held(None));
+    assert!(matches!(&run.asked()[..], [Task::Order { .. }]));
+    assert!(run.keeper.orders_due(run.now).unwrap() > run.now);
+    let before = run.now - 365 * 86_400;
+    assert_eq!(run.keeper.orders_due(before), Some(before));
+    run.keeper.tick_orders(before);
+    let due = run.keeper.orders_due(before).unwrap();
+    assert!((before + 1..=before + CLOCKS).contains(&due), "{due} is not soon after {before}");
+    assert_eq!(run.asked(), []);
 }
