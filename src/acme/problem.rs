@@ -112,6 +112,11 @@ pub fn meaning(kind: &str) -> Option<Meaning> {
             "Look whether every nameserver of the domain shows the TXT at _acme-challenge, and none stands elsewhere.",
             Anew,
         ),
+        "unprovable" => (
+            "the proof of a name can stand nowhere, so there is no order",
+            "It is tried again; at once with `danelaw certificate order`.",
+            Operator,
+        ),
         "unsupportedContact" => (
             "the CA does not take this kind of contact",
             "Configure an e-mail address as the contact, or none.",

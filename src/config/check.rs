@@ -123,7 +123,7 @@ fn check_root(mut root: Section<'_>, config: &mut Config, problems: &mut Problem
         config.certificates =
             folders.into_iter().filter_map(|section| check_certificates(section, &folder, problems)).collect();
     }
-    acme::check(&mut root, config, problems);
+    let ordered = acme::check(&mut root, config, problems);
     rollover::check(&mut root, config, problems);
     if let Some(services) = root.sections("service", problems) {
         for section in services {
@@ -133,6 +133,7 @@ fn check_root(mut root: Section<'_>, config: &mut Config, problems: &mut Problem
     if let Some(zones) = root.section("zone", problems) {
         check_zones(&zones, config, problems);
     }
+    acme::check_holds(&ordered, config, problems);
     update::check(&mut root, config, problems);
     catalog::check(&mut root, config, problems);
     if let Some(section) = root.section("messages", problems) {

@@ -15,6 +15,7 @@ mod house;
 mod accounts;
 mod daemon;
 mod edge;
+mod elsewhere;
 mod failures;
 mod orders;
 mod pebble;

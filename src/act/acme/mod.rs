@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod client;
+pub mod directory;
 pub mod facts;
 mod files;
 pub mod folder;
