@@ -344,3 +344,48 @@ fn an_alias_that_can_t_be_looked_up_is_asked_for_again_soon_and_one_that_was_see
     run.tick(120);
     assert_eq!(run.texts("example.test", "proofs.example.test"), set(&["wild"]));
 }
+
+#[test]
+fn what_is_delegated_from_a_zone_here_is_elsewhere() {
+    let zone = format!("{ZONE}sub NS ns.elsewhere.example.\n_acme-challenge.sub TXT \"nobody sees it\"\n");
+    let mut run = Run::with(&zone, "sub.example.test", "");
+    run.hear(Event::Held(None));
+    assert_eq!(run.asked(), []);
+    run.cycle();
+    let record = "add _acme-challenge.sub.example.test. CNAME sub.example.test._acme-challenge.example.test. there";
+    assert!(has_problem(&run.keeper, record), "{:?}", run.keeper.problems);
+    let target = alias("sub.example.test._acme-challenge.example.test");
+    run.resolver.insert(Question::Alias(name("_acme-challenge.sub.example.test")), target);
+    run.order();
+    assert!(matches!(&run.asked()[..], [ca::Action::Order { .. }]));
+    let asked = |run: &Run, question| run.questions.contains(&question);
+    assert!(asked(&run, Question::Caa(name("sub.example.test"))) && !asked(&run, Question::Caa(name("example.test"))));
+}
+
+#[test]
+fn the_caa_of_an_alias_are_those_of_its_target_and_else_those_above_the_alias() {
+    let zone = format!(
+        "{ZONE}www CNAME target.example.test.\nalias CNAME www.elsewhere.example.\n@ CAA 0 issue \"letsencrypt.org\"\n"
+    );
+    let target = "target A 192.0.2.80\ntarget CAA 0 issue \";\"\n";
+    let mut run = Run::with(&format!("{zone}{target}"), "www.example.test", "");
+    run.hear(Event::Held(None));
+    assert_eq!(run.asked(), []);
+    run.cycle();
+    assert!(
+        has_problem(&run.keeper, "add target.example.test. CAA 0 issue \"letsencrypt.org\""),
+        "{:?}",
+        run.keeper.problems
+    );
+    let mut run = Run::with(&zone, "alias.example.test", "");
+    let question = Question::Caa(name("www.elsewhere.example"));
+    run.resolver.insert(question.clone(), found(&[caa("issue", ";")]));
+    run.hear(Event::Held(None));
+    assert_eq!((run.asked(), &run.questions[..]), (vec![], &[question.clone()][..]));
+    run.resolver.insert(question, found(&[]));
+    run.order();
+    assert!(
+        matches!(&run.asked()[..], [ca::Action::Order { .. }]),
+        "what is above the alias counts, not above its target"
+    );
+}
