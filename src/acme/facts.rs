@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tasks::{Step, Task};
 use crate::dane::certificate::KeyType;
-use crate::dns::{Name, Timestamp};
+use crate::dns::{Name, NameError, Timestamp};
 
 /// What a machine is of: the certificate of a host with one type of key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -87,6 +87,16 @@ pub struct Proof {
     pub value: String,
 }
 
+/// A name without `*.`: what is proven of a wildcard (RFC 8555 section 7.1.4).
+pub fn bare(name: &Name) -> Name {
+    name.parent().filter(|_| name.labels().next() == Some(b"*")).unwrap_or_else(|| name.clone())
+}
+
+/// Where the proof of a name stands, which may be a wildcard; an error: that name would be too long.
+pub fn proof_owner(name: &Name) -> Result<Name, NameError> {
+    bare(name).prepend(b"_acme-challenge")
+}
+
 /// How an order stands at the CA (RFC 8555 section 7.1.6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -149,8 +159,15 @@ pub enum Event {
         /// When to ask again.
         again: Timestamp,
     },
-    /// Whether CAA lets the CA issue (RFC 8659); if not, the record to add.
+    /// Whether CAA lets the CA issue (RFC 8659); if not, what to do: the record to add, as a rule.
     MayIssue(Result<(), String>),
+    /// A name's proof can stand nowhere, or it can't be told where.
+    Unprovable {
+        /// Why, and what to do.
+        why: String,
+        /// It may pass by itself.
+        passes: bool,
+    },
     /// There is an order.
     Ordered {
         /// Its URL.
@@ -209,7 +226,7 @@ pub enum Event {
 pub enum Action {
     /// At the CA, or in the certificate's folder.
     Do(Task),
-    /// Look whether CAA lets the CA issue.
+    /// Look whether CAA lets the CA issue, and whether every name can be proven.
     AskCaa {
         /// For which names.
         names: BTreeSet<Name>,
@@ -240,7 +257,7 @@ pub enum Alarm {
     Late,
     /// It has expired.
     Expired,
-    /// CAA forbids it: the record to add.
+    /// CAA forbids it: what to do.
     Caa(String),
     /// A nameserver does not show the proofs: who, and what it shows.
     NotShown(String),

@@ -2,7 +2,7 @@
 //! clock, a socket or a file: facts go in, actions come out, and the state is stored in between.
 //!
 //! ```text
-//!             it is time, or the operator's word            CAA allows it
+//!             it is time, or the operator's word       CAA allows it, proofs have a place
 //!   Resting ─────────────────────────────▶ Checking ────────────────────▶ Ordering ── fails: later
 //!    ▲  ▲                                      │ forbids: later               │ the CA gives its URL
 //!    │  │                                      ▼                              ▼
@@ -35,7 +35,7 @@ pub mod tasks;
 #[cfg(test)]
 mod tests;
 
-pub use facts::{Action, Alarm, Event, Held, Id, Notice, Problem, Proof, Settings, Status, Why};
+pub use facts::{Action, Alarm, Event, Held, Id, Notice, Problem, Proof, Settings, Status, Why, bare, proof_owner};
 pub use state::{Phase, State};
 pub use tasks::{Step, Task};
 
@@ -93,6 +93,7 @@ impl Machine<'_> {
             }
             Event::NoWindow { .. } => {}
             Event::MayIssue(answer) => self.may_issue(answer),
+            Event::Unprovable { why, passes } => self.unprovable(why, passes),
             Event::Ordered { url, proofs } => self.ordered(url, proofs),
             Event::Shown { proofs } => {
                 let is_it = self.state.order.as_ref().is_some_and(|order| order.proofs == proofs);
@@ -211,6 +212,14 @@ impl Machine<'_> {
                 let kind = Some("caa".to_owned());
                 self.not_begun(Step::Caa, Problem { kind, detail: format!("add {line}"), ..Problem::default() });
             }
+        }
+    }
+
+    fn unprovable(&mut self, why: String, passes: bool) {
+        if self.state.phase == Phase::Checking {
+            self.state.caa = None;
+            let kind = (!passes).then(|| "unprovable".to_owned());
+            self.not_begun(Step::Prove, Problem { kind, detail: why, ..Problem::default() });
         }
     }
 

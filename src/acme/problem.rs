@@ -113,6 +113,11 @@ pub fn meaning(kind: &str) -> Option<Meaning> {
              look whether the delegation leads to others (`danelaw check --online`).",
             Anew,
         ),
+        "unprovable" => (
+            "the proof of a name can stand nowhere, so there is no order",
+            "It is tried again; at once with `danelaw certificate order`.",
+            Operator,
+        ),
         "unsupportedContact" => (
             "the CA does not take this kind of contact",
             "Configure an e-mail address as the contact, or none.",

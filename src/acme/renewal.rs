@@ -36,16 +36,24 @@ pub fn late(held: &Held, settings: &Settings) -> Timestamp {
     held.not_after.saturating_sub(settings.hold).saturating_sub(margin)
 }
 
-/// Why certificates that live so many seconds can't be renewed in time with this hold; none: they can.
-pub fn refuse(settings: &Settings, lifetime: u64) -> Option<String> {
-    (settings.hold >= lifetime.div_ceil(3)).then(|| {
+/// What helps where certificates live too short for their hold.
+pub const REMEDY: &str =
+    "a shorter `confirmation-interval` and TTL, records of the key alone (`3 1 1`), or a profile with a longer life";
+
+/// Why certificates that live so many seconds can't be renewed in time with a hold of so many; none: they can.
+pub fn misfit(hold: u64, lifetime: u64) -> Option<String> {
+    (hold >= lifetime.div_ceil(3)).then(|| {
         format!(
-            "a renewed certificate waits {} before it is installed, and it lives {}: a third of that at most. A shorter \
-             `confirmation-interval` and TTL, records of the key alone (`3 1 1`) with a next key, or a profile with a longer life",
-            span(settings.hold),
+            "a renewed certificate waits {} before it is installed, and it lives {}: less than a third of that is possible",
+            span(hold),
             span(lifetime)
         )
     })
+}
+
+/// The same of what is configured, with what helps.
+pub fn refuse(settings: &Settings, lifetime: u64) -> Option<String> {
+    misfit(settings.hold, lifetime).map(|why| format!("{why}: {REMEDY}"))
 }
 
 /// Seconds for people.

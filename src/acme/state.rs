@@ -216,7 +216,7 @@ pub struct State {
     pub(super) proved: Option<Vec<Proof>>,
     /// Why a nameserver doesn't show them.
     pub(super) unseen: Option<String>,
-    /// The record that CAA lacks.
+    /// What to do that CAA allows it.
     pub(super) caa: Option<String>,
     /// When orders were asked for, within a day.
     pub(super) orders: Vec<Age>,

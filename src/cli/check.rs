@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::args::Check;
 use super::output::{Mark, Output};
 use super::{CliError, Outcome};
-use crate::config::{Config, SigningMode, internal};
-use crate::dns::Name;
+use crate::config::{CertificateConfig, Config, SigningMode, internal};
+use crate::dns::{Name, Rtype};
 use crate::keeper::{Beneath, now};
 use crate::observe::zones::{self, ZoneFile};
 use crate::zone::{self, Diagnostic, Severity};
@@ -16,7 +16,7 @@ pub fn run(config: &Config, args: &Check, out: &mut Output) -> Result<Outcome, C
     let files = files(config, &args.zones)?;
     let mut findings: Vec<Diagnostic> = Vec::new();
     for file in &files {
-        findings.extend(check(file, config)?);
+        findings.extend(check(file, &files, config)?);
     }
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     let warnings = findings.len() - errors;
@@ -77,7 +77,7 @@ fn file(path: &str) -> Result<ZoneFile, CliError> {
     Ok(ZoneFile { origin, path: PathBuf::from(path), named: true })
 }
 
-fn check(file: &ZoneFile, config: &Config) -> Result<Vec<Diagnostic>, CliError> {
+fn check(file: &ZoneFile, files: &[ZoneFile], config: &Config) -> Result<Vec<Diagnostic>, CliError> {
     let failed = |problem: zones::ZoneProblem| CliError::File(problem.to_string());
     let text = file.read().map_err(failed)?;
     let mut includes = file.includes();
@@ -88,5 +88,22 @@ fn check(file: &ZoneFile, config: &Config) -> Result<Vec<Diagnostic>, CliError> 
     if mode == SigningMode::Presigned {
         findings.extend(zone::presigned::check(&parsed, None, Some(now())).0);
     }
+    if takes_proofs(&parsed, &file.origin, files, config) {
+        findings.extend(zone::lint::lint_absence(&parsed));
+    }
     Ok(parsed.diagnostics.into_iter().chain(findings).collect())
+}
+
+/// Whether a proof of a certificate that is ordered is put into a zone. `files`: all that are looked at.
+fn takes_proofs(parsed: &zone::Parsed<'_>, origin: &Name, files: &[ZoneFile], config: &Config) -> bool {
+    let Some(contents) = &parsed.contents else { return false };
+    let is_nearer =
+        |other: &ZoneFile, owner: &Name| owner.is_at_or_below(&other.origin) && other.origin.is_below(origin);
+    let is_here = |owner: &Name| {
+        owner.is_at_or_below(origin)
+            && !files.iter().any(|other| is_nearer(other, owner))
+            && contents.cut(owner).is_none()
+            && contents.rrset(owner, Rtype::CNAME).is_none()
+    };
+    config.ordered.iter().flat_map(CertificateConfig::proofs).any(|owner| is_here(&owner))
 }

@@ -147,18 +147,23 @@ fn drive(keeper: &mut Keeper, runtime: &tokio::runtime::Handle, turns: Turns) ->
     RolloverEdges { nameservers, presented, hooks }
 }
 
-/// Who speaks with CAs, and asks nameservers for proofs.
+/// Who speaks with CAs, and asks nameservers for proofs and the resolver for what is elsewhere.
 fn order(keeper: &mut Keeper) -> mpsc::Receiver<OrderNews> {
-    let OrderOrders { ca, texts } = keeper.order_orders();
+    let OrderOrders { ca, texts, elsewhere, directories } = keeper.order_orders();
     let (sender, news) = mpsc::channel(NEWS);
     let ((of_ca, mut from_ca), (of_texts, mut from_texts)) = (mpsc::channel(NEWS), mpsc::channel(NEWS));
+    let ((found, mut from_elsewhere), (said, mut from_directories)) = (mpsc::channel(NEWS), mpsc::channel(NEWS));
     tokio::spawn(act::acme::run(ca, of_ca, keeper::now));
     tokio::spawn(observe::proofs::run(texts, of_texts));
+    tokio::spawn(observe::outside::elsewhere::run(elsewhere, found));
+    tokio::spawn(act::acme::directory::run(directories, said, keeper::now));
     tokio::spawn(async move {
         loop {
             let news = tokio::select! {
                 Some(news) = from_ca.recv() => OrderNews::Ca(news),
                 Some(news) = from_texts.recv() => OrderNews::Texts(news),
+                Some(news) = from_elsewhere.recv() => OrderNews::Elsewhere(news),
+                Some(news) = from_directories.recv() => OrderNews::Directory(news),
                 else => return,
             };
             if sender.send(news).await.is_err() {

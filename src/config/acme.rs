@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::check::{check_path, parse_host};
-use super::reader::{Problems, Section};
+use super::reader::{Problems, Section, Span};
 use super::values::{CertificateFolder, CertificateMode, Config};
+use crate::acme::{proof_owner, renewal};
+use crate::dane::Parameters;
 use crate::dane::certificate::KeyType;
+use crate::dane::tlsa::{Selector, Usage};
 use crate::dns::Name;
 
 /// Where certificates come from when nothing else is said.
@@ -43,15 +46,29 @@ const ISSUERS: [(&str, &str); 5] = [
     ("ssl.com", "ssl.com"),
 ];
 
+/// How many seconds certificates live by profiles of the CAs of some directories, where that is said for good.
+const LIVES: [(&str, &str, u64); 1] = [("letsencrypt.org", "shortlived", 160 * 3600)];
+
 impl Acme {
-    /// By what names CAA knows the CA; none: nobody has said.
-    pub fn issuers(&self) -> Vec<String> {
-        if !self.issuers.is_empty() {
-            return self.issuers.clone();
-        }
+    /// Whether the directory is a domain's.
+    fn is_of(&self, domain: &str) -> bool {
         let host = self.directory.trim_start_matches("https://").split(['/', ':']).next().unwrap_or_default();
-        let is_of = |domain: &str| host == domain || host.ends_with(&format!(".{domain}"));
-        ISSUERS.iter().filter(|(domain, _)| is_of(domain)).map(|(_, issuer)| (*issuer).to_owned()).collect()
+        host == domain || host.ends_with(&format!(".{domain}"))
+    }
+
+    /// How many seconds certificates of a profile live, where that is known.
+    fn lifetime(&self, profile: &str) -> Option<u64> {
+        let mut lives = LIVES.iter().filter(|(domain, of, _)| *of == profile && self.is_of(domain));
+        lives.next().map(|(_, _, lifetime)| *lifetime)
+    }
+
+    /// By what names CAA knows the CA: what the operator says, else what the CA says itself, else what is known of its directory; none:
+    /// nobody has said.
+    pub fn issuers(&self, said: &[String]) -> Vec<String> {
+        if let Some(issuers) = [&self.issuers[..], said].into_iter().find(|issuers| !issuers.is_empty()) {
+            return issuers.to_vec();
+        }
+        ISSUERS.iter().filter(|(domain, _)| self.is_of(domain)).map(|(_, issuer)| (*issuer).to_owned()).collect()
     }
 }
 
@@ -71,6 +88,11 @@ pub struct CertificateConfig {
 }
 
 impl CertificateConfig {
+    /// The owners of the proofs of its names (RFC 8555 section 8.4).
+    pub fn proofs(&self) -> impl Iterator<Item = Name> {
+        self.names.iter().filter_map(|name| proof_owner(name).ok())
+    }
+
     /// The folder of the certificate with a key of one type, below the state's.
     fn folder(&self, state: &Path, key_type: KeyType) -> PathBuf {
         let suffix = if key_type == KeyType::Rsa { "_rsa" } else { "" };
@@ -78,16 +100,34 @@ impl CertificateConfig {
     }
 }
 
-pub(super) fn check(root: &mut Section<'_>, config: &mut Config, problems: &mut Problems<'_>) {
+impl Config {
+    /// How many seconds a renewed certificate may wait for its record before it is installed at a host, whose zone has this apex: where
+    /// records are of the key alone none, since the next key's is out; where they are of an authority or of the whole certificate, as
+    /// long as caches may hold the ones before.
+    pub fn hold(&self, host: &Name, apex: Option<&Name>) -> u64 {
+        let zone = apex.and_then(|apex| self.overrides.get(apex)).map_or(&self.dane, |zone| &zone.dane);
+        let own = self.rollover.hosts.get(host).and_then(|own| own.confirmation_interval);
+        let interval = own.unwrap_or(zone.confirmation_interval).max(2 * u64::from(zone.ttl));
+        let waits =
+            |parameters: &Parameters| parameters.usage != Usage::DaneEe || parameters.selector != Selector::Spki;
+        if zone.parameters.iter().any(waits) { interval } else { 0 }
+    }
+}
+
+/// Where it stands what certificates are ordered by: what is wrong with it may be known when all of the file was read.
+pub(super) type Places = Vec<(Name, Span)>;
+
+pub(super) fn check(root: &mut Section<'_>, config: &mut Config, problems: &mut Problems<'_>) -> Places {
+    let mut places = Places::new();
     let folder = config.folder.clone();
     let acme =
         root.section("acme", problems).map(|section| (section.span.clone(), check_acme(section, &folder, problems)));
     let Some(sections) = root.sections("certificate", problems) else {
         config.acme = acme.and_then(|(_, acme)| acme);
-        return;
+        return places;
     };
     for section in sections {
-        let head = section.span.clone();
+        let (head, place) = (section.span.clone(), section.span_of("profile"));
         if acme.is_none() {
             let help = "[acme] with agree-to-terms = true";
             problems.error(head.clone(), "[[certificate]] without [acme]: nobody has agreed to the CA's terms", help);
@@ -98,6 +138,7 @@ pub(super) fn check(root: &mut Section<'_>, config: &mut Config, problems: &mut 
             problems.error(head, message, "put all names into one");
             continue;
         }
+        places.push((certificate.host.clone(), place));
         config.ordered.push(certificate);
     }
     config.acme = acme.and_then(|(_, acme)| acme);
@@ -110,6 +151,23 @@ pub(super) fn check(root: &mut Section<'_>, config: &mut Config, problems: &mut 
     let folders: Vec<CertificateFolder> =
         folders.map(|(path, mode)| CertificateFolder { path, roots: Vec::new(), mode }).collect();
     config.certificates.extend(folders);
+    places
+}
+
+/// A certificate that lives for so short that a renewed one can't wait for its record is refused, where its life is known before there is
+/// any. Its zone is the nearest that the file names.
+pub(super) fn check_holds(places: &Places, config: &Config, problems: &mut Problems<'_>) {
+    for (host, place) in places {
+        let Some(certificate) = config.ordered.iter().find(|certificate| certificate.host == *host) else { continue };
+        let profile = certificate.profile.as_ref().or(config.acme.as_ref().and_then(|acme| acme.profile.as_ref()));
+        let lifetime = config.acme.as_ref().zip(profile).and_then(|(acme, profile)| acme.lifetime(profile));
+        let apex = std::iter::once(host.clone()).chain(host.ancestors()).find(|at| config.overrides.contains_key(at));
+        let hold = config.hold(host, apex.as_ref());
+        if let (Some(why), Some(profile)) = (lifetime.and_then(|lifetime| renewal::misfit(hold, lifetime)), profile) {
+            let message = format!("[[certificate]] of {} by the profile \"{profile}\": {why}", host.to_host());
+            problems.error(place.clone(), message, renewal::REMEDY);
+        }
+    }
 }
 
 fn check_acme(mut section: Section<'_>, folder: &Path, problems: &mut Problems<'_>) -> Option<Acme> {
@@ -235,9 +293,34 @@ mod tests {
         );
     }
 
+    /// One that lives for 160 hours.
+    const SHORT: &str =
+        "[acme]\nagree-to-terms = true\n[[certificate]]\nhost = \"mail.a.org\"\nprofile = \"shortlived\"\n";
+
+    #[test]
+    fn a_hold_that_fits_or_a_life_that_is_not_known_is_no_mistake() {
+        const WAITS: &str = "[dane]\nparameters = [\"2 1 1\"]\n";
+        for text in [
+            format!("{SHORT}[dane]\nconfirmation-interval = \"9d\"\n"),
+            format!("{SHORT}{WAITS}confirmation-interval = \"53h\"\n"),
+            format!(
+                "{SHORT}{WAITS}confirmation-interval = \"9d\"\n[host.\"mail.a.org\"]\nconfirmation-interval = \"1d\"\n"
+            ),
+            format!(
+                "{SHORT}{WAITS}confirmation-interval = \"9d\"\n[zone.\"a.org\".dane]\nconfirmation-interval = \"1d\"\n"
+            ),
+            format!("{SHORT}{WAITS}confirmation-interval = \"9d\"\n").replace("shortlived", "tlsserver"),
+            format!("{SHORT}{WAITS}confirmation-interval = \"9d\"\n")
+                .replace("agree", "directory = \"https://ca.example/letsencrypt.org/\"\nagree"),
+        ] {
+            assert!(parse(&text).is_ok(), "{text}: {}", parse(&text).expect_err(&text));
+        }
+    }
+
     #[test]
     fn what_can_not_be_is_said() {
         const AGREED: &str = "[acme]\nagree-to-terms = true\n";
+        const LONG_HOLD: &str = "[dane]\nparameters = [\"3 1 1\", \"2 1 1\"]\nconfirmation-interval = \"54h\"\n";
         for (text, expected) in [
             ("[acme]".to_owned(), "agree-to-terms"),
             ("[acme]\nagree-to-terms = false".to_owned(), "agree-to-terms"),
@@ -253,6 +336,20 @@ mod tests {
             (
                 format!("{AGREED}[[certificate]]\nhost = \"a.org\"\n[[certificate]]\nhost = \"A.org\""),
                 "stands here twice",
+            ),
+            (
+                format!("{SHORT}{LONG_HOLD}"),
+                "danelaw.toml:5:11: error: [[certificate]] of mail.a.org by the profile \"shortlived\": a renewed certificate waits 2.2 days",
+            ),
+            (
+                format!("{SHORT}[zone.\"a.org\".dane]\nparameters = [\"2 1 1\"]\nconfirmation-interval = \"3d\"\n"),
+                "waits 3.0 days",
+            ),
+            (
+                format!(
+                    "{SHORT}[host.\"mail.a.org\"]\nconfirmation-interval = \"3d\"\n[dane]\nparameters = [\"2 1 1\"]\n"
+                ),
+                "waits 3.0 days",
             ),
         ] {
             let message = parse(&text).expect_err(&text).to_string();

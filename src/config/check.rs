@@ -126,7 +126,7 @@ fn check_root(mut root: Section<'_>, config: &mut Config, problems: &mut Problem
         // Who lets danelaw get them need not have a folder that others write into.
         config.certificates.clear();
     }
-    acme::check(&mut root, config, problems);
+    let ordered = acme::check(&mut root, config, problems);
     rollover::check(&mut root, config, problems);
     if let Some(services) = root.sections("service", problems) {
         for section in services {
@@ -136,6 +136,7 @@ fn check_root(mut root: Section<'_>, config: &mut Config, problems: &mut Problem
     if let Some(zones) = root.section("zone", problems) {
         check_zones(&zones, config, problems);
     }
+    acme::check_holds(&ordered, config, problems);
     update::check(&mut root, config, problems);
     catalog::check(&mut root, config, problems);
     if let Some(section) = root.section("messages", problems) {

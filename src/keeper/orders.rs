@@ -2,6 +2,9 @@
 //!
 //! What comes of it lies in a folder as any other client's does: a rollover takes it from there.
 
+mod caa;
+mod edges;
+mod elsewhere;
 mod proofs;
 mod report;
 #[cfg(test)]
@@ -22,15 +25,16 @@ use crate::act::messages::Secret;
 use crate::config::CertificateConfig;
 use crate::dane::certificate::KeyType;
 use crate::dane::rollover::Reading;
-use crate::dane::tlsa::{Selector, Usage};
 use crate::dns::{Name, Timestamp};
 use crate::observe::proofs as texts;
 use crate::observe::secrets;
 use crate::serve::control::OrderWord;
 use crate::store::{self, Store, StoreError};
 
+pub use edges::{OrderNews, OrderOrders};
 pub use report::OrderReport;
 
+use elsewhere::{Checking, Elsewhere, Since};
 use proofs::Asking;
 
 /// The kind of the machines' states in the store, one for each certificate.
@@ -43,26 +47,6 @@ const STORED: u64 = 3600;
 const ROUNDS: usize = 16;
 /// Before a renewed certificate would come too late somebody is told, in seconds; of one with a short life sooner.
 const MARGIN: u64 = 3 * 86_400;
-/// What waits for the CA or a nameserver.
-const ORDERS: usize = 256;
-
-/// Orders to the edges.
-#[derive(Debug)]
-pub struct OrderOrders {
-    /// To the CA and the folders.
-    pub ca: mpsc::Receiver<ca::Order>,
-    /// To nameservers.
-    pub texts: mpsc::Receiver<texts::Order>,
-}
-
-/// What the edges tell.
-#[derive(Debug)]
-pub enum OrderNews {
-    /// Of the CA and the folders.
-    Ca(ca::News),
-    /// Of nameservers.
-    Texts(texts::News),
-}
 
 /// All of them.
 #[derive(Default)]
@@ -74,6 +58,8 @@ pub(super) struct Orders {
     account: Option<Result<Arc<ca::Settings>, String>>,
     /// Orders that wait for the one of the host's other key type: a CA may take two that are open at once for the same one.
     waiting: BTreeMap<Id, Task>,
+    /// What is asked of others than that.
+    elsewhere: Elsewhere,
     /// Why folders can't be made.
     problems: Vec<String>,
     /// Why states can't be stored.
@@ -86,6 +72,8 @@ struct Driven {
     /// It was told since the start.
     is_started: bool,
     settings: Option<Settings>,
+    /// It is looked whether it may be ordered.
+    checking: Option<Checking>,
     /// Nameservers are asked for proofs.
     asking: Option<Asking>,
     /// When it is to step, by the wall clock.
@@ -98,7 +86,16 @@ struct Driven {
 
 impl Driven {
     fn new(state: State) -> Driven {
-        Driven { state, is_started: false, settings: None, asking: None, due: 0, stored: 0, refused: None }
+        Driven {
+            state,
+            is_started: false,
+            settings: None,
+            checking: None,
+            asking: None,
+            due: 0,
+            stored: 0,
+            refused: None,
+        }
     }
 
     /// Whether it is to step: it is time, or the clock was put back.
@@ -124,13 +121,6 @@ impl Orders {
 }
 
 impl Keeper {
-    /// Where orders to the CA and to nameservers come out from now on.
-    pub fn order_orders(&mut self) -> OrderOrders {
-        let ((to_ca, ca), (to_servers, texts)) = (mpsc::channel(ORDERS), mpsc::channel(ORDERS));
-        (self.orders.ca, self.orders.texts) = (Some(to_ca), Some(to_servers));
-        OrderOrders { ca, texts }
-    }
-
     /// When a machine is to step though nothing happens.
     pub fn orders_due(&self, now: Timestamp) -> Option<Timestamp> {
         let driven = self.orders.each.values().filter(|driven| driven.is_started);
@@ -140,19 +130,29 @@ impl Keeper {
     /// Time has gone by. Whether anything has to be published otherwise.
     pub fn tick_orders(&mut self, now: Timestamp) -> bool {
         let due = self.orders.each.iter().filter(|(_, driven)| driven.is_started && driven.is_due(now));
-        let events = due.map(|(id, _)| (id.clone(), Event::Tick)).collect();
+        let mut events: Events = due.map(|(id, _)| (id.clone(), Event::Tick)).collect();
+        self.look_elsewhere(now);
+        events.extend(self.checked(now));
         // What stands in the zones already can be asked for at once.
         self.step_orders(events, now) || self.look_for_proofs(now)
     }
 
     /// The edges have said something. Whether anything has to be published otherwise.
     pub fn hear_orders(&mut self, news: Vec<OrderNews>, now: Timestamp) -> bool {
-        let events = news.into_iter().filter_map(|news| match news {
-            OrderNews::Ca(ca::News { id, event }) => Some((id, event)),
-            OrderNews::Texts(news) => self.proofs_shown(news),
-        });
-        let events = events.collect();
-        self.step_orders(events, now)
+        let before = self.proofs();
+        let mut events = Events::new();
+        for news in news {
+            match news {
+                OrderNews::Ca(ca::News { id, event }) => events.push((id, event)),
+                OrderNews::Texts(news) => events.extend(self.proofs_shown(news)),
+                OrderNews::Elsewhere(news) => self.found_elsewhere(news, now),
+                OrderNews::Directory(news) => self.found_authority(news, now),
+            }
+        }
+        self.look_elsewhere(now);
+        events.extend(self.checked(now));
+        // Where they stand may be known by now: what is published already can be asked for at once.
+        self.step_orders(events, now) || before != self.proofs() || self.look_for_proofs(now)
     }
 
     /// The configuration may be another. Whether anything has to be published otherwise.
@@ -186,7 +186,9 @@ impl Keeper {
             }
         }
         events.extend(self.allowed_by_now());
-        self.step_orders(events, now)
+        let changed = self.step_orders(events, now);
+        self.look_elsewhere(now);
+        changed
     }
 
     /// Those that CAA forbade, and does not forbid any more.
@@ -195,8 +197,10 @@ impl Keeper {
             driven.state.phase() == Phase::Resting
                 && driven.state.failure().is_some_and(|failure| failure.step == Step::Caa)
         };
-        let is_allowed =
-            |driven: &Driven| driven.settings.as_ref().is_some_and(|settings| self.may_issue(&settings.names).is_ok());
+        let is_allowed = |driven: &Driven| {
+            let names = driven.settings.as_ref().map(|settings| &settings.names);
+            names.is_some_and(|names| matches!(self.may_issue(names, Since::Ever), Ok(Ok(()))))
+        };
         let allowed = self.orders.each.iter().filter(|(_, driven)| was_forbidden(driven) && is_allowed(driven));
         allowed.map(|(id, _)| (id.clone(), Event::MayIssue(Ok(())))).collect()
     }
@@ -223,26 +227,13 @@ impl Keeper {
         let settings = Settings {
             names: names.clone(),
             reuse: *reuse,
-            hold: self.hold_of(host),
+            hold: self.config.hold(host, self.authority(host).map(|zone| &zone.origin)),
             margin: MARGIN,
             profile: profile.clone().or_else(|| acme.profile.clone()),
             directory: acme.directory.clone(),
         };
         let id = |key_type: &KeyType| Id { host: host.clone(), key_type: *key_type };
         key_types.iter().map(|key_type| (id(key_type), settings.clone())).collect()
-    }
-
-    /// How many seconds a renewed certificate may wait for its record: where records are of the key alone none, since the next key's is
-    /// out; where they are of an authority or of the whole certificate, as long as caches may hold the ones before.
-    fn hold_of(&self, host: &Name) -> u64 {
-        let zone = self.authority(host).map(|zone| zone.origin.clone());
-        let config = zone.map_or_else(|| self.dane_config.server.clone(), |zone| self.dane_config.zone(&zone));
-        let waits = |parameters: &crate::dane::Parameters| {
-            parameters.usage != Usage::DaneEe || parameters.selector != Selector::Spki
-        };
-        let own = self.config.rollover.hosts.get(host).and_then(|own| own.confirmation_interval);
-        let interval = own.unwrap_or(config.confirmation_interval).max(2 * u64::from(config.ttl));
-        if config.parameters.iter().any(waits) { interval } else { 0 }
     }
 
     /// The operator's word.
@@ -297,7 +288,7 @@ impl Keeper {
             }
             self.say_orders(&actions, now);
             for (id, action) in actions {
-                events.extend(self.do_order(&id, action).map(|event| (id, event)));
+                events.extend(self.do_order(&id, action, now).map(|event| (id, event)));
             }
             for id in states.keys() {
                 let Some(driven) = self.orders.each.get_mut(id) else { continue };
@@ -362,9 +353,15 @@ impl Keeper {
     }
 
     /// Does it; gives what came of it at once.
-    fn do_order(&mut self, id: &Id, action: Action) -> Option<Event> {
+    fn do_order(&mut self, id: &Id, action: Action, now: Timestamp) -> Option<Event> {
         match action {
-            Action::AskCaa { names } => return Some(Event::MayIssue(self.may_issue(&names))),
+            Action::AskCaa { names } => {
+                let checking = self.orders.elsewhere.check(names);
+                if let Some(driven) = self.orders.each.get_mut(id) {
+                    driven.checking = Some(checking);
+                }
+                return self.checked_one(id, now);
+            }
             Action::AskNameservers { proofs } => {
                 if let Some(driven) = self.orders.each.get_mut(id) {
                     driven.asking = Some(Asking::new(proofs));

@@ -1,4 +1,5 @@
-//! CAA (RFC 8659): whether an authority is left that may issue a certificate for a host.
+//! CAA (RFC 8659): whether an authority is left that may issue a certificate for a host; and, of one that is known, whether it may for an
+//! account and by a way of proving (RFC 8657).
 
 use crate::dns::Rdata;
 use crate::dns::text::show;
@@ -7,20 +8,62 @@ use crate::dns::text::show;
 const KNOWN: [&str; 6] = ["issue", "issuewild", "iodef", "issuemail", "contactemail", "contactphone"];
 /// The flag of a property that has to be understood (RFC 8659 section 4.1).
 const CRITICAL: u8 = 128;
+/// What may stand around the parts of a value.
+const BLANK: [char; 2] = [' ', '\t'];
 
 /// What a CAA RRset says of who may issue for a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Issuers {
     /// Everybody: nothing restricts.
     All,
-    /// These, by their names.
-    Only(Vec<String>),
+    /// These.
+    Only(Vec<Issuer>),
     /// Nobody.
     Nobody,
     /// Nobody, since a tag that has to be understood is not known.
     Critical(String),
     /// A record can't be read; which.
     Malformed(String),
+}
+
+/// Whom a record names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuer {
+    /// The name that the authority is known by.
+    pub name: String,
+    /// What it restricts besides: tags and values.
+    pub parameters: Vec<(String, String)>,
+}
+
+/// Who wants a certificate.
+#[derive(Clone, Copy, Debug)]
+pub struct Applicant<'a> {
+    /// The names that its authority is known by.
+    pub identities: &'a [String],
+    /// The URI of its account there; none: that is not known yet.
+    pub account: Option<&'a str>,
+    /// How it proves names (RFC 8555 section 9.7.8).
+    pub method: &'a str,
+}
+
+impl Issuer {
+    /// Whether it is the applicant's authority, and may issue to it (RFC 8657 sections 3 and 4). Of an account that is not known yet that
+    /// can't be told, and the authority looks itself.
+    pub fn permits(&self, applicant: &Applicant<'_>) -> bool {
+        let values = |tag: &str| {
+            let of_tag = self.parameters.iter().filter(|(other, _)| other.eq_ignore_ascii_case(tag));
+            of_tag.map(|(_, value)| &value[..]).collect::<Vec<_>>()
+        };
+        let is_account = match &values("accounturi")[..] {
+            [] => true,
+            [uri] => applicant.account.is_none_or(|account| account == *uri),
+            _ => false,
+        };
+        let has_method = |methods: &&str| methods.split(',').any(|method| method == applicant.method);
+        applicant.identities.iter().any(|identity| identity.eq_ignore_ascii_case(&self.name))
+            && is_account
+            && values("validationmethods").iter().all(has_method)
+    }
 }
 
 /// A property (RFC 8659 section 4.1).
@@ -39,7 +82,7 @@ fn property(rdata: &[u8]) -> Option<Property<'_>> {
 
 /// What the RRset says (RFC 8659 sections 4.2, 4.3 and 4.5); of a wildcard `issuewild` does, where there is any.
 pub fn issuers(records: &[Rdata], is_wildcard: bool) -> Issuers {
-    let (mut only, mut wild): (Option<Vec<String>>, Option<Vec<String>>) = (None, None);
+    let (mut only, mut wild): (Option<Vec<Issuer>>, Option<Vec<Issuer>>) = (None, None);
     for rdata in records {
         let Some(Property { flags, tag, value }) = property(rdata) else {
             return Issuers::Malformed(show(rdata));
@@ -62,23 +105,23 @@ pub fn issuers(records: &[Rdata], is_wildcard: bool) -> Issuers {
 }
 
 /// Whom an `issue` names. Nobody, where its value is not of the form that it has to have (RFC 8659 section 4.2).
-fn issuer(value: &[u8]) -> Option<String> {
+fn issuer(value: &[u8]) -> Option<Issuer> {
     let text = str::from_utf8(value).ok()?;
     let (issuer, parameters) = text.split_once(';').unwrap_or((text, ""));
-    let issuer = issuer.trim_matches([' ', '\t']);
+    let issuer = issuer.trim_matches(BLANK);
     let is_label = |label: &str| {
         !label.is_empty()
             && !label.starts_with('-')
             && !label.ends_with('-')
             && label.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-')
     };
-    let is_parameter = |parameter: &str| {
-        let parameter = parameter.trim_matches([' ', '\t']);
-        let (tag, value) = parameter.split_once('=').unwrap_or_default();
-        parameter.is_empty()
-            || is_label(tag.trim_end_matches([' ', '\t']))
-                && value.trim_start_matches([' ', '\t']).bytes().all(|octet| octet.is_ascii_graphic() && octet != b';')
+    let parameter = |text: &str| {
+        let (tag, value) = text.split_once('=')?;
+        let (tag, value) = (tag.trim_end_matches(BLANK), value.trim_start_matches(BLANK));
+        let has_form = is_label(tag) && value.bytes().all(|octet| octet.is_ascii_graphic() && octet != b';');
+        has_form.then(|| (tag.to_owned(), value.to_owned()))
     };
-    let has_form = issuer.split('.').all(is_label) && parameters.split(';').all(is_parameter);
-    has_form.then(|| show(issuer.as_bytes()))
+    let parameters = parameters.split(';').map(|text| text.trim_matches(BLANK)).filter(|text| !text.is_empty());
+    let parameters: Vec<_> = parameters.map(parameter).collect::<Option<_>>()?;
+    issuer.split('.').all(is_label).then(|| Issuer { name: show(issuer.as_bytes()), parameters })
 }

@@ -241,7 +241,10 @@ fn caa(host: &Name, Authorities { at, records }: &Authorities) -> Check {
     let fault = |fault, evidence: String, help: &str| Check::fault(fault, host, evidence, help);
     match caa::issuers(&records.found, false) {
         Issuers::All => Check::ok(Area::Caa, host, "every authority may issue"),
-        Issuers::Only(issuers) => Check::ok(Area::Caa, host, format!("at {at}: {} may issue", few(&issuers))),
+        Issuers::Only(issuers) => {
+            let names: Vec<String> = issuers.into_iter().map(|issuer| issuer.name).collect();
+            Check::ok(Area::Caa, host, format!("at {at}: {} may issue", few(&names)))
+        }
         Issuers::Nobody => {
             let help = format!("unless that is meant, name your authority: {at} IN CAA 0 issue \"ca.example\"");
             fault(Fault::CaaForbids, format!("the CAA records at {at} let no authority issue a certificate"), &help)

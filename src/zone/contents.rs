@@ -1,5 +1,6 @@
 //! A zone's records in canonical order: what a zone file says, before anything is added or signed.
 
+use super::serial::minimum_of_soa;
 use super::sign::SignedSet;
 use super::tree::{self, Inserted, Node, Tree};
 use crate::dns::{Name, RRset, Record, Rtype, name};
@@ -107,6 +108,13 @@ impl Contents {
     /// The SOA.
     pub fn soa(&self) -> Option<RRset> {
         self.rrset(self.origin(), Rtype::SOA)
+    }
+
+    /// How long resolvers may hold that something is not there, in seconds (RFC 2308 section 5).
+    pub fn negative_ttl(&self) -> Option<u32> {
+        let soa = self.soa()?;
+        let minimum = soa.rdatas.first().and_then(|rdata| minimum_of_soa(rdata))?;
+        Some(minimum.min(soa.ttl))
     }
 
     /// How many records there are.

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use danelaw::acme::{Event, Id, Task};
+use danelaw::act::acme::directory::{self, Authority};
 use danelaw::act::acme::{External, Session, Settings};
 use danelaw::act::messages::Secret;
 use danelaw::dane::certificate::KeyType;
@@ -128,4 +129,25 @@ fn a_ca_that_wants_an_external_account_gets_one() {
     assert!(!fs::read_to_string(good.settings.path()).unwrap().contains(KEY));
     let problem = external("kid-3", KEY).fails(&id(KeyType::Ecdsa), order());
     assert!(problem.detail.contains("another external account (kid-1)"), "{problem:?}");
+}
+
+#[test]
+fn what_a_ca_says_of_itself_is_read_and_no_account_is_made_for_that() {
+    let stand_in = StandIn::start();
+    let edge = stand_in.edge();
+    let said = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(directory::ask(&edge.settings, now))
+    };
+    assert_eq!(said().unwrap(), Authority::default());
+    assert!(!edge.settings.path().exists());
+    edge.ask(&id(KeyType::Ecdsa), order());
+    let account = Some(stand_in.url("/account/1"));
+    assert_eq!(said().unwrap(), Authority { identities: Vec::new(), account: account.clone() });
+    stand_in.says("/dir", Answer::json(200, &json!({"meta": {"caaIdentities": ["ca.test", "ca.example"]}})));
+    assert_eq!(said().unwrap(), Authority { identities: vec!["ca.test".to_owned(), "ca.example".to_owned()], account });
+    stand_in.says("/dir", Answer::json(503, &json!({})));
+    assert!(said().unwrap_err().detail.contains("503"));
+    stand_in.says("/dir", Answer::new(200, "<html>"));
+    assert!(said().unwrap_err().detail.contains("no directory of an ACME server"));
 }

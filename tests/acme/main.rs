@@ -17,6 +17,7 @@ mod clock;
 mod daemon;
 mod disk;
 mod edge;
+mod elsewhere;
 mod failures;
 mod killed;
 mod orders;

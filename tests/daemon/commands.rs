@@ -299,3 +299,37 @@ fn the_examples_are_ready_soon_and_quietly() {
     assert_eq!(fs::read_to_string(ready).unwrap().lines().count(), 1);
     assert!(CONFIG.contains("127.0.0.1:0"));
 }
+
+#[test]
+fn check_warns_of_denials_that_last_where_proofs_come_and_refuses_a_hold_that_does_not_fit() {
+    let house = House::good();
+    let acme =
+        "[acme]\nagree-to-terms = true\n[[certificate]]\nhost = \"mail.example.org\"\nprofile = \"shortlived\"\n";
+    let configured = |more: &str| house.put("danelaw.toml", [CONFIG, acme, more].concat());
+    let check = || house.danelaw_by("danelaw.toml", &["check"]);
+    configured("");
+    ends(&check(), 0, "1 zone, 0 errors, 0 warnings");
+    let long = good_zone().replace("2w 5m", "2w 2h").replace("$TTL 1h", "$TTL 2h");
+    house.put_zone(&long);
+    let output = check();
+    ends(&output, 0, "1 zone, 0 errors, 1 warning");
+    assert!(out(&output).contains("example.org.zone:2:33: warning: a resolver of the CA"), "{}", out(&output));
+    house.put_zone(&format!("{long}_acme-challenge.mail CNAME proofs.example.net.\n"));
+    ends(&check(), 0, "1 zone, 0 errors, 0 warnings");
+    configured("[zone.\"example.org\".dane]\nparameters = [\"2 1 1\"]\nconfirmation-interval = \"3d\"\n");
+    ends(&check(), 2, "[[certificate]] of mail.example.org by the profile \"shortlived\": a renewed certificate waits");
+    ends(&house.danelaw_by("danelaw.toml", &["serve"]), 2, "a renewed certificate waits 3.0 days");
+}
+
+#[test]
+fn a_hold_that_does_not_fit_is_refused_at_a_reload_and_the_configuration_before_stays() {
+    let house = House::good();
+    let daemon = house.start();
+    let acme =
+        "[acme]\nagree-to-terms = true\n[[certificate]]\nhost = \"mail.example.org\"\nprofile = \"shortlived\"\n";
+    let holds = "[zone.\"example.org\".dane]\nparameters = [\"2 1 1\"]\nconfirmation-interval = \"3d\"\n";
+    house.put("danelaw.toml", [CONFIG, acme, holds].concat());
+    ends(&house.danelaw(&["reload"]), 1, "a renewed certificate waits 3.0 days");
+    ends(&house.danelaw(&["status"]), 1, "the configuration before stays in force");
+    assert!(!daemon.records("example.org", "SOA").is_empty());
+}

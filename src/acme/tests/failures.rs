@@ -176,6 +176,27 @@ fn caa_that_forbids_is_an_alarm_with_the_record_and_no_order() {
 }
 
 #[test]
+fn what_can_not_be_proven_needs_the_operator_and_no_order_is_made() {
+    let mut machine = Machine::at(Phase::Checking);
+    machine.take();
+    machine.tell(Event::Unprovable { why: "add a CNAME".to_owned(), passes: false });
+    let needed = |machine: &Machine| {
+        machine.state.alarms().iter().any(|alarm| matches!(alarm, Alarm::Needed(why) if why.contains("add a CNAME")))
+    };
+    assert!(needed(&machine) && machine.state.phase() == Phase::Resting);
+    assert!(!machine.take().iter().any(|action| matches!(action, Action::Do(Task::Order { .. }))));
+    assert!(machine.until(|action| matches!(action, Action::AskCaa { .. })) >= HOUR);
+    machine.tell(Event::MayIssue(Ok(())));
+    machine.go_on_to(Phase::Proving);
+    machine.tell(Event::Unprovable { why: "late".to_owned(), passes: false });
+    assert_eq!(machine.state.phase(), Phase::Proving, "there is an order");
+    let mut machine = Machine::at(Phase::Checking);
+    machine.tell(Event::Unprovable { why: "SERVFAIL".to_owned(), passes: true });
+    assert_eq!(machine.state.alarms().len(), 0);
+    assert!(machine.until(|action| matches!(action, Action::AskCaa { .. })) <= 2 * 60, "a resolver may be back soon");
+}
+
+#[test]
 fn nameservers_that_lag_are_asked_again_and_told_of_after_ten_minutes() {
     let mut machine = Machine::at(Phase::Proving);
     let (mut looks, begun) = (0, machine.now.boot);

@@ -46,6 +46,7 @@ enum Happens {
     Window(u64, u64, u64),
     NoWindow,
     MayIssue(bool),
+    Unprovable(bool),
     Ordered(bool),
     /// The proofs of an order so many before.
     Shown(u32),
@@ -74,6 +75,7 @@ fn happens() -> impl Strategy<Value = Happens> {
         1 => (0u64..100 * DAY, 0u64..100 * DAY, 0u64..9 * DAY).prop_map(|(a, b, c)| Happens::Window(a, b, c)),
         1 => Just(Happens::NoWindow),
         1 => any::<bool>().prop_map(Happens::MayIssue),
+        1 => any::<bool>().prop_map(Happens::Unprovable),
         1 => any::<bool>().prop_map(Happens::Ordered),
         1 => (0u32..3).prop_map(Happens::Shown),
         1 => Just(Happens::NotShown),
@@ -186,6 +188,7 @@ impl World {
             }
             Happens::NoWindow => Event::NoWindow { ari_id: "ari 0".to_owned(), again: 0 },
             Happens::MayIssue(may) => Event::MayIssue(may.then_some(()).ok_or_else(|| "a record".to_owned())),
+            Happens::Unprovable(passes) => Event::Unprovable { why: "no alias".to_owned(), passes },
             Happens::Ordered(with) => self.ordered(with),
             Happens::Shown(before) => Event::Shown { proofs: self.proofs(before) },
             Happens::NotShown => Event::NotShown { why: "ns1".to_owned() },

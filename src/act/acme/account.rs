@@ -95,6 +95,14 @@ impl Session {
     }
 }
 
+/// The URI by which the CA knows the account; none: there is none yet.
+pub(super) async fn uri(settings: &Settings) -> Result<Option<String>, Problem> {
+    let path = settings.path();
+    let Some(kept) = blocking(move || kept(&path)).await? else { return Ok(None) };
+    let credentials = serde_json::to_value(&kept.credentials).map_err(ours)?;
+    Ok(credentials.get("id").and_then(|id| id.as_str()).map(str::to_owned))
+}
+
 fn problem(client: &Client, path: &Path, error: &instant_acme::Error) -> Problem {
     let mut problem = client.problem(error);
     if problem.is("accountDoesNotExist") {

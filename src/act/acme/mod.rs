@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod client;
+pub mod directory;
 mod files;
 pub mod folder;
 pub mod keys;

@@ -1,25 +1,26 @@
 //! What proves names to a CA (RFC 8555 section 8.4): TXT records that stand in the zones here as long as they are wanted, and that every
-//! nameserver has to show before the CA is told.
+//! nameserver has to show before the CA is told. Of a name whose zone is elsewhere an alias has to lead into one here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use super::Events;
-use crate::acme::{Event, Id, Proof};
+use super::elsewhere::{self, FRESH, Since};
+use crate::acme::{Event, Id, Proof, bare, proof_owner};
 use crate::dns::mailtext::txt_value;
 use crate::dns::{Name, RRset, Rdata, Rtype, Timestamp};
 use crate::keeper::Keeper;
 use crate::keeper::decide::Synthesised;
 use crate::keeper::nameservers::{Ours, Place};
+use crate::observe::outside::elsewhere::{Found, Question};
 use crate::observe::proofs::{News, Order, Texts};
-use crate::outside::caa::{Issuers, issuers};
 
-/// The label that proofs stand at, below the name.
+/// The label that proofs of names elsewhere stand below, in a zone here.
 const LABEL: &[u8] = b"_acme-challenge";
 /// The TTL of a proof in seconds: it is asked for by the CA alone.
 const TTL: u32 = 60;
 /// So many aliases are followed.
-const ALIASES_MAX: usize = 8;
+pub(super) const ALIASES_MAX: usize = 8;
 
 /// Nameservers that are asked for proofs.
 pub(super) struct Asking {
@@ -38,20 +39,32 @@ impl Asking {
 
 /// What is to stand at owners of a zone.
 pub(in crate::keeper) type Wanted = BTreeMap<Name, BTreeSet<String>>;
+/// The same in each zone.
+type Placed = BTreeMap<Name, Wanted>;
+
+/// Why it isn't known where a proof is to stand.
+pub(super) enum Unplaced {
+    /// What a name elsewhere is an alias of is to be asked.
+    Asked(Question),
+    /// That can't be told; why.
+    Unknown(String),
+    /// It can stand nowhere; why, and what to do.
+    Never(String),
+}
 
 impl Keeper {
     /// What is to stand in each zone.
-    pub(in crate::keeper) fn proofs(&self) -> BTreeMap<Name, Wanted> {
+    pub(in crate::keeper) fn proofs(&self) -> Placed {
         let proofs: Vec<Proof> = self.orders.each.values().flat_map(|driven| driven.state.proofs()).cloned().collect();
-        self.placed(&proofs).unwrap_or_else(|(placed, _)| placed)
+        self.placed(&proofs, Since::Ever).unwrap_or_else(|(placed, _)| placed)
     }
 
     /// Where proofs stand; an error: those that can, and why another one can't.
-    fn placed(&self, proofs: &[Proof]) -> Result<BTreeMap<Name, Wanted>, (BTreeMap<Name, Wanted>, String)> {
-        let mut placed: BTreeMap<Name, Wanted> = BTreeMap::new();
+    fn placed(&self, proofs: &[Proof], since: Since) -> Result<Placed, (Placed, Unplaced)> {
+        let mut placed = Placed::new();
         let mut failure = None;
         for Proof { name, value } in proofs {
-            match self.place_of(name) {
+            match self.place_of(name, since) {
                 Ok((apex, owner)) => {
                     placed.entry(apex).or_default().entry(owner).or_default().insert(value.clone());
                 }
@@ -64,24 +77,29 @@ impl Keeper {
         }
     }
 
-    /// Why the proof of a name, which may be a wildcard, can stand nowhere.
-    pub(super) fn cannot_prove(&self, name: &Name) -> Option<String> {
-        self.place_of(&bare(name)).err()
+    /// Why the proof of a name, which may be a wildcard, can stand nowhere, or what is to be asked to know it. Of what is asked, answers
+    /// since then count.
+    pub(super) fn cannot_prove(&self, name: &Name, since: Since) -> Option<Unplaced> {
+        self.place_of(&bare(name), since).err()
     }
 
-    /// The zone and the owner that the proof of a name stands at: where an alias leads elsewhere, there.
-    fn place_of(&self, name: &Name) -> Result<(Name, Name), String> {
-        let mut owner = name.prepend(LABEL).map_err(|error| format!("{}: {error}", name.to_host()))?;
+    /// The zone that the proof of a name, which may be a wildcard, is put into, as far as is known.
+    pub(super) fn zone_of_proof(&self, name: &Name) -> Option<Name> {
+        self.place_of(&bare(name), Since::Ever).ok().map(|(apex, _)| apex)
+    }
+
+    /// The zone and the owner that the proof of a name stands at: where aliases lead elsewhere, there.
+    fn place_of(&self, name: &Name, since: Since) -> Result<(Name, Name), Unplaced> {
+        let never = |why| Err(Unplaced::Never(why));
+        let proof = proof_owner(name).map_err(|error| Unplaced::Never(format!("{}: {error}", name.to_host())))?;
+        let mut owner = proof.clone();
         for _ in 0..ALIASES_MAX {
             let Some(zone) = self.authority(&owner) else {
-                return Err(format!(
-                    "the zone of {} is not served here, so {} can't be proven: serve it here, or take the name out of the certificate",
-                    owner.to_host(),
-                    name.to_host()
-                ));
+                owner = self.alias_elsewhere(name, &proof, owner, since)?;
+                continue;
             };
             if zone.is_presigned() {
-                return Err(format!(
+                return never(format!(
                     "zone {} is signed elsewhere, so the proof of {} can't be put into it: let {} be a CNAME into a zone that is \
                      signed here",
                     zone.origin,
@@ -90,7 +108,7 @@ impl Keeper {
                 ));
             }
             let Some(contents) = &zone.contents else {
-                return Err(format!("zone {} has no good version", zone.origin));
+                return never(format!("zone {} has no good version", zone.origin));
             };
             let alias =
                 contents.rrset(&owner, Rtype::CNAME).and_then(|cname| Name::from_wire(cname.rdatas.first()?).ok());
@@ -99,7 +117,42 @@ impl Keeper {
                 None => return Ok((zone.origin.clone(), owner)),
             }
         }
-        Err(format!("the aliases at {} lead nowhere", name.to_host()))
+        never(format!("the aliases at {} lead nowhere", proof.to_host()))
+    }
+
+    /// What a name in a zone elsewhere, on the way from the owner of a proof, is an alias of.
+    fn alias_elsewhere(&self, name: &Name, proof: &Name, owner: Name, since: Since) -> Result<Name, Unplaced> {
+        let question = Question::Alias(owner.clone());
+        let place = if owner == *proof {
+            format!("the zone of {} is not served here", owner.to_host())
+        } else {
+            format!("{} leads to {}, whose zone is not served here", proof.to_host(), owner.to_host())
+        };
+        match self.orders.elsewhere.found(&question, since) {
+            None => Err(Unplaced::Asked(question)),
+            Some(Err(why)) => {
+                Err(Unplaced::Unknown(format!("{place}, and whether an alias is there can't be told: {why}")))
+            }
+            Some(Ok(Found { records, .. })) => {
+                let target = records.first().and_then(|target| Name::from_wire(target).ok());
+                target.ok_or_else(|| {
+                    let (record, name) = (self.alias_for(name, &owner), name.to_host());
+                    Unplaced::Never(format!("{place}: add {record} there, or take {name} out of the certificate"))
+                })
+            }
+        }
+    }
+
+    /// The record that leads from an owner elsewhere to where the proof of a name can stand.
+    fn alias_for(&self, name: &Name, owner: &Name) -> String {
+        let hosts = self.config.ordered.iter().map(|certificate| &certificate.host);
+        let zones = hosts.filter_map(|host| self.authority(host)).chain(self.zones.values().map(|zone| &**zone));
+        let mut zones = zones.filter(|zone| !zone.is_presigned() && zone.contents.is_some());
+        let place = zones.next().and_then(|zone| zone.origin.prepend(LABEL).ok());
+        let labels: Vec<&[u8]> = name.labels().collect();
+        let target = place.and_then(|place| labels.iter().rev().try_fold(place, |to, label| to.prepend(label)).ok());
+        let target = target.map_or_else(|| "a name in a zone here".to_owned(), |target| target.to_string());
+        format!("{owner} CNAME {target}")
     }
 
     /// The records that are synthesised, with the proofs: beside what other clients have put there. None: there are no proofs.
@@ -129,25 +182,35 @@ impl Keeper {
 
     /// Asks each nameserver of each zone for what was asked for and is published by now. Whether anything has to be published otherwise.
     pub(in crate::keeper) fn look_for_proofs(&mut self, now: Timestamp) -> bool {
-        let events = self.ask_for_proofs();
+        let events = self.ask_for_proofs(now);
         self.step_orders(events, now)
     }
 
-    fn ask_for_proofs(&mut self) -> Events {
+    fn ask_for_proofs(&mut self, now: Timestamp) -> Events {
         let new = self.orders.each.iter().filter_map(|(id, driven)| {
             let asking = driven.asking.as_ref().filter(|asking| asking.waiting.is_none())?;
             Some((id.clone(), asking.proofs.clone()))
         });
         let new: Vec<(Id, Vec<Proof>)> = new.collect();
-        new.into_iter().filter_map(|(id, proofs)| Some((id.clone(), self.ask_servers_for(&id, &proofs)?))).collect()
+        new.into_iter()
+            .filter_map(|(id, proofs)| Some((id.clone(), self.ask_servers_for(&id, &proofs, now)?)))
+            .collect()
     }
 
-    fn ask_servers_for(&mut self, id: &Id, proofs: &[Proof]) -> Option<Event> {
+    fn ask_servers_for(&mut self, id: &Id, proofs: &[Proof], now: Timestamp) -> Option<Event> {
         let (mut waiting, mut missing) = (BTreeSet::new(), None);
-        let placed = self.placed(proofs).unwrap_or_else(|(placed, why)| {
-            missing = Some(why);
-            placed
-        });
+        let placed = match self.placed(proofs, Since::Moment(now.saturating_sub(FRESH))) {
+            Ok(placed) => placed,
+            // Nobody is asked before it is known who.
+            Err((_, Unplaced::Asked(question))) => {
+                self.ask_elsewhere(BTreeSet::from([elsewhere::Question::Resolver(question)]), now);
+                return None;
+            }
+            Err((placed, Unplaced::Never(why) | Unplaced::Unknown(why))) => {
+                missing = Some(why);
+                placed
+            }
+        };
         for (apex, wanted) in placed {
             let ours = Ours { config: &self.config, zones: &self.zones };
             let places = match self.rollovers.servers_of(&ours, &apex) {
@@ -196,7 +259,7 @@ impl Keeper {
         let is_it = |id: &Id| id.host == host && label.starts_with(&format!("{} ", id.key_type));
         let id = self.orders.each.keys().find(|id| is_it(id))?.clone();
         let proofs = self.orders.each.get(&id)?.asking.as_ref()?.proofs.clone();
-        let placed = self.placed(&proofs).unwrap_or_else(|(placed, _)| placed);
+        let placed = self.placed(&proofs, Since::Ever).unwrap_or_else(|(placed, _)| placed);
         let mut words = label.split(' ').skip(1);
         let (apex, server) = (words.next()?.parse::<Name>().ok()?, words.next()?.to_owned());
         let asking = self.orders.each.get_mut(&id)?.asking.as_mut()?;
@@ -214,37 +277,6 @@ impl Keeper {
         let event = self.orders.each.get_mut(&id)?.asking_ended()?;
         Some((id, event))
     }
-
-    /// Whether CAA lets the CA issue for each of the names (RFC 8659 section 3), as far as the zones here say; else the record to add.
-    pub(super) fn may_issue(&self, names: &BTreeSet<Name>) -> Result<(), String> {
-        let known = self.config.acme.as_ref().map(|acme| acme.issuers()).unwrap_or_default();
-        if known.is_empty() {
-            return Ok(());
-        }
-        for name in names {
-            let bare = bare(name);
-            let is_wildcard = bare != *name;
-            let Some((at, records)) = self.authorities(&bare) else { continue };
-            let allowed = match issuers(&records, is_wildcard) {
-                Issuers::All => true,
-                Issuers::Only(only) => only.iter().any(|one| known.iter().any(|known| known.eq_ignore_ascii_case(one))),
-                Issuers::Nobody | Issuers::Critical(_) | Issuers::Malformed(_) => false,
-            };
-            if !allowed {
-                let tag = if is_wildcard { "issuewild" } else { "issue" };
-                return Err(format!("{at} CAA 0 {tag} \"{}\"", known[0]));
-            }
-        }
-        Ok(())
-    }
-
-    /// The CAA records that count for a name, and where they stand: its own, or those of the nearest name above that has any.
-    fn authorities(&self, name: &Name) -> Option<(Name, Vec<Rdata>)> {
-        std::iter::once(name.clone()).chain(name.ancestors()).find_map(|at| {
-            let caa = self.authority(&at)?.contents.as_ref()?.rrset(&at, Rtype::CAA)?;
-            Some((at, caa.rdatas))
-        })
-    }
 }
 
 impl super::Driven {
@@ -257,11 +289,6 @@ impl super::Driven {
             Some(why) => Event::NotShown { why },
         })
     }
-}
-
-/// A name without `*.`: what is proven of a wildcard (RFC 8555 section 7.1.4).
-fn bare(name: &Name) -> Name {
-    name.parent().filter(|_| name.labels().next() == Some(b"*")).unwrap_or_else(|| name.clone())
 }
 
 /// The first owner that lacks something.

@@ -1,11 +1,16 @@
 //! What `status` and `certificate list` show of orders: plain values, the same for JSON and for people.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
+use super::elsewhere::Since;
+use super::proofs::Unplaced;
 use super::words::{called, problems, reason};
 use crate::acme::Phase;
 use crate::dns::{Name, Timestamp};
 use crate::keeper::Keeper;
+use crate::zone::lint::{ABSENCE_HELP, long_absence};
 
 /// A certificate of danelaw's own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,9 +76,27 @@ impl Keeper {
         }
         for (id, driven) in &self.orders.each {
             let names = driven.settings.iter().flat_map(|settings| &settings.names);
-            let unprovable = names.filter_map(|name| self.cannot_prove(name));
-            lines.extend(unprovable.map(|why| format!("certificate {}: {why}", called(id))));
+            let unprovable = names.filter_map(|name| match self.cannot_prove(name, Since::Ever) {
+                Some(Unplaced::Never(why) | Unplaced::Unknown(why)) => Some(why),
+                Some(Unplaced::Asked(_)) | None => None,
+            });
+            let unprovable: Vec<String> =
+                unprovable.filter(|why| !lines.iter().any(|line| line.contains(why))).collect();
+            lines.extend(unprovable.into_iter().map(|why| format!("certificate {}: {why}", called(id))));
         }
+        lines.extend(self.long_absences());
         lines
+    }
+
+    /// The zones of proofs of which resolvers hold for long that one is not there.
+    fn long_absences(&self) -> Vec<String> {
+        let wanted = self.orders.each.values().filter_map(|driven| driven.settings.as_ref());
+        let names: BTreeSet<&Name> = wanted.flat_map(|settings| &settings.names).collect();
+        let zones: BTreeSet<Name> = names.into_iter().filter_map(|name| self.zone_of_proof(name)).collect();
+        let line = |apex: Name| {
+            let why = long_absence(self.zones.get(&apex)?.contents.as_ref()?.negative_ttl()?)?;
+            Some(format!("zone {apex}: {why}: {ABSENCE_HELP}"))
+        };
+        zones.into_iter().filter_map(line).collect()
     }
 }

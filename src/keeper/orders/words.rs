@@ -107,7 +107,7 @@ fn words(alarm: &Alarm) -> Words {
             "see why its order fails: `danelaw certificate list`",
         ),
         Alarm::Expired => of("it has expired", "see why its order fails: `danelaw certificate list`"),
-        Alarm::Caa(record) => Words { text: "CAA forbids the CA to issue it", detail: format!("add {record}") },
+        Alarm::Caa(record) => Words { text: "CAA forbids the CA to issue it", detail: record.clone() },
         Alarm::NotShown(why) => Words {
             text: "a nameserver does not show its proof",
             detail: format!("{why}; the CA is told when every nameserver does"),

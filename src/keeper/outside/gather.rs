@@ -15,7 +15,6 @@ use crate::keeper::zone::Zone;
 use crate::observe::outside::DOMAINS_MAX;
 use crate::outside::zone::Expected;
 use crate::outside::{Subject, Wanted, domain};
-use crate::zone::serial::minimum_of_soa;
 
 /// The most CNAMEs followed from a DKIM selector.
 const CNAMES: usize = 8;
@@ -140,9 +139,8 @@ impl Keeper {
         let Explanation { status: Status::Served(_), since: Some(since), .. } = &planned.explanation else {
             return None;
         };
-        let soa = self.zones.get(planned.zone.as_ref()?)?.contents.as_ref()?.soa()?;
-        let minimum = soa.rdatas.first().and_then(|rdata| minimum_of_soa(rdata))?;
-        Some(since + Timestamp::from(minimum.min(soa.ttl)))
+        let negative_ttl = self.zones.get(planned.zone.as_ref()?)?.contents.as_ref()?.negative_ttl()?;
+        Some(since + Timestamp::from(negative_ttl))
     }
 
     /// The owners of a domain's DKIM keys: those that are configured, or those in its zone; none where nobody here knows them.

@@ -4,6 +4,7 @@
 //! What to look at comes in as orders; what was seen goes out as news. What it means, and when to look again, is decided elsewhere.
 
 mod domain;
+pub mod elsewhere;
 mod host;
 mod resolver;
 pub mod survey;

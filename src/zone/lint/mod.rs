@@ -2,11 +2,14 @@
 //!
 //! A good zone gives none. What can't be served at all is an error, and was found when the zone was read.
 
+mod absence;
 mod delegation;
 mod mail;
 mod names;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+
+pub use absence::{ABSENCE_HELP, ABSENCE_MAX, lint_absence, long_absence};
 
 use super::contents::Contents;
 use super::diagnostic::{Diagnostic, Severity};
