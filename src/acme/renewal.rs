@@ -41,7 +41,7 @@ pub fn refuse(settings: &Settings, lifetime: u64) -> Option<String> {
     (settings.hold >= lifetime.div_ceil(3)).then(|| {
         format!(
             "a renewed certificate waits {} before it is installed, and it lives {}: a third of that at most. A shorter \
-             `confirmation-interval` and TTL, records of the key alone (`3 1 1`) with a next key, or a profile with a longer life",
+             `confirmation-interval` and TTL, records of the key alone (`3 1 1`) with a next key, or a profile with a longer life helps",
             span(settings.hold),
             span(lifetime)
         )

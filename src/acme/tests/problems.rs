@@ -70,6 +70,6 @@ fn a_problem_says_what_is_wrong_in_the_ca_s_words_and_ours() {
         "a CAA record forbids the CA to issue (caa). Add the CA to the CAA records of the domain, or remove them; mind those \
          of the zones above."
     );
-    assert_eq!(problem(None, "connection refused"), "connection refused. Nothing to do: it is tried again.");
+    assert_eq!(problem(None, "connection refused"), "connection refused. It is tried again.");
     assert!(problem(Some("teapot"), "short and stout").contains("the CA says teapot: short and stout"));
 }

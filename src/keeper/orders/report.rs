@@ -1,9 +1,12 @@
 //! What `status` and `certificate list` show of orders: plain values, the same for JSON and for people.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::words::{called, problems, reason};
 use crate::acme::Phase;
+use crate::act::acme::Folder;
 use crate::dns::{Name, Timestamp};
 use crate::keeper::Keeper;
 
@@ -57,6 +60,18 @@ impl Keeper {
             }
         };
         wanted.map(report).collect()
+    }
+
+    /// Whether a key and its chain are being laid down here, one after the other.
+    pub(in crate::keeper) fn is_laying_down(&self, path: &Path) -> bool {
+        let storing = self.orders.each.iter().filter(|(_, driven)| driven.state.phase() == Phase::Storing);
+        let mut folders = storing.filter_map(|(id, _)| Folder::of(&self.config.state, id).ok());
+        folders.any(|folder| path.starts_with(folder.path()))
+    }
+
+    /// Whether it is the folder of a certificate that is ordered here: its next key is made by itself, or an alarm says why not.
+    pub(in crate::keeper) fn is_of_order(&self, path: &Path) -> bool {
+        self.orders.each.keys().any(|id| Folder::of(&self.config.state, id).is_ok_and(|folder| folder.path() == path))
     }
 
     /// What is wrong with orders, a line each.
