@@ -208,9 +208,9 @@ impl Machine<'_> {
         self.state.caa = answer.as_ref().err().cloned();
         match answer {
             Ok(()) => self.enter(Phase::Ordering),
-            Err(line) => {
+            Err(detail) => {
                 let kind = Some("caa".to_owned());
-                self.not_begun(Step::Caa, Problem { kind, detail: format!("add {line}"), ..Problem::default() });
+                self.not_begun(Step::Caa, Problem { kind, detail, ..Problem::default() });
             }
         }
     }

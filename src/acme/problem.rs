@@ -28,7 +28,7 @@ pub struct Meaning {
     pub follows: Follows,
 }
 
-const NOTHING: &str = "Nothing to do: it is tried again.";
+const NOTHING: &str = "It is tried again.";
 const DEFECT: &str = "Nothing helps here but a newer danelaw or another CA: report it with the CA's words.";
 
 /// What a type of problem means, without its URN's prefix. None: it is not known here.

@@ -5,6 +5,8 @@
 mod caa;
 mod edges;
 mod elsewhere;
+#[cfg(test)]
+mod message_tests;
 mod proofs;
 mod report;
 #[cfg(test)]

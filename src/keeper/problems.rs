@@ -74,6 +74,9 @@ impl Keeper {
     fn certificate_problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         for problem in self.scans.iter().flat_map(|scan| &scan.problems) {
+            if problem.severity == Severity::Waiting && self.is_laying_down(&problem.path) {
+                continue;
+            }
             let path = problem.path.display().to_string();
             let in_force = self
                 .dane

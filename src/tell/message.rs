@@ -93,8 +93,8 @@ impl Kind {
             Kind::CertificateInstalled => "certificate installed",
             Kind::RolloverFinished => "rollover finished",
             Kind::RolloverHeld => "rollover held by the operator",
-            Kind::Alarm => "ALARM",
-            Kind::AlarmCleared => "alarm over",
+            Kind::Alarm | Kind::CertificateAlarm => "ALARM",
+            Kind::AlarmCleared | Kind::CertificateAlarmCleared => "alarm over",
             Kind::PrerequisiteLost => "prerequisite lost",
             Kind::PrerequisiteRegained => "prerequisite holds again",
             Kind::TlsaPublished => "TLSA published",
@@ -111,17 +111,18 @@ impl Kind {
     fn follows(self) -> &'static str {
         match self {
             Kind::RolloverBegun => {
-                "danelaw publishes the new record beside the old one, waits until no cache can lack it, and installs the\n\
-                 certificate then. Nothing to do."
+                "danelaw publishes its record beside the old one where it is not out yet, waits until no cache can lack it,\n\
+                 and installs the certificate then; `danelaw plan` shows when. Nothing to do."
             }
             Kind::CertificateIssued => {
-                "danelaw publishes its record, waits until no cache can lack it, and installs it then. Nothing to do."
+                "danelaw installs it when no cache can lack its record: at once where that is out already, as that of the\n\
+                 next key is. Nothing to do."
             }
             Kind::CertificateInstalled => {
                 "danelaw waits until every address presents it and no cache needs the old record, and removes that one\n\
                  then. Nothing to do."
             }
-            Kind::RolloverFinished => "Nothing to do.",
+            Kind::RolloverFinished => "It is presented everywhere, and older records are gone. Nothing to do.",
             Kind::RolloverHeld => {
                 "danelaw installs and removes nothing until `danelaw rollover resume`. Mind when the old certificate expires."
             }
@@ -129,7 +130,11 @@ impl Kind {
                 "danelaw removes no record while this lasts. To do: `danelaw explain` with the host says what is wrong; mail\n\
                  from senders that check DANE may be delayed until it is mended."
             }
-            Kind::AlarmCleared => "Nothing to do.",
+            Kind::CertificateAlarm => {
+                "The certificate and the TLSA record that are in use stay in use. How the order stands:\n\
+                 `danelaw certificate list`."
+            }
+            Kind::AlarmCleared | Kind::CertificateAlarmCleared => "Nothing to do.",
             Kind::PrerequisiteLost => {
                 "danelaw keeps the TLSA record for the configured hold time and withdraws it if this lasts: mail goes on\n\
                  without DANE then. To do: mend it, or `danelaw withdraw` if it is meant."
@@ -142,8 +147,8 @@ impl Kind {
                 "Mail is delivered without DANE. danelaw publishes it again when every prerequisite holds."
             }
             Kind::CertificateExpires => {
-                "danelaw changes nothing: DANE-EE records ignore expiry, and other clients don't. To do: look why the ACME\n\
-                 client has not renewed it."
+                "danelaw changes no record: DANE-EE records ignore expiry, and other clients don't. To do: look why it was not\n\
+                 renewed: `danelaw certificate list` where danelaw orders it, else the log of the ACME client."
             }
             Kind::SignatureExpires => {
                 "When they do, validating resolvers answer nothing of this zone, mail included. danelaw tries to sign again\n\

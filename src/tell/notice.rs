@@ -23,6 +23,10 @@ pub enum Kind {
     Alarm,
     /// It no longer is.
     AlarmCleared,
+    /// Something is wrong with the order of a certificate of danelaw's own.
+    CertificateAlarm,
+    /// It no longer is.
+    CertificateAlarmCleared,
     /// A prerequisite of a published TLSA is proven not to hold.
     PrerequisiteLost,
     /// It holds again.
@@ -70,7 +74,7 @@ impl Kind {
             | Kind::CertificateInstalled
             | Kind::RolloverFinished
             | Kind::RolloverHeld => Topic::Rollover,
-            Kind::Alarm | Kind::AlarmCleared => Topic::Alarm,
+            Kind::Alarm | Kind::AlarmCleared | Kind::CertificateAlarm | Kind::CertificateAlarmCleared => Topic::Alarm,
             Kind::PrerequisiteLost | Kind::PrerequisiteRegained => Topic::Prerequisite,
             Kind::TlsaPublished | Kind::TlsaWithdrawn => Topic::Tlsa,
             Kind::CertificateExpires | Kind::SignatureExpires => Topic::Expiry,
@@ -81,7 +85,14 @@ impl Kind {
 
     /// Whether somebody should look soon.
     pub fn is_urgent(self) -> bool {
-        matches!(self, Kind::Alarm | Kind::PrerequisiteLost | Kind::TlsaWithdrawn | Kind::SignatureExpires)
+        matches!(
+            self,
+            Kind::Alarm
+                | Kind::CertificateAlarm
+                | Kind::PrerequisiteLost
+                | Kind::TlsaWithdrawn
+                | Kind::SignatureExpires
+        )
     }
 
     /// What undoes it: when one was told, the other may be told again.
@@ -89,6 +100,8 @@ impl Kind {
         Some(match self {
             Kind::Alarm => Kind::AlarmCleared,
             Kind::AlarmCleared => Kind::Alarm,
+            Kind::CertificateAlarm => Kind::CertificateAlarmCleared,
+            Kind::CertificateAlarmCleared => Kind::CertificateAlarm,
             Kind::PrerequisiteLost => Kind::PrerequisiteRegained,
             Kind::PrerequisiteRegained => Kind::PrerequisiteLost,
             Kind::TlsaPublished => Kind::TlsaWithdrawn,
@@ -114,6 +127,8 @@ impl Kind {
             Kind::RolloverHeld => "rollover-held",
             Kind::Alarm => "alarm",
             Kind::AlarmCleared => "alarm-cleared",
+            Kind::CertificateAlarm => "certificate-alarm",
+            Kind::CertificateAlarmCleared => "certificate-alarm-cleared",
             Kind::PrerequisiteLost => "prerequisite-lost",
             Kind::PrerequisiteRegained => "prerequisite-regained",
             Kind::TlsaPublished => "tlsa-published",

@@ -284,6 +284,20 @@ fn a_mail_says_what_happened_since_when_and_what_to_do() {
     assert_eq!(one.subject("ns1"), "danelaw ns1: mail.example.org: prerequisite lost: MX of example.org");
 }
 
+#[test]
+fn an_alarm_of_an_order_says_what_follows_for_an_order() {
+    let alarm = notice(Kind::CertificateAlarm, "the certificate has expired").with("It expired.");
+    let message = Message { version: 1, id: "1.1".into(), at: NOW, notices: vec![alarm], more: 0, undelivered: 0 };
+    assert_eq!(message.subject("ns1"), "danelaw ns1: mail.example.org: ALARM: the certificate has expired");
+    let body = message.body("ns1");
+    assert!(
+        body.contains("  It expired.\n  The certificate and the TLSA record that are in use stay in use."),
+        "{body}"
+    );
+    assert!(body.contains("`danelaw certificate list`"), "{body}");
+    assert!(!body.contains("removes no record") && !body.contains("may be delayed"), "{body}");
+}
+
 #[derive(Clone, Debug)]
 enum Happening {
     Tell(u8, bool),

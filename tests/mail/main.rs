@@ -2,6 +2,9 @@
 //! while the certificate is renewed. No mail is put off; and a renewal without danelaw's waits does put mail off.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that can't go on has failed")]
 
+#[path = "../messages/authority.rs"]
+#[expect(dead_code, reason = "each test program uses its part")]
+mod authority;
 #[path = "../observers/certificates.rs"]
 #[expect(dead_code, reason = "each test program uses its part")]
 mod certificates;
@@ -13,8 +16,12 @@ mod house;
 #[path = "../laboratory/namespace.rs"]
 #[expect(dead_code, reason = "each test program uses its part")]
 mod namespace;
+#[path = "../acme/pebble.rs"]
+#[expect(dead_code, reason = "each test program uses its part")]
+mod pebble;
 
 mod load;
+mod renewals;
 mod servers;
 mod tlsa;
 mod world;
@@ -32,7 +39,7 @@ const LONG: Duration = Duration::from_secs(120);
 /// Before and after what is looked at.
 const QUIET: Duration = Duration::from_secs(3);
 
-const STAGED: Setting = Setting { staged: true, told: true };
+const STAGED: Setting = Setting { staged: true, told: true, ordered: None };
 
 #[test]
 fn a_rollover_loses_no_mail() {
@@ -75,7 +82,7 @@ fn a_rollover_goes_on_after_a_kill_in_its_hold() {
 /// What these tests see is there to be seen.
 #[test]
 fn the_naive_swap_defers_mail() {
-    let (world, before) = World::new(Setting { staged: false, told: true });
+    let (world, before) = World::new(Setting { staged: false, ..STAGED });
     let next = issued();
     let seen = under_load(&world, || {
         std::thread::sleep(QUIET);
@@ -138,16 +145,7 @@ fn tell(what: &str, seen: &Seen) {
 
 /// `made`: the certificate before, and the one after.
 fn loses_nothing(what: &str, world: &World, seen: &Seen, made: [&Made; 2]) {
-    tell(what, seen);
-    assert!(seen.failures.is_empty(), "{:?}", seen.failures);
-    assert_eq!(seen.disagreements(), 0);
-    assert!(seen.deferred.is_empty(), "{:?}", seen.deferred);
-    assert_eq!((seen.delivered.len(), seen.verified, seen.sessions), (seen.mails, seen.mails, seen.mails));
-    // The TTL is short and the key was made before the first start, for the parent's DS: it says so.
-    let log = world.log();
-    let is_known = |line: &str| ["TLSA TTL 10 s", "its key is older"].iter().any(|known| line.contains(known));
-    let warnings: Vec<&str> = log.lines().filter(|line| line.contains(" WARN ") && !is_known(line)).collect();
-    assert!(warnings.is_empty(), "{warnings:?}");
+    delivers_all(what, world, seen);
     // It was looked at all of the way, and the way was gone.
     let [old, new] = made.map(|made| world.chain(made));
     let count = |held: [bool; 2], presented: &tlsa::Chain| {
@@ -160,6 +158,20 @@ fn loses_nothing(what: &str, world: &World, seen: &Seen, made: [&Made; 2]) {
     let stages =
         [count([true, false], &old), count([true, true], &old), count([true, true], &new), count([false, true], &new)];
     assert!(stages.iter().all(|count| *count > 1), "{stages:?}");
+}
+
+/// No mail was put off, every session was verified, and nothing disagreed.
+fn delivers_all(what: &str, world: &World, seen: &Seen) {
+    tell(what, seen);
+    assert!(seen.failures.is_empty(), "{:?}", seen.failures);
+    assert_eq!(seen.disagreements(), 0);
+    assert!(seen.deferred.is_empty(), "{:?}", seen.deferred);
+    assert_eq!((seen.delivered.len(), seen.verified, seen.sessions), (seen.mails, seen.mails, seen.mails));
+    // The TTL is short and the key was made before the first start, for the parent's DS: it says so.
+    let log = world.log();
+    let is_known = |line: &str| ["TLSA TTL 10 s", "its key is older"].iter().any(|known| line.contains(known));
+    let warnings: Vec<&str> = log.lines().filter(|line| line.contains(" WARN ") && !is_known(line)).collect();
+    assert!(warnings.is_empty(), "{warnings:?}");
     assert!(
         seen.samples.len() >= seen.mails && seen.mails > 40,
         "{} samples, {} mails",

@@ -53,6 +53,11 @@ pub fn agree(records: &BTreeSet<Record>, chain: &[Vec<u8>]) -> bool {
     !records.is_empty() && combinations.iter().all(matched)
 }
 
+/// The server's key, in DER.
+pub fn key(chain: &[Vec<u8>]) -> Vec<u8> {
+    X509Certificate::from_der(&chain[0]).unwrap().1.public_key().raw.to_vec()
+}
+
 /// Whether some of the records are a chain's.
 pub fn has(records: &BTreeSet<Record>, chain: &[Vec<u8>]) -> bool {
     records.iter().any(|record| record.matches(chain))

@@ -1,5 +1,6 @@
 //! A mail domain and all that a mail to it goes through, in a network of its own: the zone above, danelaw and a secondary of another
-//! make, a resolver that validates and caches, a Postfix that receives and one that sends.
+//! make, a resolver that validates and caches, a Postfix that receives and one that sends; where certificates are ordered a CA, too, and
+//! a mailbox of the operator's elsewhere.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,9 +11,10 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::certificates::{Made, issued, pem};
-use super::common::{postfix, sign_elsewhere};
+use super::common::{postfix, sign_elsewhere, succeed};
 use super::house::{BINARY, DKIM, HOST, TLSA, ZONE, wait_within};
 use super::namespace::{Namespace, said};
+use super::pebble::{Options, Pebble};
 use super::servers;
 use super::tlsa::{Chain, Record, has};
 
@@ -26,6 +28,8 @@ const MAIL: [&str; 2] = ["46.4.5.25", "2a01:4f8:5::25"];
 const ABOVE: (&str, &str) = ("org", "80.67.3.53");
 /// Where the sending Postfix takes what it is to send.
 pub const INJECTION: &str = "127.0.0.1:2525";
+/// Where mail to the operator is taken.
+const ELSEWHERE: &str = "127.0.0.1:2526";
 
 /// The TTL of the TLSA records, in seconds.
 pub const TTL: u64 = 10;
@@ -39,6 +43,8 @@ pub struct Setting {
     pub staged: bool,
     /// The secondary is told of changes.
     pub told: bool,
+    /// danelaw orders the certificate, which lives so many seconds, and tells the operator by mail.
+    pub ordered: Option<u64>,
 }
 
 pub struct World {
@@ -46,6 +52,8 @@ pub struct World {
     pub setting: Setting,
     pub folder: tempfile::TempDir,
     daemon: Mutex<Child>,
+    /// The CA, which asks the secondary for proofs.
+    _pebble: Option<Pebble>,
 }
 
 /// What a server of names has of the mail server.
@@ -61,6 +69,21 @@ pub struct Answer {
 impl World {
     /// All of it runs, and a certificate with its records is known everywhere.
     pub fn new(setting: Setting) -> (World, Made) {
+        let first = issued();
+        let world = World::start(setting, Some(&first));
+        world.await_known(&world.chain(&first));
+        (world, first)
+    }
+
+    /// The same with the certificate that danelaw has ordered first, which is presented.
+    pub fn ordering(setting: Setting) -> (World, Chain) {
+        let world = World::start(setting, None);
+        let first = wait_within(LONG, "the first certificate is presented", || world.presented_everywhere());
+        world.await_known(&first);
+        (world, first)
+    }
+
+    fn start(setting: Setting, first: Option<&Made>) -> World {
         let folder = tempfile::tempdir().unwrap();
         let place = |name: &str| {
             let place = folder.path().join(name);
@@ -72,8 +95,12 @@ impl World {
         let addresses = [FIRST, SECOND, RESOLVER, MAIL[0], MAIL[1], ABOVE.1].map(|address| address.parse().unwrap());
         let mut namespace = Namespace::of_root(addresses, &resolver);
 
+        let ask = SocketAddr::new(SECOND.parse().unwrap(), 53);
+        let pebble = setting
+            .ordered
+            .map(|life| namespace.within(|| Pebble::start(ask, &Options { life, ..Options::default() })));
         let danelaw = place("danelaw");
-        let ds = lay_danelaw(&danelaw, &folder.path().join("receiver/etc"), setting);
+        let ds = lay_danelaw(&danelaw, &folder.path().join("receiver/etc"), setting, pebble.as_ref());
         let anchor = start_above(&mut namespace, &place("above"), &ds);
         let deployed = danelaw.join("deployed").join(HOST);
         let chain_files = match setting.staged {
@@ -84,24 +111,27 @@ impl World {
         start_postfix(&mut namespace, &place("receiver"), &main, &services);
         let (main, services) = servers::sender(INJECTION.parse().unwrap());
         start_postfix(&mut namespace, &place("sender"), &main, &services);
+        if pebble.is_some() {
+            start_sink(&mut namespace, &place("operator"));
+        }
 
-        let first = issued();
-        drop_in(&danelaw, &first);
+        first.into_iter().for_each(|first| drop_in(&danelaw, first));
         let daemon = Mutex::new(start_danelaw(&namespace, &danelaw));
         start_second(&mut namespace, &place("second"));
         start_unbound(&mut namespace, &place("unbound"), &anchor);
-        let world = World { namespace, setting, folder, daemon };
-        let chain = world.chain(&first);
+        World { namespace, setting, folder, daemon, _pebble: pebble }
+    }
+
+    fn await_known(&self, chain: &Chain) {
         wait_within(LONG, "the first records are known everywhere", || {
             let known = [FIRST, SECOND, RESOLVER]
                 .iter()
-                .all(|server| world.ask(server).is_ok_and(|answer| has(&answer.records, &chain)));
+                .all(|server| self.ask(server).is_ok_and(|answer| has(&answer.records, chain)));
             // Who is not told looks when the SOA says so.
-            (!setting.told).then(|| world.transfer());
+            (!self.setting.told).then(|| self.transfer());
             known.then_some(())
         });
-        assert!(world.ask(RESOLVER).unwrap().authentic);
-        (world, first)
+        assert!(self.ask(RESOLVER).unwrap().authentic);
     }
 
     /// The domain's MX host by its addresses.
@@ -154,6 +184,19 @@ impl World {
             .map(|block| data_encoding::BASE64.decode(block.split_whitespace().collect::<String>().as_bytes()))
             .collect();
         decoded.ok().filter(|chain| !chain.is_empty()).ok_or(said)
+    }
+
+    /// What the mail server presents at every address; none: not everywhere the same.
+    pub fn presented_everywhere(&self) -> Option<Chain> {
+        let [one, other] = self.addresses().map(|address| self.presented(address).ok());
+        one.filter(|one| other.as_ref() == Some(one))
+    }
+
+    /// The mails that the operator has got, in no order.
+    pub fn mails(&self) -> Vec<String> {
+        let files = fs::read_dir(self.folder.path().join("operator")).unwrap();
+        let mails = files.map(|file| file.unwrap().path()).filter(|path| path.is_file() && !path.ends_with("log"));
+        mails.map(|path| fs::read_to_string(path).unwrap().replace("\r\n", "\n")).collect()
     }
 
     /// The secondary looks whether there is something new.
@@ -256,7 +299,7 @@ fn drop_in(danelaw: &Path, made: &Made) {
 }
 
 /// Gives the DS of the zone.
-fn lay_danelaw(folder: &Path, postfix: &Path, setting: Setting) -> String {
+fn lay_danelaw(folder: &Path, postfix: &Path, setting: Setting, pebble: Option<&Pebble>) -> String {
     fs::create_dir(folder.join("zones")).unwrap();
     fs::create_dir_all(folder.join("certs").join(HOST)).unwrap();
     let zone = format!(
@@ -267,9 +310,15 @@ fn lay_danelaw(folder: &Path, postfix: &Path, setting: Setting) -> String {
     fs::write(folder.join(format!("zones/{ZONE}.zone")), zone).unwrap();
     // Nobody who only observes is asked by the mail servers' probes.
     let (mode, service) = if setting.staged { ("staged", "probed") } else { ("observed", "declared") };
+    let dropped = format!("[[certificates]]\npath = \"certs\"\nmode = \"{mode}\"\n");
+    // The issuer's record can't be out before who issues it is known.
+    let (parameters, certificates) = match pebble {
+        Some(pebble) => ("[\"3 1 1\"]", ordered(pebble)),
+        None => ("[\"3 1 1\", \"2 1 1\"]", dropped),
+    };
     let config = format!(
         "listen = [\"{FIRST}:53\"]\naddresses = {MAIL:?}\n[dane]\nttl = {TTL}\nconfirmation-interval = \"5s\"\ndnssec = \"zone\"\n\
-         mail-service = \"{service}\"\nparameters = [\"3 1 1\", \"2 1 1\"]\n[[certificates]]\npath = \"certs\"\nmode = \"{mode}\"\n\
+         mail-service = \"{service}\"\nparameters = {parameters}\n{certificates}\
          [rollover]\ninstall-hook = [\"postfix\", \"-c\", \"{}\", \"reload\"]\n\
          [secondary.\"ns2.{ZONE}\"]\naddresses = [\"{SECOND}\"]\nnotify = {}\n",
         postfix.display(),
@@ -284,6 +333,17 @@ fn lay_danelaw(folder: &Path, postfix: &Path, setting: Setting) -> String {
     };
     danelaw(&["keys", "generate", ZONE]);
     danelaw(&["ds", ZONE])
+}
+
+/// What danelaw orders, and whom it tells.
+fn ordered(pebble: &Pebble) -> String {
+    format!(
+        "[acme]\ndirectory = \"{}\"\nagree-to-terms = true\nca-file = \"{}\"\n[[certificate]]\nhost = \"{HOST}\"\n\
+         names = [\"{ZONE}\"]\n[messages]\nto = [\"operator@elsewhere.example\"]\nfrom = \"danelaw@provider.example\"\n\
+         smarthost = \"{ELSEWHERE}\"\ntls = \"none\"\ngather = \"1s\"\npause = \"1s\"\n",
+        pebble.directory(),
+        pebble.trusted().display()
+    )
 }
 
 fn start_danelaw(namespace: &Namespace, folder: &Path) -> Child {
@@ -342,4 +402,14 @@ fn start_postfix(namespace: &mut Namespace, folder: &Path, main: &str, services:
     let etc = folder.join("etc");
     let arguments = ["-c", etc.to_str().unwrap(), "start-fg"];
     namespace.start("postfix", &arguments, &folder.join("said"), |_| postfix::log(folder).contains("daemon started"));
+}
+
+/// Postfix's own sink, which lays down each mail in a file.
+fn start_sink(namespace: &mut Namespace, folder: &Path) {
+    succeed("chown", &["postfix", folder.to_str().unwrap()]);
+    let arguments = ["-u", "postfix", "-R", folder.to_str().unwrap(), "-d", "mail.", ELSEWHERE, "100"];
+    let address: SocketAddr = ELSEWHERE.parse().unwrap();
+    namespace.start("smtp-sink", &arguments, &folder.join("log"), |namespace| {
+        namespace.within(|| std::net::TcpStream::connect(address).is_ok())
+    });
 }

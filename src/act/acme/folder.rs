@@ -102,6 +102,11 @@ impl Folder {
         Ok(Folder { path: state.join(CERTIFICATES).join(name), key_type: id.key_type })
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Makes it, where it is not there.
     pub fn make(&self) -> Result<(), FolderError> {
         Ok(self.make_folders()?)

@@ -317,7 +317,8 @@ impl State {
         let age = self.clock.age();
         let Due { publish, servers, probe, install, hook } = self.due(age);
         let drained = self.old.iter().filter_map(|leaving| Some(self.clock.end(leaving.unseen?, self.drain())));
-        let grace = Some(self.wanted_since + GRACE).filter(|_| self.sets.behind().next().is_some());
+        let is_patient = self.sets.behind().next().is_some() || self.may_be_new(age);
+        let grace = Some(self.wanted_since + GRACE).filter(|_| is_patient);
         let times = [publish, servers, probe, install, hook].into_iter().flatten().map(|due| due.max(age + 1));
         let moments = drained
             .chain(self.first_publication())
@@ -325,6 +326,11 @@ impl State {
             .chain(self.sets.next(&self.settings, &self.clock))
             .filter(|at| *at > age);
         times.chain(moments).min()
+    }
+
+    /// Whether a mail server may still be without the first certificate, and so without TLS: nothing is out that it could fail.
+    fn may_be_new(&self, age: Age) -> bool {
+        !self.public && age < self.wanted_since + GRACE
     }
 
     /// What is wrong now.
@@ -337,7 +343,7 @@ impl State {
             if address.presents.as_ref().is_some_and(|chain| !is_known(chain)) {
                 alarms.insert(Alarm::Mismatch(name.clone()));
             }
-            if busy && address.unasked {
+            if busy && address.unasked && !self.may_be_new(age) {
                 alarms.insert(Alarm::Unasked(name.clone()));
             }
         }

@@ -343,6 +343,24 @@ fn nothing_is_installed_or_removed_while_an_address_is_silent() {
 }
 
 #[test]
+fn a_mail_server_that_may_have_no_certificate_yet_has_time_before_its_silence_is_told_of() {
+    let silent = Event::Unasked { address: "a1".to_owned() };
+    let of_silence = Alarm::Unasked("a1".to_owned());
+    let mut host = Host::begun();
+    host.tell(silent.clone());
+    host.pass(300);
+    assert!(!host.state.alarms().contains(&of_silence));
+    assert!(host.state.next().is_some_and(|next| next <= START + 600));
+    host.pass(300);
+    assert!(host.state.alarms().contains(&of_silence));
+
+    let mut host = Host::settled();
+    host.tell(Event::Source(new()));
+    host.tell(silent);
+    assert!(host.state.alarms().contains(&of_silence), "records are out");
+}
+
+#[test]
 fn a_hook_that_fails_is_tried_again_and_both_records_stay() {
     let mut host = Host::rolling();
     host.pass(DAY);

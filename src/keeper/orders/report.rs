@@ -1,6 +1,7 @@
 //! What `status` and `certificate list` show of orders: plain values, the same for JSON and for people.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +9,7 @@ use super::elsewhere::Since;
 use super::proofs::Unplaced;
 use super::words::{called, problems, reason};
 use crate::acme::Phase;
+use crate::act::acme::Folder;
 use crate::dns::{Name, Timestamp};
 use crate::keeper::Keeper;
 use crate::zone::lint::{ABSENCE_HELP, long_absence};
@@ -65,6 +67,18 @@ impl Keeper {
             }
         };
         wanted.map(report).collect()
+    }
+
+    /// Whether a key and its chain are being laid down here, one after the other.
+    pub(in crate::keeper) fn is_laying_down(&self, path: &Path) -> bool {
+        let storing = self.orders.each.iter().filter(|(_, driven)| driven.state.phase() == Phase::Storing);
+        let mut folders = storing.filter_map(|(id, _)| Folder::of(&self.config.state, id).ok());
+        folders.any(|folder| path.starts_with(folder.path()))
+    }
+
+    /// Whether it is the folder of a certificate that is ordered here: its next key is made by itself, or an alarm says why not.
+    pub(in crate::keeper) fn is_of_order(&self, path: &Path) -> bool {
+        self.orders.each.keys().any(|id| Folder::of(&self.config.state, id).is_ok_and(|folder| folder.path() == path))
     }
 
     /// What is wrong with orders, a line each.

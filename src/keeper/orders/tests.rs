@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::acme::{Event, Proof};
+use crate::acme::{Event, Proof, Status};
 use crate::act::acme::directory::Authority;
 use crate::dns::{Rdata, Rtype};
 use crate::keeper::Finished;
@@ -11,15 +11,15 @@ use crate::keeper::tests::{CONFIG, NOW, Place, ZONE, has_problem, name};
 use crate::observe::nameservers::NotShown;
 use crate::observe::outside::elsewhere::{self as names, Found, Question};
 
-const HOST: &str = "mail.example.test";
+pub(super) const HOST: &str = "mail.example.test";
 const SECOND: &str = "192.0.2.54:5300";
 
 /// A keeper that wants a certificate, and what it asks for.
-struct Run {
-    place: Place,
-    keeper: Keeper,
-    orders: OrderOrders,
-    now: Timestamp,
+pub(super) struct Run {
+    pub(super) place: Place,
+    pub(super) keeper: Keeper,
+    pub(super) orders: OrderOrders,
+    pub(super) now: Timestamp,
     /// What the CA says of itself.
     authority: Authority,
     /// What the resolver finds; of anything else nothing.
@@ -29,7 +29,7 @@ struct Run {
 }
 
 impl Run {
-    fn new(zone: &str, more: &str) -> Run {
+    pub(super) fn new(zone: &str, more: &str) -> Run {
         Run::with(zone, "*.example.test", more)
     }
 
@@ -54,7 +54,7 @@ impl Run {
         Run { place, keeper, orders, now, authority, resolver, questions: Vec::new() }
     }
 
-    fn cycle(&mut self) {
+    pub(super) fn cycle(&mut self) {
         self.now += 1;
         self.keeper.cycle(&Finished::All, self.now);
         self.answer();
@@ -106,7 +106,7 @@ impl Run {
         std::iter::from_fn(|| self.orders.texts.try_recv().ok()).collect()
     }
 
-    fn hear(&mut self, event: Event) {
+    pub(super) fn hear(&mut self, event: Event) {
         let id = Id { host: name(HOST), key_type: KeyType::Ecdsa };
         self.now += 1;
         self.keeper.hear_orders(vec![OrderNews::Ca(ca::News { id, event })], self.now);
@@ -190,7 +190,7 @@ fn proofs_stand_beside_others_until_every_nameserver_has_shown_them_and_the_ca_h
     let asked = run.asked();
     assert!(!asked.iter().any(|action| matches!(action, Task::Order { .. })), "{asked:?}");
     // The CA has looked.
-    run.hear(Event::Status { url: "https://ca.test/1".to_owned(), status: crate::acme::Status::Ready });
+    run.hear(Event::Status { url: "https://ca.test/1".to_owned(), status: Status::Ready });
     assert_eq!(run.texts("example.test", apex), set(&["another client's"]));
     assert_eq!(run.texts("example.test", host), set(&[]));
 }

@@ -14,7 +14,6 @@ use crate::dns::{Name, Timestamp};
 use crate::keeper::Keeper;
 use crate::observe::deployed;
 use crate::store;
-use crate::tell::{Kind, Notice};
 
 /// What the hook has been run for, one for each host, in the store.
 const KIND: &str = "installed";
@@ -64,9 +63,10 @@ impl Keeper {
         if look {
             let installed = self.put_in_place(host, types, &mut alone);
             if let Ok(Some(version)) = &installed {
-                let text = format!("certificate {version}");
-                let notice = Notice::new(now, Kind::CertificateInstalled, &host.to_host(), &text);
-                self.tell(notice.with("nothing is published of this host, so no cache had to be waited for"), now);
+                let text =
+                    format!("certificate {version}: no TLSA is published of this host, so no cache was waited for");
+                info!("{}: installed: {text}", host.to_host());
+                self.events(now, vec![("certificate-installed", host.to_host(), text)]);
             }
             alone.uninstalled = installed.err();
         }

@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use super::Driven;
 use super::facts::behind_aliases;
 use crate::config::CertificateMode;
+use crate::dane::certificate::Certificate;
 use crate::dane::explain::Status;
 use crate::dane::plan::Planned;
 use crate::dane::rollover::state::Role;
 use crate::dane::rollover::{Action, Alarm, Notice as Said};
 use crate::dane::tlsa::Tlsa;
 use crate::dane::{Chain, Parameters};
+use crate::dns::text::print_moment;
 use crate::dns::{Name, Timestamp};
 use crate::keeper::Keeper;
 use crate::observe::certificates::Found;
@@ -46,10 +48,12 @@ impl Keeper {
                     self.tell(Notice::new(now, Kind::AlarmCleared, &host_name, &text), now);
                 }
                 Action::Tell(said) => match words_of(said) {
-                    (Some(kind), text, detail) => {
+                    (Some(kind), text) => {
+                        let certificates = version_of(said).map(|id| self.certificates_of(host, id));
+                        let detail = certificates.into_iter().flatten().collect::<Vec<_>>().join("\n");
                         self.tell(Notice::new(now, kind, &host_name, &text).with(detail), now);
                     }
-                    (None, text, _) => {
+                    (None, text) => {
                         tracing::info!("{host_name}: {text}");
                         self.events(now, vec![("rollover", host_name, text)]);
                     }
@@ -57,6 +61,19 @@ impl Keeper {
                 _ => {}
             }
         }
+    }
+
+    /// What others know the certificates of a version by, a line each, and how long they are valid.
+    fn certificates_of(&self, host: &Name, id: &str) -> BTreeSet<String> {
+        let Some(driven) = self.rollovers.hosts.get(host) else { return BTreeSet::new() };
+        let staged = self.candidates(host, true);
+        let chains = driven.live.iter().chain(staged.iter().map(|(_, found)| &found.chain));
+        let of_version =
+            chains.map(Chain::leaf).filter(|leaf| driven.state.version_of(&leaf.fingerprint()) == Some(id));
+        let line = |leaf: &Certificate| {
+            format!("SHA-256 fingerprint {}, valid until {}", leaf.fingerprint(), print_moment(leaf.not_after))
+        };
+        of_version.map(line).collect()
     }
 
     /// What is wrong with a host's rollover, a line each.
@@ -136,7 +153,9 @@ impl Keeper {
                 "`stable-key`, and the renewed certificate has another key: it is held back for its record; let the ACME client \
                  reuse the key (certbot --reuse-key)"
             }
-            CertificateMode::NextKey if staged.iter().all(|(_, found)| found.next_key.is_none()) => {
+            CertificateMode::NextKey
+                if !self.is_of_order(&folder.path) && staged.iter().all(|(_, found)| found.next_key.is_none()) =>
+            {
                 "`next-key`, and no next key lies beside the certificate (acme.sh: .key.next, dehydrated: privkey.roll.pem): a \
                  renewed certificate is held back for its record"
             }
@@ -202,33 +221,28 @@ impl Keeper {
     }
 }
 
-/// The kind of message, where there is one; what is said, and what follows.
-fn words_of(said: &Said) -> (Option<Kind>, String, String) {
-    let (kind, text, detail) = match said {
-        Said::Begun(id) => (
-            Some(Kind::RolloverBegun),
-            format!("certificate {id}"),
-            "its record goes out beside the old one; `danelaw plan` shows when it is installed",
-        ),
+/// The version of which an operator is told.
+fn version_of(said: &Said) -> Option<&str> {
+    match said {
+        Said::Begun(id) | Said::Installed(id) | Said::Finished(id) => Some(id),
+        _ => None,
+    }
+}
+
+/// The kind of message, where there is one, and what is said.
+fn words_of(said: &Said) -> (Option<Kind>, String) {
+    match said {
+        Said::Begun(id) => (Some(Kind::RolloverBegun), format!("certificate {id}")),
         Said::Installing(id) => {
-            (None, format!("every cache must have the record of certificate {id}: it is installed"), "")
+            (None, format!("every cache must have the record of certificate {id}: it is installed"))
         }
-        Said::Installed(id) => (
-            Some(Kind::CertificateInstalled),
-            format!("certificate {id}"),
-            "the old record stays until every address presents the new one and caches have run out",
-        ),
-        Said::Finished(id) => (
-            Some(Kind::RolloverFinished),
-            format!("certificate {id}"),
-            "it is presented everywhere, and older records are gone",
-        ),
-        Said::Queued(id) => (None, format!("certificate {id} waits for the rollover that is under way"), ""),
-        Said::GivenUp(id) => (None, format!("the rollover to certificate {id} was given up"), ""),
+        Said::Installed(id) => (Some(Kind::CertificateInstalled), format!("certificate {id}")),
+        Said::Finished(id) => (Some(Kind::RolloverFinished), format!("certificate {id}")),
+        Said::Queued(id) => (None, format!("certificate {id} waits for the rollover that is under way")),
+        Said::GivenUp(id) => (None, format!("the rollover to certificate {id} was given up")),
         Said::ClockJumped(seconds) => {
-            (None, format!("the wall clock jumped by {seconds} s; waits go by the slower of the two clocks"), "")
+            (None, format!("the wall clock jumped by {seconds} s; waits go by the slower of the two clocks"))
         }
-        Said::Refused(why) => (None, why.clone(), ""),
-    };
-    (kind, text, detail.to_owned())
+        Said::Refused(why) => (None, why.clone()),
+    }
 }

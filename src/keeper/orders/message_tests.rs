@@ -1,0 +1,129 @@
+//! What the operator is told of orders, and what isn't worth a word.
+
+use std::fs;
+
+use super::tests::{HOST, Run};
+use super::*;
+use crate::acme::{Event, Held, Problem, Status, Step};
+use crate::act::messages;
+use crate::keeper::tests::{NOW, ZONE, has_problem, name};
+
+const DAY: Timestamp = 86_400;
+const URL: &str = "https://ca.test/1";
+
+impl Run {
+    /// The CA issues what was asked for, and it is laid down.
+    fn issue(&mut self, fingerprint: &str, not_after: Timestamp) {
+        self.until_stored();
+        self.hear(Event::Stored(held(fingerprint, not_after)));
+    }
+
+    /// The chain is to be laid down.
+    fn until_stored(&mut self) {
+        self.hear(Event::Ordered { url: URL.to_owned(), proofs: Vec::new() });
+        for status in [Status::Ready, Status::Valid] {
+            self.hear(Event::Status { url: URL.to_owned(), status });
+        }
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        self.now += seconds;
+        self.keeper.tick_orders(self.now);
+        self.cycle();
+    }
+
+    /// The mails that have come together by now, each its subject and its text.
+    fn mails(&mut self, orders: &mut mpsc::Receiver<messages::Order>) -> Vec<String> {
+        self.now += 3600;
+        self.keeper.send_messages(self.now);
+        let mut mails = Vec::new();
+        while let Ok(messages::Order { channel, message, .. }) = orders.try_recv() {
+            mails.push(format!("{}\n{}", message.subject("ns1"), message.body("ns1")));
+            self.keeper.hear_message(&messages::News { channel, id: message.id, result: Ok(()) }, self.now);
+        }
+        mails
+    }
+}
+
+fn held(fingerprint: &str, not_after: Timestamp) -> Held {
+    let names = [name(HOST), name("*.example.test")].into();
+    Held { not_before: not_after - 90 * DAY, not_after, names, fingerprint: fingerprint.to_owned(), ari_id: None }
+}
+
+#[test]
+fn the_operator_is_told_what_is_issued_what_fails_what_expires_and_what_is_renewed() {
+    let mut run = Run::new(ZONE, "[messages]\nto = [\"operator@elsewhere.example\"]\n");
+    let mut orders = run.keeper.message_orders();
+    run.hear(Event::Held(None));
+    let end = NOW + 90 * DAY;
+    run.issue("0123", end);
+    let mails = run.mails(&mut orders);
+    let parts = [
+        "danelaw ns1: mail.example.test: certificate: issued, valid until 2027-04-15T",
+        "\n  for *.example.test, mail.example.test\n  SHA-256 fingerprint 0123\n  It was ordered because there was none.\n",
+        "installs it when no cache can lack its record",
+        "Nothing to do.",
+    ];
+    assert!(mails.len() == 1 && parts.iter().all(|part| mails[0].contains(part)), "{mails:#?}");
+
+    run.now = end - 29 * DAY;
+    for _ in 0..3 {
+        run.pass(6 * 3600);
+        let problem = Problem { detail: "connection refused".to_owned(), ..Problem::default() };
+        run.hear(Event::Failed { step: Step::Order, problem });
+    }
+    let mails = run.mails(&mut orders);
+    let parts = [
+        "danelaw ns1: mail.example.test: ALARM: the order of the certificate fails again and again\n",
+        "\n  connection refused. It is tried again.\n  The certificate and the TLSA record that are in use stay in use.",
+    ];
+    assert!(mails.len() == 1 && parts.iter().all(|part| mails[0].contains(part)), "{mails:#?}");
+    assert!(!mails[0].contains("removes no record"), "{mails:#?}");
+
+    run.now = end - 2 * DAY;
+    run.pass(1);
+    let mails = run.mails(&mut orders);
+    let parts = [
+        "danelaw ns1: mail.example.test: ALARM: the certificate expires so soon that a renewed one may come too late\n",
+        "\n  It expires on 2027-04-15T08:00:00Z, and danelaw goes on trying. To do: see why the order fails.\n",
+        "stay in use",
+    ];
+    assert!(mails.len() == 1 && parts.iter().all(|part| mails[0].contains(part)), "{mails:#?}");
+
+    run.now = end;
+    run.pass(1);
+    let mails = run.mails(&mut orders);
+    let parts =
+        ["ALARM: the certificate has expired\n", "It expired on 2027-04-15T08:00:00Z", "DANE-EE records ignore expiry"];
+    assert!(mails.len() == 1 && parts.iter().all(|part| mails[0].contains(part)), "{mails:#?}");
+
+    run.pass(DAY);
+    run.issue("4567", end + 90 * DAY);
+    let mails = run.mails(&mut orders).concat();
+    let parts = [
+        "mail.example.test: certificate: renewed, valid until 2027-07-14T08:00:00Z\n",
+        "It was ordered because it was time to replace the one before.\n",
+        "mail.example.test: alarm over: the certificate has expired\n",
+        "mail.example.test: alarm over: the order of the certificate fails again and again\n",
+    ];
+    assert!(parts.iter().all(|part| mails.contains(part)), "{mails}");
+}
+
+#[test]
+fn a_key_that_waits_for_its_chain_while_both_are_laid_down_is_no_problem() {
+    let mut run = Run::new(ZONE, "");
+    run.hear(Event::Held(None));
+    run.until_stored();
+    let folder = run.place.path("state/certificates").join(HOST);
+    run.place.pair("mail");
+    fs::copy(run.place.path("certs/mail.pem"), folder.join("fullchain.pem")).unwrap();
+    let other = rcgen::KeyPair::generate().unwrap();
+    fs::write(folder.join("privkey.pem"), other.serialize_pem()).unwrap();
+    run.cycle();
+    assert!(!has_problem(&run.keeper, "half written"), "{:?}", run.keeper.problems);
+    run.hear(Event::Stored(held("0123", NOW + 90 * DAY)));
+    assert!(has_problem(&run.keeper, "half written"), "{:?}", run.keeper.problems);
+    fs::copy(run.place.path("certs/mail.key"), folder.join("privkey.pem")).unwrap();
+    run.cycle();
+    assert!(!has_problem(&run.keeper, "next key"), "danelaw makes it: {:?}", run.keeper.problems);
+}
