@@ -13,7 +13,7 @@ mod report;
 mod tests;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -21,7 +21,7 @@ use tracing::error;
 
 use super::Keeper;
 use crate::acme::state::VERSION;
-use crate::acme::{Action, Event, Id, Phase, Settings, State, Step, Task, step};
+use crate::acme::{Action, Alarm, Event, Id, Phase, Settings, State, Step, Task, step};
 use crate::act::acme as ca;
 use crate::act::messages::Secret;
 use crate::config::CertificateConfig;
@@ -129,19 +129,20 @@ impl Keeper {
         driven.map(|driven| if driven.is_due(now) { now } else { driven.due }).min()
     }
 
-    /// Time has gone by. Whether anything has to be published otherwise.
+    /// Time has gone by. Whether anything has to be published or shown otherwise.
     pub fn tick_orders(&mut self, now: Timestamp) -> bool {
+        let before = self.alarms();
         let due = self.orders.each.iter().filter(|(_, driven)| driven.is_started && driven.is_due(now));
         let mut events: Events = due.map(|(id, _)| (id.clone(), Event::Tick)).collect();
         self.look_elsewhere(now);
         events.extend(self.checked(now));
         // What stands in the zones already can be asked for at once.
-        self.step_orders(events, now) || self.look_for_proofs(now)
+        self.step_orders(events, now) || self.look_for_proofs(now) || before != self.alarms()
     }
 
-    /// The edges have said something. Whether anything has to be published otherwise.
+    /// The edges have said something. Whether anything has to be published or shown otherwise.
     pub fn hear_orders(&mut self, news: Vec<OrderNews>, now: Timestamp) -> bool {
-        let before = self.proofs();
+        let before = (self.proofs(), self.alarms());
         let mut events = Events::new();
         for news in news {
             match news {
@@ -154,7 +155,14 @@ impl Keeper {
         self.look_elsewhere(now);
         events.extend(self.checked(now));
         // Where they stand may be known by now: what is published already can be asked for at once.
-        self.step_orders(events, now) || before != self.proofs() || self.look_for_proofs(now)
+        let changed = self.step_orders(events, now) || before.0 != self.proofs();
+        changed || self.look_for_proofs(now) || before.1 != self.alarms()
+    }
+
+    /// What is wrong with each.
+    fn alarms(&self) -> BTreeMap<Id, BTreeSet<Alarm>> {
+        let has_any = self.orders.each.iter().filter(|(_, driven)| !driven.state.alarms().is_empty());
+        has_any.map(|(id, driven)| (id.clone(), driven.state.alarms().clone())).collect()
     }
 
     /// The configuration may be another. Whether anything has to be published otherwise.

@@ -22,6 +22,7 @@ mod failures;
 mod killed;
 mod orders;
 mod pebble;
+mod rotation;
 mod stand_in;
 mod trouble;
 mod windows;

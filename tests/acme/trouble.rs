@@ -117,7 +117,7 @@ fn caa_that_forbids_the_ca_is_told_with_the_record_and_nothing_is_ordered() {
     let daemon = world.house.start();
     let line = format!("{ZONE}. CAA 0 issue \"ca.test\"");
     let told = await_failure(&daemon, &["a CAA record forbids", &format!("add {line}")]);
-    assert!(told.status.contains("CAA forbids the CA to issue it"), "{}", told.status);
+    assert!(told.status.contains("CAA forbids the CA to issue the certificate"), "{}", told.status);
     Standing::of(&daemon).stands(&daemon);
     let asked = world.front.asked();
     assert!(asked.iter().all(|line| line.starts_with("GET /dir ")), "the CA was asked for something: {asked:?}");
