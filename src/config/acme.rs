@@ -93,6 +93,11 @@ impl CertificateConfig {
         self.names.iter().filter_map(|name| proof_owner(name).ok())
     }
 
+    /// The folders of its certificates, below the state's.
+    pub fn folders(&self, state: &Path) -> impl Iterator<Item = PathBuf> {
+        self.key_types.iter().map(|key_type| self.folder(state, *key_type))
+    }
+
     /// The folder of the certificate with a key of one type, below the state's.
     fn folder(&self, state: &Path, key_type: KeyType) -> PathBuf {
         let suffix = if key_type == KeyType::Rsa { "_rsa" } else { "" };

@@ -186,7 +186,7 @@ impl Keeper {
         for (id, driven) in &mut self.orders.each {
             // What was asked for without an account was never heard.
             if (!driven.is_started || is_lost) && self.orders.ca.is_some() {
-                driven.is_started = true;
+                (driven.is_started, driven.settings) = (true, None);
                 events.push((id.clone(), Event::Started));
             }
             let settings = wanted.get(id).cloned().unwrap_or_default();

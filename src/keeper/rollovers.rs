@@ -6,6 +6,8 @@
 
 mod act;
 mod alone;
+#[cfg(test)]
+mod alone_tests;
 mod disk;
 mod facts;
 mod report;

@@ -6,7 +6,7 @@ use super::tests::{HOST, Run};
 use super::*;
 use crate::acme::{Event, Held, Problem, Status, Step};
 use crate::act::messages;
-use crate::keeper::tests::{NOW, ZONE, has_problem, name};
+use crate::keeper::tests::{CONFIG, NOW, Place, ZONE, has_problem, name};
 
 const DAY: Timestamp = 86_400;
 const URL: &str = "https://ca.test/1";
@@ -126,4 +126,32 @@ fn a_key_that_waits_for_its_chain_while_both_are_laid_down_is_no_problem() {
     fs::copy(run.place.path("certs/mail.key"), folder.join("privkey.pem")).unwrap();
     run.cycle();
     assert!(!has_problem(&run.keeper, "next key"), "danelaw makes it: {:?}", run.keeper.problems);
+}
+
+#[test]
+fn an_account_that_could_not_be_read_for_a_while_stops_nothing_for_good() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let place = Place::new();
+    place.zone("example.test", ZONE);
+    let file = place.path("eab");
+    fs::write(&file, "c2VjcmV0").unwrap();
+    let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o600);
+    let config = format!(
+        "{CONFIG}[acme]\nagree-to-terms = true\neab-key-id = \"k\"\neab-key-file = \"eab\"\n[[certificate]]\nhost = \"{HOST}\"\n"
+    );
+    let mut keeper = place.keeper(&config, NOW);
+    let orders = keeper.order_orders();
+    let mut run = Run::of(place, keeper, orders, NOW);
+    run.cycle();
+    mode(0o644);
+    run.cycle();
+    assert!(has_problem(&run.keeper, "no certificate is ordered: eab-key-file"), "{:?}", run.keeper.problems);
+    mode(0o600);
+    run.cycle();
+    for event in [Event::Held(None), Event::NextKey] {
+        run.hear(event);
+    }
+    assert!(matches!(&run.asked()[..], [Task::Order { .. }]));
 }

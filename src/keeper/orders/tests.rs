@@ -49,7 +49,7 @@ impl Run {
         run
     }
 
-    fn of(place: Place, keeper: Keeper, orders: OrderOrders, now: Timestamp) -> Run {
+    pub(super) fn of(place: Place, keeper: Keeper, orders: OrderOrders, now: Timestamp) -> Run {
         let (authority, resolver) = (Authority::default(), BTreeMap::new());
         Run { place, keeper, orders, now, authority, resolver, questions: Vec::new() }
     }
@@ -96,7 +96,7 @@ impl Run {
     }
 
     /// What the CA is asked for.
-    fn asked(&mut self) -> Vec<Task> {
+    pub(super) fn asked(&mut self) -> Vec<Task> {
         let all = std::iter::from_fn(|| self.orders.ca.try_recv().ok()).map(|order| order.task);
         all.filter(|task| !matches!(task, Task::Look | Task::MakeNextKey)).collect()
     }

@@ -1,19 +1,24 @@
-//! Certificates that are ordered for hosts without TLSA here, such as those of a web server: no cache holds anything of them, so each is
+//! Certificates that are ordered for hosts without TLSA of ours, such as those of a web server: no cache holds anything of them, so each is
 //! installed as soon as it lies in its folder, and the hook is run.
 //!
-//! A host that has TLSA, or had them once, is led by its machine, and never comes here.
+//! A host that has TLSA of ours, or had them once, is led by its machine, and never comes here. One that others may publish TLSA of keeps
+//! the key that is installed: nobody here knows what caches hold.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::disk::Candidate;
 use crate::act::{hook, install};
+use crate::dane::Chain;
+use crate::dane::certificate::{Certificate, KeyType};
 use crate::dane::rollover::Version;
-use crate::dns::{Name, Timestamp};
+use crate::dns::{Name, Rtype, Timestamp};
 use crate::keeper::Keeper;
 use crate::observe::deployed;
 use crate::store;
+use crate::zone::tree::Node;
 
 /// What the hook has been run for, one for each host, in the store.
 const KIND: &str = "installed";
@@ -44,21 +49,43 @@ impl Keeper {
     /// Installs what is new, where certificates are looked at, and runs the hooks that are due. When to look again, if nothing happens
     /// before.
     pub(in crate::keeper) fn install_alone(&mut self, look: bool, now: Timestamp) -> Option<Timestamp> {
-        let ordered = self.config.ordered.iter().map(|one| (one.host.clone(), one.key_types.len()));
-        let hosts: BTreeMap<Name, usize> = ordered.filter(|(host, _)| self.is_alone(host)).collect();
+        let ordered = self.config.ordered.iter().map(|one| (one.host.clone(), one.key_types.clone()));
+        let hosts: BTreeMap<Name, Vec<KeyType>> = ordered.filter(|(host, _)| self.is_alone(host)).collect();
         self.rollovers.alone.retain(|host, _| hosts.contains_key(host));
-        let due = |(host, types): (Name, usize)| self.look_alone(&host, types, look, now);
+        let due = |(host, types): (Name, Vec<KeyType>)| self.look_alone(&host, &types, look, now);
         hosts.into_iter().filter_map(due).min()
     }
 
-    /// Whether nothing is published of a host, nor will be, as far as everything is known that could say so.
-    pub(in crate::keeper) fn is_alone(&self, host: &Name) -> bool {
+    /// Whether nothing is published of a host by danelaw.
+    fn is_alone(&self, host: &Name) -> bool {
         let has_owner = || self.plans.of_host(host).iter().any(|planned| planned.zone.is_some());
-        let is_whole = || self.zones.values().all(|zone| zone.contents.is_some());
-        !self.ephemeral && !self.rollovers.hosts.contains_key(host) && is_whole() && !has_owner()
+        !self.ephemeral && !self.rollovers.hosts.contains_key(host) && !has_owner()
     }
 
-    fn look_alone(&mut self, host: &Name, types: usize, look: bool, now: Timestamp) -> Option<Timestamp> {
+    /// Why it can't be told whether something is published of a host; none: it can.
+    fn is_unknown(&self) -> Option<String> {
+        let zone = self.zones.values().find(|zone| zone.contents.is_none())?;
+        Some(format!(
+            "its certificate is not installed as long as {} has no good version: that may name it as a mail server, and nothing is \
+             known of its TLSA",
+            zone.origin.to_host()
+        ))
+    }
+
+    /// Where others publish TLSA of a host, or may.
+    fn is_published_by_others(&self, host: &Name) -> Option<String> {
+        let by_hand = self.zones.values().filter_map(|zone| zone.contents.as_ref()).find_map(|contents| {
+            let is_tlsa = |owner: &Name| contents.has(owner, Rtype::TLSA);
+            contents.at_or_below(host).map(Node::owner).find(is_tlsa)
+        });
+        let elsewhere = || {
+            let planned = self.plans.of_host(host).iter().find(|planned| planned.zone.is_none())?;
+            Some(format!("whoever serves the zone of {} may publish TLSA there", planned.owner.to_host()))
+        };
+        by_hand.map(|owner| format!("TLSA stand in the zone file at {}", owner.to_host())).or_else(elsewhere)
+    }
+
+    fn look_alone(&mut self, host: &Name, types: &[KeyType], look: bool, now: Timestamp) -> Option<Timestamp> {
         let mut alone = self.rollovers.alone.remove(host).unwrap_or_default();
         if look {
             let installed = self.put_in_place(host, types, &mut alone);
@@ -77,11 +104,10 @@ impl Keeper {
         due
     }
 
-    /// `types`: how many key types its certificates are to have. Gives what was installed; none: nothing new is there.
-    fn put_in_place(&self, host: &Name, types: usize, alone: &mut Alone) -> Result<Option<String>, String> {
+    /// `types`: which key types its certificates are to have. Gives what was installed; none: nothing new is there.
+    fn put_in_place(&self, host: &Name, types: &[KeyType], alone: &mut Alone) -> Result<Option<String>, String> {
         let staged = self.candidates(host, true);
-        // Of two that are installed together one may be out of sight for a while.
-        if staged.is_empty() || alone.live.is_some() && staged.len() < types {
+        if staged.is_empty() {
             return Ok(None);
         }
         let version = Version::of(staged.iter().map(|(_, found)| &found.chain)).id;
@@ -91,8 +117,10 @@ impl Keeper {
             alone.told = stored.map(|(_, version)| version);
         }
         let there = deployed::read(folder, host).map_err(|error| error.to_string())?;
-        let is_new = there.and_then(|there| there.id).as_ref() != Some(&version);
+        let is_new = there.as_ref().and_then(|there| there.id.as_ref()) != Some(&version);
         if is_new {
+            let installed: Vec<&Certificate> = there.iter().flat_map(|there| &there.chains).map(Chain::leaf).collect();
+            self.may_be_installed(host, &staged, &installed, types)?;
             self.stage(host, &staged)?;
             let not_kept = install::install(folder, host, &version).map_err(|error| error.to_string())?;
             not_kept.iter().for_each(|file| warn!("{}: {file}", host.to_host()));
@@ -108,6 +136,40 @@ impl Keeper {
             }
         }
         Ok(is_new.then_some(version))
+    }
+
+    /// Whether what lies in the folder may take the place of what is installed; an error: why not, and what to do.
+    fn may_be_installed(
+        &self,
+        host: &Name,
+        staged: &[Candidate<'_>],
+        installed: &[&Certificate],
+        types: &[KeyType],
+    ) -> Result<(), String> {
+        let leaves = || staged.iter().map(|(_, found)| found.chain.leaf());
+        // Of two that are installed together one may be out of sight for a while.
+        let is_missing = |of: &KeyType| types.contains(of) && leaves().all(|leaf| leaf.key_type != *of);
+        if let Some(missing) = installed.iter().map(|leaf| leaf.key_type).find(is_missing) {
+            return Err(format!(
+                "no certificate with an {missing} key lies in its folder, and one is installed: what is installed stays"
+            ));
+        }
+        if let Some(why) = self.is_unknown() {
+            return Err(why);
+        }
+        let has_key = |leaf: &Certificate| installed.iter().any(|other| other.spki() == leaf.spki());
+        match self.is_published_by_others(host).filter(|_| !installed.is_empty() && !leaves().all(has_key)) {
+            None => Ok(()),
+            Some(why) => {
+                let link = self.config.rollover.deployed.join(host.to_host());
+                Err(format!(
+                    "its new certificate has another key, and is not installed, since {why}: let them have its record (`danelaw tlsa \
+                     {}`), wait until caches have it, and remove {}; with `reuse-key = true` renewals keep the key",
+                    staged.first().map(|(_, found)| found.path.display().to_string()).unwrap_or_default(),
+                    link.display()
+                ))
+            }
+        }
     }
 
     fn tell_server(&mut self, host: &Name, alone: &mut Alone, now: Timestamp) {

@@ -2,6 +2,7 @@
 //! installed later, and puts back what is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use tracing::{debug, info};
 
@@ -37,7 +38,7 @@ struct Disk {
 }
 
 /// A certificate in a folder, and the folder.
-type Candidate<'a> = (&'a CertificateFolder, &'a Found);
+pub(super) type Candidate<'a> = (&'a CertificateFolder, &'a Found);
 
 impl Keeper {
     /// What is deployed, what is in the source, and which key comes next.
@@ -199,7 +200,16 @@ impl Keeper {
         newest.filter(|(_, found)| !found.key_checked).map(|(_, found)| found)
     }
 
+    /// Of what is ordered for a host, before any that another certificate's names cover.
     fn newest(&self, host: &Name, staged: bool) -> Vec<Candidate<'_>> {
+        let own: Vec<PathBuf> = self
+            .config
+            .ordered
+            .iter()
+            .filter(|one| one.host == *host)
+            .flat_map(|one| one.folders(&self.config.state))
+            .collect();
+        let rank = |(folder, found): &Candidate<'_>| (own.contains(&folder.path), found.chain.leaf().not_before);
         let mut best: BTreeMap<KeyType, Candidate<'_>> = BTreeMap::new();
         for (folder, found) in self.covering.of(host, &self.scans) {
             let Some(folder) = self.config.certificates.get(folder) else { continue };
@@ -208,7 +218,7 @@ impl Keeper {
             }
             let leaf = found.chain.leaf();
             let rival = best.entry(leaf.key_type).or_insert((folder, found));
-            if rival.1.chain.leaf().not_before < leaf.not_before {
+            if rank(rival) < rank(&(folder, found)) {
                 *rival = (folder, found);
             }
         }

@@ -10,15 +10,15 @@ use crate::keeper::look::Scope;
 use crate::keeper::tests::{CONFIG, DAY, NOW, Place, has_problem, name, tlsa};
 use crate::serve::control::Word;
 
-const HOST: &str = "mail.example.test";
+pub(super) const HOST: &str = "mail.example.test";
 
 /// This server is the zone's only nameserver.
-fn config() -> String {
+pub(super) fn config() -> String {
     let here = "127.0.0.1:5353";
     format!("listen = [\"{here}\"]\n{CONFIG}[zone.\"example.test\"]\nnameservers = [\"{here}\"]\n")
 }
 
-fn place() -> Place {
+pub(super) fn place() -> Place {
     let place = Place::new();
     fs::remove_file(place.path("certs/mail.pem")).unwrap();
     place.pair("mail");
@@ -36,7 +36,7 @@ fn advance(keeper: &mut Keeper, from: Timestamp, until: Timestamp) {
     }
 }
 
-fn phase(keeper: &Keeper) -> Phase {
+pub(super) fn phase(keeper: &Keeper) -> Phase {
     keeper.rollovers.hosts[&name(HOST)].state.phase()
 }
 
@@ -341,75 +341,4 @@ fn what_an_alias_leads_to_in_another_zone_is_not_known_and_nothing_new_is_instal
             fs::remove_dir_all(place.path(made)).unwrap();
         }
     }
-}
-
-#[test]
-fn what_is_ordered_for_a_host_without_tlsa_is_installed_at_once_and_its_server_told_until_it_is() {
-    let place = place();
-    let web = "www.example.test";
-    let config = format!(
-        "{}[rollover]\ninstall-hook = [\"reload\"]\n[acme]\nagree-to-terms = true\n[[certificate]]\nhost = \"{web}\"\n",
-        config()
-    );
-    let lay_down = || {
-        let made = rcgen::generate_simple_self_signed([web.to_owned()]).unwrap();
-        let folder = place.path("state/certificates").join(web);
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("privkey.pem"), made.signing_key.serialize_pem()).unwrap();
-        fs::write(folder.join("fullchain.pem"), made.cert.pem()).unwrap();
-        made.cert.pem()
-    };
-    let installed = || fs::read_to_string(place.path("deployed").join(web).join("fullchain.pem")).unwrap();
-    let drive = |keeper: &mut Keeper| {
-        let ((nameservers, _), (presented, _), (hooks, ran)) = (mpsc::channel(9), mpsc::channel(9), mpsc::channel(9));
-        keeper.drive(RolloverOrders { nameservers, presented, hooks });
-        ran
-    };
-    let of_web = |ran: &mut mpsc::Receiver<hook::Order>| {
-        let all = std::iter::from_fn(|| ran.try_recv().ok()).filter(|order| order.host == name(web));
-        all.map(|order| order.version).collect::<Vec<_>>()
-    };
-    let ends = |keeper: &mut Keeper, version: &str, outcome, now| {
-        let news = hook::News { host: name(web), version: version.to_owned(), outcome };
-        keeper.hear_rollovers(vec![RolloverNews::Hook(news)], now);
-        keeper.cycle(&Finished::All, now);
-    };
-
-    let first = lay_down();
-    let mut keeper = place.keeper(&config, NOW);
-    let mut ran = drive(&mut keeper);
-    assert_eq!(installed().trim(), first.trim());
-    keeper.cycle(&Finished::All, NOW + 1);
-    let version = of_web(&mut ran).remove(0);
-    ends(&mut keeper, &version, Err(hook::HookError::Missing("reload".to_owned())), NOW + 2);
-    assert!(has_problem(&keeper, "www.example.test: the hook failed, and is run again"), "{:?}", keeper.problems);
-    assert_eq!(of_web(&mut ran), [] as [String; 0]);
-    keeper.cycle(&Finished::All, NOW + 62);
-    assert_eq!(of_web(&mut ran), std::slice::from_ref(&version));
-    ends(&mut keeper, &version, Ok(hook::Output::default()), NOW + 63);
-    assert!(!has_problem(&keeper, "the hook failed"));
-    keeper.cycle(&Finished::All, NOW + DAY);
-    assert_eq!(of_web(&mut ran), [] as [String; 0]);
-    drop(keeper);
-
-    let mut keeper = place.keeper(&config, NOW + DAY);
-    let mut ran = drive(&mut keeper);
-    keeper.cycle(&Finished::All, NOW + DAY + 1);
-    assert_eq!(of_web(&mut ran), [] as [String; 0], "it is known over a restart that it has run");
-    let second = lay_down();
-    keeper.cycle(&Finished::All, NOW + DAY + 60);
-    assert_eq!(installed().trim(), second.trim());
-    assert_eq!(of_web(&mut ran).len(), 1);
-    assert_eq!(fs::read_dir(place.path("deployed/.versions").join(web)).unwrap().count(), 1, "the old version is gone");
-
-    // While a zone can't be read nobody knows what is published.
-    let third = lay_down();
-    fs::write(place.path("zones/other.test.zone"), "@ SOA").unwrap();
-    keeper.cycle(&Finished::All, NOW + DAY + 120);
-    assert_ne!(installed().trim(), third.trim());
-    place.zone("other.test", crate::keeper::tests::ZONE);
-    keeper.cycle(&Finished::All, NOW + DAY + 180);
-    assert_eq!(installed().trim(), third.trim());
-    let why = keeper.rollovers(Some(&name(web))).unwrap_err();
-    assert!(why.contains("no TLSA is published of it, so its certificate is installed without a rollover"), "{why}");
 }
