@@ -41,6 +41,12 @@ const QUIET: Duration = Duration::from_secs(3);
 
 const STAGED: Setting = Setting { staged: true, told: true, ordered: None };
 
+/// The longest one begins first.
+#[test]
+fn a_certificate_that_danelaw_renews_by_the_clock_loses_no_mail_and_the_operator_is_told() {
+    renewals::by_the_clock();
+}
+
 #[test]
 fn a_rollover_loses_no_mail() {
     let (world, before) = World::new(STAGED);

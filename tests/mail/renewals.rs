@@ -17,8 +17,7 @@ use super::{LONG, QUIET, STAGED, delivers_all};
 const LIFE: u64 = 90;
 const RENEWALS: usize = 3;
 
-#[test]
-fn renewals_by_the_clock_lose_no_mail_and_the_operator_is_told_of_each() {
+pub fn by_the_clock() {
     let (world, first) = World::ordering(Setting { ordered: Some(LIFE), ..STAGED });
     let mut chains = vec![first];
     let seen = under_load(&world, || {
