@@ -7,8 +7,9 @@ use super::check::{check_path, parse_host};
 use super::reader::{Problems, Section, Span};
 use super::values::{CertificateFolder, CertificateMode, Config};
 use crate::acme::{proof_owner, renewal};
-use crate::dane::Parameters;
+use crate::dane::Service;
 use crate::dane::certificate::KeyType;
+use crate::dane::config::ServiceConfig;
 use crate::dane::tlsa::{Selector, Usage};
 use crate::dns::Name;
 
@@ -103,14 +104,27 @@ impl CertificateConfig {
 impl Config {
     /// How many seconds a renewed certificate may wait for its record before it is installed at a host, whose zone has this apex: where
     /// records are of the key alone none, since the next key's is out; where they are of an authority or of the whole certificate, as
-    /// long as caches may hold the ones before.
+    /// long as caches may hold the ones before. Counted are its services together, mail among them.
     pub fn hold(&self, host: &Name, apex: Option<&Name>) -> u64 {
         let zone = apex.and_then(|apex| self.overrides.get(apex)).map_or(&self.dane, |zone| &zone.dane);
+        let Service { port, protocol, .. } = Service::smtp(host.clone());
+        let mail = ServiceConfig { host: host.clone(), port, protocol, parameters: None, ttl: None };
+        let named = self.services.iter().filter(|own| own.host == *host);
+        let unnamed = Some(&mail).filter(|mail| !named.clone().any(|own| own.service() == mail.service()));
+        let services: Vec<&ServiceConfig> = named.chain(unnamed).collect();
+        let waits = |own: &ServiceConfig| {
+            let mut sets = own.parameters.as_ref().unwrap_or(&zone.parameters).iter();
+            sets.any(|set| {
+                let is_of_key = set.usage == Usage::DaneEe && set.selector == Selector::Spki;
+                !is_of_key && set.check(&own.service()).is_ok()
+            })
+        };
+        if !services.iter().any(|own| waits(own)) {
+            return 0;
+        }
+        let ttl = services.iter().map(|own| own.ttl.unwrap_or(zone.ttl)).max().unwrap_or(zone.ttl);
         let own = self.rollover.hosts.get(host).and_then(|own| own.confirmation_interval);
-        let interval = own.unwrap_or(zone.confirmation_interval).max(2 * u64::from(zone.ttl));
-        let waits =
-            |parameters: &Parameters| parameters.usage != Usage::DaneEe || parameters.selector != Selector::Spki;
-        if zone.parameters.iter().any(waits) { interval } else { 0 }
+        own.unwrap_or(zone.confirmation_interval).max(2 * u64::from(ttl))
     }
 }
 
@@ -297,6 +311,8 @@ mod tests {
     const SHORT: &str =
         "[acme]\nagree-to-terms = true\n[[certificate]]\nhost = \"mail.a.org\"\nprofile = \"shortlived\"\n";
 
+    const MAIL: &str = "[[service]]\nhost = \"mail.a.org\"\nport = 25\n";
+
     #[test]
     fn a_hold_that_fits_or_a_life_that_is_not_known_is_no_mistake() {
         const WAITS: &str = "[dane]\nparameters = [\"2 1 1\"]\n";
@@ -310,6 +326,9 @@ mod tests {
                 "{SHORT}{WAITS}confirmation-interval = \"9d\"\n[zone.\"a.org\".dane]\nconfirmation-interval = \"1d\"\n"
             ),
             format!("{SHORT}{WAITS}confirmation-interval = \"9d\"\n").replace("shortlived", "tlsserver"),
+            format!("{SHORT}{WAITS}confirmation-interval = \"9d\"\n{MAIL}parameters = [\"3 1 1\"]\n"),
+            format!("{SHORT}[dane]\nconfirmation-interval = \"9d\"\n{MAIL}parameters = [\"2 1 1\"]\n")
+                .replace("mail.a.org\"\nport", "mx.a.org\"\nport"),
             format!("{SHORT}{WAITS}confirmation-interval = \"9d\"\n")
                 .replace("agree", "directory = \"https://ca.example/letsencrypt.org/\"\nagree"),
         ] {
@@ -350,6 +369,18 @@ mod tests {
                     "{SHORT}[host.\"mail.a.org\"]\nconfirmation-interval = \"3d\"\n[dane]\nparameters = [\"2 1 1\"]\n"
                 ),
                 "waits 3.0 days",
+            ),
+            (
+                format!(
+                    "{SHORT}[dane]\nconfirmation-interval = \"9d\"\n[[service]]\nhost = \"mail.a.org\"\nport = 993\nparameters = [\"2 1 1\"]\n"
+                ),
+                "danelaw.toml:5:11: error: [[certificate]] of mail.a.org by the profile \"shortlived\": a renewed certificate waits 9.0 days",
+            ),
+            (
+                format!(
+                    "{SHORT}[dane]\nparameters = [\"2 1 1\"]\nconfirmation-interval = \"1h\"\n{MAIL}ttl = \"3d\"\n"
+                ),
+                "waits 6.0 days",
             ),
         ] {
             let message = parse(&text).expect_err(&text).to_string();
