@@ -296,7 +296,7 @@ impl Keeper {
             if !self.store_orders(&states, reading) {
                 break;
             }
-            self.say_orders(&actions, now);
+            self.say_orders(&actions, &states, now);
             for (id, action) in actions {
                 events.extend(self.do_order(&id, action, now).map(|event| (id, event)));
             }
