@@ -255,10 +255,7 @@ impl Keeper {
         };
         let ids: Vec<Id> = self.orders.each.keys().filter(|id| id.host == *host).cloned().collect();
         if ids.is_empty() {
-            return Err(format!(
-                "{0}: no [[certificate]] names it as its host; `danelaw certificate list` shows those that do",
-                host.to_host()
-            ));
+            return Err(report::not_ordered(host));
         }
         if self.orders.ca.is_none() {
             return Err("certificates are not ordered with --ephemeral".to_owned());
