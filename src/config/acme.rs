@@ -200,7 +200,7 @@ fn check_acme(mut section: Section<'_>, folder: &Path, problems: &mut Problems<'
     }
     let roots = check_path(&mut section, "ca-file", folder, problems);
     let profile = section.parsed("profile", "a profile of the CA, such as \"tlsserver\"", problems, text);
-    let issuers = section.list("caa-identities", "a domain name, such as \"letsencrypt.org\"", problems, text);
+    let issuers = section.list("caa-identities", "a domain name, such as \"letsencrypt.org\"", problems, parse_issuer);
     section.finish(problems);
     let contacts = contacts.unwrap_or_default().into_iter().map(|(contact, _)| contact).collect();
     let directory = directory.unwrap_or_else(|| DIRECTORY.to_owned());
@@ -219,17 +219,34 @@ fn parse_directory(text: &str) -> Result<String, String> {
 
 fn parse_contact(text: &str) -> Result<String, String> {
     let address = text.strip_prefix("mailto:").unwrap_or(text);
+    // One address alone is allowed, and nothing behind it (RFC 8555 section 7.3).
+    let is_more = |c: char| c.is_whitespace() || c.is_control() || [',', ';', '?'].contains(&c);
     match address.split_once('@') {
-        Some((local, host)) if !local.is_empty() && host.contains('.') && !address.contains(char::is_whitespace) => {
+        Some((local, host)) if !local.is_empty() && host.contains('.') && !address.contains(is_more) => {
             Ok(format!("mailto:{address}"))
         }
         _ => Err(format!("\"{text}\" is not an e-mail address")),
     }
 }
 
+/// What CAA knows a CA by.
+fn parse_issuer(text: &str) -> Result<String, String> {
+    parse_full(text).map_err(|_| format!("\"{text}\" is no domain name"))?;
+    Ok(text.to_owned())
+}
+
+/// A name that a CA can issue for: of two labels or more.
+fn parse_full(text: &str) -> Result<Name, String> {
+    let name = parse_host(text)?;
+    if name.label_count() < 2 {
+        return Err(format!("\"{text}\" is a single label, and CAs issue for full names only"));
+    }
+    Ok(name)
+}
+
 fn check_certificate(mut section: Section<'_>, problems: &mut Problems<'_>) -> Option<CertificateConfig> {
     let head = section.span.clone();
-    let host = section.parsed("host", "a host name, such as \"mail.example.org\"", problems, parse_host);
+    let host = section.parsed("host", "a host name, such as \"mail.example.org\"", problems, parse_full);
     if !section.has("host") {
         problems.error(head.clone(), "[[certificate]] without `host`", "host = \"mail.example.org\"");
     }
@@ -255,6 +272,13 @@ fn check_certificate(mut section: Section<'_>, problems: &mut Problems<'_>) -> O
             key_types.push(key_type);
         }
     }
+    if section.value("keys").and_then(|value| value.get_ref().as_array()).is_some_and(|keys| keys.is_empty()) {
+        problems.error(
+            section.span_of("keys"),
+            "`keys` is empty",
+            "[\"ecdsa\"], which is the default, or [\"ecdsa\", \"rsa\"]",
+        );
+    }
     if key_types.is_empty() {
         key_types.push(KeyType::Ecdsa);
     }
@@ -268,8 +292,8 @@ fn check_certificate(mut section: Section<'_>, problems: &mut Problems<'_>) -> O
 
 /// A host name, or a wildcard for all right below one.
 fn parse_name(text: &str) -> Result<Name, String> {
-    let Some(below) = text.strip_prefix("*.") else { return parse_host(text) };
-    parse_host(below)?.prepend(b"*").map_err(|error| format!("\"{text}\": {error}"))
+    let Some(below) = text.strip_prefix("*.") else { return parse_full(text) };
+    parse_full(below)?.prepend(b"*").map_err(|error| format!("\"{text}\": {error}"))
 }
 
 #[cfg(test)]
@@ -346,6 +370,22 @@ mod tests {
             ("[[certificate]]\nhost = \"a.org\"".to_owned(), "without [acme]"),
             (format!("{AGREED}directory = \"http://ca.example/\""), "https://"),
             (format!("{AGREED}contact = [\"nobody\"]"), "not an e-mail address"),
+            (
+                format!("{AGREED}contact = [\"a@b.org,c@d.org\"]"),
+                "danelaw.toml:3:12: error: `contact`: \"a@b.org,c@d.org\"",
+            ),
+            (format!("{AGREED}contact = [\"a b@c.org\"]"), "not an e-mail address"),
+            (format!("{AGREED}caa-identities = [\"Let's Encrypt\"]"), "danelaw.toml:3:19: error: `caa-identities`"),
+            (format!("{AGREED}caa-identities = [\"https://a.org/\"]"), "is no domain name"),
+            (
+                format!("{AGREED}[[certificate]]\nhost = \"mail\""),
+                "danelaw.toml:4:8: error: `host`: \"mail\" is a single label",
+            ),
+            (format!("{AGREED}[[certificate]]\nhost = \"a.org\"\nnames = [\"*.org\"]"), "single label"),
+            (
+                format!("{AGREED}[[certificate]]\nhost = \"a.org\"\nkeys = []"),
+                "danelaw.toml:5:8: error: `keys` is empty",
+            ),
             (format!("{AGREED}eab-key-id = \"1\""), "belong together"),
             (format!("{AGREED}[[certificate]]"), "without `host`"),
             (format!("{AGREED}[[certificate]]\nhost = \"*.a.org\""), "not a host name"),
