@@ -160,6 +160,11 @@ async fn reopen(settings: &Settings, mut kept: Kept, client: &Client, path: Path
 }
 
 impl External {
+    /// Why its key can't be one; none: it can.
+    pub fn unfit(&self) -> Option<String> {
+        self.key().err().map(|problem| problem.detail)
+    }
+
     fn key(&self) -> Result<ExternalAccountKey, Problem> {
         let text = self.key.0.trim_end_matches('=');
         let key = data_encoding::BASE64URL_NOPAD.decode(text.as_bytes());
