@@ -28,6 +28,9 @@ pub struct Meaning {
     pub follows: Follows,
 }
 
+/// The type of a problem with the account itself, which CAs call by one that says something else of an order. It is danelaw's own.
+pub const REFUSED: &str = "accountRefused";
+
 const NOTHING: &str = "It is tried again.";
 const DEFECT: &str = "Nothing helps here but a newer danelaw or another CA: report it with the CA's words.";
 
@@ -38,6 +41,11 @@ pub fn meaning(kind: &str) -> Option<Meaning> {
         "accountDoesNotExist" => (
             "the CA does not know the account, or has deactivated it",
             "Ask the CA why; a new account is made when the account's file in the state folder is moved away.",
+            Operator,
+        ),
+        REFUSED => (
+            "the CA does not let the account do this, or makes none",
+            "The CA's words say why; where it wants its customers only, look whether `eab-key-id` and `eab-key-file` are what it shows.",
             Operator,
         ),
         "alreadyRevoked" => ("the certificate is revoked already", "Nothing to do.", Later),
@@ -108,7 +116,7 @@ pub fn meaning(kind: &str) -> Option<Meaning> {
             Anew,
         ),
         "unauthorized" => (
-            "the CA did not find the proof, or the account may not do this",
+            "the CA did not find the proof",
             "The nameservers that are known here showed the TXT at _acme-challenge, which stands only as long as an order waits for it: \
              look whether the delegation leads to others (`danelaw check --online`).",
             Anew,
@@ -153,6 +161,16 @@ impl Problem {
             None => Follows::Later,
             Some(kind) => meaning(kind).map_or(Follows::Anew, |meaning| meaning.follows),
         }
+    }
+
+    /// The same of an account: what is meant where no order is looked at.
+    #[must_use]
+    pub fn of_account(mut self) -> Problem {
+        if let Some(kind @ ("unauthorized" | "malformed")) = self.kind.as_deref() {
+            self.detail = format!("{kind}: {}", self.detail);
+            self.kind = Some(REFUSED.to_owned());
+        }
+        self
     }
 
     /// In plain words: what is wrong, the CA's own words, and what to do.

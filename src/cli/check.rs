@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::Check;
 use super::output::{Mark, Output};
-use super::{CliError, Outcome};
+use super::{CliError, Outcome, check_orders};
 use crate::config::{CertificateConfig, Config, SigningMode, internal};
 use crate::dns::{Name, Rtype};
 use crate::keeper::{Beneath, now};
@@ -14,7 +14,7 @@ use crate::zone::{self, Diagnostic, Severity};
 /// Checks the named zones or files; all of the zones folder without a name.
 pub fn run(config: &Config, args: &Check, out: &mut Output) -> Result<Outcome, CliError> {
     let files = files(config, &args.zones)?;
-    let mut findings: Vec<Diagnostic> = Vec::new();
+    let mut findings = check_orders::files(config);
     for file in &files {
         findings.extend(check(file, &files, config)?);
     }
@@ -28,7 +28,8 @@ pub fn run(config: &Config, args: &Check, out: &mut Output) -> Result<Outcome, C
         }
         let is_served = |domain: &Name| files.iter().any(|file| domain.is_at_or_below(&file.origin));
         let internal = config.messages.internal(is_served).into_iter().map(internal);
-        for warning in config.warnings().into_iter().chain(internal) {
+        let unplaced = if args.zones.is_empty() { check_orders::unplaced(config, &files) } else { Vec::new() };
+        for warning in config.warnings().into_iter().chain(internal).chain(unplaced) {
             out.line(format!("warning: {warning}"))?;
         }
         let mark = match (errors, warnings) {
@@ -91,17 +92,15 @@ fn check(file: &ZoneFile, files: &[ZoneFile], config: &Config) -> Result<Vec<Dia
     if takes_proofs(&parsed, &file.origin, files, config) {
         findings.extend(zone::lint::lint_absence(&parsed));
     }
+    findings.extend(check_orders::forbidden(&parsed, &file.origin, files, config));
     Ok(parsed.diagnostics.into_iter().chain(findings).collect())
 }
 
 /// Whether a proof of a certificate that is ordered is put into a zone. `files`: all that are looked at.
 fn takes_proofs(parsed: &zone::Parsed<'_>, origin: &Name, files: &[ZoneFile], config: &Config) -> bool {
     let Some(contents) = &parsed.contents else { return false };
-    let is_nearer =
-        |other: &ZoneFile, owner: &Name| owner.is_at_or_below(&other.origin) && other.origin.is_below(origin);
     let is_here = |owner: &Name| {
-        owner.is_at_or_below(origin)
-            && !files.iter().any(|other| is_nearer(other, owner))
+        check_orders::is_in(owner, origin, files)
             && contents.cut(owner).is_none()
             && contents.rrset(owner, Rtype::CNAME).is_none()
     };

@@ -227,8 +227,10 @@ fn next_steps(domain: &Name, zone: &Path, dkim: bool, certificate: Certificate) 
     steps.push(format!("At the registrar: nameserver ns1.{domain} with its addresses (glue)."));
     if matches!(certificate, Certificate::Ordered | Certificate::ToOrder | Certificate::ToAgree) {
         steps.push(format!(
-            "danelaw certificate list     shows how the order stands: it goes on when the CA finds ns1.{domain}."
+            "danelaw certificate order mail.{domain}     orders at once, when the CA can find ns1.{domain}: before, orders \
+             fail, and the next one waits ever longer."
         ));
+        steps.push("danelaw certificate list     shows how the order stands.".to_owned());
         steps.push(format!("Let the mail server read deployed/mail.{domain}/, and [rollover] install-hook reload it."));
     }
     steps.push(format!("danelaw ds {domain}     prints what the registrar needs next: DNSSEC begins with it."));
@@ -279,6 +281,10 @@ mod tests {
         assert!(said(Certificate::ToOrder).contains("[[certificate]] with host = \"mail.example.com\""));
         assert!(said(Certificate::ToAgree).contains("agree-to-terms"));
         assert!(!said(Certificate::Configured).contains("certificate"));
+        let said = said(Certificate::Ordered);
+        let places = ["danelaw serve", "At the registrar", "danelaw certificate order mail.example.com ", "danelaw ds"];
+        let places: Vec<usize> = places.iter().map(|step| said.find(step).expect(step)).collect();
+        assert!(places.is_sorted(), "{said}");
     }
 
     #[test]

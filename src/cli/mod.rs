@@ -6,6 +6,7 @@ pub mod args;
 pub mod ask;
 pub mod certificate;
 mod check;
+mod check_orders;
 pub mod init;
 pub mod keys;
 pub mod keys_import;

@@ -7,8 +7,9 @@ use super::check::{check_path, parse_host};
 use super::reader::{Problems, Section, Span};
 use super::values::{CertificateFolder, CertificateMode, Config};
 use crate::acme::{proof_owner, renewal};
-use crate::dane::Parameters;
+use crate::dane::Service;
 use crate::dane::certificate::KeyType;
+use crate::dane::config::ServiceConfig;
 use crate::dane::tlsa::{Selector, Usage};
 use crate::dns::Name;
 
@@ -108,14 +109,27 @@ impl CertificateConfig {
 impl Config {
     /// How many seconds a renewed certificate may wait for its record before it is installed at a host, whose zone has this apex: where
     /// records are of the key alone none, since the next key's is out; where they are of an authority or of the whole certificate, as
-    /// long as caches may hold the ones before.
+    /// long as caches may hold the ones before. Counted are its services together, mail among them.
     pub fn hold(&self, host: &Name, apex: Option<&Name>) -> u64 {
         let zone = apex.and_then(|apex| self.overrides.get(apex)).map_or(&self.dane, |zone| &zone.dane);
+        let Service { port, protocol, .. } = Service::smtp(host.clone());
+        let mail = ServiceConfig { host: host.clone(), port, protocol, parameters: None, ttl: None };
+        let named = self.services.iter().filter(|own| own.host == *host);
+        let unnamed = Some(&mail).filter(|mail| !named.clone().any(|own| own.service() == mail.service()));
+        let services: Vec<&ServiceConfig> = named.chain(unnamed).collect();
+        let waits = |own: &ServiceConfig| {
+            let mut sets = own.parameters.as_ref().unwrap_or(&zone.parameters).iter();
+            sets.any(|set| {
+                let is_of_key = set.usage == Usage::DaneEe && set.selector == Selector::Spki;
+                !is_of_key && set.check(&own.service()).is_ok()
+            })
+        };
+        if !services.iter().any(|own| waits(own)) {
+            return 0;
+        }
+        let ttl = services.iter().map(|own| own.ttl.unwrap_or(zone.ttl)).max().unwrap_or(zone.ttl);
         let own = self.rollover.hosts.get(host).and_then(|own| own.confirmation_interval);
-        let interval = own.unwrap_or(zone.confirmation_interval).max(2 * u64::from(zone.ttl));
-        let waits =
-            |parameters: &Parameters| parameters.usage != Usage::DaneEe || parameters.selector != Selector::Spki;
-        if zone.parameters.iter().any(waits) { interval } else { 0 }
+        own.unwrap_or(zone.confirmation_interval).max(2 * u64::from(ttl))
     }
 }
 
@@ -191,7 +205,7 @@ fn check_acme(mut section: Section<'_>, folder: &Path, problems: &mut Problems<'
     }
     let roots = check_path(&mut section, "ca-file", folder, problems);
     let profile = section.parsed("profile", "a profile of the CA, such as \"tlsserver\"", problems, text);
-    let issuers = section.list("caa-identities", "a domain name, such as \"letsencrypt.org\"", problems, text);
+    let issuers = section.list("caa-identities", "a domain name, such as \"letsencrypt.org\"", problems, parse_issuer);
     section.finish(problems);
     let contacts = contacts.unwrap_or_default().into_iter().map(|(contact, _)| contact).collect();
     let directory = directory.unwrap_or_else(|| DIRECTORY.to_owned());
@@ -210,17 +224,34 @@ fn parse_directory(text: &str) -> Result<String, String> {
 
 fn parse_contact(text: &str) -> Result<String, String> {
     let address = text.strip_prefix("mailto:").unwrap_or(text);
+    // One address alone is allowed, and nothing behind it (RFC 8555 section 7.3).
+    let is_more = |c: char| c.is_whitespace() || c.is_control() || [',', ';', '?'].contains(&c);
     match address.split_once('@') {
-        Some((local, host)) if !local.is_empty() && host.contains('.') && !address.contains(char::is_whitespace) => {
+        Some((local, host)) if !local.is_empty() && host.contains('.') && !address.contains(is_more) => {
             Ok(format!("mailto:{address}"))
         }
         _ => Err(format!("\"{text}\" is not an e-mail address")),
     }
 }
 
+/// What CAA knows a CA by.
+fn parse_issuer(text: &str) -> Result<String, String> {
+    parse_full(text).map_err(|_| format!("\"{text}\" is no domain name"))?;
+    Ok(text.to_owned())
+}
+
+/// A name that a CA can issue for: of two labels or more.
+fn parse_full(text: &str) -> Result<Name, String> {
+    let name = parse_host(text)?;
+    if name.label_count() < 2 {
+        return Err(format!("\"{text}\" is a single label, and CAs issue for full names only"));
+    }
+    Ok(name)
+}
+
 fn check_certificate(mut section: Section<'_>, problems: &mut Problems<'_>) -> Option<CertificateConfig> {
     let head = section.span.clone();
-    let host = section.parsed("host", "a host name, such as \"mail.example.org\"", problems, parse_host);
+    let host = section.parsed("host", "a host name, such as \"mail.example.org\"", problems, parse_full);
     if !section.has("host") {
         problems.error(head.clone(), "[[certificate]] without `host`", "host = \"mail.example.org\"");
     }
@@ -246,6 +277,13 @@ fn check_certificate(mut section: Section<'_>, problems: &mut Problems<'_>) -> O
             key_types.push(key_type);
         }
     }
+    if section.value("keys").and_then(|value| value.get_ref().as_array()).is_some_and(|keys| keys.is_empty()) {
+        problems.error(
+            section.span_of("keys"),
+            "`keys` is empty",
+            "[\"ecdsa\"], which is the default, or [\"ecdsa\", \"rsa\"]",
+        );
+    }
     if key_types.is_empty() {
         key_types.push(KeyType::Ecdsa);
     }
@@ -259,8 +297,8 @@ fn check_certificate(mut section: Section<'_>, problems: &mut Problems<'_>) -> O
 
 /// A host name, or a wildcard for all right below one.
 fn parse_name(text: &str) -> Result<Name, String> {
-    let Some(below) = text.strip_prefix("*.") else { return parse_host(text) };
-    parse_host(below)?.prepend(b"*").map_err(|error| format!("\"{text}\": {error}"))
+    let Some(below) = text.strip_prefix("*.") else { return parse_full(text) };
+    parse_full(below)?.prepend(b"*").map_err(|error| format!("\"{text}\": {error}"))
 }
 
 #[cfg(test)]
@@ -302,6 +340,8 @@ mod tests {
     const SHORT: &str =
         "[acme]\nagree-to-terms = true\n[[certificate]]\nhost = \"mail.a.org\"\nprofile = \"shortlived\"\n";
 
+    const MAIL: &str = "[[service]]\nhost = \"mail.a.org\"\nport = 25\n";
+
     #[test]
     fn a_hold_that_fits_or_a_life_that_is_not_known_is_no_mistake() {
         const WAITS: &str = "[dane]\nparameters = [\"2 1 1\"]\n";
@@ -315,6 +355,9 @@ mod tests {
                 "{SHORT}{WAITS}confirmation-interval = \"9d\"\n[zone.\"a.org\".dane]\nconfirmation-interval = \"1d\"\n"
             ),
             format!("{SHORT}{WAITS}confirmation-interval = \"9d\"\n").replace("shortlived", "tlsserver"),
+            format!("{SHORT}{WAITS}confirmation-interval = \"9d\"\n{MAIL}parameters = [\"3 1 1\"]\n"),
+            format!("{SHORT}[dane]\nconfirmation-interval = \"9d\"\n{MAIL}parameters = [\"2 1 1\"]\n")
+                .replace("mail.a.org\"\nport", "mx.a.org\"\nport"),
             format!("{SHORT}{WAITS}confirmation-interval = \"9d\"\n")
                 .replace("agree", "directory = \"https://ca.example/letsencrypt.org/\"\nagree"),
         ] {
@@ -332,6 +375,22 @@ mod tests {
             ("[[certificate]]\nhost = \"a.org\"".to_owned(), "without [acme]"),
             (format!("{AGREED}directory = \"http://ca.example/\""), "https://"),
             (format!("{AGREED}contact = [\"nobody\"]"), "not an e-mail address"),
+            (
+                format!("{AGREED}contact = [\"a@b.org,c@d.org\"]"),
+                "danelaw.toml:3:12: error: `contact`: \"a@b.org,c@d.org\"",
+            ),
+            (format!("{AGREED}contact = [\"a b@c.org\"]"), "not an e-mail address"),
+            (format!("{AGREED}caa-identities = [\"Let's Encrypt\"]"), "danelaw.toml:3:19: error: `caa-identities`"),
+            (format!("{AGREED}caa-identities = [\"https://a.org/\"]"), "is no domain name"),
+            (
+                format!("{AGREED}[[certificate]]\nhost = \"mail\""),
+                "danelaw.toml:4:8: error: `host`: \"mail\" is a single label",
+            ),
+            (format!("{AGREED}[[certificate]]\nhost = \"a.org\"\nnames = [\"*.org\"]"), "single label"),
+            (
+                format!("{AGREED}[[certificate]]\nhost = \"a.org\"\nkeys = []"),
+                "danelaw.toml:5:8: error: `keys` is empty",
+            ),
             (format!("{AGREED}eab-key-id = \"1\""), "belong together"),
             (format!("{AGREED}[[certificate]]"), "without `host`"),
             (format!("{AGREED}[[certificate]]\nhost = \"*.a.org\""), "not a host name"),
@@ -355,6 +414,18 @@ mod tests {
                     "{SHORT}[host.\"mail.a.org\"]\nconfirmation-interval = \"3d\"\n[dane]\nparameters = [\"2 1 1\"]\n"
                 ),
                 "waits 3.0 days",
+            ),
+            (
+                format!(
+                    "{SHORT}[dane]\nconfirmation-interval = \"9d\"\n[[service]]\nhost = \"mail.a.org\"\nport = 993\nparameters = [\"2 1 1\"]\n"
+                ),
+                "danelaw.toml:5:11: error: [[certificate]] of mail.a.org by the profile \"shortlived\": a renewed certificate waits 9.0 days",
+            ),
+            (
+                format!(
+                    "{SHORT}[dane]\nparameters = [\"2 1 1\"]\nconfirmation-interval = \"1h\"\n{MAIL}ttl = \"3d\"\n"
+                ),
+                "waits 6.0 days",
             ),
         ] {
             let message = parse(&text).expect_err(&text).to_string();

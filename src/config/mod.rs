@@ -31,6 +31,7 @@ pub use catalog::CatalogConfig;
 pub use messages::{Mailer, Messages, Smarthost, SmtpTls, Webhook, internal};
 pub use outside::Outside;
 pub use primary::Primaries;
+pub use reader::mistake_in;
 pub use rollover::{Command, HostConfig, RolloverConfig};
 pub use secondary::Secondary;
 pub use service::{Cookies, Prefix, RateLimit, ServerConfig};

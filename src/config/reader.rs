@@ -64,6 +64,16 @@ impl<'t> Problems<'t> {
     }
 }
 
+/// A mistake that shows only outside of a text, such as a file that is not there: at a key's value in one of its tables.
+pub fn mistake_in(file: &str, text: &str, table: &str, key: &str, message: String, help: &str) -> Option<Diagnostic> {
+    let (root, _) = DeTable::parse_recoverable(text);
+    let value = root.get_ref().get(table)?;
+    let span = value.get_ref().as_table()?.get(key).map_or(value.span(), Spanned::span);
+    let mut problems = Problems::new(file, text);
+    problems.error(span, message, help);
+    problems.into_diagnostics().pop()
+}
+
 fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX).saturating_add(1)
 }

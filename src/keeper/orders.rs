@@ -255,10 +255,7 @@ impl Keeper {
         };
         let ids: Vec<Id> = self.orders.each.keys().filter(|id| id.host == *host).cloned().collect();
         if ids.is_empty() {
-            return Err(format!(
-                "{0}: no [[certificate]] names it as its host; `danelaw certificate list` shows those that do",
-                host.to_host()
-            ));
+            return Err(report::not_ordered(host));
         }
         if self.orders.ca.is_none() {
             return Err("certificates are not ordered with --ephemeral".to_owned());
@@ -296,7 +293,7 @@ impl Keeper {
             if !self.store_orders(&states, reading) {
                 break;
             }
-            self.say_orders(&actions, now);
+            self.say_orders(&actions, &states, now);
             for (id, action) in actions {
                 events.extend(self.do_order(&id, action, now).map(|event| (id, event)));
             }

@@ -290,7 +290,7 @@ fn report(keeper: &Keeper, request: &Request, around: &Surroundings) -> Reply {
         Request::Rollover { host, .. } => json(serde_json::to_value(keeper.rollovers(Some(host))?)),
         Request::Rollovers { host } => json(serde_json::to_value(keeper.rollovers(host.as_ref())?)),
         Request::Order { host, .. } => json(serde_json::to_value(keeper.order_reports(Some(host)))),
-        Request::Orders { host } => json(serde_json::to_value(keeper.order_reports(host.as_ref()))),
+        Request::Orders { host } => json(serde_json::to_value(keeper.list_orders(host.as_ref())?)),
         Request::Plan { host } => json(serde_json::to_value(keeper.timeline(host, now())?)),
         Request::Log { subject, limit } => json(serde_json::to_value(keeper.log(subject.as_deref(), *limit)?)),
         Request::Dump { zone, origin } => keeper.dump(zone, *origin).map(Into::into),

@@ -1,11 +1,13 @@
 //! CAA (RFC 8659): whether an authority is left that may issue a certificate for a host; and, of one that is known, whether it may for an
 //! account and by a way of proving (RFC 8657).
 
-use crate::dns::Rdata;
 use crate::dns::text::show;
+use crate::dns::{Name, Rdata};
 
 /// The tags that authorities know: those of RFC 8659 section 4, RFC 9495, and of the CA/Browser Forum.
 const KNOWN: [&str; 6] = ["issue", "issuewild", "iodef", "issuemail", "contactemail", "contactphone"];
+/// How names are proven here (RFC 8555 section 8.4).
+pub const METHOD: &str = "dns-01";
 /// The flag of a property that has to be understood (RFC 8659 section 4.1).
 const CRITICAL: u8 = 128;
 /// What may stand around the parts of a value.
@@ -102,6 +104,34 @@ pub fn issuers(records: &[Rdata], is_wildcard: bool) -> Issuers {
         Some(only) if only.is_empty() => Issuers::Nobody,
         Some(only) => Issuers::Only(only),
     }
+}
+
+/// What to do where the records at a name forbid it; none: they don't. `place`: words on where that is, behind the record to add.
+pub fn remedy(
+    at: &Name,
+    place: &str,
+    records: &[Rdata],
+    is_wildcard: bool,
+    applicant: &Applicant<'_>,
+) -> Option<String> {
+    match issuers(records, is_wildcard) {
+        Issuers::All => None,
+        Issuers::Only(only) if only.iter().any(|issuer| issuer.permits(applicant)) => None,
+        Issuers::Only(_) | Issuers::Nobody => {
+            let tag = if is_wildcard && has_wild(records) { "issuewild" } else { "issue" };
+            let identity = applicant.identities.first()?;
+            Some(format!("add {at} CAA 0 {tag} \"{identity}\"{place}"))
+        }
+        Issuers::Critical(tag) => Some(format!(
+            "a CAA record at {at}{place} has the tag `{tag}`, which has to be understood and is not: correct the tag, or its flags to 0"
+        )),
+        Issuers::Malformed(rdata) => Some(format!("a CAA record at {at}{place} can't be read, correct it: `{rdata}`")),
+    }
+}
+
+/// Whether there are other rules for wildcards.
+fn has_wild(records: &[Rdata]) -> bool {
+    records.iter().any(|rdata| rdata.get(2..11).is_some_and(|tag| tag.eq_ignore_ascii_case(b"issuewild")))
 }
 
 /// Whom an `issue` names. Nobody, where its value is not of the form that it has to have (RFC 8659 section 4.2).

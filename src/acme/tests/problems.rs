@@ -70,6 +70,20 @@ fn a_problem_says_what_is_wrong_in_the_ca_s_words_and_ours() {
         "a CAA record forbids the CA to issue (caa). Add the CA to the CAA records of the domain, or remove them; mind those \
          of the zones above."
     );
+    assert!(problem(Some("unauthorized"), "no TXT").contains("did not find the proof (unauthorized: no TXT)"));
     assert_eq!(problem(None, "connection refused"), "connection refused. It is tried again.");
     assert!(problem(Some("teapot"), "short and stout").contains("the CA says teapot: short and stout"));
+}
+
+#[test]
+fn what_is_wrong_with_the_account_is_not_told_as_a_missing_proof() {
+    for kind in ["unauthorized", "malformed"] {
+        let problem = Problem { kind: Some(kind.to_owned()), detail: "unknown kid".to_owned(), ..Problem::default() };
+        let refused = problem.of_account();
+        let said = refused.plain();
+        assert!(said.contains("eab-key-id") && said.contains(&format!("{kind}: unknown kid")), "{said}");
+        assert!(!said.contains("proof") && refused.follows() == Follows::Operator, "{said}");
+    }
+    let other = Problem { kind: Some("rateLimited".to_owned()), ..Problem::default() };
+    assert_eq!(other.clone().of_account(), other);
 }

@@ -89,8 +89,16 @@ impl Session {
         Ok(Session { account, client, path })
     }
 
-    /// An error in plain words.
+    /// An error in plain words. What answers a request says nothing of a proof: it is the account that may not.
     pub fn problem(&self, error: &instant_acme::Error) -> Problem {
+        match self.heard(error) {
+            problem if problem.is("unauthorized") => problem.of_account(),
+            problem => problem,
+        }
+    }
+
+    /// The same, as the CA calls it: it may not be the account.
+    pub fn heard(&self, error: &instant_acme::Error) -> Problem {
         problem(&self.client, &self.path, error)
     }
 }
@@ -121,7 +129,7 @@ async fn make(settings: &Settings, client: &Client, path: PathBuf) -> Result<Acc
     let external = settings.external.as_ref().map(External::key).transpose()?;
     let builder = Account::builder_with_http(Box::new(client.clone()));
     let made = builder.create(&new, settings.directory.clone(), external.as_ref()).await;
-    let (account, credentials) = made.map_err(|error| client.problem(&error))?;
+    let (account, credentials) = made.map_err(|error| client.problem(&error).of_account())?;
     crash::point("acme: the CA has made the account");
     let external = settings.external.as_ref().map(|external| external.key_id.clone());
     let kept = Kept { version: VERSION, contacts: settings.contacts.clone(), external, credentials };
@@ -144,7 +152,7 @@ async fn reopen(settings: &Settings, mut kept: Kept, client: &Client, path: Path
     let account = builder.from_credentials(credentials).await.map_err(|error| problem(client, &path, &error))?;
     if kept.contacts != settings.contacts {
         let contacts: Vec<&str> = settings.contacts.iter().map(String::as_str).collect();
-        account.update_contacts(&contacts).await.map_err(|error| problem(client, &path, &error))?;
+        account.update_contacts(&contacts).await.map_err(|error| problem(client, &path, &error).of_account())?;
         kept.contacts.clone_from(&settings.contacts);
         blocking(move || keep(&path, &kept)).await?;
     }
@@ -152,6 +160,11 @@ async fn reopen(settings: &Settings, mut kept: Kept, client: &Client, path: Path
 }
 
 impl External {
+    /// Why its key can't be one; none: it can.
+    pub fn unfit(&self) -> Option<String> {
+        self.key().err().map(|problem| problem.detail)
+    }
+
     fn key(&self) -> Result<ExternalAccountKey, Problem> {
         let text = self.key.0.trim_end_matches('=');
         let key = data_encoding::BASE64URL_NOPAD.decode(text.as_bytes());

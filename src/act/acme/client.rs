@@ -157,6 +157,11 @@ fn no_answer(origin: &str, error: &ureq::Error) -> String {
     format!("no answer from the CA at {origin}: {why}: if this lasts, look whether this machine reaches it")
 }
 
+/// Why a file holds no roots to trust; none: it does.
+pub fn unfit_roots(path: &Path) -> Option<String> {
+    roots(path).err().map(|problem| problem.detail)
+}
+
 fn roots(path: &Path) -> Result<RootCerts, Problem> {
     let problem = |why: String| ours(format!("{}: {why}", path.display()));
     let text = std::fs::read(path).map_err(|error| problem(error.to_string()))?;

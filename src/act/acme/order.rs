@@ -55,7 +55,7 @@ pub async fn make(
             made => made,
         },
     }
-    .map_err(|error| session.problem(&error))?;
+    .map_err(|error| if replaces.is_some() { session.heard(&error) } else { session.problem(&error) })?;
     crash::point("acme: the CA has made the order");
     let url = made.url().to_owned();
     let mut found = proofs(session, &mut made, names).await;

@@ -12,10 +12,7 @@ use crate::act::acme::directory::Authority;
 use crate::dns::{Name, Rdata, Rtype};
 use crate::keeper::Keeper;
 use crate::observe::outside::elsewhere::{Found, Question as Asked};
-use crate::outside::caa::{Applicant, Issuers, issuers};
-
-/// How names are proven here (RFC 8555 section 8.4).
-const METHOD: &str = "dns-01";
+use crate::outside::caa::{Applicant, METHOD, remedy};
 
 /// The CAA records that count for a name.
 struct Counting {
@@ -125,21 +122,5 @@ impl Keeper {
 fn forbids(counting: &Counting, is_wildcard: bool, applicant: &Applicant<'_>) -> Option<String> {
     let Counting { at, records, is_elsewhere } = counting;
     let place = if *is_elsewhere { " in its zone, which is served elsewhere" } else { "" };
-    match issuers(records, is_wildcard) {
-        Issuers::All => None,
-        Issuers::Only(only) if only.iter().any(|issuer| issuer.permits(applicant)) => None,
-        Issuers::Only(_) | Issuers::Nobody => {
-            let tag = if is_wildcard && has_wild(records) { "issuewild" } else { "issue" };
-            Some(format!("add {at} CAA 0 {tag} \"{}\"{place}", applicant.identities[0]))
-        }
-        Issuers::Critical(tag) => Some(format!(
-            "a CAA record at {at}{place} has the tag `{tag}`, which has to be understood and is not: correct the tag, or its flags to 0"
-        )),
-        Issuers::Malformed(rdata) => Some(format!("a CAA record at {at}{place} can't be read, correct it: `{rdata}`")),
-    }
-}
-
-/// Whether there are other rules for wildcards.
-fn has_wild(records: &[Rdata]) -> bool {
-    records.iter().any(|rdata| rdata.get(2..11).is_some_and(|tag| tag.eq_ignore_ascii_case(b"issuewild")))
+    remedy(at, place, records, is_wildcard, applicant)
 }

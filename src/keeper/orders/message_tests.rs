@@ -110,6 +110,24 @@ fn the_operator_is_told_what_is_issued_what_fails_what_expires_and_what_is_renew
 }
 
 #[test]
+fn the_first_certificate_is_issued_and_not_renewed_though_the_operator_said_so() {
+    let mut run = Run::new(ZONE, "[messages]\nto = [\"operator@elsewhere.example\"]\n");
+    let mut orders = run.keeper.message_orders();
+    run.hear(Event::Held(None));
+    let problem = Problem { detail: "connection refused".to_owned(), ..Problem::default() };
+    run.hear(Event::Failed { step: Step::Order, problem });
+    run.hear(Event::Order);
+    run.issue("0123", NOW + 90 * DAY);
+    let mails = run.mails(&mut orders).concat();
+    let parts = ["mail.example.test: certificate: issued, valid until", "because the operator said so"];
+    assert!(parts.iter().all(|part| mails.contains(part)) && !mails.contains("renewed, valid"), "{mails}");
+    run.hear(Event::Order);
+    run.issue("4567", NOW + 91 * DAY);
+    let mails = run.mails(&mut orders).concat();
+    assert!(mails.contains("mail.example.test: certificate: renewed, valid until"), "{mails}");
+}
+
+#[test]
 fn a_key_that_waits_for_its_chain_while_both_are_laid_down_is_no_problem() {
     let mut run = Run::new(ZONE, "");
     run.hear(Event::Held(None));

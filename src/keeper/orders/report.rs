@@ -44,7 +44,23 @@ pub struct OrderReport {
     pub next_try: Option<Timestamp>,
 }
 
+/// What is said of a host that no certificate is called by.
+pub(super) fn not_ordered(host: &Name) -> String {
+    format!(
+        "{}: no [[certificate]] names it as its host; `danelaw certificate list` shows those that do",
+        host.to_host()
+    )
+}
+
 impl Keeper {
+    /// The certificates of a host, which has to have one, or all of them.
+    pub(in crate::keeper) fn list_orders(&self, host: Option<&Name>) -> Result<Vec<OrderReport>, String> {
+        match (self.order_reports(host), host) {
+            (reports, Some(host)) if reports.is_empty() => Err(not_ordered(host)),
+            (reports, _) => Ok(reports),
+        }
+    }
+
     /// Every certificate that is ordered here.
     pub(in crate::keeper) fn order_reports(&self, host: Option<&Name>) -> Vec<OrderReport> {
         let wanted = self.orders.each.iter().filter(|(id, _)| host.is_none_or(|host| id.host == *host));

@@ -1,7 +1,9 @@
 //! What is said of orders, for people: in the log, the event list, `status`, and messages.
 
+use std::collections::BTreeMap;
+
 use super::Driven;
-use crate::acme::{Action, Alarm, Held, Id, Notice as Said, Why};
+use crate::acme::{Action, Alarm, Held, Id, Notice as Said, State, Why};
 use crate::dns::Timestamp;
 use crate::dns::text::print_moment;
 use crate::keeper::Keeper;
@@ -16,8 +18,8 @@ struct Words {
 }
 
 impl Keeper {
-    /// Tells the operator what machines tell.
-    pub(super) fn say_orders(&mut self, actions: &[(Id, Action)], now: Timestamp) {
+    /// Tells the operator what machines tell. `before`: what they were.
+    pub(super) fn say_orders(&mut self, actions: &[(Id, Action)], before: &BTreeMap<Id, State>, now: Timestamp) {
         for (id, action) in actions {
             let subject = called(id);
             let Some(driven) = self.orders.each.get_mut(id) else { continue };
@@ -32,7 +34,8 @@ impl Keeper {
                 }
                 Action::Tell(Said::Refused(why)) => driven.refused = Some(why.clone()),
                 Action::Tell(Said::Stored { why, not_after }) => {
-                    let what = if *why == Why::First { "issued" } else { "renewed" };
+                    let is_first = before.get(id).is_none_or(|state| state.held().is_none());
+                    let what = if is_first { "issued" } else { "renewed" };
                     let text = format!("{what}, valid until {}", print_moment(*not_after));
                     let notice = Notice::new(now, Kind::CertificateIssued, &subject, &text);
                     let detail = driven.state.held().map_or_else(String::new, |held| issued(held, *why));
