@@ -52,8 +52,12 @@ impl Machine<'_> {
         }
         self.prove();
         self.look();
-        if self.state.told == (true, true) {
+        let is_told = self.state.told == (true, true);
+        // A folder that can't be looked at hides nothing of what was known of it.
+        if is_told || self.state.folder.tries >= FAILURES {
             self.alarm();
+        }
+        if is_told {
             self.ask();
             self.ask_besides();
         }
@@ -81,10 +85,11 @@ impl Machine<'_> {
     }
 
     fn look(&mut self) {
-        let state = &mut *self.state;
-        if state.folder.is_unanswered(&state.clock) {
-            state.folder.fail(&state.clock);
+        if self.state.folder.is_unanswered(&self.state.clock) {
+            let detail = format!("the folder could not be looked at within {PATIENCE} s");
+            self.failed(Step::Look, Problem { detail, ..Problem::default() });
         }
+        let state = &mut *self.state;
         if !state.told.1 && state.folder.is_due(&state.clock) {
             state.folder.ask(&state.clock);
             self.actions.push(Action::Do(Task::Look));
@@ -299,7 +304,7 @@ impl State {
             alarms.extend(self.unseen.clone().map(Alarm::NotShown));
         }
         if let Some(Failure { problem, .. }) = &self.failure {
-            let tries = self.errand.tries.max(self.keys.tries).saturating_add(self.lost);
+            let tries = self.errand.tries.max(self.keys.tries).max(self.folder.tries).saturating_add(self.lost);
             if problem.follows() == Follows::Operator {
                 alarms.extend(Some(Alarm::Needed(problem.plain())).filter(|_| self.caa.is_none()));
             } else if tries >= FAILURES {

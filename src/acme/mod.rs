@@ -314,8 +314,14 @@ impl Machine<'_> {
         if self.state.phase == Phase::Resting && self.state.why != Some(Why::Rotation) {
             self.state.why = Some(Why::Word);
         }
-        // What waits to be tried again is tried now.
-        self.state.errand.wait = None;
+        self.at_once();
+    }
+
+    /// What waits to be tried again is tried now.
+    fn at_once(&mut self) {
+        for errand in [&mut self.state.errand, &mut self.state.folder, &mut self.state.keys] {
+            errand.wait = None;
+        }
     }
 
     fn cancel(&mut self) {
@@ -344,7 +350,7 @@ impl Machine<'_> {
             self.rest();
         }
         self.state.why = Some(Why::Rotation);
-        self.state.errand.wait = None;
+        self.at_once();
     }
 
     /// The CA did what it was asked for: what failed before is over.

@@ -333,8 +333,12 @@ impl State {
 
     /// When what failed is tried again; none: nothing has to be.
     pub fn next_try(&self) -> Option<Timestamp> {
-        self.failure.as_ref()?;
-        self.errand.wait.map(|wait| self.clock.wall_at(wait.end(&self.clock)))
+        let errand = match self.failure.as_ref()?.step {
+            Step::Look => &self.folder,
+            Step::NextKey => &self.keys,
+            _ => &self.errand,
+        };
+        errand.wait.map(|wait| self.clock.wall_at(wait.end(&self.clock)))
     }
 
     /// Which nameserver does not show the proofs yet, and why.

@@ -306,3 +306,41 @@ fn an_answer_that_never_comes_is_a_failure() {
     assert_eq!(machine.state.phase(), Phase::Resting);
     assert!(machine.until(|action| matches!(action, Action::AskCaa { .. })) <= 66);
 }
+
+#[test]
+fn a_folder_that_can_not_be_looked_at_after_a_start_is_an_alarm_and_so_is_what_expires_meanwhile() {
+    let mut machine = Machine::with(settings(), Some(held(1, START - HOUR, 90 * DAY)));
+    machine.tell(Event::NextKey);
+    machine.tell(Event::Started);
+    machine.tell(Event::Settings(settings()));
+    let look = Action::Do(Task::Look);
+    let has = |machine: &Machine, is: fn(&Alarm) -> bool| machine.state.alarms().iter().any(is);
+    for _ in 0..3 {
+        assert!(machine.state.alarms().is_empty());
+        machine.fail(Step::Look, "");
+        assert_eq!(machine.state.next_try(), machine.state.next());
+        machine.until(|action| *action == look);
+    }
+    machine.fail(Step::Look, "");
+    assert!(has(&machine, |alarm| matches!(alarm, Alarm::Failing(_))));
+    machine.take();
+    machine.tell(Event::Order);
+    assert!(machine.take().contains(&look), "at once");
+    // Nobody answers at all.
+    machine.pass(89 * DAY);
+    assert!(has(&machine, |alarm| *alarm == Alarm::Late));
+    machine.pass(DAY);
+    assert!(has(&machine, |alarm| *alarm == Alarm::Expired));
+    machine.tell(Event::Held(Some(held(2, machine.now.wall, 90 * DAY))));
+    assert!(machine.state.alarms().is_empty(), "{:?}", machine.state.alarms());
+}
+
+#[test]
+fn the_next_key_that_can_not_be_made_is_tried_when_it_is_said_and_at_once_by_the_operator_s_word() {
+    let mut machine = Machine::with(settings(), Some(held(1, START - HOUR, 90 * DAY)));
+    machine.fail(Step::NextKey, "");
+    assert_eq!(machine.state.next_try(), Some(machine.now.wall + 60));
+    machine.take();
+    machine.tell(Event::Order);
+    assert!(machine.take().contains(&Action::Do(Task::MakeNextKey)));
+}
