@@ -172,7 +172,7 @@ impl Machine<'_> {
             state.keys.ask(&state.clock);
             self.actions.push(Action::Do(Task::MakeNextKey));
         }
-        if let Some(revocation) = state.revocations.first_mut().filter(|first| first.errand.is_due(&state.clock)) {
+        for revocation in state.revocations.iter_mut().filter(|revocation| revocation.errand.is_due(&state.clock)) {
             revocation.errand.ask(&state.clock);
             let (fingerprint, reason) = (revocation.fingerprint.clone(), revocation.reason);
             self.actions.push(Action::Do(Task::Revoke { fingerprint, reason }));

@@ -120,6 +120,7 @@ impl Machine<'_> {
                 self.state.failure.take_if(|failure| failure.step == Step::NextKey);
             }
             Event::Revoked { fingerprint } => self.revoked(&fingerprint),
+            Event::NotRevoked { fingerprint, problem } => self.not_revoked(&fingerprint, &problem),
             Event::Failed { step, problem } => self.failed(step, problem),
             Event::Order => self.word(),
             Event::Cancel => self.cancel(),
@@ -280,7 +281,7 @@ impl Machine<'_> {
         if let Some(mut revocation) = self.state.rotation.take().and_then(|rotation| rotation.revoke) {
             // What it replaces is presented until the hold is over.
             revocation.errand.later(&self.state.clock, self.state.settings.hold);
-            self.state.revocations.push(revocation);
+            self.to_revoke(revocation);
         }
         self.rest();
         self.state.errand = Errand::default();
@@ -293,6 +294,11 @@ impl Machine<'_> {
         self.look_at_clock(Some(held.not_before).filter(|at| *at > self.state.wall()));
         self.tell(Notice::Stored { why, not_after: held.not_after });
         self.held(Some(held));
+    }
+
+    fn to_revoke(&mut self, revocation: Revocation) {
+        self.state.revocations.retain(|other| other.fingerprint != revocation.fingerprint);
+        self.state.revocations.push(revocation);
     }
 
     fn revoked(&mut self, fingerprint: &str) {
@@ -345,6 +351,17 @@ impl Machine<'_> {
             errand: Errand::default(),
             failure: None,
         });
+        let before = self.state.rotation.take().and_then(|rotation| rotation.revoke);
+        let revoke = match (revoke, before) {
+            (Some(revoke), Some(before)) => {
+                if before.fingerprint != revoke.fingerprint {
+                    // Something else has taken its place already.
+                    self.to_revoke(before);
+                }
+                Some(revoke)
+            }
+            (revoke, before) => revoke.or(before),
+        };
         self.state.rotation = Some(Rotation { revoke });
         if self.state.order.as_ref().is_some_and(|order| order.reuse) {
             self.rest();

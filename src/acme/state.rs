@@ -346,6 +346,11 @@ impl State {
         self.unseen.as_deref()
     }
 
+    /// Whether a certificate is to be revoked still.
+    pub fn is_to_revoke(&self) -> bool {
+        !self.revocations.is_empty()
+    }
+
     /// What is wrong.
     pub fn alarms(&self) -> &BTreeSet<Alarm> {
         &self.alarms
@@ -387,7 +392,7 @@ impl State {
         if self.wants_key() {
             ages.push(self.keys.next(&self.clock));
         }
-        ages.extend(self.revocations.first().map(|revocation| revocation.errand.next(&self.clock)));
+        ages.extend(self.revocations.iter().map(|revocation| revocation.errand.next(&self.clock)));
         ages.extend(self.aged().map(|wait| wait.end(&self.clock)));
         moments.into_iter().filter(|at| *at > wall).chain(ages.into_iter().map(moment)).min()
     }

@@ -21,7 +21,7 @@ use tracing::error;
 
 use super::Keeper;
 use crate::acme::state::VERSION;
-use crate::acme::{Action, Alarm, Event, Id, Phase, Settings, State, Step, Task, step};
+use crate::acme::{Action, Alarm, Event, Id, Phase, Problem, Settings, State, Step, Task, step};
 use crate::act::acme as ca;
 use crate::act::messages::Secret;
 use crate::config::CertificateConfig;
@@ -318,6 +318,7 @@ impl Keeper {
         let is_gone = |driven: &Driven| {
             driven.settings.as_ref().is_some_and(|settings| settings.names.is_empty())
                 && driven.state.phase() == Phase::Resting
+                && !driven.state.is_to_revoke()
         };
         let gone: Vec<Id> =
             self.orders.each.iter().filter(|(_, driven)| is_gone(driven)).map(|(id, _)| id.clone()).collect();
@@ -382,6 +383,12 @@ impl Keeper {
             Action::Do(task @ Task::Order { .. }) if self.is_in_the_way(id) => {
                 self.orders.waiting.insert(id.clone(), task);
             }
+            Action::Do(Task::Revoke { fingerprint, reason }) => match self.presents(&fingerprint) {
+                Some(detail) => {
+                    return Some(Event::NotRevoked { fingerprint, problem: Problem { detail, ..Problem::default() } });
+                }
+                None => self.ask_ca(id.clone(), Task::Revoke { fingerprint, reason }),
+            },
             Action::Do(task) => self.ask_ca(id.clone(), task),
         }
         None

@@ -14,7 +14,7 @@ use super::{
 /// So many orders a day, and no more.
 const ORDERS: usize = 12;
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 10] = [
     Step::Window,
     Step::Caa,
     Step::Order,
@@ -25,7 +25,6 @@ const STEPS: [Step; 11] = [
     Step::Finalize,
     Step::Store,
     Step::NextKey,
-    Step::Revoke,
 ];
 const KINDS: [&str; 9] =
     ["", "badNonce", "rateLimited", "malformed", "caa", "alreadyReplaced", "serverInternal", "orderNotReady", "teapot"];
@@ -58,6 +57,7 @@ enum Happens {
     Order,
     Cancel,
     Rotate(Option<u8>),
+    NotRevoked(u32),
 }
 
 fn happens() -> impl Strategy<Value = Happens> {
@@ -86,6 +86,7 @@ fn happens() -> impl Strategy<Value = Happens> {
         3 => Just(Happens::Order),
         1 => Just(Happens::Cancel),
         1 => proptest::option::of(0u8..6).prop_map(Happens::Rotate),
+        1 => (0u32..3).prop_map(Happens::NotRevoked),
     ]
 }
 
@@ -203,6 +204,10 @@ impl World {
             Happens::Order => Event::Order,
             Happens::Cancel => Event::Cancel,
             Happens::Rotate(reason) => Event::Rotate { reason },
+            Happens::NotRevoked(before) => {
+                let fingerprint = format!("certificate {}", self.number.saturating_sub(before));
+                Event::NotRevoked { fingerprint, problem: Problem::default() }
+            }
         };
         self.tell(event)
     }

@@ -127,3 +127,31 @@ fn a_key_that_waits_for_its_chain_while_both_are_laid_down_is_no_problem() {
     run.cycle();
     assert!(!has_problem(&run.keeper, "next key"), "danelaw makes it: {:?}", run.keeper.problems);
 }
+
+/// A certificate that lies in the folder is replaced, and to be revoked.
+fn revoking(run: &mut Run, fingerprint: &str) {
+    run.hear(Event::Held(Some(held(fingerprint, NOW + 90 * DAY))));
+    run.keeper.say_to_orders(&name(HOST), OrderWord::Rotate { reason: Some(1) }, run.now).unwrap();
+    run.cycle();
+    run.until_stored();
+    run.hear(Event::Stored(held("0123", NOW + 90 * DAY)));
+}
+
+fn revocations(run: &mut Run) -> Vec<Task> {
+    run.asked().into_iter().filter(|task| matches!(task, Task::Revoke { .. })).collect()
+}
+
+#[test]
+fn what_is_to_be_revoked_is_not_forgotten_when_it_is_not_configured_any_more() {
+    let mut run = Run::new(ZONE, "");
+    let fingerprint = "4567".to_owned();
+    revoking(&mut run, &fingerprint);
+    let mut config = run.keeper.config.clone();
+    config.ordered.clear();
+    run.keeper.configure(config);
+    run.pass(DAY);
+    assert_eq!(revocations(&mut run), [Task::Revoke { fingerprint: fingerprint.clone(), reason: 1 }]);
+    assert_eq!(run.keeper.order_reports(None).len(), 1);
+    run.hear(Event::Revoked { fingerprint });
+    assert_eq!(run.keeper.order_reports(None), []);
+}

@@ -96,7 +96,7 @@ impl Run {
     }
 
     /// What the CA is asked for.
-    fn asked(&mut self) -> Vec<Task> {
+    pub(super) fn asked(&mut self) -> Vec<Task> {
         let all = std::iter::from_fn(|| self.orders.ca.try_recv().ok()).map(|order| order.task);
         all.filter(|task| !matches!(task, Task::Look | Task::MakeNextKey)).collect()
     }

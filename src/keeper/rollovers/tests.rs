@@ -55,6 +55,9 @@ fn the_first_certificate_is_installed_and_published_at_once() {
     assert_eq!((tlsa(&keeper), phase(&keeper)), (1, Phase::Idle));
     assert_eq!(installed(&place), source(&place));
     assert!(keeper.explain(&name(HOST), NOW)[0].to_string().contains("(current)"));
+    let fingerprint = Chain::from_pem(&installed(&place)).unwrap().leaf().fingerprint();
+    assert_eq!(keeper.presents(&fingerprint).as_deref(), Some("it is installed for mail.example.test still"));
+    assert_eq!(keeper.presents("0123"), None);
 }
 
 #[test]
@@ -399,6 +402,9 @@ fn what_is_ordered_for_a_host_without_tlsa_is_installed_at_once_and_its_server_t
     let second = lay_down();
     keeper.cycle(&Finished::All, NOW + DAY + 60);
     assert_eq!(installed().trim(), second.trim());
+    let presents =
+        |pem: &str| keeper.presents(&Chain::from_pem(pem.as_bytes()).unwrap().leaf().fingerprint()).is_some();
+    assert!(presents(&second) && !presents(&first));
     assert_eq!(of_web(&mut ran).len(), 1);
     assert_eq!(fs::read_dir(place.path("deployed/.versions").join(web)).unwrap().count(), 1, "the old version is gone");
 
