@@ -212,7 +212,9 @@ impl State {
             return self.why;
         }
         let Some(held) = &self.held else { return Some(Why::First) };
-        if held.names != self.settings.names {
+        // A CA may add names of its own; what was ordered last tells that one was taken out.
+        let is_as_ordered = self.laid.as_ref().is_some_and(|laid| laid.subject.names == self.settings.names);
+        if held.names != self.settings.names && !(is_as_ordered && held.names.is_superset(&self.settings.names)) {
             return Some(Why::Names);
         }
         if self.laid.as_ref().is_some_and(|laid| laid.subject.directory != self.settings.directory) {

@@ -324,3 +324,19 @@ fn a_restart_with_another_boot_id_goes_on_where_it_was() {
     machine.restart();
     assert_eq!(machine.state.url(), Some("order 1"));
 }
+
+#[test]
+fn a_name_that_the_ca_adds_is_no_reason_to_order_again_and_one_that_is_taken_out_is() {
+    let mut machine = Machine::with(settings(), None);
+    machine.tell(Event::NextKey);
+    machine.go_on_to(Phase::Storing);
+    let mut with_more = held(1, START, 90 * DAY);
+    with_more.names.extend(names(&["www.mail.example.org"]));
+    machine.tell(Event::Stored(with_more));
+    machine.tell(Event::NextKey);
+    machine.take();
+    machine.pass(40 * DAY);
+    assert_eq!((machine.state.phase(), machine.state.alarms().len()), (Phase::Resting, 0));
+    machine.tell(Event::Settings(Settings { names: names(&["mail.example.org"]), ..settings() }));
+    assert_eq!((machine.state.phase(), machine.state.why()), (Phase::Checking, Some(Why::Names)));
+}
