@@ -168,6 +168,11 @@ pub enum Event {
         /// It may pass by itself.
         passes: bool,
     },
+    /// [`Task::Order`] was not done: another order of the host is open, and a CA may take both for the same one.
+    Waits {
+        /// What it waits for.
+        why: String,
+    },
     /// There is an order.
     Ordered {
         /// Its URL.

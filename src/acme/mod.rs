@@ -48,6 +48,8 @@ use state::{Errand, Laid, Placed, Revocation, Rotation, Subject, Window};
 /// The renewal information of a certificate is asked for again after so many seconds at least, and at most
 /// (RFC 9773 section 4.3.2).
 const AGAIN: (u64, u64) = (60, DAY);
+/// Whether it is an order's turn is looked at again after so many seconds.
+const TURN: u64 = 60;
 
 /// One step. Total: every state takes every event at any time. The state must be stored before the actions are taken.
 pub fn step(mut state: State, event: Event, now: Reading) -> (State, Vec<Action>) {
@@ -94,6 +96,7 @@ impl Machine<'_> {
             Event::NoWindow { .. } => {}
             Event::MayIssue(answer) => self.may_issue(answer),
             Event::Unprovable { why, passes } => self.unprovable(why, passes),
+            Event::Waits { why } => self.waits(why),
             Event::Ordered { url, proofs } => self.ordered(url, proofs),
             Event::Shown { proofs } => {
                 let is_it = self.state.order.as_ref().is_some_and(|order| order.proofs == proofs);
@@ -221,6 +224,16 @@ impl Machine<'_> {
             self.state.caa = None;
             let kind = (!passes).then(|| "unprovable".to_owned());
             self.not_begun(Step::Prove, Problem { kind, detail: why, ..Problem::default() });
+        }
+    }
+
+    /// It is not its turn: nothing failed, and nothing was ordered. Whether CAA allows it is looked at again then.
+    fn waits(&mut self, why: String) {
+        if self.state.phase == Phase::Ordering && self.state.errand.asked.is_some() {
+            self.state.orders.pop();
+            self.enter(Phase::Checking);
+            self.state.errand.later(&self.state.clock, TURN);
+            self.state.unseen = Some(why);
         }
     }
 

@@ -214,7 +214,7 @@ pub struct State {
     pub(super) nonces: u32,
     /// The proofs that stand in the zones, as far as the machine of this start knows.
     pub(super) proved: Option<Vec<Proof>>,
-    /// Why a nameserver doesn't show them.
+    /// Why a nameserver doesn't show them; before there is an order, which other one is in the way.
     pub(super) unseen: Option<String>,
     /// What to do that CAA allows it.
     pub(super) caa: Option<String>,
@@ -341,7 +341,7 @@ impl State {
         errand.wait.map(|wait| self.clock.wall_at(wait.end(&self.clock)))
     }
 
-    /// Which nameserver does not show the proofs yet, and why.
+    /// What it waits for: which nameserver does not show the proofs yet, and why, or another order.
     pub fn unseen(&self) -> Option<&str> {
         self.unseen.as_deref()
     }

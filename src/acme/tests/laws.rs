@@ -58,6 +58,7 @@ enum Happens {
     Cancel,
     Rotate(Option<u8>),
     NotRevoked(u32),
+    Waits,
 }
 
 fn happens() -> impl Strategy<Value = Happens> {
@@ -87,6 +88,7 @@ fn happens() -> impl Strategy<Value = Happens> {
         1 => Just(Happens::Cancel),
         1 => proptest::option::of(0u8..6).prop_map(Happens::Rotate),
         1 => (0u32..3).prop_map(Happens::NotRevoked),
+        1 => Just(Happens::Waits),
     ]
 }
 
@@ -204,6 +206,7 @@ impl World {
             Happens::Order => Event::Order,
             Happens::Cancel => Event::Cancel,
             Happens::Rotate(reason) => Event::Rotate { reason },
+            Happens::Waits => Event::Waits { why: "the other key's".to_owned() },
             Happens::NotRevoked(before) => {
                 let fingerprint = format!("certificate {}", self.number.saturating_sub(before));
                 Event::NotRevoked { fingerprint, problem: Problem::default() }
@@ -268,6 +271,7 @@ impl World {
         }
         let is_nonce = |problem: &Problem| problem.kind.as_deref() == Some("badNonce");
         let nonce = matches!(&event, Event::Failed { step: Step::Order, problem } if is_nonce(problem));
+        let waits = matches!(event, Event::Waits { .. });
         let now = Reading {
             wall: self.wall(),
             boot: self.time - self.booted,
@@ -277,7 +281,8 @@ impl World {
         let (state, actions) = step(self.state.clone(), event.clone(), now);
         let text = serde_json::to_string(&state).expect("serialises");
         prop_assert_eq!(&serde_json::from_str::<State>(&text).expect("reads back"), &state);
-        if nonce && phase == Phase::Ordering && state.phase() == Phase::Ordering {
+        let is_not_made = nonce && state.phase() == Phase::Ordering || waits && state.phase() == Phase::Checking;
+        if phase == Phase::Ordering && is_not_made {
             self.orders.pop();
         }
         for action in &actions {
