@@ -21,6 +21,8 @@ const BACKOFF: (u64, u64) = (60, 6 * HOUR);
 const RETRY_AFTER: u64 = 7 * DAY;
 /// So many orders are made within a day, and three more for each certificate that may expire in one.
 const ORDERS: u64 = 12;
+/// And so many more where the operator wants another key.
+const RESERVE: u64 = 3;
 /// A nameserver that does not show the proofs is told of after so many seconds.
 const GRACE: u64 = 600;
 /// So many failures are told of, one after the other.
@@ -102,7 +104,7 @@ impl Machine<'_> {
             return;
         }
         let Some(why) = state.reason() else { return };
-        if let Some(wait) = state.crowded() {
+        if let Some(wait) = state.crowded(Some(why)) {
             state.errand.wait = Some(wait);
             return;
         }
@@ -132,7 +134,7 @@ impl Machine<'_> {
         let action = match (state.phase, &state.order) {
             (Phase::Checking, _) => Action::AskCaa { names: subject.names },
             (Phase::Ordering, _) => {
-                if let Some(wait) = state.crowded() {
+                if let Some(wait) = state.crowded(state.why) {
                     state.errand.wait = Some(wait);
                     return;
                 }
@@ -244,12 +246,13 @@ impl State {
         !Wait { since, seconds: seconds.saturating_mul(2) }.is_over(&self.clock)
     }
 
-    /// Until when there are too many orders; none: there may be another one.
-    pub(super) fn crowded(&mut self) -> Option<Wait> {
+    /// Until when there are too many orders; none: there may be another one for this reason.
+    pub(super) fn crowded(&mut self, why: Option<Why>) -> Option<Wait> {
         let day = |since: &u64| Wait { since: *since, seconds: DAY };
         self.orders.retain(|since| !day(since).is_over(&self.clock));
         let lifetime = self.held.as_ref().map_or(u64::MAX, |held| held.lifetime().max(1));
-        let most = ORDERS.saturating_add(3 * (DAY / lifetime));
+        let reserve = if why == Some(Why::Rotation) { RESERVE } else { 0 };
+        let most = (ORDERS + reserve).saturating_add(3 * (DAY / lifetime));
         let over = self.orders.len().checked_sub(usize::try_from(most).unwrap_or(usize::MAX))?;
         self.orders.get(over).map(day)
     }

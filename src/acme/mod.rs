@@ -42,6 +42,7 @@ pub use tasks::{Step, Task};
 use crate::dane::rollover::Reading;
 use crate::dane::rollover::guard::Guards;
 use crate::dns::Timestamp;
+use crate::dns::text::print_moment;
 use decide::DAY;
 use state::{Errand, Laid, Placed, Revocation, Rotation, Subject, Window};
 
@@ -326,14 +327,25 @@ impl Machine<'_> {
         if self.state.settings.names.is_empty() {
             return self.refuse("no names are configured for it");
         }
-        if self.state.crowded().is_some() {
-            return self
-                .refuse("there were too many orders within a day: it goes on by itself when there may be another one");
+        if let Some(refusal) = self.barred(self.state.why.unwrap_or(Why::Word)) {
+            return self.refuse(&refusal);
         }
         if self.state.phase == Phase::Resting && self.state.why != Some(Why::Rotation) {
             self.state.why = Some(Why::Word);
         }
         self.at_once();
+    }
+
+    /// Why there can't be an order that has to be made now, and when there can; none: there can, or is.
+    fn barred(&mut self, why: Why) -> Option<String> {
+        let State { order, phase, errand, .. } = &*self.state;
+        let is_of_use = |order: &Placed| why != Why::Rotation || !order.reuse;
+        if order.as_ref().is_some_and(is_of_use) || *phase == Phase::Ordering && errand.asked.is_some() {
+            return None;
+        }
+        let wait = self.state.crowded(Some(why))?;
+        let at = print_moment(self.state.clock.wall_at(wait.end(&self.state.clock)));
+        Some(format!("there were too many orders within a day, and there may be another one at {at}"))
     }
 
     /// What waits to be tried again is tried now.
@@ -356,6 +368,9 @@ impl Machine<'_> {
     fn rotate(&mut self, reason: Option<u8>) {
         if self.state.settings.names.is_empty() {
             return self.refuse("no names are configured for it");
+        }
+        if let Some(refusal) = self.barred(Why::Rotation) {
+            return self.refuse(&refusal);
         }
         let revoke = self.state.held.as_ref().zip(reason).map(|(held, reason)| Revocation {
             fingerprint: held.fingerprint.clone(),
