@@ -295,7 +295,7 @@ impl Machine<'_> {
         if let Some(mut revocation) = self.state.rotation.take().and_then(|rotation| rotation.revoke) {
             // What it replaces is presented until the hold is over.
             revocation.errand.later(&self.state.clock, self.state.settings.hold);
-            self.to_revoke(revocation);
+            self.will_revoke(revocation);
         }
         self.rest();
         self.state.errand = Errand::default();
@@ -310,7 +310,7 @@ impl Machine<'_> {
         self.held(Some(held));
     }
 
-    fn to_revoke(&mut self, revocation: Revocation) {
+    fn will_revoke(&mut self, revocation: Revocation) {
         self.state.revocations.retain(|other| other.fingerprint != revocation.fingerprint);
         self.state.revocations.push(revocation);
     }
@@ -384,7 +384,7 @@ impl Machine<'_> {
             (Some(revoke), Some(before)) => {
                 if before.fingerprint != revoke.fingerprint {
                     // Something else has taken its place already.
-                    self.to_revoke(before);
+                    self.will_revoke(before);
                 }
                 Some(revoke)
             }
