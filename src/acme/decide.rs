@@ -21,6 +21,8 @@ const BACKOFF: (u64, u64) = (60, 6 * HOUR);
 const RETRY_AFTER: u64 = 7 * DAY;
 /// So many orders are made within a day, and three more for each certificate that may expire in one.
 const ORDERS: u64 = 12;
+/// And so many more where the operator wants another key.
+const RESERVE: u64 = 3;
 /// A nameserver that does not show the proofs is told of after so many seconds.
 const GRACE: u64 = 600;
 /// So many failures are told of, one after the other.
@@ -52,8 +54,12 @@ impl Machine<'_> {
         }
         self.prove();
         self.look();
-        if self.state.told == (true, true) {
+        let is_told = self.state.told == (true, true);
+        // A folder that can't be looked at hides nothing of what was known of it.
+        if is_told || self.state.folder.tries >= FAILURES {
             self.alarm();
+        }
+        if is_told {
             self.ask();
             self.ask_besides();
         }
@@ -81,10 +87,11 @@ impl Machine<'_> {
     }
 
     fn look(&mut self) {
-        let state = &mut *self.state;
-        if state.folder.is_unanswered(&state.clock) {
-            state.folder.fail(&state.clock);
+        if self.state.folder.is_unanswered(&self.state.clock) {
+            let detail = format!("the folder could not be looked at within {PATIENCE} s");
+            self.failed(Step::Look, Problem { detail, ..Problem::default() });
         }
+        let state = &mut *self.state;
         if !state.told.1 && state.folder.is_due(&state.clock) {
             state.folder.ask(&state.clock);
             self.actions.push(Action::Do(Task::Look));
@@ -97,7 +104,7 @@ impl Machine<'_> {
             return;
         }
         let Some(why) = state.reason() else { return };
-        if let Some(wait) = state.crowded() {
+        if let Some(wait) = state.crowded(Some(why)) {
             state.errand.wait = Some(wait);
             return;
         }
@@ -127,7 +134,7 @@ impl Machine<'_> {
         let action = match (state.phase, &state.order) {
             (Phase::Checking, _) => Action::AskCaa { names: subject.names },
             (Phase::Ordering, _) => {
-                if let Some(wait) = state.crowded() {
+                if let Some(wait) = state.crowded(state.why) {
                     state.errand.wait = Some(wait);
                     return;
                 }
@@ -167,7 +174,7 @@ impl Machine<'_> {
             state.keys.ask(&state.clock);
             self.actions.push(Action::Do(Task::MakeNextKey));
         }
-        if let Some(revocation) = state.revocations.first_mut().filter(|first| first.errand.is_due(&state.clock)) {
+        for revocation in state.revocations.iter_mut().filter(|revocation| revocation.errand.is_due(&state.clock)) {
             revocation.errand.ask(&state.clock);
             let (fingerprint, reason) = (revocation.fingerprint.clone(), revocation.reason);
             self.actions.push(Action::Do(Task::Revoke { fingerprint, reason }));
@@ -207,7 +214,9 @@ impl State {
             return self.why;
         }
         let Some(held) = &self.held else { return Some(Why::First) };
-        if held.names != self.settings.names {
+        // A CA may add names of its own; what was ordered last tells that one was taken out.
+        let is_as_ordered = self.laid.as_ref().is_some_and(|laid| laid.subject.names == self.settings.names);
+        if held.names != self.settings.names && !(is_as_ordered && held.names.is_superset(&self.settings.names)) {
             return Some(Why::Names);
         }
         if self.laid.as_ref().is_some_and(|laid| laid.subject.directory != self.settings.directory) {
@@ -237,12 +246,13 @@ impl State {
         !Wait { since, seconds: seconds.saturating_mul(2) }.is_over(&self.clock)
     }
 
-    /// Until when there are too many orders; none: there may be another one.
-    pub(super) fn crowded(&mut self) -> Option<Wait> {
+    /// Until when there are too many orders; none: there may be another one for this reason.
+    pub(super) fn crowded(&mut self, why: Option<Why>) -> Option<Wait> {
         let day = |since: &u64| Wait { since: *since, seconds: DAY };
         self.orders.retain(|since| !day(since).is_over(&self.clock));
         let lifetime = self.held.as_ref().map_or(u64::MAX, |held| held.lifetime().max(1));
-        let most = ORDERS.saturating_add(3 * (DAY / lifetime));
+        let reserve = if why == Some(Why::Rotation) { RESERVE } else { 0 };
+        let most = (ORDERS + reserve).saturating_add(3 * (DAY / lifetime));
         let over = self.orders.len().checked_sub(usize::try_from(most).unwrap_or(usize::MAX))?;
         self.orders.get(over).map(day)
     }
@@ -299,7 +309,7 @@ impl State {
             alarms.extend(self.unseen.clone().map(Alarm::NotShown));
         }
         if let Some(Failure { problem, .. }) = &self.failure {
-            let tries = self.errand.tries.max(self.keys.tries).saturating_add(self.lost);
+            let tries = self.errand.tries.max(self.keys.tries).max(self.folder.tries).saturating_add(self.lost);
             if problem.follows() == Follows::Operator {
                 alarms.extend(Some(Alarm::Needed(problem.plain())).filter(|_| self.caa.is_none()));
             } else if tries >= FAILURES {

@@ -168,6 +168,11 @@ pub enum Event {
         /// It may pass by itself.
         passes: bool,
     },
+    /// [`Task::Order`] was not done: another order of the host is open, and a CA may take both for the same one.
+    Waits {
+        /// What it waits for.
+        why: String,
+    },
     /// There is an order.
     Ordered {
         /// Its URL.
@@ -201,7 +206,14 @@ pub enum Event {
         /// Its fingerprint.
         fingerprint: String,
     },
-    /// An action failed.
+    /// It has not.
+    NotRevoked {
+        /// Its fingerprint.
+        fingerprint: String,
+        /// Why.
+        problem: Problem,
+    },
+    /// An action failed, other than [`Task::Revoke`].
     Failed {
         /// Which.
         step: Step,
@@ -214,13 +226,14 @@ pub enum Event {
     Cancel,
     /// The operator: take the next key now.
     Rotate {
-        /// And revoke what it replaces, for this reason (RFC 5280 section 5.3.1); none: nothing is revoked.
+        /// And revoke what it replaces, for this reason (RFC 5280 section 5.3.1); none: nothing is, but for what was to be
+        /// before.
         reason: Option<u8>,
     },
 }
 
 /// What is to be done. The state must be stored before. Each but [`Action::Prove`] and the last three is answered by an event,
-/// [`Event::Failed`] among them.
+/// [`Event::Failed`] and [`Event::NotRevoked`] among them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {

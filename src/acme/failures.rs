@@ -24,7 +24,6 @@ impl Machine<'_> {
                 self.state.keys.fail(&self.state.clock);
                 self.note(step, problem);
             }
-            (Step::Revoke, _) => self.not_revoked(&problem),
             // The CA looks at CAA itself.
             (Step::Caa, Phase::Checking) => self.enter(Phase::Ordering),
             (Step::Order, Phase::Ordering) => self.not_ordered(problem),
@@ -115,12 +114,13 @@ impl Machine<'_> {
         self.note(step, problem);
     }
 
-    fn not_revoked(&mut self, problem: &Problem) {
-        let Some(fingerprint) = self.state.revocations.first().map(|first| first.fingerprint.clone()) else { return };
-        if problem.kind.as_deref() == Some("alreadyRevoked") {
-            return self.revoked(&fingerprint);
+    pub(super) fn not_revoked(&mut self, fingerprint: &str, problem: &Problem) {
+        self.look_at_clock(problem.ca_time);
+        if problem.is("alreadyRevoked") {
+            return self.revoked(fingerprint);
         }
-        if let Some(revocation) = self.state.revocations.first_mut() {
+        let mut revocations = self.state.revocations.iter_mut();
+        if let Some(revocation) = revocations.find(|revocation| revocation.fingerprint == fingerprint) {
             revocation.errand.fail(&self.state.clock);
             revocation.failure = Some(problem.plain());
         }

@@ -42,12 +42,15 @@ pub use tasks::{Step, Task};
 use crate::dane::rollover::Reading;
 use crate::dane::rollover::guard::Guards;
 use crate::dns::Timestamp;
+use crate::dns::text::print_moment;
 use decide::DAY;
 use state::{Errand, Laid, Placed, Revocation, Rotation, Subject, Window};
 
 /// The renewal information of a certificate is asked for again after so many seconds at least, and at most
 /// (RFC 9773 section 4.3.2).
 const AGAIN: (u64, u64) = (60, DAY);
+/// Whether it is an order's turn is looked at again after so many seconds.
+const TURN: u64 = 60;
 
 /// One step. Total: every state takes every event at any time. The state must be stored before the actions are taken.
 pub fn step(mut state: State, event: Event, now: Reading) -> (State, Vec<Action>) {
@@ -94,6 +97,7 @@ impl Machine<'_> {
             Event::NoWindow { .. } => {}
             Event::MayIssue(answer) => self.may_issue(answer),
             Event::Unprovable { why, passes } => self.unprovable(why, passes),
+            Event::Waits { why } => self.waits(why),
             Event::Ordered { url, proofs } => self.ordered(url, proofs),
             Event::Shown { proofs } => {
                 let is_it = self.state.order.as_ref().is_some_and(|order| order.proofs == proofs);
@@ -120,6 +124,7 @@ impl Machine<'_> {
                 self.state.failure.take_if(|failure| failure.step == Step::NextKey);
             }
             Event::Revoked { fingerprint } => self.revoked(&fingerprint),
+            Event::NotRevoked { fingerprint, problem } => self.not_revoked(&fingerprint, &problem),
             Event::Failed { step, problem } => self.failed(step, problem),
             Event::Order => self.word(),
             Event::Cancel => self.cancel(),
@@ -223,6 +228,16 @@ impl Machine<'_> {
         }
     }
 
+    /// It is not its turn: nothing failed, and nothing was ordered. Whether CAA allows it is looked at again then.
+    fn waits(&mut self, why: String) {
+        if self.state.phase == Phase::Ordering && self.state.errand.asked.is_some() {
+            self.state.orders.pop();
+            self.enter(Phase::Checking);
+            self.state.errand.later(&self.state.clock, TURN);
+            self.state.unseen = Some(why);
+        }
+    }
+
     fn ordered(&mut self, url: String, proofs: Vec<Proof>) {
         if self.state.phase != Phase::Ordering {
             return;
@@ -280,7 +295,7 @@ impl Machine<'_> {
         if let Some(mut revocation) = self.state.rotation.take().and_then(|rotation| rotation.revoke) {
             // What it replaces is presented until the hold is over.
             revocation.errand.later(&self.state.clock, self.state.settings.hold);
-            self.state.revocations.push(revocation);
+            self.will_revoke(revocation);
         }
         self.rest();
         self.state.errand = Errand::default();
@@ -295,6 +310,11 @@ impl Machine<'_> {
         self.held(Some(held));
     }
 
+    fn will_revoke(&mut self, revocation: Revocation) {
+        self.state.revocations.retain(|other| other.fingerprint != revocation.fingerprint);
+        self.state.revocations.push(revocation);
+    }
+
     fn revoked(&mut self, fingerprint: &str) {
         let before = self.state.revocations.len();
         self.state.revocations.retain(|revocation| revocation.fingerprint != fingerprint);
@@ -307,15 +327,32 @@ impl Machine<'_> {
         if self.state.settings.names.is_empty() {
             return self.refuse("no names are configured for it");
         }
-        if self.state.crowded().is_some() {
-            return self
-                .refuse("there were too many orders within a day: it goes on by itself when there may be another one");
+        if let Some(refusal) = self.barred(self.state.why.unwrap_or(Why::Word)) {
+            return self.refuse(&refusal);
         }
         if self.state.phase == Phase::Resting && self.state.why != Some(Why::Rotation) {
             self.state.why = Some(Why::Word);
         }
-        // What waits to be tried again is tried now.
-        self.state.errand.wait = None;
+        self.at_once();
+    }
+
+    /// Why there can't be an order that has to be made now, and when there can; none: there can, or is.
+    fn barred(&mut self, why: Why) -> Option<String> {
+        let State { order, phase, errand, .. } = &*self.state;
+        let is_of_use = |order: &Placed| why != Why::Rotation || !order.reuse;
+        if order.as_ref().is_some_and(is_of_use) || *phase == Phase::Ordering && errand.asked.is_some() {
+            return None;
+        }
+        let wait = self.state.crowded(Some(why))?;
+        let at = print_moment(self.state.clock.wall_at(wait.end(&self.state.clock)));
+        Some(format!("there were too many orders within a day, and there may be another one at {at}"))
+    }
+
+    /// What waits to be tried again is tried now.
+    fn at_once(&mut self) {
+        for errand in [&mut self.state.errand, &mut self.state.folder, &mut self.state.keys] {
+            errand.wait = None;
+        }
     }
 
     fn cancel(&mut self) {
@@ -332,6 +369,9 @@ impl Machine<'_> {
         if self.state.settings.names.is_empty() {
             return self.refuse("no names are configured for it");
         }
+        if let Some(refusal) = self.barred(Why::Rotation) {
+            return self.refuse(&refusal);
+        }
         let revoke = self.state.held.as_ref().zip(reason).map(|(held, reason)| Revocation {
             fingerprint: held.fingerprint.clone(),
             reason,
@@ -339,12 +379,23 @@ impl Machine<'_> {
             errand: Errand::default(),
             failure: None,
         });
+        let before = self.state.rotation.take().and_then(|rotation| rotation.revoke);
+        let revoke = match (revoke, before) {
+            (Some(revoke), Some(before)) => {
+                if before.fingerprint != revoke.fingerprint {
+                    // Something else has taken its place already.
+                    self.will_revoke(before);
+                }
+                Some(revoke)
+            }
+            (revoke, before) => revoke.or(before),
+        };
         self.state.rotation = Some(Rotation { revoke });
         if self.state.order.as_ref().is_some_and(|order| order.reuse) {
             self.rest();
         }
         self.state.why = Some(Why::Rotation);
-        self.state.errand.wait = None;
+        self.at_once();
     }
 
     /// The CA did what it was asked for: what failed before is over.

@@ -214,7 +214,7 @@ pub struct State {
     pub(super) nonces: u32,
     /// The proofs that stand in the zones, as far as the machine of this start knows.
     pub(super) proved: Option<Vec<Proof>>,
-    /// Why a nameserver doesn't show them.
+    /// Why a nameserver doesn't show them; before there is an order, which other one is in the way.
     pub(super) unseen: Option<String>,
     /// What to do that CAA allows it.
     pub(super) caa: Option<String>,
@@ -333,13 +333,22 @@ impl State {
 
     /// When what failed is tried again; none: nothing has to be.
     pub fn next_try(&self) -> Option<Timestamp> {
-        self.failure.as_ref()?;
-        self.errand.wait.map(|wait| self.clock.wall_at(wait.end(&self.clock)))
+        let errand = match self.failure.as_ref()?.step {
+            Step::Look => &self.folder,
+            Step::NextKey => &self.keys,
+            _ => &self.errand,
+        };
+        errand.wait.map(|wait| self.clock.wall_at(wait.end(&self.clock)))
     }
 
-    /// Which nameserver does not show the proofs yet, and why.
+    /// What it waits for: which nameserver does not show the proofs yet, and why, or another order.
     pub fn unseen(&self) -> Option<&str> {
         self.unseen.as_deref()
+    }
+
+    /// Whether a certificate is to be revoked still.
+    pub fn is_to_revoke(&self) -> bool {
+        !self.revocations.is_empty()
     }
 
     /// What is wrong.
@@ -383,7 +392,7 @@ impl State {
         if self.wants_key() {
             ages.push(self.keys.next(&self.clock));
         }
-        ages.extend(self.revocations.first().map(|revocation| revocation.errand.next(&self.clock)));
+        ages.extend(self.revocations.iter().map(|revocation| revocation.errand.next(&self.clock)));
         ages.extend(self.aged().map(|wait| wait.end(&self.clock)));
         moments.into_iter().filter(|at| *at > wall).chain(ages.into_iter().map(moment)).min()
     }

@@ -21,7 +21,7 @@ use tracing::error;
 
 use super::Keeper;
 use crate::acme::state::VERSION;
-use crate::acme::{Action, Alarm, Event, Id, Phase, Settings, State, Step, Task, step};
+use crate::acme::{Action, Alarm, Event, Id, Phase, Problem, Settings, State, Step, Task, step};
 use crate::act::acme as ca;
 use crate::act::messages::Secret;
 use crate::config::CertificateConfig;
@@ -58,8 +58,6 @@ pub(super) struct Orders {
     texts: Option<mpsc::Sender<texts::Order>>,
     /// With whom, as whom; why that can't be told.
     account: Option<Result<Arc<ca::Settings>, String>>,
-    /// Orders that wait for the one of the host's other key type: a CA may take two that are open at once for the same one.
-    waiting: BTreeMap<Id, Task>,
     /// What is asked of others than that.
     elsewhere: Elsewhere,
     /// Why folders can't be made.
@@ -288,6 +286,7 @@ impl Keeper {
                 states.entry(id.clone()).or_insert_with(|| driven.state.clone());
                 let (state, asked) = step(driven.state.clone(), event, reading);
                 driven.state = state;
+                let asked = self.in_turn(&id, asked, reading);
                 actions.extend(asked.into_iter().map(|action| (id.clone(), action)));
             }
             if !self.store_orders(&states, reading) {
@@ -305,7 +304,6 @@ impl Keeper {
                 break;
             }
         }
-        self.order_what_waits();
         self.forget_orders();
         before != self.proofs()
     }
@@ -315,6 +313,7 @@ impl Keeper {
         let is_gone = |driven: &Driven| {
             driven.settings.as_ref().is_some_and(|settings| settings.names.is_empty())
                 && driven.state.phase() == Phase::Resting
+                && !driven.state.is_to_revoke()
         };
         let gone: Vec<Id> =
             self.orders.each.iter().filter(|(_, driven)| is_gone(driven)).map(|(id, _)| id.clone()).collect();
@@ -376,38 +375,31 @@ impl Keeper {
             }
             // What is to stand in the zones is read where they are published.
             Action::Prove { .. } | Action::Alarm(_) | Action::Cleared(_) | Action::Tell(_) => {}
-            Action::Do(task @ Task::Order { .. }) if self.is_in_the_way(id) => {
-                self.orders.waiting.insert(id.clone(), task);
-            }
+            Action::Do(Task::Revoke { fingerprint, reason }) => match self.presents(&fingerprint) {
+                Some(detail) => {
+                    return Some(Event::NotRevoked { fingerprint, problem: Problem { detail, ..Problem::default() } });
+                }
+                None => self.ask_ca(id.clone(), Task::Revoke { fingerprint, reason }),
+            },
             Action::Do(task) => self.ask_ca(id.clone(), task),
         }
         None
     }
 
-    /// Whether another order of the host is open.
-    fn is_in_the_way(&self, id: &Id) -> bool {
-        let is_open = |(other, driven): (&Id, &Driven)| {
-            let is_idle = matches!(driven.state.phase(), Phase::Resting | Phase::Checking);
-            other.host == id.host && other != id && !is_idle && !self.orders.waiting.contains_key(other)
-        };
-        self.orders.each.iter().any(is_open)
-    }
-
-    /// Makes the orders that nothing is in the way of any more.
-    fn order_what_waits(&mut self) {
-        let is_free = |id: &&Id| !self.is_in_the_way(id);
-        let free: Vec<Id> = self.orders.waiting.keys().filter(is_free).cloned().collect();
-        // One at a time: it is in the way of others itself.
-        for id in free {
-            if self.is_in_the_way(&id) {
-                continue;
-            }
-            let Some(task) = self.orders.waiting.remove(&id) else { continue };
-            let is_wanted = self.orders.each.get(&id).is_some_and(|driven| driven.state.phase() == Phase::Ordering);
-            if is_wanted {
-                self.ask_ca(id, task);
-            }
+    /// What is asked for, without an order where one of the host's other key types is open: a CA may take both for the same one.
+    fn in_turn(&mut self, id: &Id, asked: Vec<Action>, reading: Reading) -> Vec<Action> {
+        let is_order = |action: &Action| matches!(action, Action::Do(Task::Order { .. }));
+        let is_open = |driven: &Driven| !matches!(driven.state.phase(), Phase::Resting | Phase::Checking);
+        let mut others = self.orders.each.iter().filter(|(other, _)| other.host == id.host && *other != id);
+        let open = others.find(|(_, driven)| is_open(driven)).map(|(other, _)| other.key_type);
+        let (Some(open), Some(driven)) = (open, self.orders.each.get_mut(id)) else { return asked };
+        if !asked.iter().any(is_order) {
+            return asked;
         }
+        let why = format!("the order of the host's {open} key is under way");
+        let (state, more) = step(driven.state.clone(), Event::Waits { why }, reading);
+        driven.state = state;
+        asked.into_iter().filter(|action| !is_order(action)).chain(more).collect()
     }
 
     /// What finds no room, or no account, is asked for again.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use danelaw::acme::{Event, Held, Id, Problem, Proof, Status, Task};
+use danelaw::acme::{Event, Held, Id, Problem, Proof, Status, Step, Task};
 use danelaw::act::acme::{self, Order, Settings};
 use danelaw::dane::certificate::KeyType;
 use danelaw::dns::Name;
@@ -85,7 +85,8 @@ impl Edge {
         for _ in 0..AGAIN {
             match self.ask(id, task.clone()) {
                 Event::Failed { problem, .. } if problem.is("badNonce") => self.refused += 1,
-                Event::Failed { step, problem } => panic!("{step:?}: {problem}"),
+                Event::NotRevoked { problem, .. } if problem.is("badNonce") => self.refused += 1,
+                Event::Failed { problem, .. } | Event::NotRevoked { problem, .. } => panic!("{problem}"),
                 event => return event,
             }
         }
@@ -101,6 +102,7 @@ impl Edge {
                 assert_eq!(failed, step);
                 problem
             }
+            Event::NotRevoked { problem, .. } if step == Step::Revoke => problem,
             other => panic!("{other:?}"),
         }
     }

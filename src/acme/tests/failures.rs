@@ -4,7 +4,8 @@ use super::{
     Action, DAY, Event, HOUR, Machine, Phase, Problem, START, Status, Step, Task, held, is_order, problem, proofs,
     prove, settings,
 };
-use crate::acme::Alarm;
+use crate::acme::{Alarm, Notice};
+use crate::dns::text::print_moment;
 
 #[test]
 fn what_fails_is_tried_again_later_and_later_and_the_order_stays() {
@@ -263,7 +264,7 @@ fn a_clock_that_leaps_ends_no_wait() {
         machine.fail(Step::Order, "");
         machine.tell(Event::Order);
         machine.go_on_to(Phase::Ordering);
-        if machine.state.crowded().is_some() {
+        if machine.state.crowded(None).is_some() {
             break;
         }
     }
@@ -305,4 +306,70 @@ fn an_answer_that_never_comes_is_a_failure() {
     machine.pass(600);
     assert_eq!(machine.state.phase(), Phase::Resting);
     assert!(machine.until(|action| matches!(action, Action::AskCaa { .. })) <= 66);
+}
+
+#[test]
+fn a_folder_that_can_not_be_looked_at_after_a_start_is_an_alarm_and_so_is_what_expires_meanwhile() {
+    let mut machine = Machine::with(settings(), Some(held(1, START - HOUR, 90 * DAY)));
+    machine.tell(Event::NextKey);
+    machine.tell(Event::Started);
+    machine.tell(Event::Settings(settings()));
+    let look = Action::Do(Task::Look);
+    let has = |machine: &Machine, is: fn(&Alarm) -> bool| machine.state.alarms().iter().any(is);
+    for _ in 0..3 {
+        assert!(machine.state.alarms().is_empty());
+        machine.fail(Step::Look, "");
+        assert_eq!(machine.state.next_try(), machine.state.next());
+        machine.until(|action| *action == look);
+    }
+    machine.fail(Step::Look, "");
+    assert!(has(&machine, |alarm| matches!(alarm, Alarm::Failing(_))));
+    machine.take();
+    machine.tell(Event::Order);
+    assert!(machine.take().contains(&look), "at once");
+    // Nobody answers at all.
+    machine.pass(89 * DAY);
+    assert!(has(&machine, |alarm| *alarm == Alarm::Late));
+    machine.pass(DAY);
+    assert!(has(&machine, |alarm| *alarm == Alarm::Expired));
+    machine.tell(Event::Held(Some(held(2, machine.now.wall, 90 * DAY))));
+    assert!(machine.state.alarms().is_empty(), "{:?}", machine.state.alarms());
+}
+
+#[test]
+fn the_next_key_that_can_not_be_made_is_tried_when_it_is_said_and_at_once_by_the_operator_s_word() {
+    let mut machine = Machine::with(settings(), Some(held(1, START - HOUR, 90 * DAY)));
+    machine.fail(Step::NextKey, "");
+    assert_eq!(machine.state.next_try(), Some(machine.now.wall + 60));
+    machine.take();
+    machine.tell(Event::Order);
+    assert!(machine.take().contains(&Action::Do(Task::MakeNextKey)));
+}
+
+#[test]
+fn another_key_is_ordered_though_the_day_s_orders_are_used_up_and_what_can_not_be_is_refused_with_the_time() {
+    let mut machine = Machine::with(settings(), Some(held(1, START - HOUR, 90 * DAY)));
+    let order = |machine: &mut Machine, word: Event| {
+        machine.tell(Event::NextKey);
+        machine.take();
+        machine.tell(word);
+        if let [Action::Tell(Notice::Refused(why))] = &machine.take()[..] {
+            return Some(why.clone());
+        }
+        machine.go_on_to(Phase::Storing);
+        machine.go_on_to(Phase::Resting);
+        None
+    };
+    for _ in 0..12 {
+        assert_eq!(order(&mut machine, Event::Order), None);
+    }
+    let until = print_moment(START + DAY);
+    let refused = format!("there were too many orders within a day, and there may be another one at {until}");
+    assert_eq!(order(&mut machine, Event::Order).as_ref(), Some(&refused));
+    for _ in 0..3 {
+        assert_eq!(order(&mut machine, Event::Rotate { reason: Some(1) }), None);
+    }
+    assert_eq!(order(&mut machine, Event::Rotate { reason: Some(1) }), Some(refused));
+    machine.pass(DAY);
+    assert_eq!(order(&mut machine, Event::Order), None);
 }

@@ -10,11 +10,14 @@ use super::{
     Action, DAY, Event, HOUR, Held, Phase, Problem, Proof, Reading, START, Settings, State, Status, Step, Task, held,
     id, names, settings, step,
 };
+use crate::acme::Why;
 
 /// So many orders a day, and no more.
 const ORDERS: usize = 12;
+/// And so many more for another key.
+const RESERVE: usize = 3;
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 10] = [
     Step::Window,
     Step::Caa,
     Step::Order,
@@ -25,7 +28,6 @@ const STEPS: [Step; 11] = [
     Step::Finalize,
     Step::Store,
     Step::NextKey,
-    Step::Revoke,
 ];
 const KINDS: [&str; 9] =
     ["", "badNonce", "rateLimited", "malformed", "caa", "alreadyReplaced", "serverInternal", "orderNotReady", "teapot"];
@@ -58,6 +60,8 @@ enum Happens {
     Order,
     Cancel,
     Rotate(Option<u8>),
+    NotRevoked(u32),
+    Waits,
 }
 
 fn happens() -> impl Strategy<Value = Happens> {
@@ -86,6 +90,8 @@ fn happens() -> impl Strategy<Value = Happens> {
         3 => Just(Happens::Order),
         1 => Just(Happens::Cancel),
         1 => proptest::option::of(0u8..6).prop_map(Happens::Rotate),
+        1 => (0u32..3).prop_map(Happens::NotRevoked),
+        1 => Just(Happens::Waits),
     ]
 }
 
@@ -203,6 +209,11 @@ impl World {
             Happens::Order => Event::Order,
             Happens::Cancel => Event::Cancel,
             Happens::Rotate(reason) => Event::Rotate { reason },
+            Happens::Waits => Event::Waits { why: "the other key's".to_owned() },
+            Happens::NotRevoked(before) => {
+                let fingerprint = format!("certificate {}", self.number.saturating_sub(before));
+                Event::NotRevoked { fingerprint, problem: Problem::default() }
+            }
         };
         self.tell(event)
     }
@@ -263,6 +274,7 @@ impl World {
         }
         let is_nonce = |problem: &Problem| problem.kind.as_deref() == Some("badNonce");
         let nonce = matches!(&event, Event::Failed { step: Step::Order, problem } if is_nonce(problem));
+        let waits = matches!(event, Event::Waits { .. });
         let now = Reading {
             wall: self.wall(),
             boot: self.time - self.booted,
@@ -272,7 +284,8 @@ impl World {
         let (state, actions) = step(self.state.clone(), event.clone(), now);
         let text = serde_json::to_string(&state).expect("serialises");
         prop_assert_eq!(&serde_json::from_str::<State>(&text).expect("reads back"), &state);
-        if nonce && phase == Phase::Ordering && state.phase() == Phase::Ordering {
+        let is_not_made = nonce && state.phase() == Phase::Ordering || waits && state.phase() == Phase::Checking;
+        if phase == Phase::Ordering && is_not_made {
             self.orders.pop();
         }
         for action in &actions {
@@ -281,7 +294,8 @@ impl World {
                     prop_assert!(state.url().is_none(), "{event:?}: another order though there is one");
                     self.orders.push(self.time);
                     let day = self.orders.iter().filter(|at| **at + DAY > self.time).count();
-                    prop_assert!(day <= ORDERS, "{event:?}: {day} orders a day");
+                    let reserve = if state.why() == Some(Why::Rotation) { RESERVE } else { 0 };
+                    prop_assert!(day <= ORDERS + reserve, "{event:?}: {day} orders a day");
                 }
                 Action::Do(Task::Finalize { url, .. }) => {
                     prop_assert!(self.proven.contains(url), "{event:?}: finalised and not proven");

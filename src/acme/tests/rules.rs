@@ -224,9 +224,10 @@ fn the_key_stays_where_that_is_configured_and_not_when_it_is_rotated() {
     machine.tell(Event::Stored(held(2, START, 90 * DAY)));
     let revoke = Action::Do(Task::Revoke { fingerprint: "certificate 1".to_owned(), reason: 1 });
     assert!(machine.take().contains(&revoke));
-    machine.fail(Step::Revoke, "serverInternal");
+    let fingerprint = || "certificate 1".to_owned();
+    machine.tell(Event::NotRevoked { fingerprint: fingerprint(), problem: problem("serverInternal") });
     machine.until(|action| *action == revoke);
-    machine.tell(Event::Revoked { fingerprint: "certificate 1".to_owned() });
+    machine.tell(Event::Revoked { fingerprint: fingerprint() });
     assert!(machine.take().contains(&Action::Tell(Notice::Revoked("certificate 1".to_owned()))));
     machine.pass(DAY);
     assert_eq!(machine.count(|action| *action == revoke), 0);
@@ -241,6 +242,43 @@ fn what_is_replaced_is_revoked_when_the_hold_is_over() {
     machine.go_on_to(Phase::Storing);
     machine.tell(Event::Stored(held(2, START, 90 * DAY)));
     assert_eq!(machine.until(|action| matches!(action, Action::Do(Task::Revoke { .. }))), hold);
+}
+
+#[test]
+fn a_rotation_after_a_revocation_that_is_under_way_keeps_the_revocation() {
+    let mut machine = Machine::with(settings(), Some(held(1, START - DAY, 90 * DAY)));
+    machine.tell(Event::NextKey);
+    machine.tell(Event::Rotate { reason: Some(1) });
+    machine.tell(Event::MayIssue(Ok(())));
+    machine.fail(Step::Order, "serverInternal");
+    machine.tell(Event::Rotate { reason: None });
+    machine.go_on_to(Phase::Storing);
+    machine.take();
+    machine.tell(Event::Stored(held(2, START, 90 * DAY)));
+    let revoke = Action::Do(Task::Revoke { fingerprint: "certificate 1".to_owned(), reason: 1 });
+    assert!(machine.take().contains(&revoke));
+}
+
+#[test]
+fn a_revocation_that_is_refused_keeps_no_other_one_waiting() {
+    let mut machine = Machine::with(settings(), Some(held(1, START - HOUR, 90 * DAY)));
+    machine.tell(Event::NextKey);
+    for number in 2..=3 {
+        machine.take();
+        machine.tell(Event::Rotate { reason: Some(1) });
+        machine.go_on_to(Phase::Storing);
+        machine.tell(Event::Stored(held(number, machine.now.wall, 90 * DAY)));
+        machine.tell(Event::NextKey);
+        let fingerprint = format!("certificate {}", number - 1);
+        let revoke = Action::Do(Task::Revoke { fingerprint: fingerprint.clone(), reason: 1 });
+        assert!(machine.take().contains(&revoke));
+        machine.tell(Event::NotRevoked { fingerprint, problem: problem("unauthorized") });
+    }
+    machine.tell(Event::NotRevoked { fingerprint: "certificate 2".to_owned(), problem: problem("alreadyRevoked") });
+    assert!(machine.take().contains(&Action::Tell(Notice::Revoked("certificate 2".to_owned()))));
+    machine.until(
+        |action| matches!(action, Action::Do(Task::Revoke { fingerprint, .. }) if fingerprint == "certificate 1"),
+    );
 }
 
 #[test]
@@ -285,4 +323,20 @@ fn a_restart_with_another_boot_id_goes_on_where_it_was() {
     machine.now = Reading { wall: machine.now.wall + HOUR, boot: 5, boot_id: 2, synchronised: true };
     machine.restart();
     assert_eq!(machine.state.url(), Some("order 1"));
+}
+
+#[test]
+fn a_name_that_the_ca_adds_is_no_reason_to_order_again_and_one_that_is_taken_out_is() {
+    let mut machine = Machine::with(settings(), None);
+    machine.tell(Event::NextKey);
+    machine.go_on_to(Phase::Storing);
+    let mut with_more = held(1, START, 90 * DAY);
+    with_more.names.extend(names(&["www.mail.example.org"]));
+    machine.tell(Event::Stored(with_more));
+    machine.tell(Event::NextKey);
+    machine.take();
+    machine.pass(40 * DAY);
+    assert_eq!((machine.state.phase(), machine.state.alarms().len()), (Phase::Resting, 0));
+    machine.tell(Event::Settings(Settings { names: names(&["mail.example.org"]), ..settings() }));
+    assert_eq!((machine.state.phase(), machine.state.why()), (Phase::Checking, Some(Why::Names)));
 }

@@ -79,7 +79,10 @@ async fn obey(order: Order, account: Arc<Mutex<()>>, news: mpsc::Sender<News>, n
     let step = order.task.step();
     let (before, after) = points(step);
     crash::point(before);
-    let event = carry_out(&order, now).await.unwrap_or_else(|problem| Event::Failed { step, problem });
+    let event = carry_out(&order, now).await.unwrap_or_else(|problem| match &order.task {
+        Task::Revoke { fingerprint, .. } => Event::NotRevoked { fingerprint: fingerprint.clone(), problem },
+        _ => Event::Failed { step, problem },
+    });
     crash::point(after);
     drop(one);
     // Who wants to know may have gone.

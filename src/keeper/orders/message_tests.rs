@@ -173,3 +173,64 @@ fn an_account_that_could_not_be_read_for_a_while_stops_nothing_for_good() {
     }
     assert!(matches!(&run.asked()[..], [Task::Order { .. }]));
 }
+
+/// A certificate that lies in the folder is replaced, and to be revoked.
+fn revoking(run: &mut Run, fingerprint: &str) {
+    run.hear(Event::Held(Some(held(fingerprint, NOW + 90 * DAY))));
+    run.keeper.say_to_orders(&name(HOST), OrderWord::Rotate { reason: Some(1) }, run.now).unwrap();
+    run.cycle();
+    run.until_stored();
+    run.hear(Event::Stored(held("0123", NOW + 90 * DAY)));
+}
+
+fn revocations(run: &mut Run) -> Vec<Task> {
+    run.asked().into_iter().filter(|task| matches!(task, Task::Revoke { .. })).collect()
+}
+
+#[test]
+fn what_is_to_be_revoked_is_not_forgotten_when_it_is_not_configured_any_more() {
+    let mut run = Run::new(ZONE, "");
+    let fingerprint = "4567".to_owned();
+    revoking(&mut run, &fingerprint);
+    let mut config = run.keeper.config.clone();
+    config.ordered.clear();
+    run.keeper.configure(config);
+    run.pass(DAY);
+    assert_eq!(revocations(&mut run), [Task::Revoke { fingerprint: fingerprint.clone(), reason: 1 }]);
+    assert_eq!(run.keeper.order_reports(None).len(), 1);
+    run.hear(Event::Revoked { fingerprint });
+    assert_eq!(run.keeper.order_reports(None), []);
+}
+
+#[test]
+fn the_other_key_s_order_waits_for_its_turn_and_that_is_no_failure() {
+    let mut run = Run::new(ZONE, "keys = [\"ecdsa\", \"rsa\"]\n");
+    for key_type in [KeyType::Ecdsa, KeyType::Rsa] {
+        let id = Id { host: name(HOST), key_type };
+        for event in [Event::Held(None), Event::NextKey] {
+            run.keeper.hear_orders(vec![OrderNews::Ca(ca::News { id: id.clone(), event })], run.now);
+        }
+        run.cycle();
+    }
+    let is_order = |task: &Task| matches!(task, Task::Order { .. });
+    let orders = |run: &mut Run| run.asked().iter().filter(|task| is_order(task)).count();
+    assert_eq!(orders(&mut run), 1, "one of both");
+    let proofs = vec![crate::acme::Proof { name: name(HOST), value: "host".to_owned() }];
+    run.hear(Event::Ordered { url: URL.to_owned(), proofs: proofs.clone() });
+    for _ in 0..120 {
+        run.pass(60);
+        let reports = run.keeper.order_reports(None);
+        let rsa = reports.iter().find(|report| report.key == "RSA").unwrap();
+        assert_eq!((rsa.phase, &rsa.failure), (Phase::Checking, &None));
+        assert_eq!(rsa.waits_for.as_deref(), Some("the order of the host's ECDSA key is under way"));
+    }
+    assert_eq!(orders(&mut run), 0);
+    run.hear(Event::Shown { proofs });
+    for status in [Status::Ready, Status::Valid] {
+        run.hear(Event::Status { url: URL.to_owned(), status });
+    }
+    run.hear(Event::Stored(held("0123", NOW + 90 * DAY)));
+    run.pass(60);
+    assert_eq!(orders(&mut run), 1);
+    assert!(run.keeper.order_reports(None).iter().all(|report| report.waits_for.is_none()));
+}

@@ -30,7 +30,7 @@ pub struct OrderReport {
     pub why: Option<String>,
     /// The order at the CA.
     pub order: Option<String>,
-    /// What it waits for: a nameserver that does not show the proofs yet.
+    /// What it waits for: a nameserver that does not show the proofs yet, or the order of the host's other key.
     pub waits_for: Option<String>,
     /// When the certificate that lies in the folder expires; none: there is none.
     pub not_after: Option<Timestamp>,

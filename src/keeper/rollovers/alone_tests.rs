@@ -90,6 +90,9 @@ fn what_is_ordered_for_a_host_without_tlsa_is_installed_at_once_and_its_server_t
     let second = lay_down();
     keeper.cycle(&Finished::All, NOW + DAY + 60);
     assert_eq!(installed().trim(), second.trim());
+    let presents =
+        |pem: &str| keeper.presents(&Chain::from_pem(pem.as_bytes()).unwrap().leaf().fingerprint()).is_some();
+    assert!(presents(&second) && !presents(&first));
     assert_eq!(of_web(&mut ran).len(), 1);
     assert_eq!(fs::read_dir(place.path("deployed/.versions").join(WEB)).unwrap().count(), 1, "the old version is gone");
 

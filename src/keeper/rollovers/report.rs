@@ -11,6 +11,7 @@ use crate::dane::rollover::{Event, Phase};
 use crate::dane::{Chain, deployed};
 use crate::dns::{Name, Timestamp};
 use crate::keeper::Keeper;
+use crate::observe::deployed as observed;
 use crate::serve::control::Word;
 use crate::store;
 use crate::tell::{Kind, Notice};
@@ -130,6 +131,20 @@ impl Keeper {
         let folder = self.config.rollover.deployed.join(deployed::host_name(host)?);
         let file = |what| folder.join(deployed::file_name(what, None));
         Some((chain, file(deployed::FULL_CHAIN), file(deployed::KEY)))
+    }
+
+    /// Why a certificate counts as one that a server presents still; none: it doesn't.
+    pub(in crate::keeper) fn presents(&self, fingerprint: &str) -> Option<String> {
+        let has = |chains: &[Chain]| chains.iter().any(|chain| chain.leaf().fingerprint() == fingerprint);
+        let installed = |host: &Name| format!("it is installed for {} still", host.to_host());
+        let mut hosts = self.rollovers.hosts.iter();
+        if let Some((host, _)) = hosts.find(|(_, driven)| has(&driven.live)) {
+            return Some(installed(host));
+        }
+        self.rollovers.alone.keys().find_map(|host| match observed::read(&self.config.rollover.deployed, host) {
+            Ok(found) => found.filter(|found| has(&found.chains)).map(|_| installed(host)),
+            Err(error) => Some(format!("whether it is installed still can't be told: {error}")),
+        })
     }
 
     fn rollover_report(&self, host: &Name, driven: &Driven) -> RolloverReport {

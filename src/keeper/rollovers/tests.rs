@@ -55,6 +55,9 @@ fn the_first_certificate_is_installed_and_published_at_once() {
     assert_eq!((tlsa(&keeper), phase(&keeper)), (1, Phase::Idle));
     assert_eq!(installed(&place), source(&place));
     assert!(keeper.explain(&name(HOST), NOW)[0].to_string().contains("(current)"));
+    let fingerprint = Chain::from_pem(&installed(&place)).unwrap().leaf().fingerprint();
+    assert_eq!(keeper.presents(&fingerprint).as_deref(), Some("it is installed for mail.example.test still"));
+    assert_eq!(keeper.presents("0123"), None);
 }
 
 #[test]
