@@ -57,7 +57,8 @@ fn comes(mut is_so: impl FnMut() -> bool) -> bool {
 
 /// What mail servers would read, if it is whole: the record of the certificate in it.
 pub fn installed(house: &House) -> String {
-    let folder = house.path("deployed").join(HOST);
+    // The link is followed once: it may lead to another version meanwhile.
+    let folder = house.path("deployed").join(HOST).canonicalize().unwrap();
     let file = |name: &str| folder.join(name);
     let public = |kind: &[&str], path: &Path| {
         succeed("openssl", &[kind, &["-in", path.to_str().unwrap()]].concat()).trim().to_owned()
