@@ -309,7 +309,7 @@ impl Keeper {
         let host = host.to_host();
         if is_alone {
             return format!(
-                "{host}: no TLSA is published of it, so its certificate is installed without a rollover: see \
+                "{host}: danelaw publishes no TLSA of it, so its certificate is installed without a rollover: see \
                  `danelaw certificate list {host}`"
             );
         }

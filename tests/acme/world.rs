@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::common::free_port;
-use super::house::{CONFIG, Daemon, HOST, House, TLSA, ZONE, wait_until, wait_within};
+use super::house::{CONFIG, Daemon, HOST, House, TLSA, ZONE, wait_until, wait_within, within};
 use super::pebble::{Options, Pebble};
 use super::stand_in::StandIn;
 
@@ -257,12 +257,12 @@ pub struct Told {
 pub fn await_failure(daemon: &Daemon<'_>, words: &[&str]) -> Told {
     let house = daemon.house;
     let mut json = Value::Null;
-    let mut is_so = || {
+    let is_so = || {
         json = listed(house)[0].clone();
         let failure = json["failure"].as_str().unwrap_or_default();
         words.iter().all(|word| failure.contains(word)) && json["next-try"].is_u64()
     };
-    let found = within(LONG, &mut is_so);
+    let found = within(LONG, is_so);
     assert!(found, "no failure with {words:?}, but {json}");
     let text = |arguments: &[&str]| String::from_utf8(house.danelaw(arguments).stdout).unwrap();
     let list = house.danelaw(&["certificate", "list"]);
@@ -274,15 +274,4 @@ pub fn await_failure(daemon: &Daemon<'_>, words: &[&str]) -> Told {
         }
     }
     told
-}
-
-fn within(limit: Duration, is_so: &mut dyn FnMut() -> bool) -> bool {
-    let begun = Instant::now();
-    while begun.elapsed() < limit {
-        if is_so() {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    false
 }

@@ -86,9 +86,14 @@ pub fn wait_within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Opt
 }
 
 /// Whether it becomes so.
-pub fn within_patience(mut is_so: impl FnMut() -> bool) -> bool {
+pub fn within_patience(is_so: impl FnMut() -> bool) -> bool {
+    within(PATIENCE, is_so)
+}
+
+/// Whether it becomes so within a time.
+pub fn within(limit: Duration, mut is_so: impl FnMut() -> bool) -> bool {
     let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
+    while begun.elapsed() < limit {
         if is_so() {
             return true;
         }

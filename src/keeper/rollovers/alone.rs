@@ -63,7 +63,7 @@ impl Keeper {
     }
 
     /// Why it can't be told whether something is published of a host; none: it can.
-    fn is_unknown(&self) -> Option<String> {
+    fn what_is_unknown(&self) -> Option<String> {
         let zone = self.zones.values().find(|zone| zone.contents.is_none())?;
         Some(format!(
             "its certificate is not installed as long as {} has no good version: that may name it as a mail server, and nothing is \
@@ -73,7 +73,7 @@ impl Keeper {
     }
 
     /// Where others publish TLSA of a host, or may.
-    fn is_published_by_others(&self, host: &Name) -> Option<String> {
+    fn published_by_others(&self, host: &Name) -> Option<String> {
         let by_hand = self.zones.values().filter_map(|zone| zone.contents.as_ref()).find_map(|contents| {
             let is_tlsa = |owner: &Name| contents.has(owner, Rtype::TLSA);
             contents.at_or_below(host).map(Node::owner).find(is_tlsa)
@@ -90,8 +90,9 @@ impl Keeper {
         if look {
             let installed = self.put_in_place(host, types, &mut alone);
             if let Ok(Some(version)) = &installed {
-                let text =
-                    format!("certificate {version}: no TLSA is published of this host, so no cache was waited for");
+                let text = format!(
+                    "certificate {version}: danelaw publishes no TLSA of this host, so no cache was waited for"
+                );
                 info!("{}: installed: {text}", host.to_host());
                 self.events(now, vec![("certificate-installed", host.to_host(), text)]);
             }
@@ -154,11 +155,11 @@ impl Keeper {
                 "no certificate with an {missing} key lies in its folder, and one is installed: what is installed stays"
             ));
         }
-        if let Some(why) = self.is_unknown() {
+        if let Some(why) = self.what_is_unknown() {
             return Err(why);
         }
         let has_key = |leaf: &Certificate| installed.iter().any(|other| other.spki() == leaf.spki());
-        match self.is_published_by_others(host).filter(|_| !installed.is_empty() && !leaves().all(has_key)) {
+        match self.published_by_others(host).filter(|_| !installed.is_empty() && !leaves().all(has_key)) {
             None => Ok(()),
             Some(why) => {
                 let link = self.config.rollover.deployed.join(host.to_host());

@@ -105,7 +105,10 @@ fn what_is_ordered_for_a_host_without_tlsa_is_installed_at_once_and_its_server_t
     keeper.cycle(&Finished::All, NOW + DAY + 180);
     assert_eq!(installed().trim(), third.trim());
     let why = keeper.rollovers(Some(&name(WEB))).unwrap_err();
-    assert!(why.contains("no TLSA is published of it, so its certificate is installed without a rollover"), "{why}");
+    assert!(
+        why.contains("danelaw publishes no TLSA of it, so its certificate is installed without a rollover"),
+        "{why}"
+    );
 }
 
 #[test]
